@@ -1,0 +1,31 @@
+"""MoE Lessons: a course on Mixture-of-Experts and the reference code behind it.
+
+Importing the package is cheap: torch, matplotlib and ipywidgets load when a name that needs them is used.
+
+Tensors carry their axes in their names: T tokens, D model width, F expert hidden width, E experts,
+K experts chosen per token, S = T*K routed rows, B sequences, L their length, V vocabulary.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "MoELayer": "layer",
+    "MoETransformer": "model",
+    "ModelConfig": "model",
+    "Routing": "routing",
+}
+
+__all__ = ["MoELayer", "MoETransformer", "ModelConfig", "Routing", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(f"moe_lessons.{_EXPORTS[name]}"), name)
+    raise AttributeError(f"module 'moe_lessons' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_EXPORTS])
