@@ -1,0 +1,149 @@
+"""Drivers: call a learner's function with plain arrays and bring plain arrays back.
+
+This is the only code that runs beside a learner's answer. It knows neither references nor expected values, so
+a sandboxed worker can hold it alone. ``DRIVERS`` maps the names that specs use to functions.
+"""
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from moe_lessons.exercises.spec import Plain
+
+STUB_MESSAGE = "your code here"
+"""How the message of a stub's NotImplementedError starts; PyTorch raises that type for other reasons."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call: which driver, the arguments in order, and the driver's options."""
+
+    driver: str
+    args: Mapping[str, Plain]
+    casts: Mapping[str, str]
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One returned value with what was lost in making it plain: its torch dtype and its kind."""
+
+    data: Plain
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why nothing came back: ``kind`` is "not attempted", "exception", "interrupted" or "bad return"."""
+
+    kind: str
+    message: str
+    line: str = ""
+
+
+Reply = tuple[Value, ...] | Failure
+
+
+def run(answer: Callable[..., Any], request: Request) -> Reply:
+    """Call ``answer`` as ``request`` says; never raises, whatever the answer does.
+
+    Examples
+    --------
+    >>> request = Request("call", {"x": np.ones(2, dtype=np.float32)}, {}, {})
+    >>> run(lambda x: 2 * x, request)
+    (Value(data=array([2., 2.], dtype=float32), dtype='float32'),)
+    """
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+    try:
+        with torch.random.fork_rng(devices=list(devices)):
+            torch.manual_seed(0)
+            returned = DRIVERS[request.driver](answer, _arguments(request), request.options)
+        values = returned if isinstance(returned, tuple | list) else (returned,)
+        return tuple(_to_plain(value) for value in values)
+    except NotImplementedError as error:
+        if not str(error) or str(error).lower().startswith(STUB_MESSAGE):
+            return Failure("not attempted", str(error))
+        return _failure(error)
+    except _BadReturnError as error:
+        return Failure("bad return", str(error))
+    except KeyboardInterrupt:
+        return Failure("interrupted", "stopped by you before it returned")
+    except BaseException as error:  # SystemExit too: an answer must not end the notebook
+        return _failure(error)
+
+
+def _call(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
+    return answer(*args)
+
+
+def _gradient(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
+    """The answer's tensor, and the gradients of its weighted sum with respect to the arguments in ``wrt``."""
+    leaves = [args[i].requires_grad_() for i in options["wrt"]]
+    output = answer(*args)
+    if type(output) is not torch.Tensor:
+        raise _BadReturnError(f"returned {_describe(output)}; a tensor that carries gradients is needed")
+    gradients: tuple[torch.Tensor | None, ...] = (None,) * len(leaves)
+    if output.requires_grad:
+        # Fixed, uneven weights: a plain sum would hide errors that cancel (softmax sums to a constant).
+        weights = torch.cos(torch.arange(output.numel(), dtype=output.dtype)).reshape(output.shape)
+        gradients = torch.autograd.grad((output * weights).sum(), leaves, allow_unused=True)
+    filled = [torch.zeros_like(x) if g is None else g for g, x in zip(gradients, leaves, strict=True)]
+    return (output, *filled)
+
+
+DRIVERS: dict[str, Callable[[Callable[..., Any], list[Any], Mapping[str, Any]], Any]] = {
+    "call": _call,
+    "gradient": _gradient,
+}
+
+
+class _BadReturnError(Exception):
+    pass
+
+
+def _arguments(request: Request) -> list[Any]:
+    args: list[Any] = []
+    for name, value in request.args.items():
+        if isinstance(value, np.ndarray):
+            tensor = torch.from_numpy(value.copy())  # a copy: an answer may write to its inputs
+            cast = request.casts.get(name)
+            args.append(tensor.to(getattr(torch, cast)) if cast else tensor)
+        else:
+            args.append(value)
+    return args
+
+
+def _to_plain(value: Any) -> Value:
+    # Exact types: a subclass could answer "equal" to every comparison.
+    if type(value) in (torch.Tensor, torch.nn.Parameter):
+        tensor = value.detach().cpu()
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        return Value(tensor.float().numpy() if dtype == "bfloat16" else tensor.numpy(), dtype)
+    if type(value) is np.ndarray or isinstance(value, np.generic):
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiub":
+            raise _BadReturnError(f"returned an array of dtype {array.dtype}; numbers are needed")
+        return Value(array, str(array.dtype))
+    if type(value) in (int, float, bool, str):
+        return Value(value, type(value).__name__)
+    raise _BadReturnError(f"returned {_describe(value)}; a tensor, an array, a number or text is needed")
+
+
+def _describe(value: Any) -> str:
+    if value is None:
+        return "None (is a `return` missing?)"
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return f"a {type(value).__name__}"
+
+
+def _failure(error: BaseException) -> Failure:
+    """Name the error and the innermost line that is the learner's own rather than a library's."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename]
+    own = [f for f in frames if f.filename != __file__]
+    line = f"line {own[-1].lineno}: {own[-1].line}" if own and own[-1].line else ""
+    return Failure("exception", f"{type(error).__name__}: {error}".split("\n")[0].rstrip(": "), line)

@@ -1,0 +1,190 @@
+"""What a judge looks at, in order: it runs, what it returns, shapes, dtypes, properties, values."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from moe_lessons.exercises import drivers
+from moe_lessons.exercises.spec import Case, Exercise, Output, Property
+
+_KINDS = {"float": "f", "int": "iu", "bool": "b", "text": "U"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; ``passed`` is None where an earlier problem kept the judge from it."""
+
+    name: str
+    passed: bool | None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One case with the answer's reply; ``got`` is None where the reply cannot be named output by output."""
+
+    case: Case
+    reply: drivers.Reply
+    got: dict[str, Any] | None
+    want: dict[str, Any]
+
+
+def request(exercise: Exercise, case: Case) -> drivers.Request:
+    """The call that a case stands for."""
+    return drivers.Request(exercise.driver, case.args, case.casts, exercise.options)
+
+
+def trial(exercise: Exercise, case: Case, reply: drivers.Reply) -> Trial:
+    """Put a reply beside what the reference returns for the same case."""
+    expected = drivers.run(exercise.reference, request(exercise, case))
+    want = named(exercise, expected)
+    if want is None:
+        raise AssertionError(f"{exercise.id}: the reference fails on case {case.name!r}: {expected}")
+    return Trial(case, reply, named(exercise, reply), want)
+
+
+def named(exercise: Exercise, reply: drivers.Reply) -> dict[str, Any] | None:
+    """A reply's values by output name, floats widened to float64, in the exercise's canonical form."""
+    if isinstance(reply, drivers.Failure) or len(reply) != len(exercise.outputs):
+        return None
+    values = {o.name: _widen(v.data) for o, v in zip(exercise.outputs, reply, strict=True)}
+    if exercise.canonical is not None:
+        # Values of the wrong shape have no canonical form; the shape is reported for what it is.
+        with contextlib.suppress(ValueError, IndexError, TypeError):
+            values = exercise.canonical(values)
+    return values
+
+
+def look(exercise: Exercise, trials: Sequence[Trial]) -> tuple[Finding, ...]:
+    """Findings in a fixed order; after the first problem the rest was not reached."""
+    names = ", ".join(output.name for output in exercise.outputs)
+    checks: list[tuple[str, Callable[[Exercise, Trial], str | None]]] = [
+        ("runs without an error", _ran),
+        (f"returns {names}", _returned),
+        ("shapes", _shapes),
+        ("dtypes", _dtypes),
+        ("finite numbers", _finite),
+        *((prop.name, _holds(prop)) for prop in exercise.properties),
+        ("the right values", _values),
+    ]
+    findings: list[Finding] = []
+    for name, check in checks:
+        if findings and not findings[-1].passed:
+            findings.append(Finding(name, None))
+            continue
+        problems = ((t, check(exercise, t)) for t in trials)
+        found = next(((t, problem) for t, problem in problems if problem), None)
+        detail = f"{found[1]} (inputs: {found[0].case.name})" if found else ""
+        findings.append(Finding(name, found is None, detail))
+    return tuple(findings)
+
+
+def same(output: Output, got: Any, want: Any) -> bool:
+    """Whether two values agree: exactly, or within the output's tolerance where they are floats."""
+    if isinstance(got, str) or isinstance(want, str):
+        return type(got) is type(want) and got == want
+    if np.shape(got) != np.shape(want):
+        return False
+    if output.kind == "float":
+        return bool(np.allclose(got, want, rtol=output.rtol, atol=output.atol, equal_nan=True))
+    return bool(np.array_equal(got, want))
+
+
+def difference(output: Output, got: Any, want: Any) -> str:
+    """Say where two values first differ, and in how many places.
+
+    Examples
+    --------
+    >>> difference(Output("weights", "TK"), np.array([[1.0, 2.0]]), np.array([[1.0, 3.0]]))
+    'weights[t=0, k=1] is 2, expected 3; 1 of 2 values differ'
+    """
+    if isinstance(got, str) or np.shape(got) == ():
+        return f"{output.name} is {_show(got)}, expected {_show(want)}"
+    if output.kind == "float":
+        differs = ~np.isclose(got, want, rtol=output.rtol, atol=output.atol)
+    else:
+        differs = np.asarray(got != want)
+    first = tuple(int(i) for i in np.argwhere(differs)[0])
+    where = ", ".join(f"{axis.lower()}={i}" for axis, i in zip(output.axes, first, strict=True))
+    return (
+        f"{output.name}[{where}] is {_show(got[first])}, expected {_show(want[first])}; "
+        f"{int(differs.sum())} of {differs.size} values differ"
+    )
+
+
+def _ran(exercise: Exercise, trial: Trial) -> str | None:
+    failure = trial.reply
+    if isinstance(failure, drivers.Failure):
+        return f"{failure.message}; {failure.line}" if failure.line else failure.message
+    return None
+
+
+def _returned(exercise: Exercise, trial: Trial) -> str | None:
+    assert not isinstance(trial.reply, drivers.Failure)
+    if len(trial.reply) != len(exercise.outputs):
+        names = ", ".join(output.name for output in exercise.outputs)
+        return f"returned {len(trial.reply)} value(s), expected {len(exercise.outputs)}: {names}"
+    return None
+
+
+def _pairs(exercise: Exercise, trial: Trial) -> list[tuple[Output, drivers.Value]]:
+    assert not isinstance(trial.reply, drivers.Failure)
+    return list(zip(exercise.outputs, trial.reply, strict=True))
+
+
+def _shapes(exercise: Exercise, trial: Trial) -> str | None:
+    for output, value in _pairs(exercise, trial):
+        got, want = np.shape(value.data), np.shape(trial.want[output.name])
+        if got != want:
+            axes = f" with axes [{', '.join(output.axes)}]" if output.axes else ""
+            return f"{output.name} has shape {got}, expected {want}{axes}"
+    return None
+
+
+def _dtypes(exercise: Exercise, trial: Trial) -> str | None:
+    for output, value in _pairs(exercise, trial):
+        # A count may be returned as a whole number where a real number is asked for.
+        allowed = _KINDS[output.kind] + ("iu" if output.kind == "float" and not output.axes else "")
+        if np.asarray(value.data).dtype.kind not in allowed:
+            return f"{output.name} has dtype {value.dtype}, expected {output.kind} values"
+        if output.dtype is not None and value.dtype != output.dtype:
+            return f"{output.name} has dtype {value.dtype}, expected {output.dtype}"
+    return None
+
+
+def _finite(exercise: Exercise, trial: Trial) -> str | None:
+    for output, value in _pairs(exercise, trial):
+        if output.kind == "float" and not np.isfinite(np.asarray(value.data, dtype=np.float64)).all():
+            return f"{output.name} contains NaN or infinity"
+    return None
+
+
+def _holds(prop: Property) -> Callable[[Exercise, Trial], str | None]:
+    def check(exercise: Exercise, trial: Trial) -> str | None:
+        assert trial.got is not None
+        return prop.test(trial.case, trial.got, trial.want)
+
+    return check
+
+
+def _values(exercise: Exercise, trial: Trial) -> str | None:
+    assert trial.got is not None
+    for output in exercise.outputs:
+        got, want = trial.got[output.name], trial.want[output.name]
+        if not same(output, got, want):
+            return difference(output, got, want)
+    return None
+
+
+def _widen(data: Any) -> Any:
+    if isinstance(data, str):
+        return data
+    array = np.asarray(data)
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+def _show(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else f"{np.asarray(value).item():.6g}"

@@ -1,0 +1,63 @@
+"""Find a lesson, an exercise, a quiz or a prediction by its id; a lesson's module loads when asked for."""
+
+import difflib
+import importlib
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from moe_lessons.exercises.spec import Exercise, Lesson, Prediction, Quiz
+
+_MODULES = {
+    "00": "start_here",
+    "01": "router",
+    "10": "mini_transformer",
+}
+"""Lesson number to module of this package; each defines ``LESSON``."""
+
+Item = TypeVar("Item", Exercise, Quiz, Prediction)
+
+
+def lessons() -> list[Lesson]:
+    """All lessons, in teaching order."""
+    return [lesson(number) for number in sorted(_MODULES)]
+
+
+def lesson(name: str) -> Lesson:
+    """The lesson with this number or id (``"01"`` or ``"01_router"``).
+
+    Raises
+    ------
+    KeyError
+        If there is no such lesson; the message lists those there are.
+    """
+    number = str(name).split("_")[0].split(".")[0]
+    if number not in _MODULES:
+        raise KeyError(f"no lesson {name!r}; there are {', '.join(sorted(_MODULES))}")
+    return importlib.import_module(f"moe_lessons.exercises.{_MODULES[number]}").LESSON
+
+
+def exercise(id: str) -> Exercise:
+    """The exercise with this id, such as ``"01.router_logits"``; KeyError names the nearest otherwise."""
+    return _find("exercise", id, lambda found: found.exercises)
+
+
+def quiz(id: str) -> Quiz:
+    """The quiz question with this id."""
+    return _find("quiz", id, lambda found: found.quizzes)
+
+
+def prediction(id: str) -> Prediction:
+    """The prediction with this id."""
+    return _find("prediction", id, lambda found: found.predictions)
+
+
+def _find(kind: str, id: str, of: Callable[[Lesson], Iterable[Item]]) -> Item:
+    number = str(id).split(".")[0]
+    if number not in _MODULES:
+        raise KeyError(f"no {kind} {id!r}; an id starts with its lesson's number, such as '01.'")
+    items = {item.id: item for item in of(lesson(number))}
+    if id not in items:
+        near = difflib.get_close_matches(id, items, n=1)
+        known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(items) or 'none'}"
+        raise KeyError(f"no {kind} {id!r} in lesson {number}; {known}")
+    return items[id]

@@ -1,0 +1,167 @@
+"""The exercise contract: plain data that the notebook, the tests and the grader all read.
+
+An answer is a function. It is called with the arrays and numbers of a ``Case`` and returns arrays, numbers or
+text, so the same spec serves in the learner's own process and across a process boundary.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Plain = np.ndarray | int | float | bool | str | None
+Outputs = Mapping[str, Any]
+"""What an answer returned, by output name: float64, int64 or bool arrays, or text."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One set of inputs; ``name`` is shown when the answer differs on it."""
+
+    name: str
+    args: Mapping[str, Plain]
+    casts: Mapping[str, str] = field(default_factory=dict)
+    """Argument name to torch dtype name, for dtypes that numpy lacks (``{"hidden_TD": "bfloat16"}``)."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One returned value: its name, its axes (one letter each; empty for a number) and how it is compared."""
+
+    name: str
+    axes: str = ""
+    kind: Literal["float", "int", "bool", "text"] = "float"
+    dtype: str | None = None
+    """Required torch dtype name, where the dtype is part of the answer (an fp32 router)."""
+    rtol: float = 1e-4
+    atol: float = 1e-5
+
+
+@dataclass(frozen=True)
+class Property:
+    """A fact that must hold for a right answer; ``test`` returns None, or a sentence on what is wrong."""
+
+    name: str
+    test: Callable[[Case, Outputs, Outputs], str | None]
+
+
+@dataclass(frozen=True)
+class Misconception:
+    """A mistake with a name: what someone who makes it computes, and what to tell them.
+
+    ``wrong`` has the signature of the reference. An answer is recognised when it agrees with ``wrong`` on
+    every case. Where the mistake has no single outcome, give ``detects`` instead.
+    """
+
+    id: str
+    message: str
+    wrong: Callable[..., Any] | None = None
+    detects: Callable[[Case, Outputs, Outputs], bool] | None = None
+    hint: int = 1
+    """Which of the three hints helps."""
+
+    def __post_init__(self) -> None:
+        if (self.wrong is None) == (self.detects is None):
+            raise ValueError(f"misconception {self.id!r}: give either wrong or detects")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exercise:
+    """One graded exercise; all of it is read-only data and pure functions."""
+
+    id: str
+    """Lesson number and name, such as ``"01.router_logits"``."""
+    title: str
+    task: str
+    """What to do, one or two sentences of Markdown for the card."""
+    entry: str
+    """Name of the function that the learner defines."""
+    points: int
+    minutes: int
+    difficulty: int
+    """1 (a warm-up) to 5."""
+    outputs: tuple[Output, ...]
+    draw: Callable[[np.random.Generator], Sequence[Case]]
+    reference: Callable[..., Any]
+    misconceptions: tuple[Misconception, ...]
+    hints: tuple[str, str, str]
+    properties: tuple[Property, ...] = ()
+    forbidden: tuple[str, ...] = ("moe_lessons",)
+    """Modules that an answer may not use: the exercise asks for the learner's own code."""
+    driver: str = "call"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    canonical: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    """Brings equivalent answers to one form before comparing (such as sorting the chosen experts by id)."""
+
+    @property
+    def lesson(self) -> str:
+        """The lesson's two-digit number."""
+        return self.id.split(".")[0]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One option of a question, with what to say to someone who picks it."""
+
+    text: str
+    feedback: str
+    right: bool = False
+
+
+@dataclass(frozen=True)
+class Quiz:
+    """A question with options, or a numeric one (``answer`` and ``rtol``; ``feedback`` explains it)."""
+
+    id: str
+    question: str
+    choices: tuple[Choice, ...] = ()
+    answer: float | None = None
+    rtol: float = 0.01
+    feedback: str = ""
+
+    def __post_init__(self) -> None:
+        if self.choices and sum(choice.right for choice in self.choices) != 1:
+            raise ValueError(f"quiz {self.id!r}: exactly one choice must be right")
+        if bool(self.choices) == (self.answer is not None):
+            raise ValueError(f"quiz {self.id!r}: give either choices or a numeric answer")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A question to commit to before an experiment; ``truth`` is the option that the experiment shows."""
+
+    id: str
+    question: str
+    options: tuple[str, ...]
+    truth: int
+    because: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """Everything about a lesson that is not its prose."""
+
+    id: str
+    """File name without its ending, such as ``"01_router"``."""
+    title: str
+    question: str
+    """The one question that the lesson answers."""
+    goals: tuple[str, ...]
+    minutes: int
+    prerequisites: tuple[str, ...]
+    exercises: tuple[Exercise, ...]
+    quizzes: tuple[Quiz, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
+    claims: tuple[str, ...] = ()
+    """Ids of the claims that the lesson settles (see ``course.claims``)."""
+
+    @property
+    def number(self) -> str:
+        """The lesson's two-digit number."""
+        return self.id.split("_")[0]
+
+    @property
+    def points(self) -> int:
+        """Points of all its exercises."""
+        return sum(exercise.points for exercise in self.exercises)
