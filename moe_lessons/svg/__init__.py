@@ -1,0 +1,47 @@
+"""State -> SVG: small deterministic drawings for lessons and explorables, no matplotlib, no numpy.
+
+The same state gives the same bytes, so a stored drawing can be compared. Colour is never the only cue:
+an expert also has its number and a marker shape, a line its dash pattern and a label at its end.
+"""
+
+from moe_lessons.svg.base import (
+    COLORS,
+    DASHES,
+    MAX_WIDTH,
+    Drawing,
+    color,
+    element,
+    escape,
+    figure,
+    ink_on,
+    marker,
+    num,
+    text,
+    tint,
+    visible,
+    wrap,
+)
+from moe_lessons.svg.charts import bar_chart, line_chart
+from moe_lessons.svg.tables import heat_map, routing_strip
+
+__all__ = [
+    "COLORS",
+    "DASHES",
+    "MAX_WIDTH",
+    "Drawing",
+    "bar_chart",
+    "color",
+    "element",
+    "escape",
+    "figure",
+    "heat_map",
+    "ink_on",
+    "line_chart",
+    "marker",
+    "num",
+    "routing_strip",
+    "text",
+    "tint",
+    "visible",
+    "wrap",
+]
