@@ -32,7 +32,7 @@ class Request:
 class Value:
     """One returned value with what was lost in making it plain: its torch dtype and its kind."""
 
-    data: Plain
+    data: Any
     dtype: str
 
 

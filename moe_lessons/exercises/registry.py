@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from moe_lessons.exercises.spec import Exercise, Lesson, Prediction, Quiz
+from moe_lessons.exercises.spec import Claim, Exercise, Lesson, Prediction, Quiz
 
 _MODULES = {
     "00": "start_here",
@@ -14,7 +14,7 @@ _MODULES = {
 }
 """Lesson number to module of this package; each defines ``LESSON``."""
 
-Item = TypeVar("Item", Exercise, Quiz, Prediction)
+Item = TypeVar("Item", Exercise, Quiz, Prediction, Claim)
 
 
 def lessons() -> list[Lesson]:

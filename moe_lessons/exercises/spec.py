@@ -138,6 +138,19 @@ class Prediction:
     because: str
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A sentence that explainers of the subject make, and what the primary sources say about it."""
+
+    id: str
+    said: str
+    """The claim, in our words."""
+    verdict: Literal["correct", "imprecise", "outdated", "wrong", "contested", "unconfirmable"]
+    truth: str
+    source: str
+    """Where the truth was read, such as ``"arXiv 2101.03961, eq. 2"``."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
     """Everything about a lesson that is not its prose."""
@@ -153,8 +166,10 @@ class Lesson:
     exercises: tuple[Exercise, ...]
     quizzes: tuple[Quiz, ...] = ()
     predictions: tuple[Prediction, ...] = ()
-    claims: tuple[str, ...] = ()
-    """Ids of the claims that the lesson settles (see ``course.claims``)."""
+    claims: tuple[Claim, ...] = ()
+    """The claims that the lesson settles, each by an experiment in a cell."""
+    sources: tuple[str, ...] = ()
+    """What to read, as Markdown list items."""
 
     @property
     def number(self) -> str:

@@ -1,0 +1,87 @@
+"""A question with lettered options: text everywhere, buttons where widgets show."""
+
+import string
+from collections.abc import Callable
+from typing import Any
+
+from moe_lessons.course.show import Card, in_notebook, inline, show
+
+_open: dict[str, Any] = {}
+"""The widget of each question now on a page; running its cell again closes the one before."""
+
+
+def letter(index: int) -> str:
+    """``0`` is ``"a"``."""
+    return string.ascii_lowercase[index]
+
+
+def parse(answer: Any, n_options: int) -> int | None:
+    """An answer as an index: a letter or a number from 0; None if it is neither.
+
+    Examples
+    --------
+    >>> parse("b", 3), parse("B) ", 3), parse(2, 3), parse("z", 3)
+    (1, 1, 2, None)
+    """
+    if isinstance(answer, str):
+        answer = string.ascii_lowercase.find(answer.strip().lower()[:1] or "?")
+    in_range = isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < n_options
+    return answer if in_range else None
+
+
+def question_card(title: str, question: str, options: tuple[str, ...], how: str) -> Card:
+    """The question with its options, and how to answer where there are no buttons."""
+    lines = [f"  {letter(i)}) {option}" for i, option in enumerate(options)]
+    items = "".join(f"<li>{inline(option)}</li>" for option in options)
+    body = f"<strong>{title}.</strong> {inline(question)}"
+    if options:
+        body += f'<ol type="a" style="margin:.3em 0">{items}</ol>'
+    return Card("\n".join([f"{title}. {question}", *lines, f"  Answer with {how}"]), body)
+
+
+def buttons(id: str, n_options: int, label: str, on_answer: Callable[[int], str]) -> None:
+    """Show one button per letter and one to submit; ``on_answer`` returns what to show after."""
+    if not in_notebook():
+        return
+    import ipywidgets as widgets
+
+    choice = widgets.ToggleButtons(options=[(letter(i), i) for i in range(n_options)], value=None)
+    choice.style.button_width = "4em"
+    submit = widgets.Button(description=label, disabled=True)
+    said = widgets.HTML()
+
+    def chosen(change: Any) -> None:
+        submit.disabled = choice.value is None
+
+    def submitted(_: Any) -> None:
+        if choice.value is not None:
+            said.value = on_answer(choice.value)
+
+    choice.observe(chosen, "value")
+    submit.on_click(submitted)
+    _replace(id, widgets.VBox([widgets.HBox([choice, submit]), said]))
+
+
+def number(id: str, label: str, on_answer: Callable[[str], str]) -> None:
+    """Show a field for a number and a button; ``on_answer`` gets the text and returns what to show."""
+    if not in_notebook():
+        return
+    import ipywidgets as widgets
+
+    field = widgets.Text(placeholder="a number")
+    submit = widgets.Button(description=label)
+    said = widgets.HTML()
+
+    def submitted(_: Any) -> None:
+        said.value = on_answer(field.value)
+
+    submit.on_click(submitted)
+    _replace(id, widgets.VBox([widgets.HBox([field, submit]), said]))
+
+
+def _replace(id: str, box: Any) -> None:
+    previous = _open.pop(id, None)
+    if previous is not None:
+        previous.close()
+    _open[id] = box
+    show(box)

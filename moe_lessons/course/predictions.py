@@ -1,0 +1,95 @@
+"""``predict`` and ``reveal``: commit to an answer before the experiment, then see both side by side.
+
+Committing first is what makes an experiment teach (Kim, Reinecke & Hullman 2017), so a prediction, once
+committed, stays.
+"""
+
+from typing import Any, Protocol
+
+from moe_lessons.course import ask, store
+from moe_lessons.course.show import Card, inline, show
+from moe_lessons.exercises import registry
+from moe_lessons.exercises.spec import Prediction
+
+
+class Locked(Protocol):
+    """What a prediction can unlock: an explorable."""
+
+    def unlock(self) -> None:
+        """Let the learner use the controls."""
+
+
+def predict(id: str, choice: Any = None, *, unlocks: Locked | None = None) -> None:
+    """Ask for a prediction; commit with the buttons, or in the call: ``predict("01.norm", "b")``.
+
+    Parameters
+    ----------
+    id : str
+        The prediction's id.
+    choice : str or int, optional
+        A letter.
+    unlocks : object with ``unlock()``, optional
+        Its controls stay locked until something is committed.
+    """
+    try:
+        found = registry.prediction(id)
+    except KeyError as error:
+        print(error.args[0])
+        return
+    if committed(id) is None and choice is None:
+        how = f'predict("{id}", "a")'
+        show(ask.question_card("Predict", found.question, found.options, how))
+        ask.buttons(id, len(found.options), "Commit", lambda i: inline(commit(found, i, unlocks)))
+        return
+    if choice is not None:
+        text = commit(found, choice, unlocks)
+    else:
+        text = _said(found)
+        if unlocks is not None:
+            unlocks.unlock()
+    show(Card(text, inline(text)))
+
+
+def commit(found: Prediction, choice: Any, unlocks: Locked | None = None) -> str:
+    """Remember a choice, unless one was committed before, and unlock what waits for it."""
+    index = ask.parse(choice, len(found.options))
+    if index is None:
+        return f"Commit to a letter from a to {ask.letter(len(found.options) - 1)}."
+    if committed(found.id) is None:
+        store.update(lambda progress: progress["predictions"].__setitem__(found.id, index))
+    if unlocks is not None:
+        unlocks.unlock()
+    return _said(found)
+
+
+def committed(id: str) -> int | None:
+    """Index of the committed option, or None."""
+    return store.load()["predictions"].get(id)
+
+
+def reveal(id: str) -> None:
+    """Show what was predicted beside what the experiment shows, and why."""
+    try:
+        found = registry.prediction(id)
+    except KeyError as error:
+        print(error.args[0])
+        return
+    truth = f"The experiment shows {_option(found, found.truth)} {found.because}"
+    index = committed(id)
+    if index is None:
+        said = f"You have not committed to a prediction: {found.question}"
+        fold = f"<details><summary>Show the answer without one</summary>{inline(truth)}</details>"
+        show(Card(f"{said}\n{truth}", f"{inline(said)}{fold}"))
+        return
+    said = f"{'✔' if index == found.truth else '✘'} You predicted {_option(found, index)}"
+    show(Card(f"{said}\n{truth}", f"{inline(said)}<br>{inline(truth)}"))
+
+
+def _option(found: Prediction, index: int) -> str:
+    return f"{ask.letter(index)}) {found.options[index].rstrip('.')}."
+
+
+def _said(found: Prediction) -> str:
+    index = committed(found.id)
+    assert index is not None
+    return f"You predicted {_option(found, index)} Now run the experiment."

@@ -1,0 +1,56 @@
+"""``quiz``: a question whose every option explains itself."""
+
+from typing import Any
+
+from moe_lessons.course import ask, store
+from moe_lessons.course.show import Card, inline, show
+from moe_lessons.exercises import registry
+from moe_lessons.exercises.spec import Quiz
+
+
+def quiz(id: str, answer: Any = None) -> None:
+    """Ask a question; answer with the buttons, or in the call: ``quiz("01.order", "b")``.
+
+    Parameters
+    ----------
+    id : str
+        The question's id.
+    answer : str, int or float, optional
+        A letter, or a number for a numeric question.
+    """
+    try:
+        found = registry.quiz(id)
+    except KeyError as error:
+        print(error.args[0])
+        return
+    if answer is not None:
+        text = respond(found, answer)
+        show(Card(text, inline(text)))
+        return
+    options = tuple(choice.text for choice in found.choices)
+    example = f'quiz("{id}", "a")' if options else f'quiz("{id}", 1.5)'
+    show(ask.question_card("Check yourself", found.question, options, example))
+    if options:
+        ask.buttons(id, len(options), "Answer", lambda index: inline(respond(found, index)))
+    else:
+        ask.number(id, "Answer", lambda text: inline(respond(found, text)))
+
+
+def respond(found: Quiz, answer: Any) -> str:
+    """Judge an answer, remember it, and say why it is right or wrong."""
+    if found.choices:
+        index = ask.parse(answer, len(found.choices))
+        if index is None:
+            return f"Answer with a letter from a to {ask.letter(len(found.choices) - 1)}."
+        choice = found.choices[index]
+        right, feedback = choice.right, choice.feedback
+    else:
+        assert found.answer is not None
+        try:
+            value = float(str(answer).replace(",", "").replace("_", ""))
+        except ValueError:
+            return f"{answer!r} is no number; write for example 0.25 or 1e9."
+        right = abs(value - found.answer) <= found.rtol * abs(found.answer)
+        feedback = found.feedback
+    store.update(lambda progress: progress["quizzes"].__setitem__(found.id, right))
+    return f"{'✔ Right.' if right else '✘ Not quite.'} {feedback}"

@@ -1,0 +1,70 @@
+"""``score``, ``progress`` and ``reset``: what has been passed so far, kept across kernel restarts."""
+
+from moe_lessons.course import starting, store
+from moe_lessons.course.show import Card, show
+from moe_lessons.exercises import registry
+from moe_lessons.exercises.spec import Lesson
+
+
+def score(lesson: str | None = None) -> None:
+    """Print the points of a lesson (by default the one that was started) and what is left to do.
+
+    Scores in a notebook are for you alone; an instructor grades the notebook itself.
+    """
+    found = _lesson(lesson)
+    if found is None:
+        return
+    done = {id for id, record in store.load()["exercises"].items() if record["passed"]}
+    earned = sum(exercise.points for exercise in found.exercises if exercise.id in done)
+    left = [exercise.id for exercise in found.exercises if exercise.id not in done]
+    print(f"Lesson {found.number}: {earned} of {found.points} points", end="")
+    print(f"; still open: {', '.join(left)}" if left else "; all exercises passed")
+
+
+def progress() -> None:
+    """Show points by lesson over the whole course."""
+    done = {id for id, record in store.load()["exercises"].items() if record["passed"]}
+    rows = []
+    for lesson in registry.lessons():
+        earned = sum(exercise.points for exercise in lesson.exercises if exercise.id in done)
+        rows.append((lesson.number, lesson.title, earned, lesson.points))
+    text = "\n".join(f"{n}  {title:<32} {earned:>3} of {total}" for n, title, earned, total in rows)
+    body = "".join(
+        f"<tr><td>{n}</td><td>{title}</td>"
+        f'<td><progress value="{earned}" max="{total}" aria-label="{title}"></progress></td>'
+        f"<td>{earned} of {total}</td></tr>"
+        for n, title, earned, total in rows
+    )
+    show(Card(text, f"<table>{body}</table>"))
+
+
+def reset(lesson: str | None = None) -> None:
+    """Forget what was passed, predicted and answered, in one lesson or (``"all"``) everywhere."""
+    if lesson == "all":
+        store.clear()
+        print("All progress is forgotten.")
+        return
+    found = _lesson(lesson)
+    if found is None:
+        return
+
+    def change(progress: store.Progress) -> None:
+        for kind in ("exercises", "hints", "quizzes", "predictions"):
+            kept = {id: v for id, v in progress[kind].items() if not id.startswith(f"{found.number}.")}
+            progress[kind] = kept
+
+    store.update(change)
+    print(f"Progress in lesson {found.number} is forgotten.")
+
+
+def _lesson(name: str | None) -> Lesson | None:
+    if name is None:
+        name = starting.current_lesson()
+    if name is None:
+        print('Which lesson? For example score("01").')
+        return None
+    try:
+        return registry.lesson(name)
+    except KeyError as error:
+        print(error.args[0])
+        return None
