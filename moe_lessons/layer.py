@@ -1,0 +1,208 @@
+"""The MoE layer: a router, a bank of experts, and the dispatch between them."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from moe_lessons.dispatch import PATHS, grouped_supported
+from moe_lessons.experts import SwiGLU, SwiGLUExperts, check_sizes
+from moe_lessons.routing import GATES, Routing, router_logits
+
+
+class MoEOutput(NamedTuple):
+    """A layer's output, of its input's shape, and the routing behind it (leading axes flattened to T)."""
+
+    hidden: Tensor
+    routing: Routing
+
+
+class Router(nn.Module):
+    """One linear map without bias from D to E whose weight never drops below fp32.
+
+    `layer.to(torch.bfloat16)` or `layer.half()` move everything else; the router keeps its bits.
+
+    Parameters
+    ----------
+    d_model, n_experts : int
+        D and E.
+    std : float
+        Standard deviation of the initial weights.
+    generator : torch.Generator, optional
+        Source of the initial weights.
+
+    References
+    ----------
+    Switch Transformer, arXiv 2101.03961, section 2.4 (selective precision).
+
+    Examples
+    --------
+    >>> Router(4, 8).bfloat16().weight.dtype
+    torch.float32
+    """
+
+    def __init__(
+        self, d_model: int, n_experts: int, *, std: float = 0.02, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_experts, d_model, dtype=torch.float32))
+        nn.init.normal_(self.weight, std=std, generator=generator)
+
+    def forward(self, hidden_TD: Tensor) -> Tensor:
+        """Map (T, D) to logits (T, E) in fp32."""
+        return router_logits(hidden_TD, self.weight)
+
+    def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
+        def keep_fp32(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            narrowed = moved.is_floating_point() and moved.itemsize < 4
+            return tensor.to(moved.device) if narrowed else moved
+
+        return super()._apply(keep_fp32, recurse)
+
+    def extra_repr(self) -> str:
+        """Show the sizes in the module's printed form."""
+        n_experts, d_model = self.weight.shape
+        return f"d_model={d_model}, n_experts={n_experts}, {self.weight.dtype}"
+
+
+class MoELayer(nn.Module):
+    """A feed-forward layer made of E experts, of which a router gives each token K.
+
+    Parameters
+    ----------
+    d_model, d_expert, n_experts, top_k : int
+        D, F, E and K.
+    gate : str
+        A key of `moe_lessons.routing.GATES`. With "topk_sigmoid" the weight scales the expert's input.
+    n_shared_experts : int
+        Experts that see every token: one SwiGLU network of width `n_shared_experts * d_expert`, added
+        with weight 1.
+    path : str
+        "auto", or a key of `moe_lessons.dispatch.PATHS`: "loop", "unbind" or "grouped". "auto" takes grouped
+        where the device, dtype and widths allow it, else unbind; `path_for` says which.
+    generator : torch.Generator, optional
+        Source of the initial weights.
+
+    Attributes
+    ----------
+    router : Router
+        `router.weight` has shape (E, D) and stays fp32 when the layer is cast to a narrower dtype.
+    experts : SwiGLUExperts
+    shared_experts : SwiGLU or None
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1, `top_k` exceeds `n_experts`, or `gate` or `path` is unknown.
+
+    References
+    ----------
+    Shazeer et al., arXiv 1701.06538, eq. 1; shared experts: DeepSeekMoE, arXiv 2401.06066, section 3.2.
+
+    Examples
+    --------
+    >>> layer = MoELayer(d_model=8, d_expert=16, n_experts=4, top_k=2)
+    >>> output = layer(torch.zeros(2, 3, 8))
+    >>> output.hidden.shape, output.routing.topk_ids_TK.shape
+    (torch.Size([2, 3, 8]), torch.Size([6, 2]))
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        d_expert: int,
+        n_experts: int,
+        top_k: int,
+        *,
+        gate: str = "topk_softmax",
+        n_shared_experts: int = 0,
+        path: str = "auto",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_sizes(d_model=d_model, d_expert=d_expert, n_experts=n_experts, top_k=top_k)
+        if top_k > n_experts:
+            raise ValueError(f"top_k is {top_k} with {n_experts} experts: choose 1 to {n_experts}")
+        if n_shared_experts < 0:
+            raise ValueError(f"n_shared_experts is {n_shared_experts}: give 0 or more")
+        if gate not in GATES:
+            raise ValueError(f"gate is {gate!r}: choose one of {', '.join(GATES)}")
+        if path != "auto" and path not in PATHS:
+            raise ValueError(f"path is {path!r}: choose one of auto, {', '.join(PATHS)}")
+        self.top_k = top_k
+        self.gate = gate
+        self.path = path
+        self.router = Router(d_model, n_experts, generator=generator)
+        self.experts = SwiGLUExperts(n_experts, d_model, d_expert, generator=generator)
+        self.shared_experts = (
+            SwiGLU(d_model, n_shared_experts * d_expert, generator=generator) if n_shared_experts else None
+        )
+
+    def forward(self, hidden: Tensor) -> MoEOutput:
+        """Route each token of (..., D) to its experts and add up what they return.
+
+        Raises
+        ------
+        ValueError
+            If the last axis is not D, or the router's logits hold NaN (looked for on CPU only).
+        """
+        d_model = self.router.weight.shape[1]
+        if hidden.shape[-1] != d_model:
+            raise ValueError(
+                f"hidden has width {hidden.shape[-1]}: this layer was built with d_model={d_model}"
+            )
+        hidden_TD = hidden.reshape(-1, d_model)
+        routing = GATES[self.gate](self.router(hidden_TD), self.top_k)
+        output_TD = self._routed(hidden_TD, routing)
+        if self.shared_experts is not None:
+            output_TD = output_TD + self.shared_experts(hidden_TD)
+        return MoEOutput(output_TD.reshape(hidden.shape), routing)
+
+    def _routed(self, hidden_TD: Tensor, routing: Routing) -> Tensor:
+        path = PATHS[self.path_for(hidden_TD)]
+        weights = self.experts.gate_up_proj, self.experts.down_proj
+        if self.gate != "topk_sigmoid":
+            return path(hidden_TD, routing.topk_ids_TK, routing.topk_weights_TK, *weights)
+        # Weighted inputs differ between a token's experts, so each slot becomes a token with one expert.
+        inputs_TKD = hidden_TD.unsqueeze(1) * routing.topk_weights_TK.unsqueeze(-1)
+        inputs_SD = inputs_TKD.flatten(0, 1).to(hidden_TD.dtype)
+        ids_S1 = routing.topk_ids_TK.reshape(-1, 1)
+        output_SD = path(inputs_SD, ids_S1, torch.ones_like(ids_S1, dtype=torch.float32), *weights)
+        return output_SD.view_as(inputs_TKD).sum(dim=1)
+
+    def path_for(self, hidden: Tensor | None = None) -> str:
+        """Name the path that `forward` takes for `hidden` (by default: an input of the experts' own dtype).
+
+        Examples
+        --------
+        >>> layer = MoELayer(d_model=8, d_expert=16, n_experts=4, top_k=2)
+        >>> layer.path_for(), layer.double().path_for()
+        ('grouped', 'unbind')
+        """
+        if self.path in ("loop", "unbind"):
+            return self.path
+        like = self.experts.down_proj if hidden is None else hidden
+        supported = grouped_supported(like, self.experts.gate_up_proj, self.experts.down_proj)
+        return "grouped" if supported else "unbind"
+
+    def n_parameters(self) -> tuple[int, int]:
+        """Count all parameters, and those that one token uses: all but its E - K unchosen experts.
+
+        Examples
+        --------
+        >>> MoELayer(d_model=2, d_expert=3, n_experts=4, top_k=1).n_parameters()  # 4*2 + (4 or 1)*3*2*3
+        (80, 26)
+        """
+        total = sum(parameter.numel() for parameter in self.parameters())
+        per_expert = sum(parameter[0].numel() for parameter in self.experts.parameters())
+        return total, total - (len(self.experts.down_proj) - self.top_k) * per_expert
+
+    def extra_repr(self) -> str:
+        """Show gate, path and parameter counts in the module's printed form."""
+        total, active = self.n_parameters()
+        path = self.path if self.path == self.path_for() else f"{self.path} ({self.path_for()})"
+        return (
+            f"top_k={self.top_k}, gate={self.gate}, path={path}, "
+            f"parameters={total:,} ({active:,} active per token)"
+        )

@@ -1,0 +1,346 @@
+"""Router logits -> the ids and weights of each token's experts.
+
+A router is one linear map; a gate is what turns its logits into K chosen experts and their weights.
+The gates differ in the order of top-k and normalisation, and that order is the only thing to read here.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_TINY = 1e-20  # every sigmoid may underflow to 0; DeepSeek's code adds the same constant
+
+
+class Routing(NamedTuple):
+    """What a router decided for T tokens: logits (T, E), expert ids (T, K), their weights (T, K)."""
+
+    logits_TE: Tensor
+    topk_ids_TK: Tensor
+    topk_weights_TK: Tensor
+
+
+def router_logits(hidden_TD: Tensor, router_ED: Tensor) -> Tensor:
+    """Score every expert for every token in fp32, whatever the inputs' dtype and also under autocast.
+
+    In bf16, logits of 128 and 128.5 cannot be told apart from their neighbours, and rounding one changes
+    the softmax by a third. fp64 inputs stay fp64, so that gradients can be checked.
+
+    Parameters
+    ----------
+    hidden_TD : Tensor of shape (T, D)
+        The hidden states at this layer (not the token embeddings).
+    router_ED : Tensor of shape (E, D)
+        One row per expert.
+
+    Returns
+    -------
+    Tensor of shape (T, E), fp32
+
+    References
+    ----------
+    Switch Transformer, arXiv 2101.03961, Table 2 (selective precision); ST-MoE, arXiv 2202.08906, footnote 7.
+
+    Examples
+    --------
+    >>> router_logits(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 0.0], [0.0, 5.0], [1.0, 1.0]]))
+    tensor([[ 3., 10.,  3.]])
+    """
+    if hidden_TD.shape[-1] != router_ED.shape[-1]:
+        raise ValueError(
+            f"hidden_TD has width {hidden_TD.shape[-1]} but router_ED expects {router_ED.shape[-1]}: "
+            "give both the same D"
+        )
+    dtype = torch.promote_types(hidden_TD.dtype, torch.float32)
+    with torch.autocast(hidden_TD.device.type, enabled=False):
+        return F.linear(hidden_TD.to(dtype), router_ED.to(dtype))
+
+
+def topk_softmax(logits_TE: Tensor, top_k: int) -> Routing:
+    """Choose the top-k logits, then softmax over those k: the weights sum to 1.
+
+    Used by Mixtral, gpt-oss, Granite, JetMoE and the 2017 sparsely-gated layer. The same function as
+    softmax over all experts, top-k, renormalise. With k = 1 the weight is the constant 1 and the task loss
+    gives the router no gradient; Switch's `softmax_topk` keeps it.
+
+    Parameters
+    ----------
+    logits_TE : Tensor of shape (T, E)
+    top_k : int
+        Experts per token, 1 to E.
+
+    Returns
+    -------
+    Routing
+
+    Raises
+    ------
+    ValueError
+        If `logits_TE` is not 2-D or holds NaN, or `top_k` is outside 1..E. NaN is looked for in CPU tensors
+        only: on a GPU the question would stop the host until the answer is back.
+
+    References
+    ----------
+    Shazeer et al., arXiv 1701.06538, eq. 3-5; Mixtral, arXiv 2401.04088, section 2.1.
+
+    Examples
+    --------
+    >>> logits_TE = torch.tensor([[3.0, 1.0, 2.0]]).log()
+    >>> topk_softmax(logits_TE, 2).topk_weights_TK  # 3/(3+2) and 2/(3+2)
+    tensor([[0.6000, 0.4000]])
+    """
+    logits_TE = _checked(logits_TE, top_k)
+    topk_logits_TK, topk_ids_TK = logits_TE.topk(top_k, dim=-1)
+    return Routing(logits_TE, topk_ids_TK, topk_logits_TK.softmax(dim=-1))
+
+
+def softmax_topk(logits_TE: Tensor, top_k: int, *, renormalize: bool) -> Routing:
+    """Softmax over all experts, then keep the top-k probabilities, as they are or rescaled to sum to 1.
+
+    Without renormalising: Switch, Grok-1, OLMoE, Qwen1.5-MoE and Qwen2-MoE, LongCat, DeepSeek-V2 (times 16).
+    With it: GShard, Qwen3, DBRX.
+
+    Parameters
+    ----------
+    logits_TE : Tensor of shape (T, E)
+    top_k : int
+        Experts per token, 1 to E.
+    renormalize : bool
+        Divide by the sum of the kept probabilities. Nothing then remains of their size: with k = 1 the
+        weight is always 1.
+
+    Returns
+    -------
+    Routing
+
+    Raises
+    ------
+    ValueError
+        As `topk_softmax`.
+
+    References
+    ----------
+    Switch Transformer, arXiv 2101.03961, eq. 1-2; GShard, arXiv 2006.16668, algorithm 1.
+
+    Examples
+    --------
+    >>> logits_TE = torch.tensor([[3.0, 1.0, 2.0]]).log()
+    >>> softmax_topk(logits_TE, 2, renormalize=False).topk_weights_TK  # 3/6 and 2/6
+    tensor([[0.5000, 0.3333]])
+    """
+    logits_TE = _checked(logits_TE, top_k)
+    # Selecting by logit rather than by probability: far-off logits all underflow to probability 0.
+    topk_ids_TK = logits_TE.topk(top_k, dim=-1).indices
+    weights_TK = logits_TE.softmax(dim=-1).gather(-1, topk_ids_TK)
+    if renormalize:
+        weights_TK = weights_TK / weights_TK.sum(dim=-1, keepdim=True)
+    return Routing(logits_TE, topk_ids_TK, weights_TK)
+
+
+def sigmoid_topk(
+    logits_TE: Tensor,
+    top_k: int,
+    *,
+    expert_bias_E: Tensor | None = None,
+    renormalize: bool = True,
+    scale: float = 1.0,
+) -> Routing:
+    """Score each expert by a sigmoid of its own; a bias may steer who is chosen, never the weight.
+
+    Used by DeepSeek-V3 (scale 2.5), Kimi-K2 (2.827) and GLM-4.5 (2.5), there together with expert groups,
+    which this function leaves out.
+
+    Parameters
+    ----------
+    logits_TE : Tensor of shape (T, E)
+    top_k : int
+        Experts per token, 1 to E.
+    expert_bias_E : Tensor of shape (E,), optional
+        Added to the scores for selection only. It receives no gradient.
+    renormalize : bool
+        Rescale the k weights to sum to 1 before `scale`.
+    scale : float
+        Factor on the weights.
+
+    Returns
+    -------
+    Routing
+
+    Raises
+    ------
+    ValueError
+        As `topk_softmax`; also if `expert_bias_E` does not have shape (E,).
+
+    References
+    ----------
+    DeepSeek-V3, arXiv 2412.19437, eq. 12-16.
+
+    Examples
+    --------
+    >>> logits_TE = torch.tensor([[3.0, 1.0, 0.5]]).log()  # sigmoid(log x) = x / (1 + x)
+    >>> sigmoid_topk(logits_TE, 2, renormalize=False).topk_weights_TK
+    tensor([[0.7500, 0.5000]])
+    >>> bias_E = torch.tensor([0.0, 0.0, 1.0])  # expert 2 now comes first, its weight is still 1/3
+    >>> sigmoid_topk(logits_TE, 2, expert_bias_E=bias_E, renormalize=False).topk_weights_TK
+    tensor([[0.3333, 0.7500]])
+    """
+    logits_TE = _checked(logits_TE, top_k)
+    return _score_topk(logits_TE, logits_TE.sigmoid(), top_k, expert_bias_E, renormalize, scale)
+
+
+def sqrt_softplus_topk(
+    logits_TE: Tensor,
+    top_k: int,
+    *,
+    expert_bias_E: Tensor | None = None,
+    renormalize: bool = True,
+    scale: float = 1.0,
+) -> Routing:
+    """Score each expert by sqrt(softplus(logit)): like `sigmoid_topk`, but the score has no upper bound.
+
+    Used by DeepSeek-V4.
+
+    Parameters
+    ----------
+    logits_TE : Tensor of shape (T, E)
+    top_k : int
+        Experts per token, 1 to E.
+    expert_bias_E, renormalize, scale
+        As in `sigmoid_topk`.
+
+    Returns
+    -------
+    Routing
+
+    Raises
+    ------
+    ValueError
+        As `sigmoid_topk`.
+
+    References
+    ----------
+    transformers, models/deepseek_v4, `DeepseekV4TopKRouter` (scoring function "sqrtsoftplus").
+
+    Examples
+    --------
+    >>> logits_TE = torch.tensor([[16.0, 1.0, 9.0]]).expm1().log()  # softplus gives 16, 1, 9 back
+    >>> sqrt_softplus_topk(logits_TE, 2, renormalize=False).topk_weights_TK
+    tensor([[4., 3.]])
+    """
+    logits_TE = _checked(logits_TE, top_k)
+    # softplus underflows to 0 near -100 in fp32, where the square root's slope is infinite.
+    scores_TE = F.softplus(logits_TE).clamp_min(_TINY).sqrt()
+    return _score_topk(logits_TE, scores_TE, top_k, expert_bias_E, renormalize, scale)
+
+
+def topk_sigmoid(logits_TE: Tensor, top_k: int) -> Routing:
+    """Choose the top-k logits, then a sigmoid of each: the weight scales the expert's *input*.
+
+    Used by Llama-4 (k = 1 and a shared expert). An expert is not linear, so scaling its input is not scaling
+    its output: whoever applies these weights must do it before the expert, as `MoELayer` does.
+
+    Parameters
+    ----------
+    logits_TE : Tensor of shape (T, E)
+    top_k : int
+        Experts per token, 1 to E.
+
+    Returns
+    -------
+    Routing
+
+    Raises
+    ------
+    ValueError
+        As `topk_softmax`.
+
+    References
+    ----------
+    meta-llama/llama-models, models/llama4/moe.py; transformers, models/llama4, `Llama4TextMoe`.
+
+    Examples
+    --------
+    >>> topk_sigmoid(torch.tensor([[3.0, 1.0, 2.0]]).log(), 1).topk_weights_TK  # 3 / (1 + 3)
+    tensor([[0.7500]])
+    """
+    logits_TE = _checked(logits_TE, top_k)
+    topk_logits_TK, topk_ids_TK = logits_TE.topk(top_k, dim=-1)
+    return Routing(logits_TE, topk_ids_TK, topk_logits_TK.sigmoid())
+
+
+GATES: dict[str, Callable[..., Routing]] = {
+    "topk_softmax": topk_softmax,
+    "softmax_topk": partial(softmax_topk, renormalize=False),
+    "softmax_topk_renorm": partial(softmax_topk, renormalize=True),
+    "sigmoid": sigmoid_topk,
+    "sqrt_softplus": sqrt_softplus_topk,
+    "topk_sigmoid": topk_sigmoid,
+}
+
+
+def tokens_per_expert(topk_ids_TK: Tensor, n_experts: int, mask_T: Tensor | None = None) -> Tensor:
+    """Count the routed rows of each expert, leaving out the tokens that `mask_T` marks False.
+
+    Parameters
+    ----------
+    topk_ids_TK : integer Tensor of shape (T, K)
+    n_experts : int
+    mask_T : bool Tensor of shape (T,), optional
+        True for real tokens, False for padding.
+
+    Returns
+    -------
+    Tensor of shape (E,), int64
+
+    Examples
+    --------
+    >>> tokens_per_expert(torch.tensor([[0, 2], [2, 3]]), 4)
+    tensor([1, 0, 2, 1])
+    """
+    ids_S = topk_ids_TK.reshape(-1).long()
+    if mask_T is None:
+        ones_S = torch.ones_like(ids_S)
+    else:
+        ones_S = mask_T.bool().long().repeat_interleave(topk_ids_TK.shape[-1])
+    # Not bincount: on a GPU it waits for the largest id. Integer sums do not depend on their order.
+    return torch.zeros(n_experts, dtype=torch.int64, device=ids_S.device).scatter_add_(0, ids_S, ones_S)
+
+
+def _score_topk(
+    logits_TE: Tensor,
+    scores_TE: Tensor,
+    top_k: int,
+    expert_bias_E: Tensor | None,
+    renormalize: bool,
+    scale: float,
+) -> Routing:
+    selection_TE = scores_TE.detach()
+    if expert_bias_E is not None:
+        if expert_bias_E.shape != logits_TE.shape[-1:]:
+            raise ValueError(
+                f"expert_bias_E has shape {tuple(expert_bias_E.shape)}: give one bias per expert, "
+                f"shape ({logits_TE.shape[-1]},)"
+            )
+        selection_TE = selection_TE + expert_bias_E.detach()
+    topk_ids_TK = selection_TE.topk(top_k, dim=-1).indices
+    weights_TK = scores_TE.gather(-1, topk_ids_TK)
+    if renormalize:
+        weights_TK = weights_TK / (weights_TK.sum(dim=-1, keepdim=True) + _TINY)
+    return Routing(logits_TE, topk_ids_TK, weights_TK * scale)
+
+
+def _checked(logits_TE: Tensor, top_k: int) -> Tensor:
+    if logits_TE.dim() != 2:
+        raise ValueError(
+            f"logits_TE has shape {tuple(logits_TE.shape)}: flatten the leading axes to get (T, E)"
+        )
+    n_experts = logits_TE.shape[-1]
+    if not 1 <= top_k <= n_experts:
+        raise ValueError(f"top_k is {top_k} with {n_experts} experts: choose 1 to {n_experts}")
+    on_host = logits_TE.device.type == "cpu" and not torch.compiler.is_compiling()
+    if on_host and bool(logits_TE.isnan().any()):
+        raise ValueError("logits_TE holds NaN: look for a diverged loss or bad inputs before the router")
+    return logits_TE.to(torch.promote_types(logits_TE.dtype, torch.float32))
