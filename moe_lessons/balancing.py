@@ -21,14 +21,15 @@ def load_balancing_loss(
 ) -> Tensor:
     """Sum over experts of f (the load, counted) times P (the mean probability), scaled in one of three ways.
 
-    P is the softmax over all E experts, never the renormalised weights of the chosen K. f is a count and has no
-    gradient; through P the router is pushed away from each expert in proportion to that expert's f.
+    P is the softmax over all E experts, never the renormalised weights of the chosen K. f is a count and has
+    no gradient; through P the router is pushed away from each expert in proportion to that expert's f.
 
     - "switch": E * sum f P, f a fraction of the T * K routed rows. Uniform P or uniform f gives 1. With K = 1
       this is the Switch loss; Megatron, MegaBlocks and DeepSeek divide by K in the same way.
     - "huggingface": f a fraction of the T tokens, so K times as large; what transformers computes for
       Mixtral, OLMoE and Qwen on one layer.
-    - "gshard": (1 / E) * sum f P, f the fraction of tokens whose *first* choice is the expert; balanced 1 / E².
+    - "gshard": (1 / E) * sum f P, f the fraction of tokens whose *first* choice is the expert. Balanced it
+      is 1 / E².
 
     Parameters
     ----------
@@ -71,9 +72,9 @@ def load_balancing_loss(
             f"topk_ids_TK has shape {tuple(topk_ids_TK.shape)}: give (T, K) with T={logits_TE.shape[0]}"
         )
     n_experts, top_k = logits_TE.shape[1], topk_ids_TK.shape[1]
+    probs_E = _mean_over_tokens(_floating(logits_TE).softmax(dim=-1), mask_T)
     counted_ids_TK = topk_ids_TK[:, :1] if normalization == "gshard" else topk_ids_TK
     counts_E = tokens_per_expert(counted_ids_TK, n_experts, mask_T)
-    probs_E = _mean_over_tokens(_floating(logits_TE).softmax(dim=-1), mask_T)
     per_token_E = counts_E.to(probs_E.dtype) / _n_tokens(logits_TE, mask_T)
     scale = {"switch": n_experts / top_k, "huggingface": n_experts, "gshard": 1 / n_experts}[normalization]
     return scale * (per_token_E * probs_E).sum()
@@ -112,15 +113,13 @@ def _mean_over_tokens(values_T: Tensor, mask_T: Tensor | None) -> Tensor:
             raise ValueError(
                 f"mask_T has shape {tuple(mask_T.shape)}: give one entry per token, ({values_T.shape[0]},)"
             )
-        # where, not a product: padding may hold NaN, and NaN * 0 is NaN.
-        keep = mask_T.bool().reshape(-1, *[1] * (values_T.dim() - 1))
-        values_T = torch.where(keep, values_T, 0)
+        values_T = values_T * mask_T.bool().reshape(-1, *[1] * (values_T.dim() - 1))
     return values_T.sum(dim=0) / _n_tokens(values_T, mask_T)
 
 
-def _n_tokens(values_T: Tensor, mask_T: Tensor | None) -> Tensor:
+def _n_tokens(values_T: Tensor, mask_T: Tensor | None) -> Tensor | int:
     if mask_T is None:
-        return torch.tensor(max(1, values_T.shape[0]), device=values_T.device)
+        return max(1, values_T.shape[0])
     return mask_T.bool().sum().clamp_min(1)
 
 

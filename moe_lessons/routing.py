@@ -304,7 +304,7 @@ def tokens_per_expert(topk_ids_TK: Tensor, n_experts: int, mask_T: Tensor | None
     if mask_T is None:
         ones_S = torch.ones_like(ids_S)
     else:
-        ones_S = mask_T.bool().long().repeat_interleave(topk_ids_TK.shape[-1])
+        ones_S = mask_T.bool().long().unsqueeze(1).expand_as(topk_ids_TK).reshape(-1)
     # Not bincount: on a GPU it waits for the largest id. Integer sums do not depend on their order.
     return torch.zeros(n_experts, dtype=torch.int64, device=ids_S.device).scatter_add_(0, ids_S, ones_S)
 
