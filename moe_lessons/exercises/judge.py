@@ -94,7 +94,8 @@ def _matches(exercise: Exercise, misconception: Misconception, trials: Sequence[
     assert misconception.wrong is not None
     named_once = False
     for t in trials:
-        wrong = named(exercise, drivers.run(misconception.wrong, request(exercise, t.case)))
+        reply = drivers.run(misconception.wrong, request(exercise, t.case))
+        wrong = named(exercise, reply)
         if wrong is None or t.got is None:
             # Some mistakes crash on some inputs; then the answer must crash on the same ones.
             if wrong is not t.got:
@@ -102,5 +103,13 @@ def _matches(exercise: Exercise, misconception: Misconception, trials: Sequence[
             continue
         if not all(same(o, t.got[o.name], wrong[o.name]) for o in exercise.outputs):
             return False
+        if _dtypes(exercise, t.reply) != _dtypes(exercise, reply):
+            return False
         named_once = True
     return named_once
+
+
+def _dtypes(exercise: Exercise, reply: drivers.Reply) -> list[str]:
+    """The dtypes of those values whose dtype is part of the answer."""
+    assert not isinstance(reply, drivers.Failure)
+    return [v.dtype for o, v in zip(exercise.outputs, reply, strict=True) if o.dtype is not None]

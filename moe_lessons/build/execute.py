@@ -1,0 +1,43 @@
+"""Run a solutions notebook and keep only what is the same in every run."""
+
+import os
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def execute(built: NotebookNode, folder: Path, *, timeout: int = 300) -> NotebookNode:
+    """Execute in ``folder`` with progress kept apart from the user's own; raises on the first error."""
+    metadata = dict(built.metadata)
+    with tempfile.TemporaryDirectory() as home, mock.patch.dict(os.environ, MOE_LESSONS_HOME=home):
+        NotebookClient(
+            built,
+            timeout=timeout,
+            kernel_name="python3",
+            record_timing=False,
+            store_widget_state=False,
+            resources={"metadata": {"path": str(folder)}},
+        ).execute()
+    built.metadata = NotebookNode(metadata)  # the kernel adds its Python version
+    for cell in built.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in map(_stable, cell.outputs) if output is not None]
+            cell.metadata.pop("execution", None)
+    return built
+
+
+def _stable(output: NotebookNode) -> NotebookNode | None:
+    """Drop widgets: their model ids are random and nothing shows without a kernel."""
+    data = output.get("data", {})
+    if _WIDGET in data:
+        del data[_WIDGET]
+        data.pop("text/plain", None)
+        if not data:
+            return None
+    output.pop("transient", None)
+    return output

@@ -1,0 +1,101 @@
+"""Read a lesson: jupytext percent cells, the solution blocks in them, and what the lesson depends on."""
+
+import ast
+import hashlib
+import re
+from pathlib import Path
+
+import jupytext
+from nbformat import NotebookNode
+
+import moe_lessons
+from moe_lessons.build import paths
+from moe_lessons.exercises import registry
+
+_SOLUTION = re.compile(
+    r"^(?P<indent>[ \t]*)### BEGIN SOLUTION\n(?P<body>.*?)^[ \t]*### END SOLUTION\n?",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def read_cells(lesson: Path) -> list[NotebookNode]:
+    """The cells of a lesson, without what jupytext adds to their metadata."""
+    cells = jupytext.read(lesson, fmt="py:percent").cells
+    for cell in cells:
+        for key in ("lines_to_next_cell", "lines_to_end_of_cell_marker"):
+            cell.metadata.pop(key, None)
+    return cells
+
+
+def without_solution(code: str) -> str:
+    """Replace each solution block by a stub.
+
+    Examples
+    --------
+    >>> print(without_solution("def f():\\n    ### BEGIN SOLUTION\\n    return 1\\n    ### END SOLUTION\\n"))
+    def f():
+        raise NotImplementedError("your code here")
+    """
+    return _SOLUTION.sub(r'\g<indent>raise NotImplementedError("your code here")\n', code + "\n").rstrip("\n")
+
+
+def with_solution(code: str) -> str:
+    """Keep the solution, drop its markers."""
+    return _SOLUTION.sub(r"\g<body>", code + "\n").rstrip("\n")
+
+
+def solution_lines(code: str) -> list[str]:
+    """Every line of code inside solution blocks, stripped; none of them may reach a learner's notebook."""
+    lines = [line.strip() for match in _SOLUTION.finditer(code + "\n") for line in match["body"].splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def source_hash(lesson: Path) -> str:
+    """A hash of the lesson and of every file that its outputs depend on."""
+    digest = hashlib.sha256()
+    for path in dependencies(lesson):
+        digest.update(path.relative_to(paths.ROOT).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def dependencies(lesson: Path) -> list[Path]:
+    """The lesson, the package modules that it leads to, and the result files that it names."""
+    code = lesson.read_text(encoding="utf-8")
+    exercises = paths.PACKAGE / "exercises"
+    module = registry.module(lesson.stem)
+    course = [*(paths.PACKAGE / "course").glob("*.py"), *exercises.glob("*.py")]
+    # The course engine and the lesson's own exercises are loaded by name, which imports do not show.
+    found = {lesson, *(p for p in course if p.stem in _ENGINE or p.parent.name == "course")}
+    found |= {*(exercises / module).glob("*.py"), exercises / f"{module}.py"} & set(exercises.rglob("*.py"))
+    pending = [lesson, *found]
+    while pending:
+        for imported in _imports(pending.pop()):
+            if imported not in found:
+                found.add(imported)
+                pending.append(imported)
+    found |= {p for p in (paths.PACKAGE / "results").glob("*.json") if p.stem in code}
+    return sorted(found)
+
+
+_ENGINE = {"spec", "drivers", "judge", "findings", "own_code"}
+
+
+def _imports(path: Path) -> list[Path]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [file for name in names if name.split(".")[0] == "moe_lessons" for file in _files(name)]
+
+
+def _files(name: str) -> list[Path]:
+    parts = name.split(".")[1:]
+    if len(parts) == 1 and parts[0] in moe_lessons._EXPORTS:
+        parts = [moe_lessons._EXPORTS[parts[0]]]
+    if parts[:2] == ["exercises", "registry"]:
+        return []  # it lists all lessons; adding one does not make the others stale
+    base = paths.PACKAGE.joinpath(*parts)
+    return [file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]

@@ -1,0 +1,88 @@
+"""Exercise 01.router_logits: hidden states in, one logit per token and expert out, in fp32."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Small shapes with T, D and E all different, once in fp32 and once in bf16."""
+    cases = []
+    for n_tokens, d_model, n_experts, dtype in [(5, 3, 4, ""), (1, 6, 2, ""), (4, 16, 8, "bfloat16")]:
+        args = {
+            "hidden_TD": rng.standard_normal((n_tokens, d_model)).astype(np.float32),
+            "router_ED": rng.standard_normal((n_experts, d_model)).astype(np.float32),
+        }
+        name = f"T={n_tokens}, D={d_model}, E={n_experts}, {dtype or 'float32'}"
+        cases.append(Case(name, args, dict.fromkeys(args, dtype) if dtype else {}))
+    return cases
+
+
+def reference(hidden_TD: torch.Tensor, router_ED: torch.Tensor) -> torch.Tensor:
+    """One inner product per token and expert, in fp32."""
+    return hidden_TD.float() @ router_ED.float().T
+
+
+ROUTER_LOGITS = Exercise(
+    id="01.router_logits",
+    title="The router is one matrix",
+    task=(
+        "Return the logits `[T, E]`: for each token and expert, the inner product of the token's hidden state "
+        "with the expert's router vector, computed in fp32 whatever the inputs' dtype."
+    ),
+    entry="router_logits",
+    points=2,
+    minutes=5,
+    difficulty=1,
+    outputs=(Output("logits_TE", "TE", dtype="float32"),),
+    draw=draw,
+    reference=reference,
+    misconceptions=(
+        Misconception(
+            "input_dtype",
+            "The logits keep the dtype of the inputs. In bf16 two logits near 128 that differ by 0.5 become "
+            "equal, so routers compute in fp32: convert both inputs before the product.",
+            wrong=lambda hidden_TD, router_ED: hidden_TD @ router_ED.T,
+            hint=2,
+        ),
+        Misconception(
+            "late_fp32",
+            "The result is converted to fp32 after the product. The rounding has happened by then: convert "
+            "both inputs first.",
+            wrong=lambda hidden_TD, router_ED: (hidden_TD @ router_ED.T).float(),
+            hint=2,
+        ),
+        Misconception(
+            "probabilities",
+            "These are probabilities, not logits: each row went through a softmax. The next step needs the raw "
+            "inner products.",
+            wrong=lambda hidden_TD, router_ED: (hidden_TD.float() @ router_ED.float().T).softmax(dim=-1),
+        ),
+        Misconception(
+            "reshape",
+            "`router_ED` was reshaped to [D, E]. That keeps the order in memory and mixes up experts and "
+            "dimensions; a transpose swaps the axes.",
+            wrong=lambda hidden_TD, router_ED: (
+                hidden_TD.float() @ router_ED.float().reshape(hidden_TD.shape[1], -1)
+            ),
+            hint=3,
+        ),
+        Misconception(
+            "cosine",
+            "Tokens or router vectors were normalised to length 1 first. A linear router does not do that: a "
+            "longer router vector gives larger logits.",
+            wrong=lambda hidden_TD, router_ED: (
+                F.normalize(hidden_TD.float(), dim=-1) @ F.normalize(router_ED.float(), dim=-1).T
+            ),
+        ),
+    ),
+    hints=(
+        "Which axis do `hidden_TD` and `router_ED` share? That is the one to sum over.",
+        "`tensor.float()` gives fp32. Do it to both inputs before they meet.",
+        "`A @ B.T` sums over the last axis of both A and B.",
+    ),
+)

@@ -1,0 +1,123 @@
+"""What every exercise owes: solution, stub, mistakes that are named, other right answers that pass."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from moe_lessons.build import paths
+from moe_lessons.build.source import read_cells, with_solution, without_solution
+from moe_lessons.course.checking import card
+from moe_lessons.exercises import answers, drivers, registry
+from moe_lessons.exercises.findings import request, trial
+from moe_lessons.exercises.judge import draw, judge, local, recognise
+
+SEEDS = (0, 1, 2)
+EXERCISES = [exercise for lesson in registry.lessons() for exercise in lesson.exercises]
+
+
+def planted(lesson):
+    return importlib.import_module(f"planted.{registry.module(lesson)}")
+
+
+WRONG = [(e, m.id) for e in EXERCISES for m in e.misconceptions]
+RIGHT = [(e, i) for e in EXERCISES for i in range(len(planted(e.lesson).RIGHT.get(e.id, [])))]
+
+
+def name(value):
+    return getattr(value, "id", str(value))
+
+
+def answer_cell(exercise):
+    lesson = paths.LESSONS / f"{registry.lesson(exercise.lesson).id}.py"
+    cells = [cell.source for cell in read_cells(lesson) if cell.metadata.get("answer") == exercise.id]
+    assert len(cells) == 1, f"{lesson.name} needs exactly one cell with answer={exercise.id!r}"
+    return cells[0]
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=name)
+def test_solution_passes(exercise, record_property):
+    record_property("exercise test", "solutions")
+    answer = answers.load(with_solution(answer_cell(exercise)), exercise.entry)
+    for seed in SEEDS:
+        report = judge(exercise, local(answer), seed=seed)
+        assert report.status == "passed", report.findings
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=name)
+def test_stub_is_not_attempted(exercise, record_property):
+    record_property("exercise test", "stubs")
+    answer = answers.load(without_solution(answer_cell(exercise)), exercise.entry)
+    report = judge(exercise, local(answer))
+    assert report.status == "not attempted"
+    assert report.points == 0
+
+
+@pytest.mark.parametrize(("exercise", "mistake"), WRONG, ids=name)
+def test_wrong_answer_is_named(exercise, mistake, record_property):
+    """Each planted answer fails on every seed and is recognised as its own mistake and no other."""
+    record_property("exercise test", "planted wrong answers")
+    answer = planted(exercise.lesson).WRONG[exercise.id][mistake]
+    for seed in SEEDS:
+        report = judge(exercise, local(answer), seed=seed)
+        assert report.status == "failed"
+        assert [m.id for m in named(exercise, answer, seed)] == [mistake]
+        assert report.misconception.id == mistake
+        assert report.misconception.message in card(report).text
+        assert 1 <= report.misconception.hint <= 3
+
+
+@pytest.mark.parametrize(("exercise", "index"), RIGHT, ids=name)
+def test_other_right_answer_passes(exercise, index, record_property):
+    record_property("exercise test", "alternatives")
+    answer = planted(exercise.lesson).RIGHT[exercise.id][index]
+    for seed in SEEDS:
+        report = judge(exercise, local(answer), seed=seed)
+        assert report.status == "passed", report.findings
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=name)
+def test_exercise_is_complete(exercise):
+    wrong, right = planted(exercise.lesson).WRONG[exercise.id], planted(exercise.lesson).RIGHT[exercise.id]
+    assert set(wrong) == {m.id for m in exercise.misconceptions}
+    assert len(wrong) >= 5
+    assert len(right) >= 2
+    assert exercise.entry in answer_cell(exercise)
+    assert 1 <= exercise.difficulty <= 5
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=name)
+def test_most_mistakes_look_right(exercise):
+    """At least four in five planted answers return the right shape and dtype: values must give them away."""
+    wrong = planted(exercise.lesson).WRONG[exercise.id]
+    alike = sum(looks_right(exercise, answer) for answer in wrong.values())
+    assert alike >= 0.8 * len(wrong)
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=name)
+def test_draws_follow_the_seed(exercise):
+    def arrays(seed):
+        return [v for case in draw(exercise, seed) for v in case.args.values() if isinstance(v, np.ndarray)]
+
+    assert all(np.array_equal(a, b) for a, b in zip(arrays(3), arrays(3), strict=True))
+    if arrays(3):
+        assert any(
+            a.shape != b.shape or not np.array_equal(a, b) for a, b in zip(arrays(3), arrays(4), strict=False)
+        )
+
+
+def named(exercise, answer, seed):
+    trials = [trial(exercise, c, local(answer)(request(exercise, c))) for c in draw(exercise, seed)]
+    return recognise(exercise, trials)
+
+
+def looks_right(exercise, answer):
+    for case in draw(exercise, 0):
+        got = local(answer)(request(exercise, case))
+        want = local(exercise.reference)(request(exercise, case))
+        if isinstance(got, drivers.Failure) or len(got) != len(want):
+            return False
+        for g, w in zip(got, want, strict=True):
+            if g.dtype != w.dtype or np.shape(g.data) != np.shape(w.data):
+                return False
+    return True
