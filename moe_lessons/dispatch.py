@@ -62,15 +62,8 @@ def permutation_plan(topk_ids_TK: Tensor, n_experts: int) -> Plan:
     """
     if topk_ids_TK.dim() != 2:
         raise ValueError(f"topk_ids_TK has shape {tuple(topk_ids_TK.shape)}: give (T, K)")
+    _check_ids(topk_ids_TK, n_experts)
     ids_S = topk_ids_TK.reshape(-1)
-    on_host = ids_S.device.type == "cpu" and not torch.compiler.is_compiling()
-    if on_host and ids_S.numel():
-        lowest, highest = int(ids_S.min()), int(ids_S.max())
-        if lowest < 0 or highest >= n_experts:
-            raise ValueError(
-                f"topk_ids_TK runs from {lowest} to {highest} with {n_experts} experts: "
-                f"keep ids in 0..{n_experts - 1}"
-            )
     # A radix sort takes time in proportion to the width of the key: uint8 is about six times int64.
     narrow = torch.uint8 if n_experts <= 256 else torch.int16 if n_experts <= 2**15 else torch.int32
     row_ids_S = ids_S.to(narrow).sort(stable=True).indices
@@ -121,13 +114,16 @@ def moe_loop(
     tensor([[75.]])
     """
     _check_shapes(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
-    output_TD = torch.zeros_like(hidden_TD, dtype=_accumulator(hidden_TD.dtype))
+    _check_ids(topk_ids_TK, gate_up_proj.shape[0])
+    rows = [hidden_TD[:0]]  # keeps shape, dtype and graph when T is 0
     for t in range(topk_ids_TK.shape[0]):
+        row_D = torch.zeros_like(hidden_TD[t], dtype=_accumulator(hidden_TD.dtype))
         for k in range(topk_ids_TK.shape[1]):
             expert = int(topk_ids_TK[t, k])
-            row_D = swiglu(hidden_TD[t], gate_up_proj[expert], down_proj[expert])
-            output_TD[t] += topk_weights_TK[t, k] * row_D
-    return output_TD.to(hidden_TD.dtype)
+            result_D = swiglu(hidden_TD[t], gate_up_proj[expert], down_proj[expert])
+            row_D = row_D + topk_weights_TK[t, k] * result_D.to(row_D.dtype)
+        rows.append(row_D.to(hidden_TD.dtype).unsqueeze(0))
+    return torch.cat(rows)
 
 
 def moe_unbind(
@@ -201,9 +197,11 @@ def grouped_supported(hidden_TD: Tensor, gate_up_proj: Tensor, down_proj: Tensor
     >>> grouped_supported(torch.ones(3, 7), torch.ones(2, 8, 7), torch.ones(2, 7, 4))
     False
     """
-    dtype = _compute_dtype(hidden_TD)
     device = hidden_TD.device
-    if dtype not in GROUPED_DTYPES or device.type not in ("cpu", "cuda"):
+    if device.type not in ("cpu", "cuda"):
+        return False
+    dtype = _compute_dtype(hidden_TD)
+    if dtype not in GROUPED_DTYPES:
         return False
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
         return False
@@ -226,7 +224,7 @@ def _dispatch(hidden_TD: Tensor, plan: Plan, top_k: int) -> Tensor:
 
 def _combine(results_SD: Tensor, topk_weights_TK: Tensor, plan: Plan) -> Tensor:
     """Sum each token's K results in a fixed order; adding rows where they fall would depend on timing."""
-    results_TKD = results_SD.index_select(0, plan.inverse_S).view(*topk_weights_TK.shape, -1)
+    results_TKD = results_SD.index_select(0, plan.inverse_S).unflatten(0, topk_weights_TK.shape)
     dtype = _accumulator(results_SD.dtype)
     return (results_TKD.to(dtype) * topk_weights_TK.to(dtype).unsqueeze(-1)).sum(dim=1)
 
@@ -257,3 +255,15 @@ def _check_shapes(
                 f"{name} has shape {tuple(tensor.shape)}: topk_ids_TK {tuple(topk_ids_TK.shape)} and "
                 f"down_proj {tuple(down_proj.shape)} ask for {shape}"
             )
+
+
+def _check_ids(topk_ids_TK: Tensor, n_experts: int) -> None:
+    on_host = topk_ids_TK.device.type == "cpu" and not torch.compiler.is_compiling()
+    if not on_host or topk_ids_TK.numel() == 0:
+        return
+    lowest, highest = int(topk_ids_TK.min()), int(topk_ids_TK.max())
+    if lowest < 0 or highest >= n_experts:
+        raise ValueError(
+            f"topk_ids_TK runs from {lowest} to {highest} with {n_experts} experts: "
+            f"keep ids in 0..{n_experts - 1}"
+        )

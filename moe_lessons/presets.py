@@ -1,6 +1,7 @@
 """Published Mixture-of-Experts models: their dimensions and gates, each with its source.
 
-Parameter counts were computed from the dimensions and agree with the model as transformers builds it.
+Parameter counts follow in closed form from the dimensions and equal those of the model, built without
+weights. The config.json files were read as mirrored in github.com/ai-dynamo/aiconfigurator at 095f58a5.
 """
 
 from dataclasses import dataclass
@@ -106,7 +107,8 @@ PRESETS: dict[str, Preset] = {
             active_parameters=222_977_280,
             d_dense=3072,
             expert_matrices=2,
-            source="arXiv 2101.03961 eq. 1-2 and tables 7, 9; d_expert as in the google/switch-base-8 weights",
+            source="arXiv 2101.03961 eq. 1-2 and tables 7, 9; "
+            "d_expert as in the published checkpoints (the table's 2048 gated has as many weights)",
         ),
         Preset(
             name="Mixtral-8x7B",
@@ -184,7 +186,8 @@ PRESETS: dict[str, Preset] = {
             gate="topk_softmax",
             total_parameters=20_914_757_184,
             active_parameters=4_187_440_704,
-            source="arXiv 2508.10925 table 1; openai/gpt-oss-20b config.json; github.com/openai/gpt-oss model.py",
+            source="arXiv 2508.10925 table 1; openai/gpt-oss-20b config.json; "
+            "github.com/openai/gpt-oss model.py",
         ),
         Preset(
             name="Llama-4-Scout",
@@ -232,8 +235,9 @@ PRESETS: dict[str, Preset] = {
             scale=2.5,
             n_shared_experts=1,
             d_dense=18432,
-            source="arXiv 2412.19437 eq. 12-16 and section 4.2; github.com/deepseek-ai/DeepSeek-V3 at 9b4e978, "
-            "inference/configs/config_671B.json (without the multi-token prediction module)",
+            source="arXiv 2412.19437 eq. 12-16 and section 4.2; "
+            "github.com/deepseek-ai/DeepSeek-V3 at 9b4e978, inference/configs/config_671B.json "
+            "(without the multi-token prediction module)",
         ),
         Preset(
             name="GLM-4.5",
