@@ -1,7 +1,7 @@
 """From the text of an answer cell to the function in it.
 
-An answer cell stands alone: it may use ``PRELUDE`` and what it imports itself, nothing from other cells. That is
-what lets a grader take the answer cells out of a notebook and leave the rest.
+An answer cell stands alone: it may use ``PRELUDE`` and what it imports itself, nothing from other cells.
+That is what lets a grader take the answer cells out of a notebook and leave the rest.
 """
 
 import linecache

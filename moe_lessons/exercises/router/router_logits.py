@@ -31,8 +31,8 @@ ROUTER_LOGITS = Exercise(
     id="01.router_logits",
     title="The router is one matrix",
     task=(
-        "Return the logits `[T, E]`: for each token and expert, the inner product of the token's hidden state "
-        "with the expert's router vector, computed in fp32 whatever the inputs' dtype."
+        "Return the logits `[T, E]`: for each token and expert, the inner product of the token's hidden "
+        "state with the expert's router vector, computed in fp32 whatever the inputs' dtype."
     ),
     entry="router_logits",
     points=2,
@@ -58,8 +58,8 @@ ROUTER_LOGITS = Exercise(
         ),
         Misconception(
             "probabilities",
-            "These are probabilities, not logits: each row went through a softmax. The next step needs the raw "
-            "inner products.",
+            "These are probabilities, not logits: each row went through a softmax. The next step needs the "
+            "raw inner products.",
             wrong=lambda hidden_TD, router_ED: (hidden_TD.float() @ router_ED.float().T).softmax(dim=-1),
         ),
         Misconception(
