@@ -1,0 +1,91 @@
+# `make lab` and `make test` each work as the first command in a fresh clone: they make .venv, install, and run.
+
+# Where to fetch torch from, if not from the default index: TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+# Further arguments for JupyterLab, such as LAB_ARGS="--no-browser --port 9000"
+LAB_ARGS ?=
+# Which Python makes .venv; by default the first one on the path that is 3.11 to 3.14.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1 \
+	&& { echo $$p; break; }; done)
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install
+ROOT_USER := $(if $(filter 0,$(shell id -u)),--allow-root)
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab lessons lessons-check test lint types unit solutions format bench clean
+
+help:
+	@echo "make lab            open the course in JupyterLab, on lesson 00"
+	@echo "make test           everything CI checks"
+	@echo "make setup          create .venv and install (TORCH_INDEX=... for another torch)"
+	@echo "make lessons        build notebooks/ and solutions/ from lessons/"
+	@echo "make lessons-check  say which notebooks are stale"
+	@echo "make lint format    check, or mend, style and types"
+	@echo "make bench          run the benchmarks"
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.14 found. Install one, or say where: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
+	@echo "==> creating .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "Python's venv module does not work here; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
+
+# Two stamps: what a learner needs, and what building and testing add.
+.venv/.installed: requirements.txt pyproject.toml binder/overrides.json | .venv/bin/python
+	@echo "==> installing what the course needs (torch is large; the first time takes minutes)"
+	@$(PIP) --quiet --upgrade pip
+	@if [ -n "$(TORCH_INDEX)" ]; then $(PIP) --progress-bar on --index-url "$(TORCH_INDEX)" "$$(grep '^torch==' requirements.txt)"; fi
+	@$(PIP) --quiet --progress-bar on -r requirements.txt
+	@$(PIP) --quiet --no-deps -e .
+	@mkdir -p .venv/share/jupyter/lab/settings && cp binder/overrides.json .venv/share/jupyter/lab/settings/
+	@touch $@
+
+.venv/.installed-dev: requirements-dev.txt .venv/.installed
+	@echo "==> installing what building and testing add"
+	@$(PIP) --quiet --progress-bar on -r requirements-dev.txt
+	@touch $@
+
+setup: .venv/.installed
+	@$(BIN)/moe-lessons doctor
+
+lab: .venv/.installed
+	@echo "==> opening JupyterLab on lesson 00; stop it with Ctrl-C"
+	@$(BIN)/python -m jupyter lab $(ROOT_USER) --ServerApp.root_dir="$(CURDIR)" $(LAB_ARGS) notebooks/00_start_here.ipynb
+
+lessons: .venv/.installed-dev
+	@$(BIN)/python -m moe_lessons.build
+
+lessons-check: .venv/.installed-dev
+	@$(BIN)/python -m moe_lessons.build --check
+
+# The parts of `make test`, in the order in which they tell you most, soonest.
+test: lint types lessons-check unit solutions
+	@echo "==> all green"
+
+lint: .venv/.installed-dev
+	@echo "==> lint"
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: .venv/.installed-dev
+	@echo "==> types"
+	@$(BIN)/mypy
+
+unit: .venv/.installed-dev
+	@echo "==> tests, doctests, learner notebooks"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+solutions: .venv/.installed-dev
+	@echo "==> solutions, run again and compared with their stored output"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=300 solutions/
+
+format: .venv/.installed-dev
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: .venv/.installed-dev
+	@for script in benchmarks/*.py; do echo "==> $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

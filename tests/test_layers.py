@@ -1,0 +1,80 @@
+"""The package's layers: a module imports only from those before it, and importing the package loads little."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from moe_lessons.build import paths
+
+# Lowest first. A package stands for all its modules.
+LAYERS = (
+    "presets",
+    "routing",
+    "balancing",
+    "experts",
+    "dispatch",
+    "metrics",
+    "layer",
+    "device",
+    "config",
+    "model",
+    "data",
+    "baselines",
+    "objective",
+    "checkpoint",
+    "runlog",
+    "train",
+    "svg",
+    "plots",
+    "exercises",
+    "course",
+    "explore",
+    "build",
+    "doctor",
+    "cli",
+    "__main__",
+)
+HEAVY = {"matplotlib": {"plots"}, "ipywidgets": {"course", "explore"}}
+
+MODULES = sorted(p for p in paths.PACKAGE.rglob("*.py") if p != paths.PACKAGE / "__init__.py")
+
+
+def layer(path):
+    return path.relative_to(paths.PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(paths.PACKAGE).as_posix())
+def test_imports_point_down(path):
+    mine = LAYERS.index(layer(path))
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "moe_lessons" and len(parts) > 1 and parts[1] in LAYERS:
+            assert LAYERS.index(parts[1]) <= mine, f"{path.name} imports {name}, which lies above it"
+        for heavy, allowed in HEAVY.items():
+            if parts[0] == heavy:
+                assert layer(path) in allowed, f"{path.name} imports {heavy}"
+
+
+@pytest.mark.parametrize("module", ["moe_lessons", "moe_lessons.cli", "moe_lessons.presets"])
+def test_import_stays_light(module):
+    code = (
+        f"import sys, {module}; print(*{{'torch', 'numpy', 'matplotlib', 'ipywidgets'}} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_files_stay_short():
+    lines = sorted(len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES)
+    assert lines[-1] <= 300
+    assert lines[len(lines) // 2] <= 200

@@ -1,0 +1,110 @@
+"""What holds for every lesson: its notebooks, its claims, its tags, its links."""
+
+import ast
+import asyncio
+import re
+
+import nbformat
+import pytest
+
+from moe_lessons.build import paths
+from moe_lessons.build.execute import execute
+from moe_lessons.build.source import read_cells
+from moe_lessons.exercises import registry
+
+LESSONS = registry.lessons()
+REASONS = {"image", "widget", "timing", "trained", "machine"}
+
+
+def source(lesson):
+    return paths.LESSONS / f"{lesson.id}.py"
+
+
+def code_cells(lesson):
+    return [cell for cell in read_cells(source(lesson)) if cell.cell_type == "code"]
+
+
+def calls(lesson, name):
+    """All calls of a function by name in a lesson's code cells."""
+    found = []
+    for cell in code_cells(lesson):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+                found.append(node)
+    return found
+
+
+def test_every_lesson_file_is_registered():
+    assert sorted(p.stem for p in paths.LESSONS.glob("*.py")) == sorted(lesson.id for lesson in LESSONS)
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.id)
+def test_learner_notebook_runs_and_scores_nothing(lesson):
+    """From top to bottom without an error; every exercise is not attempted and the score is 0."""
+    built = nbformat.read(paths.NOTEBOOKS / f"{lesson.id}.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in built.cells)
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    ran = execute(built, paths.NOTEBOOKS)
+    printed = "".join(o.text for c in ran.cells for o in c.get("outputs", []) if o.output_type == "stream")
+    for exercise in lesson.exercises:
+        assert f"○ {exercise.id}: not attempted yet" in printed
+    assert f"Lesson {lesson.number}: 0 of {lesson.points} points" in printed
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.id)
+def test_claims_are_settled_by_computation(lesson):
+    """Each claim once, with a verdict, and a `holds` that is computed rather than written down."""
+    made = calls(lesson, "claim")
+    assert sorted(ast.literal_eval(call.args[0]) for call in made) == sorted(c.id for c in lesson.claims)
+    for call in made:
+        holds = {keyword.arg: keyword.value for keyword in call.keywords}["holds"]
+        assert any(isinstance(node, ast.Name | ast.Call) for node in ast.walk(holds)), ast.unparse(call)
+    assert not made or calls(lesson, "claims_table")
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.id)
+def test_unchecked_cells_say_why(lesson):
+    for cell in code_cells(lesson):
+        ignored = "nbval-ignore-output" in cell.metadata.get("tags", [])
+        assert ignored == ("why" in cell.metadata), cell.source
+        if ignored:
+            assert cell.metadata["why"] in REASONS
+            assert not calls_in(cell, {"check", "score", "claim", "claims_table", "reveal"}), cell.source
+
+
+def calls_in(cell, names):
+    nodes = ast.walk(ast.parse(cell.source))
+    return [
+        n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in names
+    ]
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.id)
+def test_everything_the_lesson_owns_is_used(lesson):
+    """No exercise, quiz or prediction is declared and then forgotten, or used and not declared."""
+    for name, items in (
+        ("check", lesson.exercises),
+        ("quiz", lesson.quizzes),
+        ("predict", lesson.predictions),
+    ):
+        used = {ast.literal_eval(call.args[0]) for call in calls(lesson, name)}
+        assert used == {item.id for item in items}, name
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.id)
+def test_setup_cell_is_the_same_everywhere(lesson):
+    def setup(one):
+        cells = [c.source for c in code_cells(one) if "setup" in c.metadata.get("tags", [])]
+        assert len(cells) == 1
+        return cells[0].replace(one.id, "NAME")
+
+    assert setup(lesson) == setup(LESSONS[0])
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.id)
+def test_links_between_files_lead_somewhere(lesson):
+    built = nbformat.read(paths.NOTEBOOKS / f"{lesson.id}.ipynb", as_version=4)
+    for cell in built.cells:
+        if cell.cell_type == "markdown":
+            for link in re.findall(r"\]\((?!https?:|#)([^)\s]+)\)", cell.source):
+                assert (paths.NOTEBOOKS / link).exists(), link
