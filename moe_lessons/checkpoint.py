@@ -1,0 +1,253 @@
+"""Checkpoints that are whole or not there: a directory per step, renamed into place when complete.
+
+A run's directory holds `step-000100/` and so on, each with `model.safetensors`, `optimizer.safetensors`
+and `state.json` (step, configuration, checksums, what the run needs to continue bit for bit).
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from moe_lessons.config import ModelConfig
+from moe_lessons.model import MoETransformer
+
+KEEP = 2
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, damaged, of another model, or cannot be written."""
+
+
+def save_checkpoint(
+    run_dir: Path, step: int, model: MoETransformer, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+) -> Path:
+    """Write the checkpoint of one step; older ones go only when it is complete, and the last two stay.
+
+    Parameters
+    ----------
+    run_dir : Path
+        Created if need be.
+    step : int
+        Finished steps.
+    model : MoETransformer
+    optimizer : torch.optim.Optimizer
+    state : dict
+        What else to record; JSON must be able to hold it.
+
+    Returns
+    -------
+    Path
+        The checkpoint's directory.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be written, for instance because the disk is full; earlier ones stay as they were.
+    """
+    final = run_dir / f"step-{step:06d}"
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        unfinished = run_dir / f".unfinished-{step:06d}"
+        unfinished.mkdir()
+        checksums = {}
+        files = {"model.safetensors": _weights(model), "optimizer.safetensors": _optimizer_tensors(optimizer)}
+        for name, tensors in files.items():
+            save_file(tensors, unfinished / name)
+            _to_disk(unfinished / name)
+            checksums[name] = _sha256(unfinished / name)
+        state = {"format": FORMAT, "step": step, **state, "sha256": checksums}
+        (unfinished / "state.json").write_text(json.dumps(state, indent=1) + "\n")
+        _to_disk(unfinished / "state.json")
+        # The same weights again after a resume that went nowhere: nothing is lost by replacing them.
+        if final.exists():
+            shutil.rmtree(final)
+        unfinished.rename(final)
+        _to_disk(run_dir)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CheckpointError(f"cannot write the checkpoint of step {step} to {run_dir}: {reason}") from error
+    finally:
+        clean_up(run_dir)
+    for old in list_checkpoints(run_dir)[:-KEEP]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def clean_up(run_dir: Path) -> None:
+    """Remove what a killed or failed save left behind."""
+    for unfinished in run_dir.glob(".unfinished-*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def list_checkpoints(run_dir: Path) -> list[Path]:
+    """Return a run's complete checkpoints, oldest first."""
+    return sorted(path.parent for path in run_dir.glob("step-*/state.json"))
+
+
+def latest_checkpoint(path: Path) -> Path:
+    """Resolve a run's directory to its last checkpoint; a checkpoint is returned as it is.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none.
+    """
+    if (path / "state.json").is_file():
+        return path
+    checkpoints = list_checkpoints(path)
+    if not checkpoints:
+        what = "holds no checkpoint" if path.exists() else "does not exist"
+        raise CheckpointError(f"{path} {what}: train first, with moe-lessons train --preset cpu-tiny")
+    return checkpoints[-1]
+
+
+def last_run(runs_dir: Path = Path("runs")) -> Path:
+    """Return the run under a directory whose checkpoint is the most recent.
+
+    Raises
+    ------
+    CheckpointError
+        If no run has one.
+    """
+    states = sorted(runs_dir.glob("*/step-*/state.json"), key=lambda path: path.stat().st_mtime_ns)
+    if not states:
+        raise CheckpointError(
+            f"no checkpoint under {runs_dir}: train first, with moe-lessons train --preset cpu-tiny"
+        )
+    return states[-1].parent.parent
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """Read `state.json` and compare the checksums of the files that it lists.
+
+    Raises
+    ------
+    CheckpointError
+        If something is missing or damaged.
+    """
+    try:
+        state = json.loads((checkpoint / "state.json").read_text())
+        known = state["format"]
+        if known != FORMAT:
+            raise CheckpointError(f"{checkpoint} has format {known}: this version reads format {FORMAT}")
+        for name, expected in state["sha256"].items():
+            if _sha256(checkpoint / name) != expected:
+                raise CheckpointError(
+                    f"{checkpoint} is damaged: {name} does not match its checksum{_other(checkpoint)}"
+                )
+    except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise CheckpointError(f"{checkpoint} is damaged: {reason}{_other(checkpoint)}") from error
+    return state
+
+
+def load_model(
+    checkpoint: Path, *, device: torch.device | str = "cpu"
+) -> tuple[MoETransformer, dict[str, Any]]:
+    """Build the model of a checkpoint and fill in its weights.
+
+    Parameters
+    ----------
+    checkpoint : Path
+        A checkpoint's directory, or a run's for the last one.
+    device : torch.device or str
+
+    Returns
+    -------
+    model : MoETransformer
+        In evaluation mode.
+    state : dict
+        What `state.json` holds.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing or damaged.
+    """
+    checkpoint = latest_checkpoint(checkpoint)
+    state = read_state(checkpoint)
+    model = MoETransformer(ModelConfig(**state["config"]["model"])).to(device)
+    restore_weights(checkpoint, model)
+    return model.eval(), state
+
+
+def restore_weights(checkpoint: Path, model: MoETransformer) -> None:
+    """Copy a checkpoint's weights into a model of the same shape.
+
+    Raises
+    ------
+    CheckpointError
+        If names or shapes differ; the message shows the first difference.
+    """
+    stored = load_file(checkpoint / "model.safetensors")
+    expected = _weights(model)
+    for name in sorted({*stored, *expected}):
+        theirs = tuple(stored[name].shape) if name in stored else "missing"
+        ours = tuple(expected[name].shape) if name in expected else "missing"
+        if theirs != ours:
+            raise CheckpointError(
+                f"{checkpoint} is of another model: {name} is {theirs} there, {ours} in this model"
+            )
+    with torch.no_grad():
+        for name, tensor in expected.items():
+            tensor.copy_(stored[name])
+
+
+def restore_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer) -> None:
+    """Copy a checkpoint's optimizer state and random number generators back."""
+    stored = load_file(checkpoint / "optimizer.safetensors")
+    torch.set_rng_state(stored.pop("rng.cpu"))
+    if "rng.cuda" in stored and torch.cuda.is_available():
+        torch.cuda.set_rng_state(stored["rng.cuda"])
+    stored.pop("rng.cuda", None)
+    per_parameter: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in stored.items():
+        index, name = key.split(".")
+        per_parameter.setdefault(int(index), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": per_parameter, "param_groups": groups})
+
+
+def _weights(model: MoETransformer) -> dict[str, Tensor]:
+    weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    if model.config.tie_embeddings:
+        del weights["head.weight"]  # the same memory as the embedding: safetensors refuses it twice
+    return weights
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    tensors = {"rng.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors["rng.cuda"] = torch.cuda.get_rng_state()
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"{index}.{name}": tensor for name, tensor in values.items()}
+    return tensors
+
+
+def _to_disk(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return  # Windows can't open a directory
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _other(checkpoint: Path) -> str:
+    others = [path for path in list_checkpoints(checkpoint.parent) if path != checkpoint]
+    return f"; try {others[-1]}" if others else ""

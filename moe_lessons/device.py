@@ -1,0 +1,95 @@
+"""What this machine computes with: device, names, threads, memory. Imports torch only when asked to."""
+
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def pick_device(name: str = "auto") -> Any:
+    """Choose the device: a GPU if there is one, else the CPU.
+
+    Parameters
+    ----------
+    name : str
+        "auto", or what `torch.device` takes.
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    ValueError
+        If the device is unknown or not here.
+
+    Examples
+    --------
+    >>> pick_device("cpu")
+    device(type='cpu')
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device={name!r}: choose auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={name!r}: PyTorch sees no CUDA GPU; choose auto or cpu")
+    return device
+
+
+def cpu_name() -> str:
+    """Return the processor's model name as the system gives it."""
+    if sys.platform == "linux" and Path("/proc/cpuinfo").exists():
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.lower().startswith("model name"):
+                return line.partition(":")[2].strip()
+    if sys.platform == "darwin":
+        import subprocess
+
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        if answer.stdout.strip():
+            return answer.stdout.strip()
+    return platform.processor() or platform.machine() or "unknown CPU"
+
+
+def describe_device(device: Any) -> str:
+    """Name a device by its model, never by its host.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ", threads: " in describe_device(torch.device("cpu"))
+    True
+    """
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{cpu_name()}, threads: {threads}"
+
+
+def environment(device: Any) -> dict[str, Any]:
+    """Collect what must be equal for two runs to agree bit for bit."""
+    import torch
+
+    return {
+        "torch": torch.__version__,
+        "device": describe_device(device),
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def memory_bytes() -> int | None:
+    """Return the machine's memory in bytes, or None where the system doesn't say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None

@@ -1,0 +1,234 @@
+"""A small decoder whose feed-forward blocks are Mixture-of-Experts layers, built like Mixtral.
+
+Shapes: B sequences, L tokens in each, D model width, P head width, V vocabulary, T = B*L tokens.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from moe_lessons.attention import Attention, rotary_tables
+from moe_lessons.config import ModelConfig
+from moe_lessons.layer import MoELayer
+from moe_lessons.routing import Routing
+
+__all__ = ["MoETransformer", "ModelConfig", "ModelOutput", "generate", "parameter_counts"]
+
+
+class ModelOutput(NamedTuple):
+    """What a forward pass returns.
+
+    Attributes
+    ----------
+    logits_BLV : Tensor, shape (B, L, V)
+    loss : Tensor or None
+        Mean cross entropy in nats, float32; None without targets. Auxiliary losses are not in it.
+    routings : tuple of Routing
+        One per layer, its tensors with T = B*L rows.
+    """
+
+    logits_BLV: Tensor
+    loss: Tensor | None
+    routings: tuple[Routing, ...]
+
+
+class Block(nn.Module):
+    """One layer: attention, then experts, each on a normalised input and added to the stream."""
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
+        self.attention = Attention(config)
+        self.moe_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
+        self.moe = MoELayer(
+            config.d_model,
+            config.d_expert,
+            config.n_experts,
+            config.top_k,
+            gate=config.gate,
+            n_shared_experts=config.n_shared_experts,
+            generator=generator,
+        )
+
+    def forward(self, stream_BLD: Tensor, cos_LP: Tensor, sin_LP: Tensor) -> tuple[Tensor, Routing]:
+        """Return the stream after both updates, shape (B, L, D), and the routing of its tokens."""
+        stream_BLD = stream_BLD + self.attention(self.attention_norm(stream_BLD), cos_LP, sin_LP)
+        update_BLD, routing = self.moe(self.moe_norm(stream_BLD))
+        return stream_BLD + update_BLD, routing
+
+
+class MoETransformer(nn.Module):
+    """A decoder-only transformer with a Mixture-of-Experts layer in every block.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    generator : torch.Generator, optional
+        Source of the initial weights.
+
+    References
+    ----------
+    Jiang et al., "Mixtral of Experts", arXiv:2401.04088.
+
+    Examples
+    --------
+    >>> config = ModelConfig(n_layers=1, d_model=16, n_heads=2, n_kv_heads=1, d_expert=8)
+    >>> output = MoETransformer(config)(torch.tensor([[77, 111, 69]]))
+    >>> output.logits_BLV.shape, output.routings[0].topk_ids_TK.shape
+    (torch.Size([1, 3, 256]), torch.Size([3, 2]))
+    """
+
+    cos_LP: Tensor
+    sin_LP: Tensor
+
+    def __init__(self, config: ModelConfig, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.blocks = nn.ModuleList(Block(config, generator) for _ in range(config.n_layers))
+        self.final_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        if config.tie_embeddings:
+            self.head.weight = self.embedding.weight
+        cos_LP, sin_LP = rotary_tables(config.context_length, config.d_head, config.rope_theta)
+        self.register_buffer("cos_LP", cos_LP, persistent=False)
+        self.register_buffer("sin_LP", sin_LP, persistent=False)
+        self.initialize(generator)
+
+    @torch.no_grad()
+    def initialize(self, generator: torch.Generator | None = None) -> None:
+        """Draw every matrix from a normal distribution with deviation 0.02; norms start at one.
+
+        What writes to the stream is scaled by ``1 / sqrt(2 * n_layers)``, so that its variance at
+        the start does not grow with depth (GPT-2).
+        """
+        for name, parameter in self.named_parameters():
+            if parameter.ndim > 1:
+                writes = name.endswith(("o_proj.weight", "down_proj"))
+                scale = 0.02 / math.sqrt(2 * self.config.n_layers) if writes else 0.02
+                parameter.normal_(0.0, scale, generator=generator)
+
+    def forward(self, tokens_BL: Tensor, targets_BL: Tensor | None = None) -> ModelOutput:
+        """Predict each token's successor.
+
+        Parameters
+        ----------
+        tokens_BL : Tensor, int64, shape (B, L)
+            L at most ``config.context_length``.
+        targets_BL : Tensor, int64, shape (B, L), optional
+            The tokens that follow; -100 marks those that do not count.
+
+        Returns
+        -------
+        ModelOutput
+
+        Raises
+        ------
+        ValueError
+            If there are more tokens than ``context_length``.
+        """
+        L = tokens_BL.shape[1]
+        if self.config.context_length < L:
+            raise ValueError(
+                f"tokens_BL has L={L} tokens: give at most context_length={self.config.context_length}"
+            )
+        stream_BLD = self.embedding(tokens_BL)
+        routings = []
+        for block in self.blocks:
+            stream_BLD, routing = block(stream_BLD, self.cos_LP[:L], self.sin_LP[:L])
+            routings.append(routing)
+        logits_BLV = self.head(self.final_norm(stream_BLD))
+        loss = None
+        if targets_BL is not None:
+            loss = F.cross_entropy(logits_BLV.float().flatten(0, 1), targets_BL.flatten())
+        return ModelOutput(logits_BLV, loss, tuple(routings))
+
+    def extra_repr(self) -> str:
+        """Parameter counts, for printing."""
+        total, active = parameter_counts(self)
+        return f"parameters={total:,}, active={active:,} per token"
+
+
+def parameter_counts(model: MoETransformer) -> tuple[int, int]:
+    """Count all parameters, and those that one token meets.
+
+    Returns
+    -------
+    total, active : int
+        `active` leaves out the E - K routed experts of each layer that a token does not choose.
+
+    Examples
+    --------
+    >>> config = ModelConfig(n_layers=1, d_model=16, n_heads=2, d_expert=8, n_experts=4, top_k=1)
+    >>> total, active = parameter_counts(MoETransformer(config))
+    >>> total - active == 3 * (3 * 16 * 8)
+    True
+    """
+    total = sum(parameter.numel() for parameter in model.parameters())
+    idle = 0
+    for module in model.modules():
+        if isinstance(module, MoELayer):
+            layer_total, layer_active = module.n_parameters()
+            idle += layer_total - layer_active
+    return total, total - idle
+
+
+@torch.no_grad()
+def generate(
+    model: MoETransformer,
+    prompt_tokens: Tensor,
+    n_tokens: int,
+    *,
+    temperature: float = 0.8,
+    top_k: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Continue a prompt token by token, running the whole context again for each.
+
+    Parameters
+    ----------
+    model : MoETransformer
+    prompt_tokens : Tensor, int64, shape (L,)
+        At least one token; the model sees the last ``context_length`` of them.
+    n_tokens : int
+        How many to add.
+    temperature : float
+        Divides the logits; 0 takes the likeliest token.
+    top_k : int, optional
+        Draw among so many likeliest tokens only. Unrelated to the experts' K.
+    generator : torch.Generator, optional
+        Source of the draws; a generator of the CPU on any device.
+
+    Returns
+    -------
+    Tensor, int64, shape (L + n_tokens,)
+
+    Raises
+    ------
+    ValueError
+        If the prompt is empty, or temperature or top_k is out of range.
+    """
+    if prompt_tokens.ndim != 1 or prompt_tokens.numel() == 0:
+        raise ValueError("prompt_tokens is empty or not a vector: give at least one token")
+    if temperature < 0:
+        raise ValueError(f"temperature={temperature}: choose 0 (likeliest token) or more")
+    if top_k is not None and not 1 <= top_k <= model.config.vocab_size:
+        raise ValueError(f"top_k={top_k}: choose 1 to vocab_size={model.config.vocab_size}")
+    was_training = model.training
+    model.eval()
+    device = model.embedding.weight.device
+    tokens = prompt_tokens.to(device)
+    for _ in range(n_tokens):
+        logits_V = model(tokens[None, -model.config.context_length :]).logits_BLV[0, -1].float().cpu()
+        if top_k is not None:
+            logits_V[logits_V < logits_V.topk(top_k).values[-1]] = -math.inf
+        if temperature == 0:
+            chosen = logits_V.argmax(keepdim=True)
+        else:
+            chosen = torch.multinomial((logits_V / temperature).softmax(-1), 1, generator=generator)
+        tokens = torch.cat((tokens, chosen.to(device)))
+    model.train(was_training)
+    return tokens
