@@ -1,4 +1,4 @@
-"""The package's layers: a module imports only from those before it, and importing the package loads little."""
+"""The package's layers: imports point down, importing the package loads little, files stay short."""
 
 import ast
 import subprocess
