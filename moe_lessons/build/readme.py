@@ -1,4 +1,4 @@
-"""The parts of the README that are made: badges and the table of lessons."""
+"""The parts of the README that are made: badges, how to clone, and the table of lessons."""
 
 import re
 
@@ -10,7 +10,13 @@ from moe_lessons.exercises import registry
 def filled(text: str) -> str:
     """The README with its made parts up to date; everything outside their markers is left as it is."""
     text = _between(text, "badges", badges(registry.lessons()[0].id))
+    text = _between(text, "clone", _clone())
     return _between(text, "lessons", _table())
+
+
+def _clone() -> str:
+    folder = paths.slug().split("/")[1]
+    return f"```\ngit clone https://github.com/{paths.slug()}\ncd {folder}\nmake lab\n```"
 
 
 def _between(text: str, name: str, content: str) -> str:
