@@ -150,7 +150,7 @@ class MoELayer(nn.Module):
         d_model = self.router.weight.shape[1]
         if hidden.shape[-1] != d_model:
             raise ValueError(
-                f"hidden has width {hidden.shape[-1]}: this layer was built with d_model={d_model}"
+                f"hidden has width {hidden.shape[-1]}: give (..., {d_model}), the layer's d_model"
             )
         hidden_TD = hidden.reshape(-1, d_model)
         routing = GATES[self.gate](self.router(hidden_TD), self.top_k)
