@@ -33,17 +33,19 @@ help:
 
 # Two stamps: what a learner needs, and what building and testing add.
 .venv/.installed: requirements.txt pyproject.toml binder/overrides.json | .venv/bin/python
-	@echo "==> installing what the course needs (torch is large; the first time takes minutes)"
 	@$(PIP) --quiet --upgrade pip
-	@if [ -n "$(TORCH_INDEX)" ]; then $(PIP) --progress-bar on --index-url "$(TORCH_INDEX)" "$$(grep '^torch==' requirements.txt)"; fi
-	@$(PIP) --quiet --progress-bar on -r requirements.txt
+	@echo "==> installing 1 of 3: torch (large; minutes the first time)"
+	@$(PIP) $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") "$$(grep '^torch==' requirements.txt)"
+	@echo "==> installing 2 of 3: JupyterLab and the rest of requirements.txt"
+	@$(PIP) --quiet -r requirements.txt
+	@echo "==> installing 3 of 3: the course itself"
 	@$(PIP) --quiet --no-deps -e .
 	@mkdir -p .venv/share/jupyter/lab/settings && cp binder/overrides.json .venv/share/jupyter/lab/settings/
 	@touch $@
 
 .venv/.installed-dev: requirements-dev.txt .venv/.installed
 	@echo "==> installing what building and testing add"
-	@$(PIP) --quiet --progress-bar on -r requirements-dev.txt
+	@$(PIP) --quiet -r requirements-dev.txt
 	@touch $@
 
 setup: .venv/.installed
