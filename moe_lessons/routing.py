@@ -1,7 +1,8 @@
 """Router logits -> the ids and weights of each token's experts.
 
 A router is one linear map; a gate is what turns its logits into K chosen experts and their weights.
-The gates differ in the order of top-k and normalisation, and that order is the only thing to read here.
+The gates differ in the order of top-k and normalisation. All of them return a `Routing` and refuse the same
+bad arguments, which `topk_softmax` lists.
 """
 
 from collections.abc import Callable
@@ -26,23 +27,23 @@ class Routing(NamedTuple):
 def router_logits(hidden_TD: Tensor, router_ED: Tensor) -> Tensor:
     """Score every expert for every token in fp32, whatever the inputs' dtype and also under autocast.
 
-    In bf16, logits of 128 and 128.5 cannot be told apart from their neighbours, and rounding one changes
-    the softmax by a third. fp64 inputs stay fp64, so that gradients can be checked.
+    bf16 has no number between 128 and 129; rounding one logit of 128.5 away takes a third off its probability.
+    fp64 inputs stay fp64, so that gradients can be checked.
 
     Parameters
     ----------
     hidden_TD : Tensor of shape (T, D)
         The hidden states at this layer (not the token embeddings).
     router_ED : Tensor of shape (E, D)
-        One row per expert.
 
-    Returns
-    -------
-    Tensor of shape (T, E), fp32
+    Raises
+    ------
+    ValueError
+        If the two widths differ.
 
     References
     ----------
-    Switch Transformer, arXiv 2101.03961, Table 2 (selective precision); ST-MoE, arXiv 2202.08906, footnote 7.
+    Switch Transformer, arXiv 2101.03961, table 2 (selective precision); ST-MoE, arXiv 2202.08906, footnote 7.
 
     Examples
     --------
@@ -50,10 +51,8 @@ def router_logits(hidden_TD: Tensor, router_ED: Tensor) -> Tensor:
     tensor([[ 3., 10.,  3.]])
     """
     if hidden_TD.shape[-1] != router_ED.shape[-1]:
-        raise ValueError(
-            f"hidden_TD has width {hidden_TD.shape[-1]} but router_ED expects {router_ED.shape[-1]}: "
-            "give both the same D"
-        )
+        widths = f"{hidden_TD.shape[-1]} but router_ED expects {router_ED.shape[-1]}"
+        raise ValueError(f"hidden_TD has width {widths}: give both the same D")
     dtype = torch.promote_types(hidden_TD.dtype, torch.float32)
     with torch.autocast(hidden_TD.device.type, enabled=False):
         return F.linear(hidden_TD.to(dtype), router_ED.to(dtype))
@@ -69,12 +68,7 @@ def topk_softmax(logits_TE: Tensor, top_k: int) -> Routing:
     Parameters
     ----------
     logits_TE : Tensor of shape (T, E)
-    top_k : int
-        Experts per token, 1 to E.
-
-    Returns
-    -------
-    Routing
+    top_k : int, 1 to E
 
     Raises
     ------
@@ -106,20 +100,9 @@ def softmax_topk(logits_TE: Tensor, top_k: int, *, renormalize: bool) -> Routing
     Parameters
     ----------
     logits_TE : Tensor of shape (T, E)
-    top_k : int
-        Experts per token, 1 to E.
+    top_k : int, 1 to E
     renormalize : bool
-        Divide by the sum of the kept probabilities. Nothing then remains of their size: with k = 1 the
-        weight is always 1.
-
-    Returns
-    -------
-    Routing
-
-    Raises
-    ------
-    ValueError
-        As `topk_softmax`.
+        Divide by the sum of the kept probabilities. With k = 1 the weight is then always 1.
 
     References
     ----------
@@ -150,29 +133,23 @@ def sigmoid_topk(
 ) -> Routing:
     """Score each expert by a sigmoid of its own; a bias may steer who is chosen, never the weight.
 
-    Used by DeepSeek-V3 (scale 2.5), Kimi-K2 (2.827) and GLM-4.5 (2.5), there together with expert groups,
-    which this function leaves out.
+    Used by DeepSeek-V3 (scale 2.5), Kimi-K2 (2.827) and GLM-4.5 (2.5). Limiting a token to a few groups of
+    experts, as DeepSeek-V3 does, is left out here.
 
     Parameters
     ----------
     logits_TE : Tensor of shape (T, E)
-    top_k : int
-        Experts per token, 1 to E.
+    top_k : int, 1 to E
     expert_bias_E : Tensor of shape (E,), optional
-        Added to the scores for selection only. It receives no gradient.
+        Added to the scores for selection only; it receives no gradient.
     renormalize : bool
-        Rescale the k weights to sum to 1 before `scale`.
+        Rescale the k weights to sum to 1, before `scale` multiplies them.
     scale : float
-        Factor on the weights.
-
-    Returns
-    -------
-    Routing
 
     Raises
     ------
     ValueError
-        As `topk_softmax`; also if `expert_bias_E` does not have shape (E,).
+        Also if `expert_bias_E` does not have shape (E,).
 
     References
     ----------
@@ -206,19 +183,9 @@ def sqrt_softplus_topk(
     Parameters
     ----------
     logits_TE : Tensor of shape (T, E)
-    top_k : int
-        Experts per token, 1 to E.
+    top_k : int, 1 to E
     expert_bias_E, renormalize, scale
         As in `sigmoid_topk`.
-
-    Returns
-    -------
-    Routing
-
-    Raises
-    ------
-    ValueError
-        As `sigmoid_topk`.
 
     References
     ----------
@@ -245,17 +212,7 @@ def topk_sigmoid(logits_TE: Tensor, top_k: int) -> Routing:
     Parameters
     ----------
     logits_TE : Tensor of shape (T, E)
-    top_k : int
-        Experts per token, 1 to E.
-
-    Returns
-    -------
-    Routing
-
-    Raises
-    ------
-    ValueError
-        As `topk_softmax`.
+    top_k : int, 1 to E
 
     References
     ----------
@@ -317,14 +274,14 @@ def _score_topk(
     renormalize: bool,
     scale: float,
 ) -> Routing:
-    selection_TE = scores_TE.detach()
+    selection_TE = scores_TE
     if expert_bias_E is not None:
         if expert_bias_E.shape != logits_TE.shape[-1:]:
             raise ValueError(
                 f"expert_bias_E has shape {tuple(expert_bias_E.shape)}: give one bias per expert, "
                 f"shape ({logits_TE.shape[-1]},)"
             )
-        selection_TE = selection_TE + expert_bias_E.detach()
+        selection_TE = scores_TE + expert_bias_E
     topk_ids_TK = selection_TE.topk(top_k, dim=-1).indices
     weights_TK = scores_TE.gather(-1, topk_ids_TK)
     if renormalize:
@@ -334,9 +291,7 @@ def _score_topk(
 
 def _checked(logits_TE: Tensor, top_k: int) -> Tensor:
     if logits_TE.dim() != 2:
-        raise ValueError(
-            f"logits_TE has shape {tuple(logits_TE.shape)}: flatten the leading axes to get (T, E)"
-        )
+        raise ValueError(f"logits_TE has shape {tuple(logits_TE.shape)}: flatten it to (T, E)")
     n_experts = logits_TE.shape[-1]
     if not 1 <= top_k <= n_experts:
         raise ValueError(f"top_k is {top_k} with {n_experts} experts: choose 1 to {n_experts}")

@@ -126,13 +126,14 @@ def test_router_logits_are_fp32_whatever_surrounds_them():
     assert router_logits(hidden_TD.double(), router_ED.double()).dtype == torch.float64
 
 
-def test_bf16_logits_change_the_softmax_by_a_third():
+def test_bf16_would_take_a_third_off_a_probability():
     # ST-MoE, footnote 7: bf16 has no numbers between 128 and 129, so 128.5 becomes 128.
-    logits_E = torch.tensor([128.5, 128.0, *[126.0] * 8])
-    exact, rounded = logits_E.softmax(0), logits_E.bfloat16().float().softmax(0)
-    assert exact[0] / rounded[0] > 1.25
-    routing = topk_softmax(logits_E.unsqueeze(0), 2)
-    assert routing.topk_weights_TK[0, 0] > 0.6
+    logits_E = torch.tensor([128.5, *[128.0] * 10])
+    assert float(logits_E.softmax(0)[0]) == pytest.approx(0.142, abs=5e-4)
+    assert float(logits_E.bfloat16().softmax(0, dtype=torch.float32)[0]) == pytest.approx(0.091, abs=5e-4)
+    narrow_TD, router_ED = logits_E.new_ones(1, 1).bfloat16(), logits_E.unsqueeze(1)
+    exact = softmax_topk(router_logits(narrow_TD, router_ED), 1, renormalize=False)
+    assert float(exact.topk_weights_TK) == pytest.approx(0.142, abs=5e-4)
 
 
 @pytest.mark.parametrize("gate", GATES)
