@@ -27,7 +27,7 @@ class Routing(NamedTuple):
 def router_logits(hidden_TD: Tensor, router_ED: Tensor) -> Tensor:
     """Score every expert for every token in fp32, whatever the inputs' dtype and also under autocast.
 
-    bf16 has no number between 128 and 129; rounding one logit of 128.5 away takes a third off its probability.
+    bf16 has no number between 128 and 129: rounding a logit of 128.5 can take a third off its probability.
     fp64 inputs stay fp64, so that gradients can be checked.
 
     Parameters
@@ -61,9 +61,8 @@ def router_logits(hidden_TD: Tensor, router_ED: Tensor) -> Tensor:
 def topk_softmax(logits_TE: Tensor, top_k: int) -> Routing:
     """Choose the top-k logits, then softmax over those k: the weights sum to 1.
 
-    Used by Mixtral, gpt-oss, Granite, JetMoE and the 2017 sparsely-gated layer. The same function as
-    softmax over all experts, top-k, renormalise. With k = 1 the weight is the constant 1 and the task loss
-    gives the router no gradient; Switch's `softmax_topk` keeps it.
+    Used by Mixtral, gpt-oss, Granite, JetMoE and the 2017 layer. Softmax over all, top-k, renormalise is the
+    same function. With k = 1 the weight is always 1, so the task loss gives the router no gradient.
 
     Parameters
     ----------
