@@ -14,6 +14,7 @@ from moe_lessons.exercises import registry
 from moe_lessons.exercises.spec import Exercise, Lesson
 
 _CARD = re.compile(r"^\{\{exercise (?P<id>[\w.]+)\}\}$")
+_START = re.compile(r'^start\(("\w+")\)', re.MULTILINE)
 _CHECK = re.compile(r'^check\("(?P<id>[\w.]+)"\)', re.MULTILINE)
 
 
@@ -52,6 +53,8 @@ def _code(cell: NotebookNode, solutions: bool) -> NotebookNode:
     cell.outputs, cell.execution_count = [], None
     if "setup" in cell.metadata.get("tags", []):
         cell.source = _fetch() + cell.source
+        if solutions:
+            cell.source = _START.sub(r"start(\1, keep=False)", cell.source)
     answer = cell.metadata.pop("answer", None)
     if answer:
         points = registry.exercise(answer).points

@@ -1,5 +1,7 @@
 """A question with lettered options: text everywhere, buttons where widgets show."""
 
+import html
+import re
 import string
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +26,8 @@ def parse(answer: Any, n_options: int) -> int | None:
     (1, 1, 2, None)
     """
     if isinstance(answer, str):
-        answer = string.ascii_lowercase.find(answer.strip().lower()[:1] or "?")
+        found = re.fullmatch(r"([a-z])\b.*", answer.strip().lower())
+        answer = string.ascii_lowercase.index(found[1]) if found else None
     in_range = isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < n_options
     return answer if in_range else None
 
@@ -36,6 +39,9 @@ def question_card(title: str, question: str, options: tuple[str, ...], how: str)
     body = f"<strong>{title}.</strong> {inline(question)}"
     if options:
         body += f'<ol type="a" style="margin:.3em 0">{items}</ol>'
+    body += (
+        f'<div style="opacity:.7;font-size:90%">Answer below, or with <code>{html.escape(how)}</code></div>'
+    )
     return Card("\n".join([f"{title}. {question}", *lines, f"  Answer with {how}"]), body)
 
 

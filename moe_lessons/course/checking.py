@@ -1,12 +1,14 @@
 """``check`` and ``hint``: judge a learner's answer and say what to do next."""
 
+import contextlib
 import html
+import io
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from moe_lessons.course import store
-from moe_lessons.course.show import Card, inline, show
+from moe_lessons.course.show import Card, inline, never_raises, say, show
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.findings import Finding
 from moe_lessons.exercises.judge import Report, judge, local
@@ -16,7 +18,8 @@ from moe_lessons.exercises.spec import Exercise, Misconception
 _MARKS = {True: "✔", False: "✘", None: "–"}
 
 
-def check(id: str, answer: Callable[..., Any] | None = None) -> None:
+@never_raises
+def check(id: str, answer: Callable[..., Any] | None = None, *, demo: bool = False) -> None:
     """Judge your answer to an exercise; print one line, show a card, remember the result.
 
     Parameters
@@ -25,26 +28,68 @@ def check(id: str, answer: Callable[..., Any] | None = None) -> None:
         The exercise, such as ``"01.router_logits"``.
     answer : callable, optional
         Your function; by default the one of the name that the exercise asks for, where ``check`` is called.
+    demo : bool
+        A lesson's demonstration with an answer of its own: shown, but not counted as an attempt of yours.
     """
     try:
         exercise = registry.exercise(id)
     except KeyError as error:
-        print(error.args[0])
+        say(error.args[0])
         return
-    if answer is None:
-        answer = sys._getframe(1).f_globals.get(exercise.entry)
-    report = examine(exercise, answer)
-    _remember(report)
-    print(report.line)
-    if report.status != "not attempted":
-        show(card(report))
+    if answer is None and not demo:
+        answer = _caller_globals().get(exercise.entry)
+    printed = Printed()
+    # An endless stream of prints must not drown the card, nor a warning the line above it.
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        report = examine(exercise, answer)
+    if not demo:
+        _remember(report)
+    say(f"Demonstration, not counted. {report.line}" if demo else report.line)
+    if report.findings:
+        show(card(report, printed.shown()))
+
+
+class Printed(io.TextIOBase):
+    """Keeps the beginning of what an answer prints, and counts the rest.
+
+    Examples
+    --------
+    >>> printed = Printed()
+    >>> print("x" * 5000, file=printed)
+    >>> printed.shown().splitlines()[-1]
+    '... and 3,001 characters more'
+    """
+
+    limit = 2000
+
+    def __init__(self) -> None:
+        self.kept, self.total = "", 0
+
+    def write(self, text: str) -> int:
+        """Take a text, as a file does."""
+        self.kept += text[: self.limit - len(self.kept)]
+        self.total += len(text)
+        return len(text)
+
+    def shown(self) -> str:
+        """What to show of it."""
+        more = self.total - len(self.kept)
+        return self.kept.rstrip() + (f"\n... and {more:,} characters more" if more else "")
+
+
+def _caller_globals() -> dict[str, Any]:
+    """The globals of the cell that called into this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("moe_lessons.course."):
+        frame = frame.f_back
+    return frame.f_globals
 
 
 def examine(exercise: Exercise, answer: Any) -> Report:
     """Judge a function object, with a report also for what is no function or is not the learner's own."""
     if answer is None:
-        problem = f"there is no function `{exercise.entry}` yet: run the cell that defines it first"
-        return Report(exercise, "failed", (Finding(f"defines `{exercise.entry}`", False, problem),))
+        problem = f"there is no function `{exercise.entry}` yet: run the cell that defines it, then this one"
+        return Report(exercise, "not attempted", (Finding(f"defines `{exercise.entry}`", False, problem),))
     if not callable(answer):
         problem = f"`{exercise.entry}` is a {type(answer).__name__}, not a function"
         return Report(exercise, "failed", (Finding(f"defines `{exercise.entry}`", False, problem),))
@@ -59,16 +104,22 @@ def examine(exercise: Exercise, answer: Any) -> Report:
     return judge(exercise, local(answer))
 
 
-def hint(id: str) -> None:
-    """Show the next of an exercise's three hints (the notebook also has them, folded)."""
+@never_raises
+def hint(id: str, number: int | None = None) -> None:
+    """Show one of an exercise's three hints, by default the next (the notebook also has them, folded)."""
     try:
         exercise = registry.exercise(id)
     except KeyError as error:
-        print(error.args[0])
+        say(error.args[0])
         return
-    shown = min(store.load()["hints"].get(id, 0) + 1, len(exercise.hints))
-    store.update(lambda progress: progress["hints"].__setitem__(id, shown))
-    print(f"Hint {shown} of {len(exercise.hints)}: {exercise.hints[shown - 1]}")
+    count = len(exercise.hints)
+    if number is None:
+        number = min(store.load()["hints"].get(id, 0) + 1, count)
+        store.update(lambda progress: progress["hints"].__setitem__(id, number))
+    if number not in range(1, count + 1):
+        say(f"There are hints 1 to {count}.")
+        return
+    say(f"Hint {number} of {count}: {exercise.hints[number - 1]}")
 
 
 def _remember(report: Report) -> None:
@@ -82,44 +133,57 @@ def _remember(report: Report) -> None:
         store.update(change)
 
 
-def card(report: Report) -> Card:
+def card(report: Report, printed: str = "") -> Card:
     """What a learner sees below the line: each finding, the mistake that was recognised, where to look."""
-    return Card(_text(report), _body(report))
+    return Card(_text(report, printed), _body(report, printed))
+
+
+_VERDICTS = {"passed": "✔ Passed", "failed": "✘ Not right yet", "not attempted": "○ Not attempted yet"}
+_LATER = "not looked at yet"
 
 
 def _advice(report: Report) -> str:
-    if report.status == "passed":
+    if report.status != "failed" or (report.misconception and report.misconception.id == "borrowed"):
         return ""
     if report.misconception is None:
-        return f'Not a mistake we know by name. A hint: hint("{report.exercise.id}")'
-    if report.misconception.id == "borrowed":
-        return ""
-    return f"Hint {report.misconception.hint} below is about this."
+        return f'This is not a mistake we know by name. For a hint: `hint("{report.exercise.id}")`'
+    number = report.misconception.hint
+    return f'Hint {number} is about this: `hint("{report.exercise.id}", {number})`'
 
 
-def _text(report: Report) -> str:
+def _text(report: Report, printed: str) -> str:
     lines = [report.exercise.title]
     for finding in report.findings:
-        detail = f": {finding.detail}" if finding.detail else ""
-        lines.append(f"  {_MARKS[finding.passed]} {finding.name}{detail}")
+        detail = _LATER if finding.passed is None else finding.detail
+        lines.append(f"  {_MARKS[finding.passed]} {finding.name}{': ' if detail else ''}{detail}")
     if report.misconception:
         lines.append(f"What may have happened: {report.misconception.message}")
-    return "\n".join(filter(None, [*lines, _advice(report)]))
+    lines.append(_advice(report).replace("`", ""))
+    if printed:
+        lines.append(f"Your code printed:\n{printed}")
+    return "\n".join(filter(None, lines))
 
 
-def _body(report: Report) -> str:
+def _body(report: Report, printed: str) -> str:
     rows = []
     for finding in report.findings:
-        detail = f"<br><code>{html.escape(finding.detail)}</code>" if finding.detail else ""
-        weight = ' style="font-weight:600"' if finding.passed is False else ""
-        rows.append(f"<li{weight}>{_MARKS[finding.passed]} {inline(finding.name)}{detail}</li>")
-    verdict = {"passed": "✔ Passed", "failed": "✘ Not right yet"}[report.status]
-    parts = [f"<strong>{verdict}: {inline(report.exercise.title)}</strong>"]
+        line = f"{_MARKS[finding.passed]} {inline(finding.name)}"
+        if finding.passed is None:
+            line = f'<span style="opacity:.7">{line}: {_LATER}</span>'
+        elif finding.passed is False:
+            line = f"<strong>{line}</strong>"
+        if finding.detail:
+            line += f'<div style="margin-left:1.4em"><code>{html.escape(finding.detail)}</code></div>'
+        rows.append(f"<li>{line}</li>")
+    parts = [f"<strong>{_VERDICTS[report.status]}: {inline(report.exercise.title)}</strong>"]
     parts.append(f'<ul style="list-style:none;padding-left:0;margin:.4em 0">{"".join(rows)}</ul>')
     if report.misconception:
-        parts.append(
-            f"<p><strong>What may have happened.</strong> {inline(report.misconception.message)}</p>"
-        )
+        message = inline(report.misconception.message)
+        parts.append(f"<p><strong>What may have happened.</strong> {message}</p>")
     if _advice(report):
         parts.append(f"<p>{inline(_advice(report))}</p>")
+    if printed:
+        parts.append(
+            f"<details><summary>Your code printed</summary><pre>{html.escape(printed)}</pre></details>"
+        )
     return "".join(parts)

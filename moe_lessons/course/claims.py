@@ -3,13 +3,14 @@
 import html
 
 from moe_lessons.course import starting
-from moe_lessons.course.show import Card, inline, show
+from moe_lessons.course.show import Card, inline, never_raises, say, show
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.spec import Claim
 
 _settled: dict[str, tuple[Claim, bool]] = {}
 
 
+@never_raises
 def claim(id: str, verdict: str, *, holds: bool) -> None:
     """Settle a claim of this lesson.
 
@@ -24,23 +25,24 @@ def claim(id: str, verdict: str, *, holds: bool) -> None:
     """
     lesson = starting.current_lesson()
     if lesson is None:
-        print('Run the set-up cell first: start("...") says which lesson this is.')
+        say('Run the set-up cell first: start("...") says which lesson this is.')
         return
     claims = {c.id: c for c in registry.lesson(lesson).claims}
     if id not in claims:
-        print(f"Lesson {lesson} has no claim {id!r}; it has {', '.join(claims)}.")
+        say(f"Lesson {lesson} has no claim {id!r}; it has {', '.join(claims)}.")
         return
     found = claims[id]
     if verdict != found.verdict:
-        print(f"{id}: the sources say {found.verdict}, not {verdict}.")
+        say(f"{id}: the sources say {found.verdict}, not {verdict}.")
         return
     _settled[id] = (found, bool(holds))
-    print(f"{id} is {verdict}: " + (found.truth if holds else "but this experiment does NOT support it"))
+    say(f"{id} is {verdict}: " + (found.truth if holds else "but this experiment does NOT support it"))
 
 
+@never_raises
 def claims_table() -> None:
     """Show every claim that this lesson settled: what is said, the verdict, what is true and where."""
-    rows = sorted(_settled.values(), key=lambda row: int(row[0].id.lstrip("L")))
+    rows = sorted(_settled.values(), key=lambda row: (len(row[0].id), row[0].id))
     shown = {True: "shown here", False: "NOT supported here"}
     text = "\n".join(f"{c.id:<5} {c.verdict:<14} {shown[ok]:<19} {c.said}" for c, ok in rows)
     head = "".join(f"<th>{name}</th>" for name in ("", "Said", "Verdict", "What is true", "Source"))

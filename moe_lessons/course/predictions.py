@@ -7,7 +7,7 @@ committed, stays.
 from typing import Any, Protocol
 
 from moe_lessons.course import ask, store
-from moe_lessons.course.show import Card, inline, show
+from moe_lessons.course.show import Card, inline, never_raises, say, show
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.spec import Prediction
 
@@ -19,6 +19,7 @@ class Locked(Protocol):
         """Let the learner use the controls."""
 
 
+@never_raises
 def predict(id: str, choice: Any = None, *, unlocks: Locked | None = None) -> None:
     """Ask for a prediction; commit with the buttons, or in the call: ``predict("01.norm", "b")``.
 
@@ -34,7 +35,7 @@ def predict(id: str, choice: Any = None, *, unlocks: Locked | None = None) -> No
     try:
         found = registry.prediction(id)
     except KeyError as error:
-        print(error.args[0])
+        say(error.args[0])
         return
     if committed(id) is None and choice is None:
         how = f'predict("{id}", "a")'
@@ -64,15 +65,18 @@ def commit(found: Prediction, choice: Any, unlocks: Locked | None = None) -> str
 
 def committed(id: str) -> int | None:
     """Index of the committed option, or None."""
-    return store.load()["predictions"].get(id)
+    index = store.load()["predictions"].get(id)
+    # An option may be gone since then.
+    return index if index in range(len(registry.prediction(id).options)) else None
 
 
+@never_raises
 def reveal(id: str) -> None:
     """Show what was predicted beside what the experiment shows, and why."""
     try:
         found = registry.prediction(id)
     except KeyError as error:
-        print(error.args[0])
+        say(error.args[0])
         return
     truth = f"The experiment shows {_option(found, found.truth)} {found.because}"
     index = committed(id)

@@ -1,13 +1,15 @@
 """``quiz``: a question whose every option explains itself."""
 
+import re
 from typing import Any
 
 from moe_lessons.course import ask, store
-from moe_lessons.course.show import Card, inline, show
+from moe_lessons.course.show import Card, inline, never_raises, say, show
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.spec import Quiz
 
 
+@never_raises
 def quiz(id: str, answer: Any = None) -> None:
     """Ask a question; answer with the buttons, or in the call: ``quiz("01.order", "b")``.
 
@@ -21,7 +23,7 @@ def quiz(id: str, answer: Any = None) -> None:
     try:
         found = registry.quiz(id)
     except KeyError as error:
-        print(error.args[0])
+        say(error.args[0])
         return
     if answer is not None:
         text = respond(found, answer)
@@ -46,11 +48,27 @@ def respond(found: Quiz, answer: Any) -> str:
         right, feedback = choice.right, choice.feedback
     else:
         assert found.answer is not None
-        try:
-            value = float(str(answer).replace(",", "").replace("_", ""))
-        except ValueError:
+        value = number(answer)
+        if value is None:
             return f"{answer!r} is no number; write for example 0.25 or 1e9."
         right = abs(value - found.answer) <= found.rtol * abs(found.answer)
         feedback = found.feedback
     store.update(lambda progress: progress["quizzes"].__setitem__(found.id, right))
     return f"{'✔ Right.' if right else '✘ Not quite.'} {feedback}"
+
+
+def number(answer: Any) -> float | None:
+    """An answer as a number: text with a decimal comma or thousands' commas, or anything with a value.
+
+    Examples
+    --------
+    >>> number("1,000,000"), number("0,25"), number(" 1e9 "), number("a half")
+    (1000000.0, 0.25, 1000000000.0, None)
+    """
+    if isinstance(answer, str):
+        grouped = re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?", answer.strip())
+        answer = answer.replace(",", "" if grouped else ".")
+    try:
+        return float(answer)
+    except (TypeError, ValueError, RuntimeError):
+        return None

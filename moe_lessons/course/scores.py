@@ -1,11 +1,12 @@
 """``score``, ``progress`` and ``reset``: what has been passed so far, kept across kernel restarts."""
 
 from moe_lessons.course import starting, store
-from moe_lessons.course.show import Card, show
+from moe_lessons.course.show import Card, inline, never_raises, say, show
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.spec import Lesson
 
 
+@never_raises
 def score(lesson: str | None = None) -> None:
     """Print the points of a lesson (by default the one that was started) and what is left to do.
 
@@ -17,10 +18,11 @@ def score(lesson: str | None = None) -> None:
     done = {id for id, record in store.load()["exercises"].items() if record["passed"]}
     earned = sum(exercise.points for exercise in found.exercises if exercise.id in done)
     left = [exercise.id for exercise in found.exercises if exercise.id not in done]
-    print(f"Lesson {found.number}: {earned} of {found.points} points", end="")
-    print(f"; still open: {', '.join(left)}" if left else "; all exercises passed")
+    rest = f"still open: {', '.join(left)}" if left else "all exercises passed"
+    say(f"Lesson {found.number}: {earned} of {found.points} points; {rest}")
 
 
+@never_raises
 def progress() -> None:
     """Show points by lesson over the whole course."""
     done = {id for id, record in store.load()["exercises"].items() if record["passed"]}
@@ -30,19 +32,20 @@ def progress() -> None:
         rows.append((lesson.number, lesson.title, earned, lesson.points))
     text = "\n".join(f"{n}  {title:<32} {earned:>3} of {total}" for n, title, earned, total in rows)
     body = "".join(
-        f"<tr><td>{n}</td><td>{title}</td>"
-        f'<td><progress value="{earned}" max="{total}" aria-label="{title}"></progress></td>'
+        f"<tr><td>{n}</td><td>{inline(title)}</td>"
+        f'<td><progress value="{earned}" max="{max(total, 1)}" aria-label="points"></progress></td>'
         f"<td>{earned} of {total}</td></tr>"
         for n, title, earned, total in rows
     )
     show(Card(text, f"<table>{body}</table>"))
 
 
+@never_raises
 def reset(lesson: str | None = None) -> None:
     """Forget what was passed, predicted and answered, in one lesson or (``"all"``) everywhere."""
     if lesson == "all":
         store.clear()
-        print("All progress is forgotten.")
+        say("All progress is forgotten.")
         return
     found = _lesson(lesson)
     if found is None:
@@ -54,17 +57,17 @@ def reset(lesson: str | None = None) -> None:
             progress[kind] = kept
 
     store.update(change)
-    print(f"Progress in lesson {found.number} is forgotten.")
+    say(f"Progress in lesson {found.number} is forgotten.")
 
 
 def _lesson(name: str | None) -> Lesson | None:
     if name is None:
         name = starting.current_lesson()
     if name is None:
-        print('Which lesson? For example score("01").')
+        say('Which lesson? For example score("01").')
         return None
     try:
         return registry.lesson(name)
     except KeyError as error:
-        print(error.args[0])
+        say(error.args[0])
         return None

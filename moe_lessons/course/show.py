@@ -1,13 +1,19 @@
 """Showing things: a card that is HTML in a notebook and text everywhere else."""
 
+import functools
 import html
 import re
-from typing import Any
+import sys
+from collections.abc import Callable
+from typing import Any, ParamSpec
 
 _STYLE = (
     "border:1px solid currentColor;border-left-width:6px;border-radius:4px;padding:.6em 1em;"
     "margin:.3em 0;max-width:720px;line-height:1.45"
 )
+
+
+P = ParamSpec("P")
 
 
 class Card:
@@ -46,17 +52,57 @@ def show(item: Any) -> None:
 
         display(item)
     else:
-        print(item)
+        say(item)
 
 
-def inline(markdown: str) -> str:
-    """The little Markdown that specs use (`code`, *emphasis*) as HTML.
+def say(line: Any, end: str = "\n") -> None:
+    """Print, with "?" for characters that the terminal cannot show (a tick on an old Windows console)."""
+    try:
+        print(line, end=end)
+    except UnicodeEncodeError:
+        encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+        print(str(line).encode(encoding, "replace").decode(encoding), end=end)
+
+
+def never_raises(function: Callable[P, None]) -> Callable[P, None]:
+    """Say in one line what went wrong: a lesson goes on whatever happens in a cell of ours.
 
     Examples
     --------
-    >>> inline("`x < y` is *not* enough")
-    '<code>x &lt; y</code> is <em>not</em> enough'
+    >>> never_raises(lambda x: print(1 / x))(0)
+    <lambda> could not finish (ZeroDivisionError: division by zero). Nothing is lost; run the cell again.
     """
-    escaped = html.escape(markdown, quote=False)
-    escaped = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
-    return re.sub(r"(?<!\w)\*([^*]+)\*(?!\w)", r"<em>\1</em>", escaped)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except KeyboardInterrupt:
+            say(f"{function.__name__} was stopped by you. Nothing is lost; run the cell again.")
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}".split("\n")[0]
+            say(f"{function.__name__} could not finish ({problem}). Nothing is lost; run the cell again.")
+
+    return call
+
+
+def inline(markdown: str) -> str:
+    """The little Markdown that specs use (`code`, *emphasis*, links) as HTML.
+
+    Examples
+    --------
+    >>> inline("`x * y * z` is *not* 2 * x * y")
+    '<code>x * y * z</code> is <em>not</em> 2 * x * y'
+    """
+    # Between back-quotes (odd places) an asterisk is a product.
+    pieces = re.split(r"`([^`]+)`", html.escape(markdown, quote=False))
+    return "".join(f"<code>{p}</code>" if i % 2 else _prose(p) for i, p in enumerate(pieces))
+
+
+def _prose(escaped: str) -> str:
+    linked = re.sub(
+        r"\[([^\]]+)\]\((https?://[^\s()]+)\)",
+        r'<a href="\2" target="_blank" rel="noopener" style="text-decoration:underline">\1</a>',
+        escaped,
+    )
+    return re.sub(r"(?<![\w*])\*([^\s*](?:[^*]*[^\s*])?)\*(?![\w*])", r"<em>\1</em>", linked)

@@ -3,33 +3,39 @@
 import warnings
 
 from moe_lessons.course import store
+from moe_lessons.course.show import never_raises, say
 from moe_lessons.exercises import registry
 
 _current: str | None = None
 
 
-def start(lesson: str) -> None:
+@never_raises
+def start(lesson: str, *, keep: bool = True) -> None:
     """Begin a lesson: say which one, how to use it, and how many of its exercises you have passed.
 
     Parameters
     ----------
     lesson : str
         The lesson's id, such as ``"01_router"``.
+    keep : bool
+        False in the solutions notebooks: what is passed or answered there is not the learner's progress.
     """
     global _current
     try:
         found = registry.lesson(lesson)
     except KeyError as error:
-        print(error.args[0])
+        say(error.args[0])
         return
     _current = found.id
+    if not keep:
+        store.keep_apart()
     # Other packages' deprecations are not the learner's business, and would differ between machines.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    print(f"Lesson {found.number} · {found.title}: {len(found.exercises)} exercises, {found.points} points.")
+    say(f"Lesson {found.number} · {found.title}: {len(found.exercises)} exercises, {found.points} points.")
     passed = [id for id, record in store.load()["exercises"].items() if record["passed"]]
     mine = [exercise for exercise in found.exercises if exercise.id in passed]
     if mine:
-        print(f"Welcome back: {len(mine)} of {len(found.exercises)} exercises are passed.")
+        say(f"Welcome back: {len(mine)} of {len(found.exercises)} exercises are passed.")
 
 
 def current_lesson() -> str | None:

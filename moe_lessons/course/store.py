@@ -4,10 +4,12 @@ The file lies in the user's data folder, or where the environment variable ``MOE
 Where nothing can be written (a read-only home), progress lives until the kernel ends, and that is said once.
 """
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,11 @@ import platformdirs
 
 Progress = dict[str, Any]
 
+_LOCK_SECONDS = 2.0
+"""How long to wait for another notebook; longer than any of them needs, unless it was killed."""
+
 _unsaved: Progress | None = None
+_apart = False
 
 
 def path() -> Path:
@@ -29,6 +35,12 @@ def empty() -> Progress:
     return {"version": 1, "exercises": {}, "hints": {}, "quizzes": {}, "predictions": {}}
 
 
+def keep_apart() -> None:
+    """From now on keep progress in this kernel alone: a solutions notebook must not earn anyone points."""
+    global _unsaved, _apart
+    _unsaved, _apart = empty(), True
+
+
 def load() -> Progress:
     """Read progress; a damaged file is set aside under another name, not lost, and we begin anew."""
     if _unsaved is not None:
@@ -37,10 +49,10 @@ def load() -> Progress:
         found = json.loads(path().read_text(encoding="utf-8"))
         if not isinstance(found, dict) or found.get("version") != 1:
             raise ValueError("not a progress file of this version")
-        return {**empty(), **found}
+        return _sound(found)
     except FileNotFoundError:
         return empty()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         damaged = path().with_suffix(".damaged.json")
         try:
             path().replace(damaged)
@@ -53,23 +65,76 @@ def load() -> Progress:
 def update(change: Callable[[Progress], None]) -> None:
     """Load progress, change it, and write it back whole: a reader sees the old file or the new one."""
     global _unsaved
-    progress = load()
-    change(progress)
     if _unsaved is not None:
+        change(_unsaved)
         return
     try:
         path().parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path().parent, suffix=".tmp")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(progress, file, indent=1, sort_keys=True)
-        os.replace(name, path())
+        with _alone():
+            progress = load()
+            change(progress)
+            _write(progress)
     except OSError as error:
-        _unsaved = progress
+        _unsaved = load()
+        change(_unsaved)
         print(f"Progress cannot be saved ({error.strerror}); it is kept until this kernel ends.")
 
 
 def clear() -> None:
     """Forget everything."""
     global _unsaved
-    _unsaved = None
+    if _apart:
+        _unsaved = empty()
+        return
     path().unlink(missing_ok=True)
+    _unsaved = None
+
+
+def _write(progress: Progress) -> None:
+    handle, name = tempfile.mkstemp(dir=path().parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(progress, file, indent=1, sort_keys=True)
+        os.replace(name, path())
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Keep other notebooks from changing it meanwhile; a lock that a killed one left is taken over."""
+    lock = path().with_suffix(".lock")
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
+            break
+        except FileExistsError:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.01)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            lock.unlink()
+
+
+def _sound(found: Progress) -> Progress:
+    """Keep the entries that are what they should be: the file may have been edited by hand."""
+    progress = empty()
+    for kind, of_type in (("hints", int), ("quizzes", bool), ("predictions", int)):
+        entries = found.get(kind)
+        if isinstance(entries, dict):
+            progress[kind] = {id: value for id, value in entries.items() if type(value) is of_type}
+    records = found.get("exercises")
+    for id, record in records.items() if isinstance(records, dict) else ():
+        if isinstance(record, dict) and isinstance(record.get("passed"), bool):
+            attempts = record.get("attempts")
+            progress["exercises"][id] = {
+                "attempts": attempts if type(attempts) is int else 0,
+                "passed": record["passed"],
+            }
+    return progress

@@ -4,6 +4,7 @@ This is the only code that runs beside a learner's answer. It knows neither refe
 a sandboxed worker can hold it alone. ``DRIVERS`` maps the names that specs use to functions.
 """
 
+import sysconfig
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,6 +48,9 @@ class Failure:
 
 Reply = tuple[Value, ...] | Failure
 
+_MOST_VALUES, _MOST_ITEMS, _MOST_TEXT = 2**24, 100, 1000
+"""No exercise asks for more; beyond these a reply is refused rather than compared."""
+
 
 def run(answer: Callable[..., Any], request: Request) -> Reply:
     """Call ``answer`` as ``request`` says; never raises, whatever the answer does.
@@ -58,22 +62,29 @@ def run(answer: Callable[..., Any], request: Request) -> Reply:
     (Value(data=array([2., 2.], dtype=float32), dtype='float32'),)
     """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+    dtype = torch.get_default_dtype()
     try:
-        with torch.random.fork_rng(devices=list(devices)):
+        # Whatever an answer switches off or seeds, the next call finds the same.
+        with torch.random.fork_rng(devices=list(devices)), torch.enable_grad():
             torch.manual_seed(0)
             returned = DRIVERS[request.driver](answer, _arguments(request), request.options)
         values = returned if isinstance(returned, tuple | list) else (returned,)
+        if len(values) > _MOST_ITEMS:
+            raise _BadReturnError(f"returned a {type(returned).__name__} of {len(values)} items")
         return tuple(_to_plain(value) for value in values)
-    except NotImplementedError as error:
-        if not str(error) or str(error).lower().startswith(STUB_MESSAGE):
-            return Failure("not attempted", str(error))
-        return _failure(error)
     except _BadReturnError as error:
         return Failure("bad return", str(error))
     except KeyboardInterrupt:
         return Failure("interrupted", "stopped by you before it returned")
     except BaseException as error:  # SystemExit too: an answer must not end the notebook
-        return _failure(error)
+        message = _message(error)
+        if isinstance(error, NotImplementedError) and (
+            not message or message.lower().startswith(STUB_MESSAGE)
+        ):
+            return Failure("not attempted", message)
+        return _failure(error, message)
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 def _call(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
@@ -120,6 +131,8 @@ def _arguments(request: Request) -> list[Any]:
 def _to_plain(value: Any) -> Value:
     # Exact types: a subclass could answer "equal" to every comparison.
     if type(value) in (torch.Tensor, torch.nn.Parameter):
+        if value.numel() > _MOST_VALUES:
+            raise _BadReturnError(f"returned {_describe(value)}, far more than was asked for")
         tensor = value.detach().cpu()
         dtype = str(tensor.dtype).removeprefix("torch.")
         return Value(tensor.float().numpy() if dtype == "bfloat16" else tensor.numpy(), dtype)
@@ -127,7 +140,11 @@ def _to_plain(value: Any) -> Value:
         array = np.asarray(value)
         if array.dtype.kind not in "fiub":
             raise _BadReturnError(f"returned an array of dtype {array.dtype}; numbers are needed")
+        if array.size > _MOST_VALUES:
+            raise _BadReturnError(f"returned an array of shape {array.shape}, far more than was asked for")
         return Value(array, str(array.dtype))
+    if type(value) is int and not -(2**63) <= value < 2**63:
+        raise _BadReturnError("returned a whole number of more than 64 bits")
     if type(value) in (int, float, bool, str):
         return Value(value, type(value).__name__)
     raise _BadReturnError(f"returned {_describe(value)}; a tensor, an array, a number or text is needed")
@@ -136,14 +153,26 @@ def _to_plain(value: Any) -> Value:
 def _describe(value: Any) -> str:
     if value is None:
         return "None (is a `return` missing?)"
-    if isinstance(value, torch.Tensor):
+    if type(value) in (torch.Tensor, torch.nn.Parameter):
         return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, torch.Tensor):
+        return f"a {type(value).__name__}, a kind of tensor of its own"
     return f"a {type(value).__name__}"
 
 
-def _failure(error: BaseException) -> Failure:
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)[:_MOST_TEXT]
+    except BaseException:  # an exception class of the learner's own may fail here too
+        return ""
+
+
+def _failure(error: BaseException, message: str) -> Failure:
     """Name the error and the innermost line that is the learner's own rather than a library's."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename]
-    own = [f for f in frames if f.filename != __file__]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_LIBRARIES)]
+    own = [f for f in frames if f.filename != __file__ and "-packages" not in f.filename]
     line = f"line {own[-1].lineno}: {own[-1].line}" if own and own[-1].line else ""
-    return Failure("exception", f"{type(error).__name__}: {error}".split("\n")[0].rstrip(": "), line)
+    return Failure("exception", f"{type(error).__name__}: {message}".split("\n")[0].rstrip(": "), line)
+
+
+_LIBRARIES = (sysconfig.get_path("stdlib"), "<frozen")

@@ -89,7 +89,8 @@ def same(output: Output, got: Any, want: Any) -> bool:
     if np.shape(got) != np.shape(want):
         return False
     if output.kind == "float":
-        return bool(np.allclose(got, want, rtol=output.rtol, atol=output.atol, equal_nan=True))
+        with np.errstate(all="ignore"):
+            return bool(np.allclose(got, want, rtol=output.rtol, atol=output.atol, equal_nan=True))
     return bool(np.array_equal(got, want))
 
 
@@ -117,16 +118,23 @@ def difference(output: Output, got: Any, want: Any) -> str:
 
 def _ran(exercise: Exercise, trial: Trial) -> str | None:
     failure = trial.reply
-    if isinstance(failure, drivers.Failure):
-        return f"{failure.message}; {failure.line}" if failure.line else failure.message
-    return None
+    if not isinstance(failure, drivers.Failure):
+        return None
+    if failure.line:
+        return f"{failure.message}; {failure.line}"
+    if failure.message.startswith("TypeError") and "argument" in failure.message:
+        return f"{failure.message}; it is called with {', '.join(trial.case.args)}, in this order"
+    return failure.message
 
 
 def _returned(exercise: Exercise, trial: Trial) -> str | None:
     assert not isinstance(trial.reply, drivers.Failure)
     if len(trial.reply) != len(exercise.outputs):
         names = ", ".join(output.name for output in exercise.outputs)
-        return f"returned {len(trial.reply)} value(s), expected {len(exercise.outputs)}: {names}"
+        problem = f"returned {len(trial.reply)} values, expected {len(exercise.outputs)}: {names}"
+        if len(exercise.outputs) == 1 and exercise.outputs[0].axes:
+            problem += " as one tensor (torch.stack and torch.tensor make one of a list)"
+        return problem
     return None
 
 
@@ -187,4 +195,6 @@ def _widen(data: Any) -> Any:
 
 
 def _show(value: Any) -> str:
-    return repr(value) if isinstance(value, str) else f"{np.asarray(value).item():.6g}"
+    if isinstance(value, str):
+        return repr(value if len(value) <= 80 else value[:79] + "…")
+    return f"{np.asarray(value).item():.6g}"

@@ -90,7 +90,10 @@ def recognise(exercise: Exercise, trials: Sequence[Trial]) -> list[Misconception
 
 def _matches(exercise: Exercise, misconception: Misconception, trials: Sequence[Trial]) -> bool:
     if misconception.detects is not None:
-        return all(t.got is not None and misconception.detects(t.case, t.got, t.want) for t in trials)
+        try:
+            return all(t.got is not None and misconception.detects(t.case, t.got, t.want) for t in trials)
+        except (IndexError, TypeError, ValueError):  # values of a shape or kind it was not written for
+            return False
     assert misconception.wrong is not None
     named_once = False
     for t in trials:

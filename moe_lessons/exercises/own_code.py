@@ -1,6 +1,7 @@
 """Whether an answer is the learner's own: does its code lead to a module that it is asked to rewrite?"""
 
 import dis
+import functools
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +18,7 @@ def borrowed(answer: Callable[..., Any], forbidden: tuple[str, ...]) -> str | No
     >>> from moe_lessons.exercises.registry import lessons
     >>> borrowed(lessons, ("moe_lessons",))
     'moe_lessons.exercises.registry.lessons'
-    >>> borrowed(lambda x: x + 1, ("moe_lessons",)) is None
+    >>> borrowed(max, ("moe_lessons",)) is None
     True
     """
     seen: set[int] = set()
@@ -35,18 +36,25 @@ def borrowed(answer: Callable[..., Any], forbidden: tuple[str, ...]) -> str | No
                 for imported in _imports(code):
                     if any(imported == m or imported.startswith(m + ".") for m in forbidden):
                         return imported
-                pending += [thing.__globals__[n] for n in code.co_names if n in thing.__globals__]
+                pending += [thing.__globals__[n] for n in _global_names(code) if n in thing.__globals__]
             pending += [cell.cell_contents for cell in thing.__closure__ or () if _filled(cell)]
+            pending.append(getattr(thing, "__wrapped__", None))
+        elif isinstance(thing, types.MethodType):
+            pending.append(thing.__func__)
+        elif isinstance(thing, functools.partial):
+            pending.append(thing.func)
     return None
 
 
 def _full_name(thing: Any) -> str:
     if isinstance(thing, types.ModuleType):
         return thing.__name__
-    module = getattr(thing, "__module__", None)
-    return (
-        f"{module}.{getattr(thing, '__qualname__', type(thing).__name__)}" if isinstance(module, str) else ""
-    )
+    try:
+        module = getattr(thing, "__module__", None)
+        name = getattr(thing, "__qualname__", type(thing).__name__)
+    except Exception:  # some objects answer to attributes with errors of their own
+        return ""
+    return f"{module}.{name}" if isinstance(module, str) else ""
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -59,6 +67,13 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 def _imports(code: types.CodeType) -> Iterator[str]:
     for instruction in dis.get_instructions(code):
         if instruction.opname == "IMPORT_NAME":
+            yield str(instruction.argval)
+
+
+def _global_names(code: types.CodeType) -> Iterator[str]:
+    # Not co_names: those hold attributes too, and `span.start` is not the `start` of the set-up cell.
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
             yield str(instruction.argval)
 
 
