@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python3.11 p
 	&& { echo $$p; break; }; done)
 
 BIN := .venv/bin
+# Two test processes with two threads each would fight over two cores: one thread each is several times faster.
+QUIET_CORES := OMP_NUM_THREADS=1
 PIP := $(BIN)/python -m pip --disable-pip-version-check install
 ROOT_USER := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PIP_ROOT_USER_ACTION := ignore
@@ -76,11 +78,11 @@ types: .venv/.installed-dev
 
 unit: .venv/.installed-dev
 	@echo "==> tests, doctests, learner notebooks"
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(QUIET_CORES) $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 solutions: .venv/.installed-dev
 	@echo "==> solutions, run again and compared with their stored output"
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=300 solutions/
+	@$(QUIET_CORES) $(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=300 solutions/
 
 format: .venv/.installed-dev
 	@$(BIN)/ruff check --fix
