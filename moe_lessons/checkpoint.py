@@ -69,7 +69,7 @@ def save_checkpoint(
         _to_disk(unfinished / "state.json")
         # The same weights again after a resume that went nowhere: nothing is lost by replacing them.
         if final.exists():
-            shutil.rmtree(final)
+            _discard(final)
         unfinished.rename(final)
         _to_disk(run_dir)
     except (OSError, SafetensorError) as error:
@@ -78,7 +78,7 @@ def save_checkpoint(
     finally:
         clean_up(run_dir)
     for old in list_checkpoints(run_dir)[:-KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
+        _discard(old)
     return final
 
 
@@ -215,6 +215,13 @@ def restore_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer) -> Non
         per_parameter.setdefault(int(index), {})[name] = tensor
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": per_parameter, "param_groups": groups})
+
+
+def _discard(checkpoint: Path) -> None:
+    # Renamed first: killed half-way through the removal, it must not look like a checkpoint.
+    doomed = checkpoint.with_name(f".unfinished-{checkpoint.name}")
+    checkpoint.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _weights(model: MoETransformer) -> dict[str, Tensor]:
