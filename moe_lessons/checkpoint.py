@@ -65,7 +65,7 @@ def save_checkpoint(
             _to_disk(unfinished / name)
             checksums[name] = _sha256(unfinished / name)
         state = {"format": FORMAT, "step": step, **state, "sha256": checksums}
-        (unfinished / "state.json").write_text(json.dumps(state, indent=1) + "\n")
+        (unfinished / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
         _to_disk(unfinished / "state.json")
         # The same weights again after a resume that went nowhere: nothing is lost by replacing them.
         if final.exists():
@@ -135,7 +135,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
         If something is missing or damaged.
     """
     try:
-        state = json.loads((checkpoint / "state.json").read_text())
+        state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
         known = state["format"]
         if known != FORMAT:
             raise CheckpointError(f"{checkpoint} has format {known}: this version reads format {FORMAT}")

@@ -15,8 +15,21 @@ from moe_lessons.config import PRESETS, preset
 USER_ERROR, INTERRUPTED = 2, 130
 
 
+class Interrupted(click.ClickException):
+    """Ctrl-C, with what the command says about it."""
+
+    exit_code = INTERRUPTED
+
+
 class Commands(click.Group):
     """A group of commands whose expected errors are one line on stderr."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Keep what an interrupted command has to say; click alone would forget it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted(str(error) or "interrupted") from error
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run a command and exit: 0 well, 1 not well (doctor), 2 wrong input, 130 interrupted."""
@@ -27,9 +40,10 @@ class Commands(click.Group):
             click.echo(error.ctx.get_help() if error.ctx else "")
             code = USER_ERROR
         except click.ClickException as error:
-            code = _fail(error.format_message())
-        except (KeyboardInterrupt, click.Abort) as error:
-            code = _fail(str(error) or "interrupted", INTERRUPTED)
+            # click's own exit codes for wrong input are 1 and 2.
+            code = _fail(error.format_message(), max(error.exit_code, USER_ERROR))
+        except click.Abort:
+            code = _fail("interrupted", INTERRUPTED)
         except (ValueError, OSError) as error:
             if os.environ.get("MOE_LESSONS_DEBUG"):
                 raise

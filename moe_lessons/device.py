@@ -45,7 +45,7 @@ def pick_device(name: str = "auto") -> Any:
 def cpu_name() -> str:
     """Return the processor's model name as the system gives it."""
     if sys.platform == "linux" and Path("/proc/cpuinfo").exists():
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.lower().startswith("model name"):
                 return line.partition(":")[2].strip()
     if sys.platform == "darwin":

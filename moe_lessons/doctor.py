@@ -25,8 +25,8 @@ def diagnose() -> dict[str, Any]:
 
     Examples
     --------
-    >>> sorted(diagnose())[:4]
-    ['corpora', 'cpu', 'device', 'memory_bytes']
+    >>> sorted(diagnose())[:3]
+    ['compute_capability', 'corpora', 'cpu']
     """
     missing: list[dict[str, Any]] = []
 

@@ -98,7 +98,8 @@ def sample(result: TrainResult, prompt: str) -> str:
 def write_report(result: TrainResult, path: str | Path) -> None:
     """Write `run_report` to a file."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps(run_report(result), indent=None, separators=(",", ":")) + "\n")
+    text = json.dumps(run_report(result), separators=(",", ":"))
+    Path(path).write_text(text + "\n", encoding="utf-8")
 
 
 def load_report(name: str = "cpu-tiny") -> dict[str, Any]:
@@ -115,7 +116,7 @@ def load_report(name: str = "cpu-tiny") -> dict[str, Any]:
     >>> report["validation_bits_per_byte"] < report["bigram_bits_per_byte"]
     True
     """
-    return json.loads((files("moe_lessons") / "results" / f"{name}.json").read_text())
+    return json.loads((files("moe_lessons") / "results" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def commit() -> str | None:

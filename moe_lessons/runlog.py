@@ -144,20 +144,20 @@ class RunLog:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if keep_until_step and self.path.exists():
             self.records = [r for r in read_log(self.path) if r.step <= keep_until_step]
-        self.path.write_text("".join(_line(record) for record in self.records))
+        self.path.write_text("".join(_line(record) for record in self.records), encoding="utf-8")
 
     def append(self, record: StepRecord) -> None:
         """Keep a record; on disk at once, so that a killed run has its log."""
         self.records.append(record)
         if self.path is not None:
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.write(_line(record))
 
 
 def read_log(path: Path) -> list[StepRecord]:
     """Read a `log.jsonl`, leaving out a last line that a killed run did not finish."""
     records = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         try:
             records.append(StepRecord(**json.loads(line)))
         except (json.JSONDecodeError, TypeError):

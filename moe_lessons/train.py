@@ -124,7 +124,8 @@ def train(
     """
     device = pick_device(config.device)
     corpus = load_corpus(config.corpus, context_length=config.model.context_length)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(config.seed)
         run = _Run(config, corpus, device)
         run.open(out, resume)
@@ -239,7 +240,10 @@ class _Run:
             validation=validation,
             elapsed_s=self.elapsed_s,
         )
-        self.log.append(record)
+        try:
+            self.log.append(record)
+        except OSError as error:
+            raise CheckpointError(f"cannot write the log: {error.strerror}; {self.whereabouts()}") from error
         return record
 
     def save(self) -> None:
