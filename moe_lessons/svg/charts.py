@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from moe_lessons.svg.base import (
+    COLORS,
     DASHES,
     FAINT,
     INK,
@@ -18,7 +19,8 @@ from moe_lessons.svg.base import (
     text,
 )
 
-LINE_INKS = ("#0072B2", "#D55E00", "#009E73", "#B0568A", "#3A8FC0", "#B87F00", "#4d4d4d", "#1a1a1a")
+# The hues of COLORS in the same order, darker where a thin line or small text would fade on white.
+LINE_INKS = ("#0072B2", "#B87A00", "#00805E", "#B0568A", "#2E86B8", "#C45500", "#8F8100", "#4d4d4d")
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -48,7 +50,7 @@ def tick_label(value: float) -> str:
 def _y_axis(ticks: Sequence[float], label: str, left: float, right: float, top: float, bottom: float) -> str:
     """Grid lines, tick labels and the axis label, which lies flat above the axis so that it can be read."""
     span = ticks[-1] - ticks[0]
-    parts = [text(8, top - 12, label, fill=MUTED)]
+    parts = [text(8, 16, label, fill=MUTED)]
     for tick in ticks:
         y = bottom - (tick - ticks[0]) / span * (bottom - top)
         parts.append(element("line", x1=left, x2=right, y1=y, y2=y, stroke=FAINT))
@@ -101,30 +103,41 @@ def bar_chart(
     if len(labels) != len(heights):
         raise ValueError(f"{len(heights)} values but {len(labels)} names")
     ticks = nice_ticks(0, y_max or max(*heights, uniform or 0, 1e-9))
-    left, right, top, bottom = 56, width - 16, 34, height - 42
+    left, right, top, bottom = 56, width - 16, 48, height - 42
     step = (right - left) / len(heights)
     bar = min(56, step * 0.72)
     roomy = step >= 26
+    # Past the palette a colour would no longer say which expert.
+    many = len(heights) > len(COLORS)
     parts = [_y_axis(ticks, y_label, left, right, top, bottom)]
     for i, (value, label) in enumerate(zip(heights, labels, strict=True)):
         middle = left + step * (i + 0.5)
         tall = min(value / ticks[-1], 1) * (bottom - top)
         parts.append(
-            element("rect", x=middle - bar / 2, y=bottom - tall, width=bar, height=tall, fill=color(i))
+            element(
+                "rect",
+                x=middle - bar / 2,
+                y=bottom - tall,
+                width=bar,
+                height=tall,
+                fill=color(0 if many else i),
+            )
         )
         if roomy:
             shown = value_format.format(value)
             # A white halo keeps the number legible where the uniform line crosses it.
             parts.append(text(middle, bottom - tall - 5, shown, text_anchor="middle", **_HALO))
         if roomy or i % math.ceil(26 / step) == 0:
-            parts.append(text(middle + (5 if roomy else 0), bottom + 16, label, text_anchor="middle"))
-        if roomy and len(label) < 3:
+            parts.append(
+                text(middle + (5 if roomy and not many else 0), bottom + 16, label, text_anchor="middle")
+            )
+        if roomy and not many and len(label) < 3:
             parts.append(marker(i, middle - 8, bottom + 12, 3.5))
     if uniform is not None:
         y = bottom - uniform / ticks[-1] * (bottom - top)
         note = f"{uniform_label} {value_format.format(uniform)}"
         parts.append(element("line", x1=left, x2=right, y1=y, y2=y, stroke=INK, stroke_dasharray="5 4"))
-        parts.append(text(right, top - 12, f"- - {note}", text_anchor="end"))
+        parts.append(text(right, 16, f"- - {note}", text_anchor="end"))
     parts.append(element("line", x1=left, x2=right, y1=bottom, y2=bottom, stroke=INK))
     parts.append(text((left + right) / 2, height - 8, x_label, text_anchor="middle", fill=MUTED))
     if not desc:

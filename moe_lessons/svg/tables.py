@@ -155,7 +155,7 @@ def heat_map(
     finite = [abs(v) for row in cells for v in row if math.isfinite(v)]
     top_value = highest or max(finite, default=0) or 1.0
     left = 26 + 7.5 * max(len(n) for n in row_names)
-    side = min(64.0, (width - left - 12) / len(cells[0]))
+    side = min(76.0, (width - left - 12) / len(cells[0]))
     tall = min(34.0, max(20.0, side))
     top = 44.0
     parts = [
@@ -191,4 +191,5 @@ def heat_map(
             for n, row in zip(row_names, cells, strict=True)
         )
         desc = f"{unit}, {row_label} by {column_label}; {listed}."
-    return figure(width, top + tall * len(cells) + 10, title, desc, "".join(parts), caption)
+    used = max(left + side * len(cells[0]) + 12, min(width, 360.0))
+    return figure(used, top + tall * len(cells) + 10, title, desc, "".join(parts), caption)
