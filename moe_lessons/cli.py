@@ -53,6 +53,11 @@ class Commands(click.Group):
                 code = 1
             else:
                 code = _fail(str(error))
+        except (MemoryError, RuntimeError) as error:
+            # PyTorch reports exhausted memory as a RuntimeError of several lines.
+            if "memory" not in str(error).lower() or os.environ.get("MOE_LESSONS_DEBUG"):
+                raise
+            code = _fail("out of memory: choose a smaller model, batch or context")
         sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -98,6 +98,7 @@ def test_overrides_reach_the_run(call, tmp_path):
         ([*FAST, "--corpus", "short.txt"], ["too short", "context_length=32"]),
         ([*FAST, "--top-k", "9"], ["top_k=9", "n_experts=8"]),
         ([*FAST, "--d-model", "33"], ["d_model=33", "multiple of n_heads=2"]),
+        ([*FAST, "--d-model", str(2**40)], ["out of memory", "smaller"]),
         ([*FAST, "--steps", "-3"], ["steps=-3", "choose 1 or more"]),
         ([*FAST, "--steps", "many"], ["'many' is not a valid integer"]),
         ([*FAST, "--gate", "nonsense"], ["gate", "topk_softmax"]),
