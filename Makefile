@@ -4,6 +4,8 @@
 TORCH_INDEX ?=
 # Further arguments for JupyterLab, such as LAB_ARGS="--no-browser --port 9000"
 LAB_ARGS ?=
+# Further arguments for `make grade`, such as GRADE_ARGS="--lesson 01 --seed 7"
+GRADE_ARGS ?=
 # Which Python makes .venv; by default the first one on the path that is 3.11 to 3.14.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1 \
@@ -17,7 +19,7 @@ ROOT_USER := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab lessons lessons-check test lint types unit solutions format bench clean
+.PHONY: help setup lab lessons lessons-check test lint types unit solutions format bench grade clean
 
 help:
 	@echo "make lab            open the course in JupyterLab, on lesson 00"
@@ -27,6 +29,7 @@ help:
 	@echo "make lessons-check  say which notebooks are stale"
 	@echo "make lint format    check, or mend, style and types"
 	@echo "make bench          run the benchmarks"
+	@echo "make grade          grade a class: SUBMISSIONS=folder OUT=folder"
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.14 found. Install one, or say where: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
@@ -90,6 +93,10 @@ format: .venv/.installed-dev
 
 bench: .venv/.installed-dev
 	@for script in benchmarks/*.py; do echo "==> $$script"; $(BIN)/python $$script || exit 1; done
+
+grade: .venv/.installed
+	@test -n "$(SUBMISSIONS)" -a -n "$(OUT)" || { echo "Say what to grade and where results go: make grade SUBMISSIONS=folder OUT=folder"; exit 2; }
+	@$(BIN)/moe-lessons grade "$(SUBMISSIONS)" --out "$(OUT)" $(GRADE_ARGS)
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -11,6 +11,7 @@ import click
 
 import moe_lessons
 from moe_lessons.config import PRESETS, preset
+from moe_lessons.grade.command import grade
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -69,17 +70,21 @@ def _fail(message: str, code: int = USER_ERROR) -> int:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(moe_lessons.__version__, prog_name="moe-lessons")
 def main() -> None:
-    """Mixture-of-Experts lessons: look at this machine, train a small model, let it write.
+    """Mixture-of-Experts lessons: look at this machine, train a small model, let it write, grade a class.
 
     \b
     Examples:
       moe-lessons doctor
       moe-lessons train --preset cpu-tiny
       moe-lessons generate --prompt "The "
+      moe-lessons grade submissions --out grades
 
     Exit codes: 0 all is well, 1 doctor found something essential missing, 2 wrong input or a full
     disk, 130 interrupted. MOE_LESSONS_DEBUG=1 shows where an error came from.
     """
+
+
+main.add_command(grade)
 
 
 @main.command()

@@ -31,6 +31,7 @@ LAYERS = (
     "exercises",
     "course",
     "explore",
+    "grade",
     "build",
     "doctor",
     "cli",

@@ -1,0 +1,125 @@
+"""A learner's feedback page: one HTML file that needs nothing else and never shows a solution."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from moe_lessons.course.show import inline
+from moe_lessons.exercises import registry
+from moe_lessons.grade.records import (
+    FAILED,
+    FAULT,
+    NOT_A_SANDBOX,
+    NOT_ATTEMPTED,
+    NOT_FOUND,
+    NOT_HANDED_IN,
+    PASSED,
+    Grade,
+    Outcome,
+)
+
+_SAID = {
+    PASSED: "✔ Passed",
+    FAILED: "✘ Not right yet",
+    NOT_ATTEMPTED: "○ Not attempted",
+    NOT_FOUND: "– The answer cell is missing",
+    NOT_HANDED_IN: "– No notebook of this lesson",
+    FAULT: "! The grader failed here; this is not your doing",
+}
+_MARKS = {True: "✔", False: "✘", None: "–"}
+
+
+def page(grade: Grade, seed: int) -> str:
+    """The page of one learner.
+
+    Parameters
+    ----------
+    grade : Grade
+    seed : int
+        Of the run; shown so that a question about the grade can be settled.
+    """
+    lessons = []
+    for number in sorted({outcome.exercise.split(".")[0] for outcome in grade.outcomes}):
+        mine = [outcome for outcome in grade.outcomes if outcome.exercise.startswith(f"{number}.")]
+        lessons.append(
+            {
+                "title": f"{number} · {registry.lesson(number).title}",
+                "points": sum(outcome.points for outcome in mine),
+                "of": sum(outcome.of for outcome in mine),
+                "exercises": [_exercise(outcome) for outcome in mine],
+            }
+        )
+    return _template().render(
+        learner=grade.submission.learner,
+        points=grade.points,
+        of=grade.of,
+        warnings=grade.submission.warnings,
+        lessons=lessons,
+        seed=seed,
+        note=NOT_A_SANDBOX,
+    )
+
+
+def file_names(learners: list[str]) -> dict[str, str]:
+    """A file name for each learner, safe on every system and each different.
+
+    Examples
+    --------
+    >>> file_names(["ada", "a/da", "a?da"])
+    {'ada': 'ada.html', 'a/da': 'a_da.html', 'a?da': 'a_da-2.html'}
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for learner in learners:
+        base = re.sub(r"[^A-Za-z0-9._-]+", "_", learner)[:80].strip(".") or "learner"
+        name, number = base, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{base}-{number}"
+        taken.add(name.lower())
+        names[learner] = f"{name}.html"
+    return names
+
+
+def _exercise(outcome: Outcome) -> dict[str, Any]:
+    verdict = outcome.verdict
+    mistake = verdict.misconception
+    return {
+        "id": outcome.exercise,
+        "title": _inline(outcome.title),
+        "points": outcome.points,
+        "of": outcome.of,
+        "status": verdict.status.replace(" ", "-"),
+        "said": _SAID[verdict.status],
+        # What was not reached says nothing to the learner.
+        "findings": [
+            (_MARKS[ok], _inline(name), more) for name, ok, more in verdict.findings if ok is not None
+        ],
+        "mistake": _inline(mistake[1]) if mistake else None,
+        "hint": _hint(outcome),
+    }
+
+
+def _hint(outcome: Outcome) -> str | None:
+    if outcome.verdict.status == NOT_ATTEMPTED:
+        return "Begin with the first hint below the exercise's check."
+    if outcome.verdict.status != FAILED:
+        return None
+    mistake = outcome.verdict.misconception
+    if mistake is None:
+        return "This is not a mistake we know by name. Compare with the difference above, then read hint 1."
+    return f"Read hint {mistake[2]} below the exercise's check." if mistake[2] else None
+
+
+def _inline(markdown: str) -> Markup:
+    return Markup(inline(markdown))  # inline() escapes
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string((Path(__file__).parent / "feedback.html.j2").read_text(encoding="utf-8"))

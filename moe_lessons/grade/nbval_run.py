@@ -1,0 +1,103 @@
+"""Run a grading notebook under nbval and read which of its cells passed."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+from moe_lessons.grade.records import FAILED, NOT_ATTEMPTED, PASSED, Limits, Verdict
+
+Key = tuple[int, str]
+"""A learner's place in the class, and an exercise."""
+_SPARE_SECONDS = 60.0
+
+
+def run(notebook: Path, limits: Limits, tick: Callable[[int], None]) -> dict[Key, Verdict]:
+    """Verdicts on which nbval and the judge agree; an answer without one is missing from the result.
+
+    Parameters
+    ----------
+    notebook : Path
+        As ``notebook.write`` wrote it, with its job beside it.
+    limits : Limits
+    tick : callable
+        Told now and then how many answers have been judged.
+    """
+    folder = notebook.parent
+    junit = folder / "junit.xml"
+    with open(folder / "pytest.log", "wb") as log:
+        process = subprocess.Popen(
+            command(notebook, junit, limits), cwd=folder, env=_environment(folder), stdout=log, stderr=log
+        )
+        try:
+            while process.poll() is None:
+                tick(len(_lines(folder)))
+                try:
+                    process.wait(timeout=0.2)
+                except subprocess.TimeoutExpired:
+                    continue
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    judged = {(verdict.learner, verdict.exercise): verdict for verdict in _verdicts(folder)}
+    tick(len(judged))
+    passed = dict(cells(junit)) if junit.is_file() else {}
+    return {key: verdict for key, verdict in judged.items() if _agree(verdict, passed.get(key))}
+
+
+def command(notebook: Path, junit: Path, limits: Limits) -> list[str]:
+    """The pytest call: nbval, our plugin and no other; no conftest and no configuration from anywhere."""
+    return [
+        *(sys.executable, "-m", "pytest", str(notebook), "--nbval-lax", "--nbval-current-env", "-q"),
+        *("-p", "nbval.plugin", "-p", "moe_lessons.grade.plugin", "-p", "no:cacheprovider"),
+        *("--noconftest", "-c", os.devnull, f"--rootdir={notebook.parent}", f"--junitxml={junit}"),
+        f"--nbval-cell-timeout={limits.notebook + _SPARE_SECONDS:g}",
+    ]
+
+
+def cells(junit: Path) -> Iterator[tuple[Key, bool]]:
+    """Each graded cell of a JUnit file, and whether it passed: not failed, not skipped, not unseen."""
+    for case in ElementTree.parse(junit).iter("testcase"):
+        about = {p.get("name"): p.get("value", "") for p in case.iter("property")}
+        if "exercise" in about:
+            clean = all(case.find(tag) is None for tag in ("failure", "error", "skipped"))
+            yield (int(about["learner"]), about["exercise"]), clean and "unseen" not in about
+
+
+def _agree(verdict: Verdict, passed: bool | None) -> bool:
+    """Whether nbval, which compares the printed line, and the judge, who wrote the verdict, say the same."""
+    if passed is None:
+        return False
+    return verdict.status == PASSED if passed else verdict.status in (FAILED, NOT_ATTEMPTED)
+
+
+def _lines(folder: Path) -> list[str]:
+    try:
+        return (folder / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _verdicts(folder: Path) -> Iterator[Verdict]:
+    for line in _lines(folder):
+        said = json.loads(line)
+        findings = tuple((name, passed, detail) for name, passed, detail in said.pop("findings"))
+        mistake = said.pop("misconception")
+        yield Verdict(**said, findings=findings, misconception=tuple(mistake) if mistake else None)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Ours, without what could add to the run, and with progress and settings kept in its folder."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return {
+        **kept,
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTHONWARNINGS": "ignore",
+        "CUDA_VISIBLE_DEVICES": "",
+        "MOE_LESSONS_HOME": str(folder / "home"),
+        "IPYTHONDIR": str(folder / "ipython"),
+    }

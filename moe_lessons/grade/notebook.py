@@ -1,0 +1,62 @@
+"""The grading notebook: our cells only, each with the output of a right answer stored in it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from moe_lessons.exercises import registry
+from moe_lessons.exercises.judge import Report
+from moe_lessons.grade.records import Limits
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer to grade: the learner's place in the class, the file it is from, its code."""
+
+    learner: int
+    exercise: str
+    notebook: str
+    code: str
+
+
+def write(folder: Path, answers: list[Answer], seed: int, limits: Limits) -> Path:
+    """Write the grading notebook and the job that its cells read; return the notebook's path."""
+    job = {
+        "seed": seed,
+        "limits": {"call": limits.call, "notebook": limits.notebook},
+        "answers": [vars(answer) for answer in answers],
+    }
+    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    path = folder / "grading.ipynb"
+    nbformat.write(assemble(folder, answers), path)
+    return path
+
+
+def assemble(folder: Path, answers: list[Answer]) -> NotebookNode:
+    """One cell for each answer; learner code is in none of them, only its number in the job."""
+    begin = f"from moe_lessons.grade import session\n\nsession.begin({str(folder)!r})"
+    cells = [_cell("begin", begin)]
+    cells += [_check(index, answer) for index, answer in enumerate(answers)]
+    cells.append(_cell("end", "session.end()"))
+    return new_notebook(cells=cells)
+
+
+def _check(index: int, answer: Answer) -> NotebookNode:
+    exercise = registry.exercise(answer.exercise)
+    right = Report(exercise, "passed").line + "\n"
+    cell = _cell(f"answer-{index}", f"session.grade({index})  # {exercise.id}")
+    cell.outputs = [new_output("stream", name="stdout", text=right)]
+    cell.metadata = NotebookNode(
+        tags=["nbval-check-output"],
+        moe_lessons={"learner": answer.learner, "exercise": exercise.id, "points": exercise.points},
+    )
+    return cell
+
+
+def _cell(id: str, source: str) -> NotebookNode:
+    # nbval compares nothing in a cell that was never executed, so the count must be there.
+    return new_code_cell(source, id=id, execution_count=1)

@@ -1,0 +1,141 @@
+"""What came of grading, as plain data: a class, its learners, their notebooks and answers."""
+
+from dataclasses import dataclass, field
+
+PASSED, FAILED, NOT_ATTEMPTED = "passed", "failed", "not attempted"
+NOT_FOUND = "not found"
+"""The notebook of the lesson is there, the exercise's answer cell is not."""
+NOT_HANDED_IN = "not handed in"
+"""No readable notebook of the lesson is there."""
+FAULT = "grader fault"
+"""The grader failed, not the answer; no points until it is graded again."""
+
+NOT_A_SANDBOX = (
+    "This version limits time and memory and runs answers in separate processes, but it is not a security "
+    "sandbox yet: run only code you trust, or grade in a container."
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds that one call of an answer may take, and all answers of one notebook together."""
+
+    call: float = 10.0
+    notebook: float = 120.0
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """One file that a learner handed in: its answers by exercise id, or the ``problem`` that kept us out."""
+
+    file: str
+    lesson: str | None = None
+    """Id of the lesson that it belongs to, such as ``"01_router"``."""
+    answers: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A learner with what they handed in; ``alone`` where a single file stands for the learner."""
+
+    learner: str
+    notebooks: tuple[Notebook, ...]
+    alone: bool
+
+    @property
+    def answers(self) -> dict[str, tuple[Notebook, str]]:
+        """The answers to grade: where two notebooks answer an exercise, the last by file name counts."""
+        return {id: (notebook, code) for notebook in self.notebooks for id, code in notebook.answers.items()}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was odd about the files, one sentence each."""
+        found = [f"{n.file}: {n.problem}" for n in self.notebooks if n.problem]
+        found += [f"{n.file}: {warning}" for n in self.notebooks for warning in n.warnings]
+        for id, (last, _) in self.answers.items():
+            files = [notebook.file for notebook in self.notebooks if id in notebook.answers]
+            if len(files) > 1:
+                found.append(f"{id} is answered in {', '.join(files)}; {last.file} counts")
+        return found
+
+    @property
+    def lessons(self) -> set[str]:
+        """Numbers of the lessons that anything handed in belongs to."""
+        named = {notebook.lesson.split("_")[0] for notebook in self.notebooks if notebook.lesson}
+        return named | {id.split(".")[0] for id in self.answers}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the trusted kernel found about one answer."""
+
+    learner: int
+    exercise: str
+    status: str
+    line: str = ""
+    findings: tuple[tuple[str, bool | None, str], ...] = ()
+    """Name, whether it passed (None: not reached), detail."""
+    misconception: tuple[str, str, int] | None = None
+    """Id, message, and the hint that helps (0: none)."""
+    seconds: float = 0.0
+
+    @property
+    def problem(self) -> str | None:
+        """The finding that failed, in one line; None if none did."""
+        return next((f"{name}: {detail}" for name, ok, detail in self.findings if ok is False), None)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One exercise of one learner with the points that it earned."""
+
+    exercise: str
+    title: str
+    points: int
+    of: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Grade:
+    """One learner's outcomes, in teaching order."""
+
+    submission: Submission
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def points(self) -> int:
+        """Points earned."""
+        return sum(outcome.points for outcome in self.outcomes)
+
+    @property
+    def of(self) -> int:
+        """Points that could be earned."""
+        return sum(outcome.of for outcome in self.outcomes)
+
+
+@dataclass(frozen=True)
+class ClassGrades:
+    """A whole run: the grades and what is needed to repeat it."""
+
+    grades: tuple[Grade, ...]
+    seed: int
+    limits: Limits
+    lessons: tuple[str, ...]
+    seconds: float = 0.0
+
+    @property
+    def faults(self) -> list[tuple[str, str]]:
+        """Learner and exercise wherever the grader itself failed."""
+        return [
+            (grade.submission.learner, outcome.exercise)
+            for grade in self.grades
+            for outcome in grade.outcomes
+            if outcome.verdict.status == FAULT
+        ]
+
+
+class RefusedError(Exception):
+    """The command was given something that cannot be graded; the message is one line for its user."""

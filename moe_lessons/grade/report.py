@@ -1,0 +1,36 @@
+"""Write a graded class down: every file whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from moe_lessons.grade import feedback, results, tables
+from moe_lessons.grade.records import ClassGrades
+
+PAGES = "feedback"
+
+
+def write(graded: ClassGrades, out: Path) -> list[Path]:
+    """Write results, tables and a feedback page a learner into ``out``; return what was written."""
+    names = feedback.file_names([grade.submission.learner for grade in graded.grades])
+    pages = {learner: f"{PAGES}/{name}" for learner, name in names.items()}
+    files = {
+        "results.json": results.as_text(graded, pages),
+        "grades.csv": tables.as_csv(graded),
+        "junit.xml": tables.as_junit(graded),
+        "summary.md": tables.as_markdown(graded),
+    }
+    for grade in graded.grades:
+        files[pages[grade.submission.learner]] = feedback.page(grade, graded.seed)
+    return [_put(out / name, text) for name, text in files.items()]
+
+
+def _put(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    # File names and messages may hold characters that UTF-8 cannot.
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        file.write(text)
+    os.chmod(name, 0o644)
+    os.replace(name, path)
+    return path

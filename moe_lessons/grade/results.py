@@ -1,0 +1,69 @@
+"""``results.json``: everything a run found, in a form that other programs may rely on.
+
+``results.schema.json`` beside this module describes it. ``version`` changes when a reader would have to.
+"""
+
+import datetime
+import importlib.metadata
+import json
+import platform
+from typing import Any
+
+import moe_lessons
+from moe_lessons.grade.records import NOT_A_SANDBOX, ClassGrades, Grade, Outcome
+
+SCHEMA, VERSION = "moe-lessons/results", 1
+
+
+def as_results(graded: ClassGrades, pages: dict[str, str]) -> dict[str, Any]:
+    """The content of ``results.json``; ``pages`` maps learners to their feedback pages."""
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "course": moe_lessons.__version__,
+        "python": platform.python_version(),
+        "torch": importlib.metadata.version("torch"),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "seconds": graded.seconds,
+        "seed": graded.seed,
+        "limits_s": {"call": graded.limits.call, "notebook": graded.limits.notebook},
+        "isolation": {"kind": "process", "sandboxed": False, "note": NOT_A_SANDBOX},
+        "lessons": list(graded.lessons),
+        "faults": len(graded.faults),
+        "learners": [_learner(grade, pages.get(grade.submission.learner)) for grade in graded.grades],
+    }
+
+
+def as_text(graded: ClassGrades, pages: dict[str, str]) -> str:
+    """``results.json`` as text, in ASCII: names of files and messages may hold anything."""
+    return json.dumps(as_results(graded, pages), indent=1, allow_nan=False) + "\n"
+
+
+def _learner(grade: Grade, page: str | None) -> dict[str, Any]:
+    return {
+        "learner": grade.submission.learner,
+        "points": grade.points,
+        "max_points": grade.of,
+        "notebooks": [
+            {"file": notebook.file, "lesson": notebook.lesson, "problem": notebook.problem}
+            for notebook in grade.submission.notebooks
+        ],
+        "warnings": grade.submission.warnings,
+        "feedback": page,
+        "exercises": [_exercise(outcome) for outcome in grade.outcomes],
+    }
+
+
+def _exercise(outcome: Outcome) -> dict[str, Any]:
+    verdict = outcome.verdict
+    mistake = verdict.misconception
+    return {
+        "exercise": outcome.exercise,
+        "title": outcome.title,
+        "points": outcome.points,
+        "max_points": outcome.of,
+        "status": verdict.status,
+        "findings": [{"name": name, "passed": ok, "detail": more} for name, ok, more in verdict.findings],
+        "misconception": mistake and {"id": mistake[0], "message": mistake[1], "hint": mistake[2]},
+        "seconds": verdict.seconds,
+    }

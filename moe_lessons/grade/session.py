@@ -1,0 +1,132 @@
+"""What the cells of a grading notebook call: judge one answer that runs in a worker.
+
+This runs in the trusted kernel. It holds references and expected values, and never executes learner code.
+``begin`` reads the job that ``notebook`` wrote; each ``grade`` prints the judge's line, which nbval compares
+with the stored line of a right answer, and appends the details to a file.
+"""
+
+import contextlib
+import io
+import json
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from moe_lessons.exercises import registry
+from moe_lessons.exercises.drivers import Failure
+from moe_lessons.exercises.findings import Finding
+from moe_lessons.exercises.judge import Report, judge
+from moe_lessons.exercises.spec import Exercise, Misconception
+from moe_lessons.grade.imports import forbidden_import
+from moe_lessons.grade.workers import WarmParent, Worker
+
+_open: "Session | None" = None
+
+
+def begin(folder: str) -> None:
+    """Start the warm parent for the job in ``folder``."""
+    global _open
+    _open = Session(Path(folder))
+
+
+def grade(index: int) -> None:
+    """Judge answer number ``index`` of the job and print the judge's line."""
+    assert _open is not None
+    print(_open.grade(index))
+
+
+def end() -> None:
+    """End all workers."""
+    assert _open is not None
+    _open.parent.close()
+
+
+class Session:
+    """A job under way: its answers, the warm parent, and the time that each notebook has used."""
+
+    def __init__(self, folder: Path) -> None:
+        self.job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+        self.verdicts = folder / "verdicts.jsonl"
+        self.parent = WarmParent()
+        self.used: dict[tuple[int, str], float] = defaultdict(float)
+
+    def grade(self, index: int) -> str:
+        """Judge one answer, write the verdict down, return the line."""
+        task = self.job["answers"][index]
+        exercise = registry.exercise(task["exercise"])
+        began = time.monotonic()
+        # A warning about a learner's values is not part of the output that nbval compares.
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            report = self._report(exercise, task)
+        mistake = report.misconception
+        verdict = {
+            "learner": task["learner"],
+            "exercise": exercise.id,
+            "status": report.status,
+            "line": report.line,
+            "findings": [[f.name, f.passed, f.detail] for f in report.findings],
+            "misconception": mistake and [mistake.id, mistake.message, mistake.hint],
+            "seconds": round(time.monotonic() - began, 3),
+        }
+        with self.verdicts.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(verdict) + "\n")
+        return report.line
+
+    def _report(self, exercise: Exercise, task: dict[str, Any]) -> Report:
+        imported = forbidden_import(task["code"], exercise.forbidden)
+        if imported is not None:
+            return _borrowed(exercise, imported)
+        worker = self.parent.start()
+        try:
+            return self._run(exercise, task, worker)
+        finally:
+            worker.close()
+
+    def _run(self, exercise: Exercise, task: dict[str, Any], worker: Worker) -> Report:
+        notebook = (task["learner"], task["notebook"])
+        found = self._timed(
+            notebook, lambda limit: worker.load(task["code"], exercise.entry, exercise.forbidden, limit)
+        )
+        if isinstance(found, Failure):
+            return judge(exercise, lambda request: found, seed=self.job["seed"])
+        state, detail = found
+        if state == "borrowed":
+            return _borrowed(exercise, detail)
+        if state != "function":
+            return _no_function(exercise, detail)
+        return judge(
+            exercise,
+            lambda request: self._timed(notebook, lambda limit: worker.call(request, limit)),
+            seed=self.job["seed"],
+        )
+
+    def _timed(self, notebook: tuple[int, str], ask: Callable[[float], Any]) -> Any:
+        """Ask a worker within what is left of its notebook's time."""
+        limits = self.job["limits"]
+        limit = min(limits["call"], limits["notebook"] - self.used[notebook])
+        if limit <= 0:
+            used_up = f"not run: the notebook's answers have used up their {limits['notebook']:g} s"
+            return Failure("interrupted", used_up)
+        began = time.monotonic()
+        try:
+            return ask(limit)
+        finally:
+            self.used[notebook] += time.monotonic() - began
+
+
+def _borrowed(exercise: Exercise, name: str) -> Report:
+    message = f"Your answer uses `{name}`. The exercise asks for your own code; torch is yours to use."
+    # No hint is about this: 0.
+    mistake = Misconception("borrowed", message, detects=lambda *_: True, hint=0)
+    return Report(exercise, "failed", (Finding("your own code", False, f"uses {name}"),), mistake)
+
+
+def _no_function(exercise: Exercise, kind: str) -> Report:
+    problem = "the cell defines no such function"
+    if kind:
+        problem = f"`{exercise.entry}` is a {kind}, not a function"
+    return Report(exercise, "failed", (Finding(f"defines `{exercise.entry}`", False, problem),))

@@ -1,0 +1,128 @@
+"""A class as ``grades.csv`` for a spreadsheet, ``junit.xml`` for CI, and Markdown for a job summary."""
+
+import csv
+import io
+import re
+from xml.etree import ElementTree
+
+from moe_lessons.grade.records import (
+    FAULT,
+    NOT_A_SANDBOX,
+    NOT_ATTEMPTED,
+    PASSED,
+    ClassGrades,
+    Grade,
+    Outcome,
+)
+
+
+def as_csv(graded: ClassGrades) -> str:
+    """One row a learner: points, maximum, then the points of each exercise (empty: does not count)."""
+    exercises = _exercises(graded)
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["learner", "points", "max_points", *exercises, "warnings"])
+    for grade in graded.grades:
+        earned = {outcome.exercise: outcome.points for outcome in grade.outcomes}
+        row = [_inert(grade.submission.learner), grade.points, grade.of]
+        row += [earned.get(id, "") for id in exercises]
+        writer.writerow([*row, _inert("; ".join(grade.submission.warnings))])
+    return file.getvalue()
+
+
+def as_junit(graded: ClassGrades) -> str:
+    """One test suite a learner and one test case an exercise; points and status are properties."""
+    root = ElementTree.Element("testsuites", name="moe-lessons grade")
+    for grade in graded.grades:
+        cases = [_case(grade, outcome) for outcome in grade.outcomes]
+        attributes = {
+            "name": _clean(grade.submission.learner),
+            "tests": str(len(cases)),
+            "time": f"{sum(outcome.verdict.seconds for outcome in grade.outcomes):.3f}",
+        }
+        for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            attributes[name] = str(sum(case.find(tag) is not None for case in cases))
+        suite = ElementTree.SubElement(root, "testsuite", attributes)
+        suite.extend(cases)
+    ElementTree.indent(root, " ")
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def as_markdown(graded: ClassGrades) -> str:
+    """A summary table with a mark for each exercise."""
+    exercises = _exercises(graded)
+    full = sum(grade.of > 0 and grade.points == grade.of for grade in graded.grades)
+    lines = [
+        "# Grades",
+        "",
+        f"{len(graded.grades)} learners, lessons {', '.join(graded.lessons)}; {full} with full points; "
+        f"{graded.seconds:.0f} s; seed {graded.seed}.",
+        "",
+        "| Learner | Points | " + " | ".join([*exercises, "Notes"]) + " |",
+        "|---|---:|" + ":---:|" * len(exercises) + "---|",
+    ]
+    for grade in graded.grades:
+        marks = {outcome.exercise: _MARKS.get(outcome.verdict.status, "–") for outcome in grade.outcomes}
+        cells = [grade.submission.learner, f"{grade.points} of {grade.of}"]
+        cells += [marks.get(id, "") for id in exercises]
+        cells.append("; ".join(grade.submission.warnings))
+        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
+    lines += ["", "✔ passed · ✘ not right · ○ not attempted · – missing · ! grader fault", "", NOT_A_SANDBOX]
+    return "\n".join(lines) + "\n"
+
+
+_MARKS = {PASSED: "✔", "failed": "✘", NOT_ATTEMPTED: "○", FAULT: "!"}
+
+
+def _exercises(graded: ClassGrades) -> list[str]:
+    of_lessons = {o.exercise: o.exercise.split(".")[0] for grade in graded.grades for o in grade.outcomes}
+    return sorted(of_lessons, key=of_lessons.__getitem__)  # stable: within a lesson, teaching order
+
+
+def _case(grade: Grade, outcome: Outcome) -> ElementTree.Element:
+    verdict = outcome.verdict
+    case = ElementTree.Element(
+        "testcase",
+        classname=_clean(grade.submission.learner),
+        name=outcome.exercise,
+        time=f"{verdict.seconds:.3f}",
+    )
+    properties = ElementTree.SubElement(case, "properties")
+    for name, value in (
+        ("points", str(outcome.points)),
+        ("max_points", str(outcome.of)),
+        ("status", verdict.status),
+    ):
+        ElementTree.SubElement(properties, "property", name=name, value=value)
+    if verdict.status == FAULT:
+        ElementTree.SubElement(case, "error", message="the grader failed on this answer")
+    elif verdict.status == "failed":
+        first = next(
+            (f"{name}: {detail}" for name, passed, detail in verdict.findings if passed is False), ""
+        )
+        failure = ElementTree.SubElement(case, "failure", message=_clean(first))
+        failure.text = _clean(verdict.misconception[1]) if verdict.misconception else None
+    elif verdict.status != PASSED:
+        ElementTree.SubElement(case, "skipped", message=verdict.status)
+    return case
+
+
+def _inert(text: str) -> str:
+    """Text that a spreadsheet will not take for a formula.
+
+    Examples
+    --------
+    >>> _inert("=1+1"), _inert("ada")
+    ("'=1+1", 'ada')
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _clean(text: str) -> str:
+    """Text without the characters that XML cannot hold."""
+    return re.sub(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", text)
+
+
+def _cell(text: str) -> str:
+    """Text that stays inside its cell of a Markdown table, and is no Markdown or HTML of its own."""
+    return re.sub(r"([\\`*_{}\[\]<>|#!])", r"\\\1", " ".join(text.split())) if len(text) > 1 else text

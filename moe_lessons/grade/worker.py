@@ -1,0 +1,61 @@
+"""The worker: holds one learner's answer, calls it when asked, sends back plain arrays.
+
+It knows no references and no expected values. Beside torch and numpy it imports what runs answers, only.
+"""
+
+import socket
+from typing import Any
+
+from moe_lessons.exercises import answers, drivers
+from moe_lessons.exercises.own_code import borrowed
+from moe_lessons.grade import messages, wire
+
+_NOTHING = drivers.Request("call", {}, {}, {})
+
+
+def serve(channel: socket.socket) -> None:
+    """Answer ``load`` and ``call`` frames until the grader hangs up."""
+    answer: Any = None
+    while True:
+        try:
+            header, arrays = wire.receive(channel)
+        except EOFError:
+            return
+        number = header["number"]
+        if header["op"] == "load":
+            answer, frame = _load(number, header)
+        else:
+            frame = messages.answer(number, drivers.run(answer, messages.as_request(header, arrays)))
+        wire.send(channel, frame)
+
+
+def _load(number: int, header: dict[str, Any]) -> tuple[Any, bytes]:
+    found: list[Any] = []
+
+    def execute() -> int:
+        found.append(answers.load(header["code"], header["entry"]))
+        return 0
+
+    try:
+        compile(header["code"], "<answer>", "exec")
+    except (SyntaxError, ValueError) as error:
+        return None, messages.answer(number, _not_python(error))
+    # Run like a call, so that an error in the cell is told in the same words as one in the function.
+    reply = drivers.run(execute, _NOTHING)
+    if isinstance(reply, drivers.Failure):
+        return None, messages.answer(number, reply)
+    answer = found[0]
+    if answer is None:
+        return None, messages.loaded(number, "missing")
+    if not callable(answer):
+        return None, messages.loaded(number, "not callable", type(answer).__name__)
+    name = borrowed(answer, tuple(header["forbidden"]))
+    if name is not None:
+        return None, messages.loaded(number, "borrowed", name)
+    return answer, messages.loaded(number, "function")
+
+
+def _not_python(error: SyntaxError | ValueError) -> drivers.Failure:
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    line = f"line {error.lineno}: {(error.text or '').strip()}" if isinstance(error, SyntaxError) else ""
+    return drivers.Failure("exception", f"{type(error).__name__}: {message}", line)

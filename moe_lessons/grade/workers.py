@@ -1,0 +1,157 @@
+"""The grader's side of the channel: start a worker, ask it with a time limit, end it."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from moe_lessons.exercises.drivers import Failure, Reply, Request
+from moe_lessons.grade import kit, messages, wire
+
+_START_SECONDS = 180.0
+"""How long the warm parent may take to import torch on a busy machine."""
+
+
+class WorkerFault(RuntimeError):
+    """The grader's own machinery failed: no worker could be started."""
+
+
+class WarmParent:
+    """A running warm parent (see ``warm``); ``with`` ends it and every worker."""
+
+    def __init__(self) -> None:
+        if not hasattr(os, "fork"):
+            raise WorkerFault("grading needs Linux or macOS; on Windows use the Linux subsystem (WSL)")
+        self._folder = tempfile.TemporaryDirectory(prefix="moe-lessons-kit-", ignore_cleanup_errors=True)
+        self._script = kit.make(Path(self._folder.name))
+        self._launch()
+
+    def _launch(self) -> None:
+        folder = Path(self._folder.name)
+        self._control, theirs = socket.socketpair()
+        with theirs, open(folder / "errors.txt", "wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", str(self._script), "warm", str(theirs.fileno())],
+                env=kit.environment(folder),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+
+    def start(self) -> "Worker":
+        """Start a worker; where a learner's code has killed the warm parent, start that again first."""
+        for last in (False, True):
+            mine, theirs = socket.socketpair()
+            try:
+                with theirs:
+                    self._control.settimeout(_START_SECONDS)
+                    socket.send_fds(self._control, [b"start"], [theirs.fileno()])
+                return Worker(self, mine, int(self._answer()))
+            except (OSError, EOFError) as error:
+                mine.close()
+                if last:
+                    raise WorkerFault(f"no worker could be started: {error or self._errors()}") from None
+                self.close()
+                self._launch()
+        raise AssertionError
+
+    def end(self, pid: int) -> int:
+        """Kill a worker with all that it started; its exit code, negative for a signal."""
+        with contextlib.suppress(OSError, EOFError, ValueError):
+            self._control.settimeout(_START_SECONDS)
+            self._control.sendall(b"end %d" % pid)
+            return int(self._answer())
+        # A learner's code has killed the warm parent; its worker is ours to end.
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+        return -signal.SIGKILL
+
+    def close(self) -> None:
+        """End the warm parent, which ends its workers."""
+        self._control.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _answer(self) -> bytes:
+        answer = self._control.recv(64)
+        if not answer:
+            raise EOFError(self._errors())
+        return answer
+
+    def _errors(self) -> str:
+        text = (Path(self._folder.name) / "errors.txt").read_text(encoding="utf-8", errors="replace").strip()
+        return text.splitlines()[-1] if text else "it ended without a word"
+
+    def __enter__(self) -> "WarmParent":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        self._folder.cleanup()
+
+
+class Worker:
+    """One process with one answer in it; a reply is a ``Failure`` where the process did not live to reply."""
+
+    def __init__(self, parent: WarmParent, channel: socket.socket, pid: int) -> None:
+        self._parent, self._channel, self._pid = parent, channel, pid
+        self._number = 0
+        self._ended: Failure | None = None
+
+    def load(
+        self, code: str, entry: str, forbidden: tuple[str, ...], seconds: float
+    ) -> tuple[str, str] | Failure:
+        """Run an answer cell: ``("function", "")``, what is there instead, or a ``Failure``."""
+        frame = messages.load(self._next(), code, entry, forbidden)
+        return self._ask(frame, seconds, messages.as_loaded)
+
+    def call(self, request: Request, seconds: float) -> Reply:
+        """Call the answer once."""
+        return self._ask(messages.call(self._next(), request), seconds, messages.as_reply)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._ended is None:
+            self._stop("the worker was closed")
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _ask(self, frame: bytes, seconds: float, read: Callable[..., Any]) -> Any:
+        if self._ended is not None:
+            return self._ended
+        deadline = time.monotonic() + seconds
+        try:
+            wire.send(self._channel, frame, deadline)
+            header, arrays = wire.receive(self._channel, deadline)
+            return read(header, arrays, self._number)
+        except TimeoutError:
+            return self._stop(f"stopped after {seconds:.3g} s: it had not returned")
+        except wire.WireError:
+            return self._stop("your code interfered with the grader's channel")
+        except (OSError, EOFError):
+            return self._stop("")
+
+    def _stop(self, message: str) -> Failure:
+        self._channel.close()
+        code = self._parent.end(self._pid)
+        how = f"exit code {code}" if code >= 0 else f"signal {-code}"
+        self._ended = Failure("interrupted", message or f"your code ended the process ({how})")
+        return self._ended
