@@ -11,6 +11,13 @@ import pytest
 from moe_lessons.build import paths
 from moe_lessons.exercises import registry
 
+RUN = """
+import moe_lessons, nbformat, nbclient
+assert moe_lessons.__file__.startswith({site!r}), moe_lessons.__file__
+ran = nbclient.NotebookClient(nbformat.read({notebook!r}, as_version=4), timeout=120).execute()
+print("".join(o.get("text", "") for c in ran.cells for o in c.get("outputs", [])))
+"""
+
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
@@ -29,14 +36,7 @@ def installed(tmp_path_factory):
 def test_runs_alone(lesson, installed, tmp_path):
     notebook = tmp_path / f"{lesson}.ipynb"
     notebook.write_bytes((paths.NOTEBOOKS / notebook.name).read_bytes())
-    run = (
-        "import moe_lessons, nbformat, nbclient\n"
-        "assert moe_lessons.__file__.startswith(%r), moe_lessons.__file__\n"
-        "built = nbformat.read(%r, as_version=4)\n"
-        "ran = nbclient.NotebookClient(built, timeout=120).execute()\n"
-        "text = ''.join(o.get('text', '') for c in ran.cells for o in c.get('outputs', []))\n"
-        "print(text)\n"
-    ) % (str(installed), str(notebook))
+    run = RUN.format(site=str(installed), notebook=str(notebook))
     env = {**os.environ, "PYTHONPATH": str(installed), "MOE_LESSONS_HOME": str(tmp_path / "home")}
     done = subprocess.run([sys.executable, "-c", run], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -72,7 +72,7 @@ def lab(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page():
-    """A page that keeps what went wrong: ``page.problems`` holds console errors and requests off the machine."""
+    """A page that keeps what went wrong: ``page.problems`` holds errors and requests off the machine."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
         pytest.fail("no Chromium found; install it (Debian, Ubuntu: apt-get install chromium)")
