@@ -55,10 +55,7 @@ def _weighted_input(hidden: Tensor, ids: Tensor, weights: Tensor, gate_up: Tenso
     ones_T1 = torch.ones(len(ids), 1)
     slots = range(ids.shape[1])
     return sum(
-        (
-            _layer(hidden * weights[:, k : k + 1], ids[:, k : k + 1], ones_T1, gate_up, down)
-            for k in slots
-        ),
+        (_layer(hidden * weights[:, k : k + 1], ids[:, k : k + 1], ones_T1, gate_up, down) for k in slots),
         torch.zeros_like(hidden),
     )
 
@@ -67,8 +64,8 @@ MOE_LOOP = Exercise(
     id="02.moe_loop",
     title="The layer as a loop",
     task=(
-        "Return `[T, D]`: for token t, the sum over its K choices of `topk_weights_TK[t, k]` times the answer "
-        "of expert `topk_ids_TK[t, k]` to that token. Loop over tokens and choices as plainly as you can: "
+        "Return `[T, D]`: for token t, the sum over its K choices of `topk_weights_TK[t, k]` times the "
+        "answer of expert `topk_ids_TK[t, k]` to that token. Loop over tokens and choices as plainly as you can: "
         "this is the version to trust. Gradients are checked too, and T may be 0."
     ),
     entry="moe_loop",

@@ -110,10 +110,11 @@ def _by_expert(case: Case, got: Outputs, want: Outputs) -> str | None:
     starts = np.cumsum(want["tokens_per_expert_E"]) - want["tokens_per_expert_E"]
     for e, (start, count) in enumerate(zip(starts, want["tokens_per_expert_E"], strict=True)):
         rows = slice(int(start), int(start + count))
-        if sorted(got["token_ids_S"][rows]) != sorted(want["token_ids_S"][rows]):
+        there, expected = sorted(got["token_ids_S"][rows]), sorted(want["token_ids_S"][rows])
+        if there != expected:
             return (
-                f"expert {e} owns positions {start} to {start + count - 1}; tokens "
-                f"{_listed(got['token_ids_S'][rows])} stand there, expected {_listed(want['token_ids_S'][rows])}"
+                f"expert {e} owns positions {start} to {start + count - 1}; "
+                f"tokens {_listed(there)} stand there, expected {_listed(expected)}"
             )
     return None
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -124,9 +123,7 @@ SHARED_EXPERT = Exercise(
             "residual",
             "The token itself was added too. That residual is the block's business; the layer returns only "
             "its own contribution, or the token would be counted twice.",
-            wrong=lambda x, r, w, scale, gate_up, down: (
-                x + scale * _routed(r, w) + _shared(x, gate_up, down)
-            ),
+            wrong=lambda x, r, w, scale, gate_up, down: x + scale * _routed(r, w) + _shared(x, gate_up, down),
             hint=3,
         ),
         Misconception(

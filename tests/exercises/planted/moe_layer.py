@@ -222,7 +222,9 @@ def sorted_from_the_back(hidden, ids, weights, gate_up, down):
         counts.append(len(t))
         rows.append(expert(hidden[t], gate_up[e], down[e]) * weights[t, k, None])
     tokens = torch.cat(tokens)
-    out = torch.zeros_like(hidden).scatter_add(0, tokens[:, None].expand(-1, hidden.shape[1]), torch.cat(rows))
+    out = torch.zeros_like(hidden).scatter_add(
+        0, tokens[:, None].expand(-1, hidden.shape[1]), torch.cat(rows)
+    )
     return out, tokens, torch.tensor(counts)
 
 
@@ -310,7 +312,9 @@ SHARED_WRONG = {
     ),
     "averaged": shared_wrong(lambda x, routed, shared, w, s: 0.5 * (s * routed) + 0.5 * shared(x)),
     "gated": shared_wrong(lambda x, routed, shared, w, s: s * routed + shared(x) * w[:, 0, None]),
-    "remainder": shared_wrong(lambda x, routed, shared, w, s: s * routed + shared(x) * (1 - w.sum(1))[:, None]),
+    "remainder": shared_wrong(
+        lambda x, routed, shared, w, s: s * routed + shared(x) * (1 - w.sum(1))[:, None]
+    ),
     "in_series": shared_wrong(lambda x, routed, shared, w, s: s * routed + shared(s * routed)),
     "residual": shared_wrong(lambda x, routed, shared, w, s: s * routed + shared(x) + x),
     "unscaled": shared_wrong(lambda x, routed, shared, w, s: routed + shared(x)),
