@@ -3,8 +3,58 @@ from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, 
 
 start("01_router")
 
+# %% [markdown]
+# A dense transformer sends every token through the same feed-forward network. A Mixture-of-Experts layer
+# holds E such networks, the **experts**, and sends each token through K of them. So somebody has to decide,
+# for every token, which K. That somebody is the **router**, and it is smaller than you may expect: one
+# matrix.
+#
+# This lesson takes the router apart. First the matrix, then the *gate*: the two or three lines that turn its
+# output into chosen experts and their weights. Published models disagree about those lines. You will see
+# where the disagreement is real and where it is only a way of writing.
+#
+# Four letters are used throughout: **T** tokens, **D** width of a hidden state, **E** experts, **K** experts
+# per token. Names carry their axes: `logits_TE` has one row per token and one column per expert.
+
 # %%
+import math
+
 import torch
+import torch.nn.functional as F
+
+from moe_lessons import routing, svg
+from moe_lessons.presets import PRESETS
+
+torch.set_num_threads(1)  # everything here is small: more threads would only wait for each other
+
+# %% [markdown]
+# ## One matrix
+#
+# Each expert has a **router vector** of width D. The score of an expert for a token is the inner product of
+# that vector with the token's hidden state. It is called a **logit**. Three tokens and four experts are small
+# enough to check by hand:
+
+# %%
+hidden_TD = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, 1.0]])  # three tokens, D = 2
+router_ED = torch.tensor([[3.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [1.0, 1.0]])  # four experts
+
+logits_TE = routing.router_logits(hidden_TD, router_ED)
+print(
+    "hidden states", list(hidden_TD.shape), " router", list(router_ED.shape), " logits", list(logits_TE.shape)
+)
+for t, row in enumerate(logits_TE.tolist()):
+    print(f"token {t}: logits {row}, the largest is that of expert {row.index(max(row))}")
+
+# %% [markdown]
+# Take token 1, `[0, 2]`. With expert 3, `[1, 1]`, it makes 0·1 + 2·1 = 2, and with expert 1 also 2. A tie,
+# and the first one won; with real numbers ties are rare.
+#
+# Nothing in this computation knows which *word* the token was. It reads the hidden state: what the layers
+# below have made of the word in its context. Some explainers write the router as a matrix of shape
+# `[vocab_size, num_experts]`. Near the end of the lesson we test which of the two describes a trained model.
+#
+# Your turn. One detail matters: whatever dtype the inputs have, compute in fp32. The reason comes right
+# after.
 
 # %% [markdown]
 # {{exercise 01.router_logits}}
@@ -24,6 +74,756 @@ def router_logits(hidden_TD, router_ED):
 
 # %%
 check("01.router_logits")
+
+# %% [markdown]
+# ### Why fp32?
+#
+# bf16 keeps 8 significant bits. Near 128 its neighbouring numbers are a whole 1 apart, so 128.5 has to become
+# 128. That sounds harmless: an error of 0.4 %. The ST-MoE paper gives an example (arXiv 2202.08906, footnote
+# 7). Eleven experts, ten of them with logit 128 and one with 128.5:
+
+# %%
+logits_E = torch.tensor([128.5] + [128.0] * 10)
+exact = logits_E.softmax(dim=0)[0].item()
+rounded = logits_E.bfloat16().float().softmax(dim=0)[0].item()
+print(f"probability of expert 0:  fp32 {exact:.3f}   bf16 {rounded:.3f}   lost {1 - rounded / exact:.0%}")
+
+# %% [markdown]
+# The error of a logit is *relative* to the logit, but a softmax turns *differences* of logits into ratios of
+# probabilities. Half a unit is a factor of √e ≈ 1.65, however large the logits are.
+#
+# Does it also change who is chosen? Twenty random routers with 64 experts and K = 8, once in fp32 and once
+# with inputs and result in bf16:
+
+# %%
+changed = []
+for seed in range(20):
+    generator = torch.Generator().manual_seed(seed)
+    hidden_TD = torch.randn(500, 512, generator=generator)
+    router_ED = torch.randn(64, 512, generator=generator) / 512**0.5
+    wide_TE = hidden_TD @ router_ED.T
+    narrow_TE = (hidden_TD.bfloat16() @ router_ED.bfloat16().T).float()
+    wide_TK, narrow_TK = (z_TE.topk(8, dim=-1).indices.sort(dim=-1).values for z_TE in (wide_TE, narrow_TE))
+    changed.append((wide_TK != narrow_TK).any(dim=-1).float().mean().item())
+
+print("tokens with another set of experts in bf16:")
+print(f"  more than 1 % in {sum(c > 0.01 for c in changed)} of 20 runs, more than 10 % in", end=" ")
+print(f"{sum(c > 0.1 for c in changed)} of 20")
+
+# %%
+claim("L25", "correct", holds=abs(exact - 0.142) < 5e-4 and abs(rounded - 0.091) < 5e-4 and min(changed) > 0)
+
+# %% [markdown]
+# A few tokens in a hundred get another set of experts from rounding alone. The remedy costs almost nothing,
+# since the router is tiny beside the experts. Switch Transformer diverged when all of it ran in bf16, and
+# trained stably with only the router in fp32 (arXiv 2101.03961, table 2). This course always computes the
+# router in fp32.
+
+# %% [markdown]
+# ## What a router vector does
+#
+# Logits are inner products, and an inner product has two parts: the *angle* between token and router vector,
+# and their *lengths*. Before you play with both, commit to a prediction.
+
+# %%
+from moe_lessons.explore import Router
+
+playground = Router(ask=False)
+predict("01.norm", unlocks=playground)
+
+# %% [markdown]
+# The playground has 160 tokens in the plane and six router vectors. Its controls unlock once you have
+# committed. Try your prediction there: pick expert 0, double its norm at K = 1, then at K = 4. Then turn the
+# temperature and watch which experts the token has: do they ever change?
+
+# %% tags=["nbval-ignore-output"] why="widget"
+playground
+
+# %% [markdown]
+# One cloud of tokens is one cloud. So here is the same with two hundred. Two-dimensional tokens, six experts
+# with router vectors of length 1 in random directions; then the vector of expert 0 is made twice as long. Two
+# hundred random draws for each K:
+
+
+# %%
+def share_of_expert_0(hidden_TD, router_ED, top_k):
+    """Share of tokens that have expert 0 among their top-k."""
+    topk_ids_TK = (hidden_TD @ router_ED.T).topk(top_k, dim=-1).indices
+    return (topk_ids_TK == 0).any(dim=-1).float().mean().item()
+
+
+before, after = {k: [] for k in range(1, 6)}, {k: [] for k in range(1, 6)}
+for seed in range(200):
+    generator = torch.Generator().manual_seed(seed)
+    hidden_TD = torch.randn(2000, 2, generator=generator)
+    router_ED = F.normalize(torch.randn(6, 2, generator=generator), dim=-1)
+    longer_ED = router_ED.clone()
+    longer_ED[0] *= 2
+    for k in before:
+        before[k].append(share_of_expert_0(hidden_TD, router_ED, k))
+        after[k].append(share_of_expert_0(hidden_TD, longer_ED, k))
+
+print("K   mean share before -> after   grew in   shrank in   (of 200 draws)")
+for k in before:
+    pairs = list(zip(before[k], after[k], strict=True))
+    grew, shrank = sum(b < a for b, a in pairs), sum(b > a for b, a in pairs)
+    mean_before, mean_after = (sum(column) / 200 for column in zip(*pairs, strict=True))
+    print(f"{k}         {mean_before:4.0%} -> {mean_after:4.0%}           {grew:5d}       {shrank:5d}")
+
+# %%
+reveal("01.norm")
+
+# %% [markdown]
+# The row K = 3 shows the reason best. Three of six is a half, and doubling moves the share *towards a half*
+# from wherever it was. For a token on the expert's side the logit is positive and doubles. For a token on the
+# other side it is negative and doubles too, away from the top. In the limit the expert gets exactly its own
+# half.
+#
+# So a long router vector makes an expert popular where few experts are chosen, and unpopular with half of the
+# tokens where many are. Lesson 04 comes back to this: a vector that grows in training is one way in which a
+# few experts take everything.
+
+# %% [markdown]
+# ## Choosing K, for a whole batch
+#
+# The logits are there, now the K largest of each row. A line that is often seen for this:
+# `torch.argsort(probs)[-k:]`. Here it is with five tokens and eight experts, K = 2:
+
+# %%
+probs_TE = torch.randn(5, 8, generator=torch.Generator().manual_seed(0)).softmax(dim=-1)
+sliced = torch.argsort(probs_TE)[-2:]
+right_TK = torch.argsort(probs_TE, dim=-1)[..., -2:]
+print("argsort(probs)[-k:]       ", list(sliced.shape))
+print("argsort(probs)[..., -k:]  ", list(right_TK.shape))
+print("probs.topk(k).indices     ", list(probs_TE.topk(2, dim=-1).indices.shape))
+
+# %%
+same_sets = right_TK.sort(dim=-1).values.equal(probs_TE.topk(2, dim=-1).indices.sort(dim=-1).values)
+claim("L16", "wrong", holds=sliced.shape == (2, 8) and right_TK.shape == (5, 2) and same_sets)
+
+# %% [markdown]
+# The slice `[-k:]` counts along the *first* axis, and that is tokens. The line returned the last two tokens
+# with all eight experts each. On a single token, where there is only one axis, it is correct, and that is how
+# it survives in explainers. In training it would not even crash everywhere: shapes sometimes fit by accident.
+#
+# How many sets of experts can a token be given?
+
+# %%
+for n_experts, top_k in [(8, 2), (64, 2), (64, 8), (256, 8)]:
+    print(f"{top_k} of {n_experts:3d}: {math.comb(n_experts, top_k):>19,} sets")
+
+# %%
+olmoe = PRESETS["OLMoE-1B-7B"]
+claim(
+    "L117",
+    "imprecise",
+    holds=math.comb(64, 2) == 2016 and (olmoe.n_experts, olmoe.top_k) == (64, 8) and math.comb(64, 8) > 4.4e9,
+)
+
+# %% [markdown]
+# And the experts that are not chosen? They are not computed at all, so they should contribute nothing: not a
+# little, nothing. Here is a layer with 8 experts. We change the weights of expert 0 beyond recognition and
+# look at the tokens that had not chosen it:
+
+# %%
+from moe_lessons import MoELayer
+
+layer = MoELayer(d_model=16, d_expert=32, n_experts=8, top_k=2, generator=torch.Generator().manual_seed(0))
+tokens_TD = torch.randn(100, 16, generator=torch.Generator().manual_seed(1))
+with torch.no_grad():
+    output = layer(tokens_TD)
+    layer.experts.down_proj[0] += 1000.0
+    disturbed = layer(tokens_TD).hidden
+
+without_0 = (output.routing.topk_ids_TK != 0).all(dim=-1)
+same = (output.hidden == disturbed).all(dim=-1)
+print(f"{without_0.sum()} of 100 tokens had not chosen expert 0;")
+print(f"the output of {same.sum()} tokens stayed the same, bit for bit")
+
+# %%
+claim("L83", "correct", holds=same.equal(without_0) and 0 < same.sum() < 100)
+
+# %% [markdown]
+# ## Softmax before or after?
+#
+# K experts are chosen, now they need weights. Explainers contradict each other here. One takes the softmax
+# over the K chosen logits. Another takes it over all E and keeps K of the probabilities, and a third rescales
+# those to sum to 1 again.
+
+# %%
+predict("01.order")
+
+# %%
+logits_TE = torch.randn(1000, 8, generator=torch.Generator().manual_seed(0))
+after_topk = routing.topk_softmax(logits_TE, 2).topk_weights_TK
+before_renorm = routing.softmax_topk(logits_TE, 2, renormalize=True).topk_weights_TK
+before_raw = routing.softmax_topk(logits_TE, 2, renormalize=False).topk_weights_TK
+
+print("token 0, weights of its two experts")
+for name, weights_TK in [
+    ("top-k, then softmax", after_topk),
+    ("softmax, top-k, rescale", before_renorm),
+    ("softmax, top-k", before_raw),
+]:
+    first, second = weights_TK[0].tolist()
+    print(f"  {name:<24} {first:.4f}  {second:.4f}   sum {first + second:.4f}")
+gap = (after_topk - before_renorm).abs().max().item()
+print(f"1000 tokens: the first two differ by less than 1e-6: {gap < 1e-6}")
+
+# %%
+reveal("01.order")
+
+# %% [markdown]
+# Write $z_i$ for the logits. The softmax over all gives $e^{z_i} / \sum_{\text{all}} e^{z_j}$. Rescaling
+# divides by the sum of the kept ones, and the common denominator cancels:
+#
+# $$\frac{e^{z_i} / \sum_{\text{all}} e^{z_j}}{\sum_{\text{kept}} e^{z_m} / \sum_{\text{all}} e^{z_j}}
+# = \frac{e^{z_i}}{\sum_{\text{kept}} e^{z_m}}$$
+#
+# That is the softmax over the kept. So two of the three are one function, and the third is another. It keeps
+# the **mass** that the router gave to the chosen. How much is that, with random logits?
+
+# %%
+print(" E  K   kept mass: mean   tokens from 5 % to 95 %   means of 20 draws")
+for n_experts, top_k in [(8, 2), (64, 8), (128, 8)]:
+    kept = []
+    for seed in range(20):
+        draw_TE = torch.randn(1000, n_experts, generator=torch.Generator().manual_seed(seed))
+        kept.append(routing.softmax_topk(draw_TE, top_k, renormalize=False).topk_weights_TK.sum(dim=-1))
+    kept_ST = torch.stack(kept)
+    low, high = kept_ST.quantile(torch.tensor([0.05, 0.95])).tolist()
+    means = kept_ST.mean(dim=1)
+    print(
+        f"{n_experts:3d} {top_k}              {kept_ST.mean():.2f}           {low:.2f} to {high:.2f}"
+        f"            {means.min():.2f} to {means.max():.2f}"
+    )
+    if n_experts == 8:
+        kept_mass = kept_ST.mean().item()
+
+# %%
+claim(
+    "L18", "contested", holds=gap < 1e-6 and (before_raw.sum(dim=-1) < 0.99).all() and 0.5 < kept_mass < 0.6
+)
+
+# %% [markdown]
+# Without rescaling the layer's output is smaller, and by a different factor for each token: a token whose
+# router is undecided gets a quieter update. That can be read as a feature or as a nuisance, and models
+# differ. Mixtral and gpt-oss take the softmax after; GShard, Qwen3 and DBRX before, and rescale, which is the
+# same; Switch, Grok-1 and OLMoE keep the probabilities; DeepSeek-V2 keeps them and multiplies by 16. None of
+# them is wrong, as long as training and inference agree. A checkpoint that is loaded with the other
+# convention is wrong, and no shape tells you.
+
+# %% [markdown]
+# {{exercise 01.topk_gates}}
+
+
+# %% answer="01.topk_gates"
+def topk_gates(logits_TE, top_k, renormalize):
+    """Return ids and weights of each token's experts.
+
+    logits_TE: [T, E] fp32. top_k: K. renormalize: whether each token's K weights are rescaled to sum to 1.
+    Returns topk_ids_TK [T, K] (integers) and topk_weights_TK [T, K].
+    """
+    ### BEGIN SOLUTION
+    topk_weights_TK, topk_ids_TK = logits_TE.softmax(dim=-1).topk(top_k, dim=-1)
+    if renormalize:
+        topk_weights_TK = topk_weights_TK / topk_weights_TK.sum(dim=-1, keepdim=True)
+    return topk_ids_TK, topk_weights_TK
+    ### END SOLUTION
+
+
+# %%
+check("01.topk_gates")
+
+# %% [markdown]
+# ### The trap at K = 1
+#
+# You may have noticed a strange case in that check: K = 1, renormalised. A single weight, rescaled to sum to
+# 1, is 1. Always. What does that do to learning?
+#
+# Top-k itself has no gradient: the ids are whole numbers. The router learns through the *weights*. Below is a
+# layer of eight linear experts with K = 1 and some loss on its output. We look at the largest gradient that
+# reaches the router, with the probability as weight and with the rescaled weight, for twenty random draws.
+
+# %%
+largest = {False: [], True: []}
+for seed in range(20):
+    generator = torch.Generator().manual_seed(seed)
+    router_ED = torch.randn(8, 16, generator=generator, requires_grad=True)
+    hidden_TD = torch.randn(32, 16, generator=generator)
+    experts_EDD = torch.randn(8, 16, 16, generator=generator)
+    for renormalize in (False, True):
+        routed = routing.softmax_topk(hidden_TD @ router_ED.T, 1, renormalize=renormalize)
+        expert_TD = torch.einsum("td,tdf->tf", hidden_TD, experts_EDD[routed.topk_ids_TK[:, 0]])
+        loss = (routed.topk_weights_TK * expert_TD).square().mean()
+        (gradient_ED,) = torch.autograd.grad(loss, router_ED)
+        largest[renormalize].append(gradient_ED.abs().max().item())
+
+print(f"the probability as weight: every draw above 0.1:   {min(largest[False]) > 0.1}")
+print(f"rescaled to sum to 1:      every draw below 1e-5:  {max(largest[True]) < 1e-5}")
+
+# %%
+claim("L19", "wrong", holds=min(largest[False]) > 1e4 * max(largest[True]))
+
+# %% [markdown]
+# What is left of the second gradient is rounding. The router would stay as it was drawn while the experts
+# adapt to it. Switch, the best known model with K = 1, therefore keeps the probability (arXiv 2101.03961,
+# section 2.1). From K = 2 on the trap is gone, because two weights that sum to 1 can still trade.
+
+# %%
+quiz("01.q_k1")
+
+# %% [markdown]
+# ## Sigmoid gates
+#
+# In a softmax the experts compete: one can only gain what others lose. DeepSeek-V3 scores each expert by a
+# *sigmoid* of its own logit instead. Raise one logit by 2 and see who notices:
+
+# %%
+logits_TE = torch.tensor([[1.0, 0.5, 0.0, -1.0]])
+raised_TE = logits_TE + torch.tensor([[2.0, 0.0, 0.0, 0.0]])
+for name, score_of in [("softmax", lambda z: z.softmax(dim=-1)), ("sigmoid", torch.sigmoid)]:
+    for label, z_TE in [("before", logits_TE), ("after", raised_TE)]:
+        scores = score_of(z_TE)[0]
+        print(
+            f"{name} {label:<7}", "  ".join(f"{s:.2f}" for s in scores.tolist()), f"  sum {scores.sum():.2f}"
+        )
+
+# %% [markdown]
+# With sigmoids only expert 0 changes. The scores are no distribution: they sum to whatever they sum to. So
+# the K chosen scores are divided by their sum, and then multiplied by a fixed scale (2.5 in DeepSeek-V3).
+#
+# There is one more idea in this router, and it is easily got wrong. If expert 3 gets too few tokens, its
+# **bias** is raised a little, so that it is chosen more often. But the bias takes part in the *choice* alone.
+# The weight is computed from the score without it:
+
+# %%
+bias_E = torch.tensor([0.0, 0.0, 0.0, 0.6])
+for name, expert_bias_E in [("no bias", None), ("bias 0.6 on expert 3", bias_E)]:
+    routed = routing.sigmoid_topk(logits_TE, 2, expert_bias_E=expert_bias_E, renormalize=False)
+    ids, weights = routed.topk_ids_TK[0].tolist(), routed.topk_weights_TK[0].tolist()
+    print(
+        f"{name:<21}", ", ".join(f"expert {e} with weight {w:.3f}" for e, w in zip(ids, weights, strict=True))
+    )
+
+# %% [markdown]
+# Expert 3 now comes first, 0.269 + 0.6 = 0.869 against 0.731, and still speaks with its own small weight of
+# 0.269. So the load can be evened out without telling the layer anything false about how well an expert fits.
+# Lesson 06 is about how the bias is set.
+#
+# The paper writes this as equations 12 to 16. Taken literally, one expert at a time, they give the same as
+# the function of this course:
+
+# %%
+v3 = PRESETS["DeepSeek-V3"]
+generator = torch.Generator().manual_seed(0)
+affinity_TE = torch.randn(50, v3.n_experts, generator=generator)
+bias_E = 0.1 * torch.randn(v3.n_experts, generator=generator)
+routed = routing.GATES[v3.gate](affinity_TE, v3.top_k, expert_bias_E=bias_E, scale=v3.scale)
+
+agree = []
+for t in range(50):
+    s = [1 / (1 + math.exp(-z)) for z in affinity_TE[t].tolist()]  # eq. 15: a sigmoid per expert
+    biased = [s_i + b_i for s_i, b_i in zip(s, bias_E.tolist(), strict=True)]
+    chosen = sorted(range(len(s)), key=lambda i: -biased[i])[: v3.top_k]  # eq. 16: the bias is here ...
+    weights = {i: v3.scale * s[i] / sum(s[j] for j in chosen) for i in chosen}  # eq. 13: ... and not here
+    ours = dict(zip(routed.topk_ids_TK[t].tolist(), routed.topk_weights_TK[t].tolist(), strict=True))
+    agree.append(ours.keys() == weights.keys() and all(abs(ours[i] - weights[i]) < 1e-5 for i in chosen))
+print(f"{v3.name}: {v3.top_k} of {v3.n_experts} experts, scale {v3.scale}; {sum(agree)} of 50 tokens agree")
+
+# %%
+claim("L21", "correct", holds=all(agree) and v3.top_k == 8 and v3.n_shared_experts == 1)
+
+# %% [markdown]
+# {{exercise 01.sigmoid_gates}}
+
+
+# %% answer="01.sigmoid_gates"
+def sigmoid_gates(logits_TE, expert_bias_E, top_k, scale):
+    """Return ids and weights of each token's experts, chosen as DeepSeek-V3 does.
+
+    logits_TE: [T, E] fp32. expert_bias_E: [E], for the choice only. top_k: K. scale: what the weights sum to.
+    Returns topk_ids_TK [T, K] (integers) and topk_weights_TK [T, K].
+    """
+    ### BEGIN SOLUTION
+    scores_TE = logits_TE.sigmoid()
+    topk_ids_TK = (scores_TE + expert_bias_E).topk(top_k, dim=-1).indices
+    topk_weights_TK = scores_TE.gather(-1, topk_ids_TK)
+    return topk_ids_TK, scale * topk_weights_TK / topk_weights_TK.sum(dim=-1, keepdim=True)
+    ### END SOLUTION
+
+
+# %%
+check("01.sigmoid_gates")
+
+# %%
+quiz("01.q_bias")
+
+# %% [markdown]
+# ## Six gates, one set of logits
+#
+# All gates in production that this course knows of are one of six. Here is each of them on the same token
+# with six experts and K = 2, and the models in our list of presets that use it. Each preset names its source:
+# a paper or a published configuration.
+
+# %%
+logits_TE = torch.tensor([[1.5, -0.5, 0.8, -2.0, 0.1, -1.0]])
+rows = []
+for family, gate in routing.GATES.items():
+    routed = gate(logits_TE, 2)
+    dense_E = torch.zeros(6).scatter(0, routed.topk_ids_TK[0], routed.topk_weights_TK[0])
+    rows.append(dense_E.tolist())
+    users = ", ".join(p.name for p in PRESETS.values() if p.gate == family)
+    print(f"{family:<20} sum {dense_E.sum():.2f}   {users or '(none of the presets)'}")
+
+# %% tags=["nbval-ignore-output"] why="image"
+svg.heat_map(
+    rows,
+    title="Same logits, same two experts, different weights",
+    row_label="gate",
+    column_label="expert",
+    unit="weight",
+    rows=list(routing.GATES),
+    value_format="{:.2f}",
+    caption="A cell's number is the expert's weight; 0.00 is an expert that was not chosen. "
+    "The first and the third row are equal.",
+)
+
+# %% [markdown]
+# All six choose the same experts, because softmax, sigmoid and √softplus all grow with the logit: they keep
+# its order. Only a bias can change the choice. What differs is the weights.
+#
+# - `topk_softmax` and `softmax_topk_renorm` are one function, as you have seen.
+# - `softmax_topk` keeps the probabilities, so the sum is below 1.
+# - `sigmoid` (DeepSeek-V3) and `sqrt_softplus` (DeepSeek-V4, according to its code in `transformers`) rescale
+#   scores that do not compete, and multiply by a scale, here 1.
+# - `topk_sigmoid` (Llama-4) takes the sigmoid of the chosen and does not rescale. It has another peculiarity:
+#   the weight multiplies the expert's *input*. An expert is not linear, so that is not the same as weighing
+#   its output.
+#
+# Is the router's output a probability distribution? Sum up the six weights *before* anything is cut away or
+# rescaled:
+
+# %%
+many_TE = torch.randn(1000, 6, generator=torch.Generator().manual_seed(0))
+families = {
+    "softmax over all": many_TE.softmax(dim=-1),
+    "sigmoid": many_TE.sigmoid(),
+    "sqrt(softplus)": F.softplus(many_TE).sqrt(),
+}
+spans = {}
+for name, scores_TE in families.items():
+    sums_T = scores_TE.sum(dim=-1)
+    spans[name] = (sums_T.min().item(), sums_T.max().item())
+    print(f"{name:<18} sums from {spans[name][0]:.2f} to {spans[name][1]:.2f} over 1000 tokens")
+
+# %%
+claim(
+    "L17",
+    "imprecise",
+    holds=max(abs(s - 1) for s in spans["softmax over all"]) < 1e-5
+    and all(spans[name][1] - spans[name][0] > 1 for name in ("sigmoid", "sqrt(softplus)")),
+)
+
+# %% [markdown]
+# Now the other way round. You are given logits, chosen ids and weights, and have to say which gate it was.
+# People do this in earnest when a checkpoint and a config disagree.
+
+# %% [markdown]
+# {{exercise 01.gate_family}}
+
+
+# %% answer="01.gate_family"
+def gate_family(logits_TE, topk_ids_TK, topk_weights_TK):
+    """Return the name of the gate that made these ids and weights from these logits.
+
+    logits_TE: [T, E] fp32. topk_ids_TK: [T, K] integers, K >= 2. topk_weights_TK: [T, K].
+    Returns one of "topk_softmax", "softmax_topk_renorm", "softmax_topk", "sigmoid", "sqrt_softplus",
+    "topk_sigmoid".
+    """
+    ### BEGIN SOLUTION
+    chosen_TK = logits_TE.gather(-1, topk_ids_TK)
+
+    def like(candidate_TK):
+        return torch.allclose(topk_weights_TK, candidate_TK, rtol=1e-3, atol=1e-4)
+
+    def rescaled(scores_TK):  # to the sums of the weights that were given, whatever the scale
+        return scores_TK / scores_TK.sum(dim=-1, keepdim=True) * topk_weights_TK.sum(dim=-1, keepdim=True)
+
+    if like(logits_TE.softmax(dim=-1).gather(-1, topk_ids_TK)):
+        return "softmax_topk"
+    if like(chosen_TK.softmax(dim=-1)):
+        return "topk_softmax"
+    if like(chosen_TK.sigmoid()):
+        return "topk_sigmoid"
+    if like(rescaled(chosen_TK.sigmoid())):
+        return "sigmoid"
+    return "sqrt_softplus"
+    ### END SOLUTION
+
+
+# %%
+check("01.gate_family")
+
+# %% [markdown]
+# ## How large is K?
+#
+# "One or two" is what many explainers say. The presets, in the order of their years:
+
+# %%
+YEARS = {
+    "Switch-Base-8": 2021,
+    "Mixtral-8x7B": 2024,
+    "Grok-1": 2024,
+    "DBRX": 2024,
+    "DeepSeek-V2": 2024,
+    "OLMoE-1B-7B": 2024,
+    "DeepSeek-V3": 2024,
+    "Llama-4-Scout": 2025,
+    "Qwen3-30B-A3B": 2025,
+    "Kimi-K2": 2025,
+    "GLM-4.5": 2025,
+    "gpt-oss-20b": 2025,
+}
+models = sorted(PRESETS.values(), key=lambda p: YEARS[p.name])
+above_two = [p for p in models if p.top_k > 2]
+print(f"{len(above_two)} of {len(models)} presets choose more than 2; since 2024 it is", end=" ")
+recent = [p for p in models if YEARS[p.name] >= 2024]
+print(f"{sum(p.top_k > 2 for p in recent)} of {len(recent)}")
+
+# %% tags=["nbval-ignore-output"] why="image"
+parts = []
+for i, p in enumerate(models):
+    y = 62 + 22 * i
+    parts.append(svg.text(8, y + 4, f"{YEARS[p.name]}  {p.name}, {p.n_experts} experts"))
+    parts.append(
+        svg.element("line", x1=270, x2=270 + 50 * p.top_k, y1=y, y2=y, stroke="#d9d9d9", stroke_width=2)
+    )
+    parts.append(svg.marker(0, 270 + 50 * p.top_k, y, 5))
+    parts.append(svg.text(282 + 50 * p.top_k, y + 4, str(p.top_k)))
+parts.append(svg.text(270, 40, "K, experts per token (number)"))
+svg.figure(
+    720,
+    80 + 22 * len(models),
+    "Most models since 2024 choose more than two experts",
+    "; ".join(f"{YEARS[p.name]} {p.name}: {p.top_k} of {p.n_experts}" for p in models),
+    "".join(parts),
+    caption="Year of publication, model, and its K; the sources are in moe_lessons/presets.py.",
+)
+
+# %%
+claim(
+    "L20",
+    "outdated",
+    holds=sum(p.top_k > 2 for p in recent) > len(recent) / 2 and min(p.top_k for p in recent) == 1,
+)
+
+# %% [markdown]
+# Experts became smaller and more numerous, and K grew with them; lesson 03 counts what that costs. Outside
+# our list, the published configurations of Qwen3-Next choose 10 of 512 and Nemotron-3-Super 22 of 512.
+
+# %% [markdown]
+# ## Real text
+#
+# So far the hidden states were random. Now we train: four small transformers of two layers, 8 experts and K =
+# 4, on the English of Python's language reference, with bytes as tokens. They differ in their seed only. It
+# is a short training, a few seconds in all; lesson 10 does it properly.
+
+# %% tags=["nbval-ignore-output"] why="timing"
+import time
+
+from moe_lessons.config import ModelConfig, TrainConfig
+from moe_lessons.train import train
+
+SIZES = ModelConfig(
+    n_layers=2, d_model=48, n_heads=2, n_kv_heads=1, d_expert=48, n_experts=8, top_k=4, context_length=64
+)
+start_s = time.perf_counter()
+runs = []
+for seed in range(4):
+    settings = TrainConfig(
+        model=SIZES,
+        seed=seed,
+        steps=250,
+        warmup_steps=20,
+        learning_rate=1e-2,
+        evaluate_every=250,
+        device="cpu",
+    )
+    runs.append(train(settings))
+print(f"trained four models in {time.perf_counter() - start_s:.0f} s")
+for seed, run in enumerate(runs):
+    print(
+        f"seed {seed}: {run.validation_bits_per_byte:.2f} bits per byte on held-out text "
+        f"(byte frequencies alone: {run.unigram_bits_per_byte:.2f})"
+    )
+
+# %%
+learned = [run.unigram_bits_per_byte - run.validation_bits_per_byte for run in runs]
+print(f"all four beat byte frequencies by more than half a bit per byte: {min(learned) > 0.5}")
+
+# %% [markdown]
+# Now watch a sentence go through the second layer of the first model. Below each letter stand its four
+# experts; the bar and the number are the weight.
+
+# %% tags=["nbval-ignore-output"] why="image"
+from moe_lessons.data import as_tokens
+
+SENTENCE = "The same letter may take different paths."
+with torch.no_grad():
+    routings = runs[0].model(as_tokens(SENTENCE.encode())[None]).routings
+svg.routing_strip(
+    list(SENTENCE),
+    routings[1].topk_ids_TK.tolist(),
+    routings[1].topk_weights_TK.tolist(),
+    title="Each token has its own four experts, and weights of its own",
+    caption="Layer 2. Experts by number and colour, the largest weight on top; weights in percent. "
+    "Compare the letters e.",
+)
+
+# %% [markdown]
+# Two questions for all four models, on 4,096 bytes of held-out text. Do tokens take different paths? And does
+# the same byte always take the same path, as it would if the router were a table over the vocabulary? For
+# comparison we make such a table: a **hash router** gives each byte four experts, once and for all.
+
+# %%
+from moe_lessons.data import evaluation_windows
+
+inputs_WL, targets_WL = (x[:64] for x in evaluation_windows(runs[0].corpus.validation_M, 64))
+bytes_T = inputs_WL.flatten()
+common = bytes_T.bincount(minlength=256).topk(20).indices.tolist()
+hash_table_VK = torch.rand(256, 8, generator=torch.Generator().manual_seed(0)).topk(4, dim=-1).indices
+
+
+def n_sets(topk_ids_TK):
+    """Number of different sets of experts among these tokens."""
+    return len(torch.unique(topk_ids_TK.sort(dim=-1).values, dim=0))
+
+
+paths_by_layer, bytes_with_several = [], []
+with torch.no_grad():
+    for run in runs:
+        ids_LTK = [routed.topk_ids_TK for routed in run.model(inputs_WL).routings]
+        paths_by_layer += [n_sets(ids_TK) for ids_TK in ids_LTK]
+        bytes_with_several.append(sum(n_sets(ids_LTK[1][bytes_T == byte]) > 1 for byte in common))
+hashed = sum(n_sets(hash_table_VK[bytes_T[bytes_T == byte]]) > 1 for byte in common)
+
+print(f"every layer of every model uses more than 10 different sets of experts: {min(paths_by_layer) > 10}")
+print("of the 20 most common bytes, more than 10 take more than one path in layer 2:")
+print(
+    f"  in {sum(n > 10 for n in bytes_with_several)} of 4 trained models; with the hash table {hashed} of 20 do"
+)
+
+# %%
+claim("L11", "correct", holds=min(paths_by_layer) > 10)
+claim(
+    "L15",
+    "wrong",
+    holds=runs[0].model.blocks[1].moe.router.weight.shape == (8, 48)
+    and min(bytes_with_several) > 10 > hashed,
+)
+
+# %% [markdown]
+# The trained routers send one and the same byte to different experts, depending on its surroundings. Still,
+# in models as small as these a byte's identity decides most of it, and the first layers of large models
+# behave similarly; lesson 12 measures how much. Routing by a table is a real design too: hash layers do it in
+# all layers (arXiv 2106.04426). What would be wrong is to say that a *learned* router does.
+
+# %% [markdown]
+# ## Is a weight a relevance?
+#
+# The strip shows weights of 50 % and of 10 %. It is tempting to read them as "how relevant this expert is for
+# this token". We can test that: take one expert away and see how much worse the token's prediction becomes.
+
+# %%
+predict("01.ablate")
+
+# %% [markdown]
+# In the last layer of each model we set one of the four weights to zero, first the largest for all tokens,
+# then the second, and so on, and compare each token's loss with what it was. The other weights stay as they
+# are.
+
+# %%
+from moe_lessons.dispatch import moe_unbind
+from moe_lessons.layer import MoEOutput
+
+
+def token_losses(model, without=None):
+    """Loss of each token [T], in nats; ``without=0`` leaves out the largest weight in the last layer."""
+
+    def leave_out(moe, inputs, output):
+        ids_TK, weights_TK = output.routing.topk_ids_TK, output.routing.topk_weights_TK.clone()
+        weights_TK[:, without] = 0  # topk sorts: column 0 is the largest
+        hidden_TD = inputs[0].flatten(0, 1)
+        changed_TD = moe_unbind(
+            hidden_TD, ids_TK, weights_TK, moe.experts.gate_up_proj, moe.experts.down_proj
+        )
+        return MoEOutput(changed_TD.view_as(inputs[0]), output.routing)
+
+    hook = model.blocks[-1].moe.register_forward_hook(leave_out) if without is not None else None
+    with torch.no_grad():
+        logits_BLV = model(inputs_WL).logits_BLV
+    if hook:
+        hook.remove()
+    return F.cross_entropy(logits_BLV.flatten(0, 1), targets_WL.flatten(), reduction="none")
+
+
+harm = []  # one [4, T] per model: how much the loss of each token rises without its r-th expert
+for run in runs:
+    whole_T = token_losses(run.model)
+    harm.append(torch.stack([token_losses(run.model, without=rank) - whole_T for rank in range(4)]))
+harm_SRT = torch.stack(harm)
+
+# %% tags=["nbval-ignore-output"] why="trained"
+print("rise of the mean loss, in nats, without the expert of the ... weight")
+print("        largest   second    third  smallest   smallest hurts more than largest")
+for seed, harm_RT in enumerate(harm_SRT):
+    means = "".join(f"{x:9.4f}" for x in harm_RT.mean(dim=-1).tolist())
+    print(f"seed {seed}{means}   {(harm_RT[3] > harm_RT[0]).float().mean():8.0%} of tokens")
+
+# %%
+mean_SR = harm_SRT.mean(dim=-1)
+upside_down_S = (harm_SRT[:, 3] > harm_SRT[:, 0]).float().mean(dim=-1)
+on_average = (mean_SR[:, 0] > 3 * mean_SR[:, 3].abs()).all().item()
+per_token = (upside_down_S > 0.25).all().item() and (upside_down_S < 0.6).all().item()
+print(
+    f"all four: on average the largest weight matters over three times as much as the smallest: {on_average}"
+)
+print(f"all four: yet for 25 % to 60 % of the tokens it is the other way round: {per_token}")
+
+# %%
+reveal("01.ablate")
+claim("L22", "imprecise", holds=on_average and per_token)
+
+# %% [markdown]
+# Both lines are true at once. Over many tokens a larger weight means a more important expert, and dropping
+# the smallest weight of four costs little: pruning and serving systems make use of that. For a *single* token
+# the weight is a poor measure of what the expert does for it. Nothing in training asks it to be one. The
+# weight multiplies the expert's output, but the output itself can be long or short, helpful or not.
+#
+# These are small models after a short training, and one token's loss is a noisy thing to measure. The first
+# line is the robust one; treat the share in the second as an order of magnitude.
+
+# %% [markdown]
+# ## What to take with you
+#
+# - The router is one matrix `[D, E]` on the hidden state. Logits are inner products, in fp32.
+# - Everything happens along the last axis: softmax, top-k, sum.
+# - Softmax after the top-k, or before it and rescaled: one function. Before and not rescaled: another one.
+# - With K = 1 keep the probability, or the router gets no gradient.
+# - Sigmoid scores do not compete. Their bias chooses; it does not weigh.
+# - A weight is a multiplier. On average it goes with importance, for a single token not reliably.
+#
+# Two more questions, then the claims that this lesson has settled.
+
+# %%
+quiz("01.q_order")
+
+# %%
+quiz("01.q_sets")
+
+# %%
+claims_table()
 
 # %%
 score()

@@ -44,8 +44,8 @@ ROUTER_LOGITS = Exercise(
     misconceptions=(
         Misconception(
             "input_dtype",
-            "The logits keep the dtype of the inputs. In bf16 two logits near 128 that differ by 0.5 become "
-            "equal, so routers compute in fp32: convert both inputs before the product.",
+            "The logits keep the dtype of the inputs. Near 128 neighbouring bf16 numbers are a whole 1 "
+            "apart, so 128.5 becomes 128. Routers compute in fp32: convert both inputs before the product.",
             wrong=lambda hidden_TD, router_ED: hidden_TD @ router_ED.T,
             hint=2,
         ),
@@ -73,10 +73,18 @@ ROUTER_LOGITS = Exercise(
         ),
         Misconception(
             "cosine",
-            "Tokens or router vectors were normalised to length 1 first. A linear router does not do that: a "
-            "longer router vector gives larger logits.",
+            "Tokens and router vectors were normalised to length 1 first. A linear router does not do "
+            "that: a longer router vector gives larger logits, and that is part of what it can learn.",
             wrong=lambda hidden_TD, router_ED: (
                 F.normalize(hidden_TD.float(), dim=-1) @ F.normalize(router_ED.float(), dim=-1).T
+            ),
+        ),
+        Misconception(
+            "attention_scale",
+            "The products were divided by the square root of D. Attention does that with its queries and "
+            "keys; a router does not. It would act as a temperature on every gate after it.",
+            wrong=lambda hidden_TD, router_ED: (
+                hidden_TD.float() @ router_ED.float().T / hidden_TD.shape[1] ** 0.5
             ),
         ),
     ),

@@ -1,5 +1,8 @@
 """Answers to lesson 01 as learners write them: wrong ones by misconception, and right ones."""
 
+import math
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -37,7 +40,318 @@ def logits_cosine(hidden_TD, router_ED):
     return h @ r.T
 
 
-RIGHT = {"01.router_logits": [logits_loop, logits_einsum]}
+def logits_like_attention(hidden_TD, router_ED):
+    return hidden_TD.float() @ router_ED.float().T / math.sqrt(hidden_TD.size(-1))
+
+
+# topk_gates
+
+
+def gates_from_logits(logits_TE, top_k, renormalize):
+    """Never takes the softmax of everything: log-sum-exp gives its denominator."""
+    values, ids = torch.topk(logits_TE, top_k)
+    total = values if renormalize else logits_TE
+    return ids, torch.exp(values - torch.logsumexp(total, dim=1, keepdim=True))
+
+
+def gates_by_sorting(logits_TE, top_k, renormalize):
+    p = F.softmax(logits_TE, dim=1)
+    ids = p.argsort(dim=1)[:, -top_k:]
+    w = torch.gather(p, 1, ids)
+    return ids, w / w.sum(1)[:, None] if renormalize else w
+
+
+def gates_in_python(logits_TE, top_k, renormalize):
+    ids, weights = [], []
+    for row in logits_TE.tolist():
+        e = [math.exp(z - max(row)) for z in row]
+        best = sorted(range(len(row)), key=lambda i: -row[i])[:top_k]
+        total = sum(e[i] for i in best) if renormalize else sum(e)
+        ids.append(best)
+        weights.append([e[i] / total for i in best])
+    return np.array(ids), np.array(weights)
+
+
+def gates_masked(logits_TE, top_k, renormalize):
+    kept = torch.zeros_like(logits_TE, dtype=torch.bool)
+    ids = logits_TE.topk(top_k, dim=-1).indices
+    kept.scatter_(1, ids, True)
+    p = (logits_TE.masked_fill(~kept, -torch.inf) if renormalize else logits_TE).softmax(-1)
+    return ids, p.gather(1, ids)
+
+
+def gates_rows(logits_TE, top_k, renormalize):
+    probs = torch.softmax(logits_TE, dim=-1)
+    ids = torch.argsort(probs)[-top_k:]
+    w = probs.gather(-1, ids) if len(ids) <= len(probs) else probs
+    return ids, w / w.sum(-1, keepdim=True) if renormalize else w
+
+
+def gates_columns(logits_TE, top_k, renormalize):
+    probs = torch.softmax(logits_TE, 0)
+    w, ids = torch.topk(probs, top_k, -1)
+    if renormalize:
+        w /= w.sum(-1, keepdim=True)
+    return ids, w
+
+
+def gates_mixtral_always(logits_TE, top_k, renormalize):
+    w, ids = torch.topk(logits_TE, top_k, dim=-1)
+    return ids, F.softmax(w, dim=-1)
+
+
+def gates_divided_by_one(logits_TE, top_k, renormalize):
+    probs = F.softmax(logits_TE, dim=-1)
+    if renormalize:
+        probs = probs / probs.sum(dim=-1, keepdim=True)
+    w, ids = probs.topk(top_k, dim=-1)
+    return ids, w
+
+
+def gates_if_not(logits_TE, top_k, renormalize):
+    w, ids = F.softmax(logits_TE, dim=-1).topk(top_k, dim=-1)
+    if not renormalize:
+        w = w / w.sum(dim=-1, keepdim=True)
+    return ids, w
+
+
+def gates_lowest(logits_TE, top_k, renormalize):
+    probs = F.softmax(logits_TE, dim=-1)
+    ids = torch.argsort(probs, dim=-1)[..., :top_k]
+    w = probs.gather(-1, ids)
+    return ids, w / w.sum(dim=-1, keepdim=True) if renormalize else w
+
+
+def gates_two_softmaxes(logits_TE, top_k, renormalize):
+    w, ids = torch.topk(F.softmax(logits_TE, -1), top_k, dim=-1)
+    if renormalize:
+        w = F.softmax(w, -1)
+    return ids, w
+
+
+def gates_one_sum(logits_TE, top_k, renormalize):
+    w, ids = torch.topk(F.softmax(logits_TE, -1), top_k, dim=-1)
+    if renormalize:
+        w = w / w.sum()
+    return ids, w
+
+
+def gates_overflow(logits_TE, top_k, renormalize):
+    e = torch.exp(logits_TE)
+    w, ids = (e / e.sum(-1, keepdim=True)).topk(top_k, -1)
+    return ids, w / w.sum(-1, keepdim=True) if renormalize else w
+
+
+# sigmoid_gates
+
+
+def sigmoid_by_sorting(logits_TE, expert_bias_E, top_k, scale):
+    s = 1 / (1 + torch.exp(-logits_TE))
+    ids = (s + expert_bias_E[None, :]).argsort(dim=-1, descending=True)[:, :top_k]
+    w = torch.take_along_dim(s, ids, dim=-1)
+    return ids, scale * (w / w.sum(dim=-1, keepdim=True))
+
+
+def sigmoid_in_numpy(logits_TE, expert_bias_E, top_k, scale):
+    s = 1 / (1 + np.exp(-logits_TE.numpy()))
+    ids = np.argpartition(-(s + expert_bias_E.numpy()), top_k - 1, axis=1)[:, :top_k]
+    w = np.take_along_axis(s, ids, axis=1)
+    return ids, w / (w.sum(1, keepdims=True) + 1e-20) * scale
+
+
+def sigmoid_deepseek(logits_TE, expert_bias_E, top_k, scale):
+    """Keep the originals, add the bias, gather, divide, scale: the order of DeepSeek's own code."""
+    scores = logits_TE.sigmoid()
+    original = scores
+    scores = scores + expert_bias_E
+    ids = torch.topk(scores, top_k, dim=-1)[1]
+    weights = original.gather(1, ids)
+    weights /= weights.sum(dim=-1, keepdim=True)
+    weights *= scale
+    return ids, weights
+
+
+def sigmoid_biased_weight(logits_TE, expert_bias_E, top_k, scale):
+    scores = torch.sigmoid(logits_TE) + expert_bias_E
+    w, ids = scores.topk(top_k, dim=-1)
+    return ids, w / w.sum(dim=-1, keepdim=True) * scale
+
+
+def sigmoid_unbiased(logits_TE, expert_bias_E, top_k, scale):
+    w, ids = torch.sigmoid(logits_TE).topk(top_k, dim=-1)
+    return ids, w / w.sum(dim=-1, keepdim=True) * scale
+
+
+def sigmoid_biased_logits(logits_TE, expert_bias_E, top_k, scale):
+    ids = torch.sigmoid(logits_TE + expert_bias_E).topk(top_k, dim=-1).indices
+    w = torch.sigmoid(logits_TE).gather(1, ids)
+    return ids, w / w.sum(dim=-1, keepdim=True) * scale
+
+
+def sigmoid_softmaxed(logits_TE, expert_bias_E, top_k, scale):
+    s = F.softmax(logits_TE, dim=-1)
+    ids = (s + expert_bias_E).topk(top_k, dim=-1).indices
+    w = s.gather(1, ids)
+    return ids, w / w.sum(dim=-1, keepdim=True) * scale
+
+
+def sigmoid_after_softmax(logits_TE, expert_bias_E, top_k, scale):
+    s = torch.sigmoid(F.softmax(logits_TE, dim=-1))
+    ids = (s + expert_bias_E).topk(top_k, dim=-1).indices
+    w = s.gather(1, ids)
+    return ids, w / w.sum(dim=-1, keepdim=True) * scale
+
+
+def sigmoid_bare(logits_TE, expert_bias_E, top_k, scale):
+    s = torch.sigmoid(logits_TE)
+    ids = (s + expert_bias_E).topk(top_k, dim=-1).indices
+    return ids, s.gather(1, ids) * scale
+
+
+def sigmoid_over_everything(logits_TE, expert_bias_E, top_k, scale):
+    s = torch.sigmoid(logits_TE)
+    ids = (s + expert_bias_E).topk(top_k, dim=-1).indices
+    s = s / s.sum(dim=-1, keepdim=True)
+    return ids, s.gather(1, ids) * scale
+
+
+def sigmoid_scaled_first(logits_TE, expert_bias_E, top_k, scale):
+    s = torch.sigmoid(logits_TE)
+    ids = (s + expert_bias_E).topk(top_k, dim=-1).indices
+    w = s.gather(1, ids) * scale
+    return ids, w / w.sum(dim=-1, keepdim=True)
+
+
+def sigmoid_then_softmax(logits_TE, expert_bias_E, top_k, scale):
+    s = torch.sigmoid(logits_TE)
+    ids = (s + expert_bias_E).topk(top_k, dim=-1).indices
+    return ids, F.softmax(s.gather(1, ids), dim=-1) * scale
+
+
+# gate_family
+
+
+def _close(a, b):
+    return torch.allclose(a, b, atol=1e-4)
+
+
+def family_nearest(logits_TE, topk_ids_TK, topk_weights_TK):
+    """The candidate with the smallest error; the scale is fitted by the sums."""
+    z = logits_TE.gather(1, topk_ids_TK)
+    w = topk_weights_TK
+
+    def rescaled(s):
+        return s / s.sum(1, keepdim=True) * w.sum(1, keepdim=True)
+
+    candidates = {
+        "softmax_topk_renorm": z.softmax(1),
+        "softmax_topk": logits_TE.softmax(1).gather(1, topk_ids_TK),
+        "topk_sigmoid": z.sigmoid(),
+        "sigmoid": rescaled(z.sigmoid()),
+        "sqrt_softplus": rescaled(F.softplus(z) ** 0.5),
+    }
+    # A bare sigmoid also fits its rescaled twin, up to rounding: the earlier candidate wins.
+    errors = {name: round(float((c - w).abs().max()), 4) for name, c in candidates.items()}
+    return min(errors, key=errors.get)
+
+
+def family_inverted(logits_TE, topk_ids_TK, topk_weights_TK):
+    """Undo each score: the ratio of two weights says what the logits' difference did."""
+    z, w = logits_TE.gather(1, topk_ids_TK), topk_weights_TK
+    dz, ratio = z - z[:, :1], w / w[:, :1]
+    if _close(ratio.log(), dz):
+        sums = w.sum(1)
+        return "topk_softmax" if _close(sums, torch.ones_like(sums)) else "softmax_topk"
+    if _close(ratio, z.sigmoid() / z.sigmoid()[:, :1]):
+        return "topk_sigmoid" if _close(torch.logit(w.clamp(1e-6, 1 - 1e-6)), z) else "sigmoid"
+    return "sqrt_softplus"
+
+
+def family_by_sum(logits_TE, topk_ids_TK, topk_weights_TK):
+    sums = topk_weights_TK.sum(-1)
+    if _close(sums, torch.ones_like(sums)):
+        return "softmax_topk_renorm"
+    return family_nearest(logits_TE, topk_ids_TK, topk_weights_TK)
+
+
+def family_scale_one(logits_TE, topk_ids_TK, topk_weights_TK):
+    z, w = logits_TE.gather(1, topk_ids_TK), topk_weights_TK
+    r = F.softplus(z).sqrt()
+    if _close(w, z.softmax(1)):
+        return "topk_softmax"
+    if _close(w, z.sigmoid()):
+        return "topk_sigmoid"
+    if _close(w, z.sigmoid() / z.sigmoid().sum(1, keepdim=True)):
+        return "sigmoid"
+    if _close(w, r / r.sum(1, keepdim=True)):
+        return "sqrt_softplus"
+    return "softmax_topk"
+
+
+def family_own_topk(logits_TE, topk_ids_TK, topk_weights_TK):
+    z = logits_TE.topk(topk_ids_TK.shape[1]).values
+    r = F.softplus(z).sqrt()
+    shares = topk_weights_TK / topk_weights_TK.sum(1, keepdim=True)
+    if _close(topk_weights_TK, z.softmax(1)):
+        return "topk_softmax"
+    if _close(topk_weights_TK, z.sigmoid()):
+        return "topk_sigmoid"
+    if _close(shares, z.sigmoid() / z.sigmoid().sum(1, keepdim=True)):
+        return "sigmoid"
+    if _close(shares, r / r.sum(1, keepdim=True)):
+        return "sqrt_softplus"
+    return "softmax_topk"
+
+
+def family_shares_first(logits_TE, topk_ids_TK, topk_weights_TK):
+    z = logits_TE.gather(1, topk_ids_TK)
+    shares = topk_weights_TK / topk_weights_TK.sum(1, keepdim=True)
+    if _close(shares, z.sigmoid() / z.sigmoid().sum(1, keepdim=True)):
+        return "sigmoid"
+    return family_nearest(logits_TE, topk_ids_TK, topk_weights_TK)
+
+
+def family_no_root(logits_TE, topk_ids_TK, topk_weights_TK):
+    z = logits_TE.gather(1, topk_ids_TK)
+    s = F.softplus(z)
+    shares = topk_weights_TK / topk_weights_TK.sum(1, keepdim=True)
+    if _close(shares, s / s.sum(1, keepdim=True)):
+        return "sqrt_softplus"
+    found = family_nearest(logits_TE, topk_ids_TK, topk_weights_TK)
+    return "unknown" if found == "sqrt_softplus" else found
+
+
+def family_always_divided(logits_TE, topk_ids_TK, topk_weights_TK):
+    z = logits_TE.gather(1, topk_ids_TK)
+    shares = topk_weights_TK / topk_weights_TK.sum(1, keepdim=True)
+    if _close(shares, z.softmax(1)):
+        return "topk_softmax"
+    return family_nearest(logits_TE, topk_ids_TK, topk_weights_TK)
+
+
+def family_misnamed(logits_TE, topk_ids_TK, topk_weights_TK):
+    found = family_inverted(logits_TE, topk_ids_TK, topk_weights_TK)
+    return {"topk_softmax": "softmax_topk", "softmax_topk": "topk_softmax"}.get(found, found)
+
+
+def family_columns(logits_TE, topk_ids_TK, topk_weights_TK):
+    z = logits_TE.gather(1, topk_ids_TK)
+    shares = topk_weights_TK / topk_weights_TK.sum(1, keepdim=True)
+    if _close(topk_weights_TK, z.softmax(0)):
+        return "topk_softmax"
+    if _close(topk_weights_TK, logits_TE.softmax(0).gather(1, topk_ids_TK)):
+        return "softmax_topk"
+    if _close(topk_weights_TK, z.sigmoid()):
+        return "topk_sigmoid"
+    return "sigmoid" if _close(shares, z.sigmoid() / z.sigmoid().sum(1, keepdim=True)) else "sqrt_softplus"
+
+
+RIGHT = {
+    "01.router_logits": [logits_loop, logits_einsum],
+    "01.topk_gates": [gates_from_logits, gates_by_sorting, gates_in_python, gates_masked],
+    "01.sigmoid_gates": [sigmoid_by_sorting, sigmoid_in_numpy, sigmoid_deepseek],
+    "01.gate_family": [family_nearest, family_inverted],
+}
 WRONG = {
     "01.router_logits": {
         "input_dtype": logits_in_bf16,
@@ -45,5 +359,38 @@ WRONG = {
         "probabilities": logits_softmaxed,
         "reshape": logits_viewed,
         "cosine": logits_cosine,
-    }
+        "attention_scale": logits_like_attention,
+    },
+    "01.topk_gates": {
+        "sliced_rows": gates_rows,
+        "softmax_over_tokens": gates_columns,
+        "always_renormalized": gates_mixtral_always,
+        "never_renormalized": gates_divided_by_one,
+        "flag_swapped": gates_if_not,
+        "smallest": gates_lowest,
+        "softmax_twice": gates_two_softmaxes,
+        "sum_over_batch": gates_one_sum,
+        "bare_exp": gates_overflow,
+    },
+    "01.sigmoid_gates": {
+        "bias_in_weight": sigmoid_biased_weight,
+        "bias_ignored": sigmoid_unbiased,
+        "bias_on_logits": sigmoid_biased_logits,
+        "softmax_scores": sigmoid_softmaxed,
+        "sigmoid_of_softmax": sigmoid_after_softmax,
+        "not_renormalized": sigmoid_bare,
+        "sum_over_all": sigmoid_over_everything,
+        "scale_cancels": sigmoid_scaled_first,
+        "softmax_of_scores": sigmoid_then_softmax,
+    },
+    "01.gate_family": {
+        "sums_only": family_by_sum,
+        "scale_assumed": family_scale_one,
+        "choice_recomputed": family_own_topk,
+        "sigmoid_merged": family_shares_first,
+        "root_forgotten": family_no_root,
+        "softmax_over_chosen": family_always_divided,
+        "names_swapped": family_misnamed,
+        "softmax_axis": family_columns,
+    },
 }
