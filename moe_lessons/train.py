@@ -1,9 +1,5 @@
 """Train a `MoETransformer` on bytes: one loop for a laptop CPU and a GPU, resumable at any step."""
 
-import json
-import math
-import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +7,13 @@ from pathlib import Path
 import torch
 
 from moe_lessons.baselines import bigram_bits_per_byte, unigram_bits_per_byte
-from moe_lessons.checkpoint import (
-    CheckpointError,
-    clean_up,
-    latest_checkpoint,
-    list_checkpoints,
-    read_state,
-    restore_optimizer,
-    restore_weights,
-    save_checkpoint,
-)
-from moe_lessons.config import PRESETS, TrainConfig, difference, preset
-from moe_lessons.data import Corpus, load_corpus, training_batch
-from moe_lessons.device import environment, pick_device
+from moe_lessons.config import PRESETS, TrainConfig, preset
+from moe_lessons.data import Corpus, load_corpus
+from moe_lessons.device import pick_device
 from moe_lessons.model import MoETransformer
-from moe_lessons.objective import evaluate, learning_rate_at, make_optimizer, precision, router_losses
-from moe_lessons.runlog import IntervalMeter, RunLog, StepRecord, deferred_interrupt
+from moe_lessons.objective import evaluate
+from moe_lessons.run import Run, TrainingDiverged, TrainingInterrupted
+from moe_lessons.runlog import StepRecord
 
 __all__ = [
     "PRESETS",
@@ -39,17 +26,6 @@ __all__ = [
     "preset",
     "train",
 ]
-
-# These may change at a resume: they don't touch the weights. The corpus is compared by its checksum.
-FREE_SETTINGS = ("name", "corpus", "device", "log_every", "evaluate_every", "checkpoint_every")
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """The run was stopped by Ctrl-C; the message says where its last checkpoint is."""
-
-
-class TrainingDiverged(ValueError):
-    """The loss or its gradient is no longer a number; the weights are those of the step before."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +103,7 @@ def train(
     gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(config.seed)
-        run = _Run(config, corpus, device)
+        run = Run(config, corpus, device)
         run.open(out, resume)
         run.loop(on_step)
     return TrainResult(
@@ -142,158 +118,3 @@ def train(
         seconds=run.elapsed_s,
         checkpoint=run.checkpoint,
     )
-
-
-class _Run:
-    """The state of a run: what a checkpoint holds, and the loop that advances it."""
-
-    def __init__(self, config: TrainConfig, corpus: Corpus, device: torch.device) -> None:
-        self.config, self.corpus, self.device = config, corpus, device
-        generator = torch.Generator().manual_seed(config.seed)
-        self.model = MoETransformer(config.model, generator=generator).to(device)
-        self.optimizer = make_optimizer(self.model, config)
-        self.meter = IntervalMeter(config.model.n_experts)
-        self.step = 0
-        self.training_s = 0.0
-        self.validation_bits_per_byte = math.nan
-        self.checkpoint: Path | None = None
-        self.run_dir: Path | None = None
-        self.started = time.perf_counter()
-
-    @property
-    def elapsed_s(self) -> float:
-        return time.perf_counter() - self.started
-
-    def open(self, out: str | Path | None, resume: str | Path | None) -> None:
-        self.run_dir = Path(out) if out is not None else None
-        if resume is not None:
-            self.restore(latest_checkpoint(Path(resume)))
-        if self.run_dir is not None:
-            if resume is None and list_checkpoints(self.run_dir):
-                raise ValueError(
-                    f"{self.run_dir} already holds a run: resume it (--resume {self.run_dir}) "
-                    "or choose another directory (--out)"
-                )
-            clean_up(self.run_dir)
-        self.log = RunLog(self.run_dir, keep_until_step=self.step)
-
-    def loop(self, on_step: Callable[[StepRecord], None] | None) -> None:
-        config = self.config
-        self.model.train()
-        with deferred_interrupt() as interrupt:
-            while self.step < config.steps:
-                self.advance()
-                last = self.step == config.steps
-                due = last or self.step % config.evaluate_every == 0
-                validation = evaluate(self.model, self.corpus.validation_M) if due else None
-                if due or self.step % config.log_every == 0:
-                    record = self.record(validation)
-                    if on_step is not None:
-                        on_step(record)
-                if last or interrupt.requested or self.step % config.checkpoint_every == 0:
-                    self.save()
-                if interrupt.requested and not last:
-                    raise TrainingInterrupted(
-                        f"stopped at step {self.step} of {config.steps}; {self.whereabouts()}"
-                    )
-        if math.isnan(self.validation_bits_per_byte):
-            self.validation_bits_per_byte = evaluate(self.model, self.corpus.validation_M)
-
-    def advance(self) -> None:
-        """Do one step of the optimizer."""
-        started = time.perf_counter()
-        config = self.config
-        inputs_BL, targets_BL = training_batch(
-            self.corpus.train_N,
-            batch_size=config.batch_size,
-            context_length=config.model.context_length,
-            seed=config.seed,
-            step=self.step,
-        )
-        try:
-            with precision(self.device):
-                output = self.model(inputs_BL.to(self.device), targets_BL.to(self.device))
-        except ValueError as error:  # a router that meets NaN says so before the loss can
-            raise self.diverged(str(error)) from error
-        losses = router_losses(output.routings)
-        loss = output.loss + config.alpha * losses.load_balancing + config.z_loss_weight * losses.z
-        loss.backward()
-        gradient_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)
-        if not math.isfinite(gradient_norm.item()):
-            raise self.diverged(f"loss {output.loss.item():.4g}, gradient norm {gradient_norm.item():.4g}")
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(config, self.step)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        seconds = time.perf_counter() - started
-        self.training_s += seconds
-        self.meter.add(output, losses, gradient_norm, seconds)
-
-    def record(self, validation: float | None) -> StepRecord:
-        if validation is not None:
-            self.validation_bits_per_byte = validation
-        record = self.meter.record(
-            step=self.step,
-            tokens=self.step * self.config.tokens_per_step,
-            learning_rate=learning_rate_at(self.config, self.step - 1),
-            validation=validation,
-            elapsed_s=self.elapsed_s,
-        )
-        try:
-            self.log.append(record)
-        except OSError as error:
-            raise CheckpointError(f"cannot write the log: {error.strerror}; {self.whereabouts()}") from error
-        return record
-
-    def save(self) -> None:
-        if self.run_dir is None:
-            return
-        state = {
-            "config": self.config.to_dict(),
-            "corpus_sha256": self.corpus.sha256,
-            "environment": environment(self.device),
-            "training_s": self.training_s,
-            "elapsed_s": self.elapsed_s,
-        }
-        try:
-            self.checkpoint = save_checkpoint(self.run_dir, self.step, self.model, self.optimizer, state)
-        except CheckpointError as error:
-            raise CheckpointError(f"{error}; {self.whereabouts()}") from error
-
-    def restore(self, checkpoint: Path) -> None:
-        state = read_state(checkpoint)
-        theirs, ours = (
-            {**values} for values in (state["config"], json.loads(json.dumps(self.config.to_dict())))
-        )
-        for name in FREE_SETTINGS:
-            theirs.pop(name, None)
-            ours.pop(name)
-        theirs["corpus_sha256"], ours["corpus_sha256"] = state["corpus_sha256"], self.corpus.sha256
-        if changes := difference(ours, theirs):
-            raise CheckpointError(
-                f"{checkpoint} belongs to another run; there -> here: {', '.join(changes)}; "
-                "resume without these changes or start a new run"
-            )
-        if changes := difference(environment(self.device), state["environment"]):
-            warnings.warn(
-                f"resuming elsewhere, so not bit for bit; there -> here: {', '.join(changes)}", stacklevel=4
-            )
-        restore_weights(checkpoint, self.model)
-        restore_optimizer(checkpoint, self.optimizer)
-        self.step, self.training_s = state["step"], state["training_s"]
-        self.started -= state["elapsed_s"]
-        self.checkpoint = checkpoint
-        self.run_dir = self.run_dir or checkpoint.parent
-
-    def diverged(self, what: str) -> TrainingDiverged:
-        return TrainingDiverged(
-            f"training diverged in step {self.step + 1}: {what}; try a smaller learning rate; "
-            f"{self.whereabouts()}"
-        )
-
-    def whereabouts(self) -> str:
-        if self.checkpoint is None:
-            return "nothing is saved yet" if self.run_dir else "nothing is saved: no directory was given"
-        resume = f"moe-lessons train --resume {self.checkpoint.parent}"
-        return f"last checkpoint: {self.checkpoint}; go on with: {resume}"
