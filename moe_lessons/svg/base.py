@@ -220,7 +220,7 @@ def figure(width: float, height: float, title: str, desc: str, body: str, captio
     if not 0 < width <= MAX_WIDTH:
         raise ValueError(f"a figure is at most {MAX_WIDTH} px wide, not {width}")
     head = wrap(title, width - 16, 15.5)
-    foot = wrap(caption, width - 16, 12.5) if caption else []
+    foot = wrap(caption, width - 16, 11.8) if caption else []
     top = 8 + 20 * len(head)
     parts = [text(8, 3 + 20 * (i + 1), line, font_size=15, font_weight="600") for i, line in enumerate(head)]
     parts.append(element("g", body or " ", transform=f"translate(0 {num(top)})"))

@@ -1,0 +1,18 @@
+"""Explorables: pictures to drag, each behind a prediction. ``Router().static()`` needs no kernel."""
+
+import importlib
+from typing import Any
+
+_EXPORTS = {"LiveView": "live", "Router": "router"}
+
+__all__ = ["LiveView", "Router"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(f"moe_lessons.explore.{_EXPORTS[name]}"), name)
+    raise AttributeError(f"module 'moe_lessons.explore' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_EXPORTS])

@@ -1,0 +1,204 @@
+"""What every explorable shares: pure state and drawing, predictions that unlock it, text where widgets fail.
+
+An explorable is three pure functions (``simulate``, ``draw``, ``static``) and a list of controls, each of
+which turns parameters into other parameters. Only ``widget.py`` knows ipywidgets.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from moe_lessons.svg import Drawing
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Slider(Generic[P]):
+    """A number to drag: how to read it from the parameters and how to write it into them."""
+
+    label: str
+    low: float
+    high: float
+    step: float
+    read: Callable[[P], float]
+    write: Callable[[P, float], P]
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Choice(Generic[P]):
+    """One of a few values to pick."""
+
+    label: str
+    options: tuple[tuple[str, Any], ...]
+    read: Callable[[P], Any]
+    write: Callable[[P, Any], P]
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Landmark(Generic[P]):
+    """A button that jumps to an interesting place."""
+
+    label: str
+    hint: str
+    go: Callable[[P], P]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prediction to commit to before the controls unlock.
+
+    Parameters
+    ----------
+    text : str
+        The question.
+    options : tuple of str
+        What the learner may choose.
+    truth : int
+        Index of the option that the experiment bears out.
+    because : str
+        Why, in a sentence or two.
+    """
+
+    text: str
+    options: tuple[str, ...]
+    truth: int
+    because: str
+
+    def verdict(self, choice: int) -> str:
+        """Prediction and truth together, as text.
+
+        Examples
+        --------
+        >>> Question("2 + 2?", ("3", "4"), 1, "Count.").verdict(0)
+        '✘ You predicted: 3. What happens: 4. Count.'
+        """
+        if choice not in range(len(self.options)):
+            raise ValueError(f"choose 0 to {len(self.options) - 1}, not {choice!r}")
+        sign = "✔" if choice == self.truth else "✘"
+        said, true = (self.options[i].rstrip(".") for i in (choice, self.truth))
+        return f"{sign} You predicted: {said}. What happens: {true}. {self.because}"
+
+
+Control = Slider[P] | Choice[P]
+
+
+class Explorable(ABC, Generic[P]):
+    """An interactive picture, locked until its predictions are committed.
+
+    Parameters
+    ----------
+    params : optional
+        Where to start.
+    locked : bool
+        Whether the controls wait for a prediction.
+    ask : bool
+        Whether it asks its own questions; False leaves that to the caller, who calls ``unlock()``.
+    on_commit : callable, optional
+        Called with the question's index and the choice's index after each commitment.
+    """
+
+    name: ClassVar[str]
+    questions: ClassVar[tuple[Question, ...]] = ()
+
+    def __init__(
+        self,
+        params: P | None = None,
+        *,
+        locked: bool = True,
+        ask: bool = True,
+        on_commit: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.params: P = self.start() if params is None else params
+        self.locked = locked
+        self.asks = self.questions if ask and locked else ()
+        self.choices: list[int] = []
+        self._on_commit = on_commit
+        self._view: Any = None
+
+    @staticmethod
+    @abstractmethod
+    def start() -> Any:
+        """Return the parameters of the first frame."""
+
+    @staticmethod
+    @abstractmethod
+    def simulate(params: Any) -> Any:
+        """Compute the state; pure."""
+
+    @staticmethod
+    @abstractmethod
+    def draw(state: Any) -> str:
+        """Draw the state as SVG; pure."""
+
+    @abstractmethod
+    def controls(self) -> Sequence[Control[P]]:
+        """List what can be dragged and picked."""
+
+    def landmarks(self) -> Sequence[Landmark[P]]:
+        """List the places worth a jump."""
+        return ()
+
+    def reveal(self, question: int) -> Drawing | None:
+        """Show what happens, for the question just committed to."""
+        return None
+
+    @abstractmethod
+    def static(self) -> Drawing:
+        """Draw the key frames as one picture, for pages without a kernel."""
+
+    def frame(self) -> str:
+        """Draw the present parameters."""
+        return self.draw(self.simulate(self.params))
+
+    def set(self, params: P) -> None:
+        """Move to other parameters and redraw whatever is on the page."""
+        self.params = params
+        if self._view is not None:
+            self._view.refresh()
+
+    def commit(self, choice: int) -> str:
+        """Commit to an answer of the next open question; the last one unlocks the controls.
+
+        Returns the verdict: prediction and truth together.
+        """
+        index = len(self.choices)
+        if index >= len(self.asks):
+            raise ValueError("every prediction is already committed")
+        verdict = self.asks[index].verdict(choice)
+        self.choices.append(choice)
+        if self._on_commit is not None:
+            self._on_commit(index, choice)
+        if len(self.choices) == len(self.asks):
+            self.unlock()
+        return verdict
+
+    def unlock(self) -> None:
+        """Let the learner use the controls."""
+        self.locked = False
+        if self._view is not None:
+            self._view.refresh()
+
+    def close(self) -> None:
+        """Take the widgets off the page."""
+        if self._view is not None:
+            self._view.close()
+            self._view = None
+
+    def __repr__(self) -> str:
+        return f"{self.name} (interactive in Jupyter; needs ipywidgets). {self.static().alt}"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """The widget where there is one, with the static strip beside it for pages without a kernel."""
+        from moe_lessons.explore import widget
+
+        strip = self.static()
+        bundle: dict[str, Any] = {"text/plain": repr(self), "image/svg+xml": strip.svg}
+        if widget.available():
+            self.close()
+            self._view = widget.View(self)
+            bundle |= self._view.mime()
+        return bundle
