@@ -31,11 +31,16 @@ def start(lesson: str, *, keep: bool = True) -> None:
         store.keep_apart()
     # Other packages' deprecations are not the learner's business, and would differ between machines.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    say(f"Lesson {found.number} · {found.title}: {len(found.exercises)} exercises, {found.points} points.")
+    exercises, points = _count(len(found.exercises), "exercise"), _count(found.points, "point")
+    say(f"Lesson {found.number} · {found.title}: {exercises}, {points}.")
     passed = [id for id, record in store.load()["exercises"].items() if record["passed"]]
     mine = [exercise for exercise in found.exercises if exercise.id in passed]
     if mine:
-        say(f"Welcome back: {len(mine)} of {len(found.exercises)} exercises are passed.")
+        say(f"Welcome back: {len(mine)} of {exercises} passed.")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def current_lesson() -> str | None:

@@ -30,6 +30,13 @@ def path() -> Path:
     return Path(home) / "progress.json"
 
 
+def where() -> str:
+    """Say where progress is kept now."""
+    if _unsaved is None:
+        return f"Your progress is kept in {path()}"
+    return "Progress is kept in this kernel only, until it ends."
+
+
 def empty() -> Progress:
     """Progress of someone who has not begun."""
     return {"version": 1, "exercises": {}, "hints": {}, "quizzes": {}, "predictions": {}}

@@ -8,7 +8,7 @@ from typing import TypeVar
 from moe_lessons.exercises.spec import Claim, Exercise, Lesson, Prediction, Quiz
 
 _MODULES = {
-    # "00": "start_here",
+    "00": "start_here",
     "01": "router",
     # "10": "mini_transformer",
 }

@@ -1,0 +1,395 @@
+# %% [markdown]
+# ## Before anything else
+#
+# This page is a *notebook*: text, and cells with code. Click on a cell and press **Shift + Enter** to run
+# it; the next one is then selected. Run the cells from top to bottom.
+#
+# You cannot break anything here. Every cell can be run again, changed, or emptied. If a cell shows a red
+# error, read its last line; nothing else is lost. What to do when you are stuck stands [near the
+# end](#If-you-are-stuck).
+#
+# The next cell sets the lesson up. The first time it takes some seconds, because PyTorch has to load.
+
+# %% tags=["setup"]
+from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start
+
+start("00_start_here")
+
+# %% [markdown]
+# ## What is on this machine?
+#
+# The next cell lists what this course found here. The line to look at is `path`: it says which code a
+# Mixture-of-Experts layer runs through. A GPU makes the long runs of lesson 10 quicker. No lesson needs
+# one.
+
+# %% tags=["nbval-ignore-output"] why="machine"
+from moe_lessons.doctor import describe, diagnose
+
+print(describe(diagnose()))
+
+# %% [markdown]
+# If something is listed as missing, the line says how to get it. "Optional" means that the course goes on
+# without.
+#
+# Is the path that was chosen right as well as present? We ask it and the slowest, plainest path (a loop
+# over the experts) for the same layer's output, and compare.
+
+# %%
+import torch
+
+from moe_lessons import MoELayer
+
+
+def output_by(path):
+    layer = MoELayer(8, 16, 4, 2, path=path, generator=torch.Generator().manual_seed(0))
+    return layer(torch.linspace(-1, 1, 40).reshape(5, 8)).hidden
+
+
+agree = torch.allclose(output_by("auto"), output_by("loop"), atol=1e-6)
+print("This machine's path agrees with the plain loop:", agree)
+
+# %% [markdown]
+# ## A sentence meets eight experts
+#
+# A language model's feed-forward layer is one network that every word goes through. A
+# **Mixture-of-Experts** layer (MoE) holds several such networks, the *experts*. A small *router* decides,
+# for each word, which few of them answer. So the layer can hold much, and each word pays for little.
+#
+# Let us send a real sentence through one. It comes from Python's own language reference. We split it into
+# words; in the course's vocabulary each of them is a *token*.
+
+# %%
+import re
+
+from moe_lessons.data import language_reference
+
+sentence = (
+    "The function definition does not execute the function body; "
+    "this gets executed only when the function is called."
+)
+corpus = " ".join(language_reference().decode().split())
+words = re.findall(r"\w+", sentence.lower())
+
+print(f"In the corpus: {sentence in corpus}. Tokens: {len(words)}")
+
+# %% [markdown]
+# A network works on numbers. Ours come from the letters alone: each letter gets 32 random numbers, and a
+# word is the mean of its letters. That is crude. It knows nothing of meaning, and not even the order of the
+# letters.
+#
+# Here is the whole layer. Names end in their axes: `T` tokens, `D` numbers per token, `E` experts, `K`
+# experts chosen per token. Read it once; each line comes back in a later lesson.
+
+# %%
+from torch import nn
+
+torch.manual_seed(0)
+torch.set_num_threads(1)  # these tensors are tiny: one thread beats several that wait for each other
+router = nn.Linear(32, 8, bias=False)
+experts = nn.ModuleList(nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 32)) for _ in range(8))
+
+
+def moe(hidden_TD):
+    logits_TE = router(hidden_TD)  # the router: one score per token and expert
+    best_TK, ids_TK = logits_TE.topk(2, dim=-1)  # each token keeps its two best experts
+    weights_TK = best_TK.softmax(dim=-1)  # their scores become weights that sum to 1
+    output_TD = torch.zeros_like(hidden_TD)
+    for e, expert in enumerate(experts):
+        token, slot = torch.where(ids_TK == e)  # who comes to expert e, and as first or second choice
+        answer = weights_TK[token, slot, None] * expert(hidden_TD[token])  # it sees these tokens only
+        output_TD = output_TD.index_add(0, token, answer)
+    return output_TD, ids_TK, weights_TK
+
+
+# %% [markdown]
+# All of it is random: nothing has been trained. Before we run it, a prediction. Guessing wrong costs
+# nothing, and a guess makes you look twice. In this course every experiment starts like this.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("00.same_word")
+
+
+# %%
+from string import ascii_lowercase
+
+letters_LD = torch.randn(26, 32, requires_grad=True)  # 32 random numbers for each letter
+
+
+def hidden(words, letters_LD):
+    """One row of 32 numbers per word: the mean over its letters."""
+    share_TL = torch.tensor([[word.count(abc) / len(word) for abc in ascii_lowercase] for word in words])
+    return share_TL @ letters_LD
+
+
+hidden_TD = hidden(words, letters_LD)
+output_TD, ids_TK, weights_TK = moe(hidden_TD)
+
+print("hidden", tuple(hidden_TD.shape), " output", tuple(output_TD.shape), " experts", tuple(ids_TK.shape))
+for place, word in enumerate(words):
+    if word == "function":
+        print(f"token {place:>2}, {word}: experts {ids_TK[place].tolist()}")
+
+# %%
+reveal("00.same_word")
+
+# %% [markdown]
+# This is a **routing strip**: the sentence, and under each token its two experts. The number and the colour
+# name the expert. The percentage is its weight, and the tinted bar shows it again. Find the three
+# `function`s.
+
+# %% tags=["nbval-ignore-output"] why="image"
+from moe_lessons.svg import routing_strip
+
+routing_strip(
+    words,
+    ids_TK.tolist(),
+    weights_TK.tolist(),
+    title="The same word goes to the same two experts",
+    caption="Untrained layer, 8 experts, 2 per token. Which words share an expert? Would you expect it?",
+)
+
+# %% [markdown]
+# ### What the picture shows, and what it does not
+#
+# It shows where each token went, and that is all. It is tempting to find reasons: `function`, `definition`
+# and `body` all go to expert 5, so is that the expert for nouns? Look at its whole list. And `listen` and
+# `silent` mean different things, but have the same letters. Where do they go?
+
+# %%
+from moe_lessons.routing import tokens_per_expert
+
+print("expert 5:", ", ".join(sorted({words[t] for t in range(len(words)) if 5 in ids_TK[t].tolist()})))
+_, ids_of_two, _ = moe(hidden(["listen", "silent"], letters_LD))
+print("listen and silent go to the same experts:", ids_of_two[0].tolist() == ids_of_two[1].tolist())
+print("tokens per expert:", tokens_per_expert(ids_TK, 8).tolist())
+
+# %% [markdown]
+# `is`, `not` and `this` go there as well, and nobody told the layer what a noun is. A router can only use
+# what its input holds, here letters. The last line shows another thing: the load is far from even. Lesson
+# 04 is about that.
+#
+# And the numbers of the experts? Predict once more.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("00.other_seed")
+
+
+# %%
+def choices(seed):
+    """The experts of each word, from random numbers of their own."""
+    torch.manual_seed(seed)
+    other_router, other_letters_LD = nn.Linear(32, 8, bias=False), torch.randn(26, 32)
+    return other_router(hidden(words, other_letters_LD)).topk(2, dim=-1).indices
+
+
+def kept(ids_TK, other_TK):
+    """Share of the chosen experts that are also chosen by the other layer."""
+    return (ids_TK[:, :, None] == other_TK[:, None, :]).any(dim=-1).float().mean().item()
+
+
+shares = torch.tensor([kept(ids_TK, choices(seed)) for seed in range(1, 201)])
+print(f"layers drawn anew: {len(shares)}")
+print("on average about a quarter of the choices stay:", abs(shares.mean().item() - 2 / 8) < 0.03)
+print(
+    "some layers keep less than a tenth, some more than four tenths:",
+    bool(shares.min() < 0.1 and shares.max() > 0.4),
+)
+
+# %%
+reveal("00.other_seed")
+
+# %% [markdown]
+# A single pair of layers can agree by chance on many words. That is why this course draws an experiment
+# many times before it believes it.
+
+# %% [markdown]
+# ## What do you need to know?
+#
+# Explainers list much: transformers, attention, matrix calculus, convex optimisation. Let us look instead.
+# The next cell trains our layer on the sentence: given a word, guess the next. From the loss, PyTorch keeps
+# a graph of every operation behind it, because it needs them to compute gradients. We collect their names.
+
+# %%
+import torch.nn.functional as F
+
+vocabulary = sorted(set(words))
+targets_T = torch.tensor([vocabulary.index(word) for word in words[1:]])
+head = nn.Linear(32, len(vocabulary))
+
+
+def next_word_loss():
+    hidden_TD = hidden(words[:-1], letters_LD)
+    return F.cross_entropy(head(hidden_TD + moe(hidden_TD)[0]), targets_T)
+
+
+def operations(loss):
+    """The name of each operation in the graph behind a loss."""
+    names, pending, seen = set(), [loss.grad_fn], set()
+    while pending:
+        node = pending.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            names.add(re.sub(r"Backward\d*$", "", node.name().split("::")[-1]))
+            pending += [before for before, _ in node.next_functions]
+    return names
+
+
+parts = {
+    "softmax": {"Softmax"},
+    "top-k": {"Topk"},
+    "cross-entropy": {"NllLoss", "LogSoftmax"},
+    "arithmetic, matrix products, picking rows": {
+        *("Add", "Mul", "Addmm", "Mm", "T", "Relu", "Index", "IndexAdd", "Unsqueeze"),
+        "AccumulateGrad",  # where backward() leaves a parameter's gradient
+    },
+}
+used = operations(next_word_loss())
+for part, names in parts.items():
+    print(f"{part:<42}", "used" if used & names else "not used")
+others = used - set().union(*parts.values())
+print("anything else:", ", ".join(sorted(others)) or "nothing")
+
+# %%
+parameters = [letters_LD, *(p for module in (router, experts, head) for p in module.parameters())]
+optimizer = torch.optim.Adam(parameters, lr=0.01)
+first_loss = next_word_loss().item()
+for _ in range(60):
+    optimizer.zero_grad()
+    loss = next_word_loss()
+    loss.backward()
+    optimizer.step()
+halved = loss.item() < first_loss / 2
+print("60 steps more than halve the loss:", halved)
+
+claim("L14", "correct", holds=halved and not others)
+
+# %% [markdown]
+# That is a Mixture-of-Experts layer, trained. On one sentence it has only learned it by heart, but these
+# few lines hold every part that the course takes up. Backpropagation is the fourth: `loss.backward()`.
+#
+# ### The five-minute check
+#
+# One question for each of the four. If you get one wrong, the answer names something free to read first.
+# Come back whenever you like; nothing here is timed, and quizzes earn no points.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("00.softmax")
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("00.topk")
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("00.backward")
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("00.cross_entropy")
+
+# %% [markdown]
+# ## How an exercise works
+#
+# You fill in one function and run the check below it. The check calls your function on small inputs and
+# compares. When the answer is not right yet, it says where it first differs, and if it knows the mistake,
+# it names it.
+#
+# Here is what that looks like. We play a learner who lets *every* expert answer. The exercise asks for the
+# best two. The check below is only a demonstration and does not count for you.
+
+
+# %%
+def everyone_answers(logits_E, outputs_ED):
+    weights_E = logits_E.softmax(dim=0)
+    return weights_E @ outputs_ED
+
+
+check("00.top2_mix", everyone_answers, demo=True)
+
+# %% [markdown]
+# Read such a card from the top. A ✔ is something your function already does. The first ✘ is the one to work
+# on; the line under it shows what came back and what was expected. What comes after it is looked at once
+# that is mended. "What may have happened" is the check's guess at the mistake.
+#
+# The card also said which hint helps. There are three for each exercise: a question to ask yourself, the
+# tool to use, almost the line. They lie folded under each check, and `hint` prints one:
+
+# %%
+hint("00.top2_mix", 1)
+
+# %% [markdown]
+# ## Your turn
+#
+# You have seen all you need for this one: it is the middle of `moe` above, for a single token.
+
+# %% [markdown]
+# {{exercise 00.top2_mix}}
+
+
+# %% answer="00.top2_mix"
+def top2_mix(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch.Tensor:
+    """Mix what the two best experts say about one token.
+
+    logits_E: shape [E], the router's score for each expert.
+    outputs_ED: shape [E, D], what each expert says about the token.
+    Returns shape [D]: the weighted sum of two rows, with weights that sum to 1.
+    """
+    ### BEGIN SOLUTION
+    top_2, ids_2 = logits_E.topk(2)
+    weights_2 = top_2.softmax(dim=-1)
+    return weights_2 @ outputs_ED[ids_2]
+    ### END SOLUTION
+
+
+# %%
+check("00.top2_mix")
+
+# %% [markdown]
+# "Not attempted yet" means that the line `raise NotImplementedError` still stands there: replace it. A pass
+# looks like this: `✔ 00.top2_mix: passed, 1 of 1 points`. You may check as often as you like; only passing
+# is remembered.
+
+# %% [markdown]
+# ## If you are stuck
+#
+# - **A cell shows an error.** Its last line says what is wrong. `NameError` mostly means that a cell
+#   further up has not run: choose *Run → Run All Above Selected Cell*.
+# - **A cell does not end.** Press the ■ button (*interrupt the kernel*). Your work stays.
+# - **Nothing makes sense any more.** *Kernel → Restart Kernel and Run up to Selected Cell* starts afresh.
+#   Your text and your progress stay.
+# - **An exercise resists.** Take the hints, in order. Then look at the solution; a link to it lies under
+#   the hints. Reading it and writing it again by yourself is a fair way to learn. No later cell needs your
+#   answer: you can always read on.
+# - **You want the notebook as it was.** `git checkout notebooks/00_start_here.ipynb` in a terminal brings
+#   it back, without what you wrote into it.
+#
+# ### Where your progress is kept
+#
+# In one small file on this machine, outside the notebook. It survives a restart, and nobody else reads it.
+
+# %% tags=["nbval-ignore-output"] why="machine"
+from moe_lessons.course import progress, store
+
+print(store.where())
+progress()
+
+# %% [markdown]
+# To forget one lesson's progress, write `from moe_lessons.course import reset` and `reset()` into a cell of
+# your own. It touches no notebook. `reset("all")` forgets the whole course. A prediction stays as you made
+# it until then.
+#
+# ## What you take along
+#
+# - A Mixture-of-Experts layer is a router, a top-k, a softmax, and a sum over the few experts that were
+#   chosen.
+# - A routing strip shows where tokens went, not why. The strip of an untrained layer means nothing.
+# - Lessons go: question, prediction, experiment, explanation, exercise.
+#
+# One more question, and then the score. The router, which did all the deciding here, is the subject of
+# lesson 01.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("00.strip")
+
+# %%
+claims_table()
+
+# %%
+score()

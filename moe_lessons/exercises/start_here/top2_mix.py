@@ -1,0 +1,155 @@
+"""Exercise 00.top2_mix: one token, its router logits, what every expert says; mix the two best."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Sizes that all differ; experts that agree; large logits; two experts only."""
+    return [
+        _case(rng, "E=5, D=3", 5, 3),
+        _case(rng, "E=4, D=6, all experts say the same", 4, 6, agree=True),
+        _case(rng, "E=6, D=2, logits near 120", 6, 2, shift=120.0),
+        _case(rng, "E=2, D=4", 2, 4),
+    ]
+
+
+def _case(
+    rng: np.random.Generator,
+    name: str,
+    n_experts: int,
+    d_model: int,
+    *,
+    shift: float = 0.0,
+    agree: bool = False,
+) -> Case:
+    # Steps of 0.8 and a jitter of at most 0.2 keep any two logits at least 0.4 apart: no ties.
+    steps = 0.8 * rng.permutation(n_experts) - 0.4 * n_experts
+    logits_E = steps + rng.uniform(-0.2, 0.2, n_experts) + shift
+    outputs_ED = rng.standard_normal((1 if agree else n_experts, d_model)) + 0.5
+    outputs_ED = np.broadcast_to(outputs_ED, (n_experts, d_model))
+    return Case(name, {"logits_E": logits_E.astype(np.float32), "outputs_ED": outputs_ED.astype(np.float32)})
+
+
+def reference(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch.Tensor:
+    """Softmax over the two largest logits, then the weighted sum of these two rows."""
+    top_2, ids_2 = logits_E.topk(2)
+    return top_2.softmax(dim=-1) @ outputs_ED[ids_2]
+
+
+def _weights_sum_to_1(case: Case, got: Outputs, want: Outputs) -> str | None:
+    outputs_ED = np.asarray(case.args["outputs_ED"], dtype=np.float64)
+    if np.ptp(outputs_ED, axis=0).max() > 0 or np.allclose(got["mixed_D"], outputs_ED[0], atol=1e-4):
+        return None
+    scale = got["mixed_D"] @ outputs_ED[0] / (outputs_ED[0] @ outputs_ED[0])
+    return f"every expert says the same here, yet the mix is {scale:.3f} times that"
+
+
+def _rows(logits_E: torch.Tensor, outputs_ED: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    return logits_E[ids].softmax(dim=-1) @ outputs_ED[ids]
+
+
+def _naive(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch.Tensor:
+    top_2, ids_2 = logits_E.topk(2)
+    return (top_2.exp() / top_2.exp().sum()) @ outputs_ED[ids_2]
+
+
+def _not_renormalised(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch.Tensor:
+    weights_2, ids_2 = logits_E.softmax(dim=-1).topk(2)
+    return weights_2 @ outputs_ED[ids_2]
+
+
+TOP2_MIX = Exercise(
+    id="00.top2_mix",
+    title="Mix the two best experts",
+    task=(
+        "One token has arrived. `logits_E` holds the router's score for each expert, `outputs_ED` one row "
+        "per expert: what that expert says about the token. Pick the two experts with the largest logits, "
+        "turn these two logits into weights that sum to 1 (a softmax), and return the weighted sum of the "
+        "two rows."
+    ),
+    entry="top2_mix",
+    points=1,
+    minutes=5,
+    difficulty=1,
+    outputs=(Output("mixed_D", "D"),),
+    draw=draw,
+    reference=reference,
+    properties=(Property("the two weights sum to 1", _weights_sum_to_1),),
+    misconceptions=(
+        Misconception(
+            "everyone",
+            "Every expert is in the mix. The point of a sparse layer is that only the two with the largest "
+            "logits answer; the others are not even asked. Choose two first, then take the softmax of those "
+            "two.",
+            wrong=lambda logits_E, outputs_ED: logits_E.softmax(dim=-1) @ outputs_ED,
+        ),
+        Misconception(
+            "not_renormalised",
+            "The softmax ran over all experts before two were chosen, so the two weights sum to less than 1. "
+            "Some models do just that (lesson 01); this exercise asks for weights that sum to 1.",
+            wrong=_not_renormalised,
+            hint=2,
+        ),
+        Misconception(
+            "average",
+            "The two experts count the same, half each. The router's logits say how much each counts: "
+            "softmax turns them into weights.",
+            wrong=lambda logits_E, outputs_ED: outputs_ED[logits_E.topk(2).indices].mean(dim=0),
+            hint=2,
+        ),
+        Misconception(
+            "raw_logits",
+            "The logits themselves are used as weights. A logit may be negative or 120, and two of them do "
+            "not sum to 1. Softmax makes weights of them.",
+            wrong=lambda logits_E, outputs_ED: logits_E.topk(2).values @ outputs_ED[logits_E.topk(2).indices],
+            hint=2,
+        ),
+        Misconception(
+            "smallest",
+            "These are the two experts with the smallest logits. `argsort` sorts upwards unless told "
+            "otherwise; the largest stand at the end.",
+            wrong=lambda logits_E, outputs_ED: _rows(logits_E, outputs_ED, logits_E.argsort()[:2]),
+            hint=2,
+        ),
+        Misconception(
+            "first_rows",
+            "The weights are right, but they meet the first two rows of `outputs_ED`. `topk` also returns "
+            "which experts were chosen: use these numbers to pick the rows.",
+            wrong=lambda logits_E, outputs_ED: logits_E.topk(2).values.softmax(dim=-1) @ outputs_ED[:2],
+            hint=3,
+        ),
+        Misconception(
+            "swapped",
+            "Right experts, right weights, but swapped: the better expert got the smaller weight. Weights "
+            "and rows must stand in the same order; `topk` puts the largest first.",
+            wrong=lambda logits_E, outputs_ED: (
+                logits_E.topk(2).values.softmax(dim=-1).flip(0) @ outputs_ED[logits_E.topk(2).indices]
+            ),
+            hint=3,
+        ),
+        Misconception(
+            "only_the_best",
+            "Only the best expert answers. That is top-1; here the second best has a say too.",
+            wrong=lambda logits_E, outputs_ED: outputs_ED[logits_E.argmax()],
+        ),
+        Misconception(
+            "overflow",
+            "Right for small logits, but `exp(120)` does not fit into 32 bits and becomes infinity. "
+            "`torch.softmax` subtracts the largest logit first, which changes nothing else.",
+            wrong=_naive,
+            hint=2,
+        ),
+    ),
+    hints=(
+        "How many of the E experts should have a say, and which? Find these first, before any softmax.",
+        "`logits_E.topk(2)` returns two things: the two largest values, in falling order, and their places. "
+        "`.softmax(dim=-1)` of the two values gives the weights.",
+        "With two weights and the numbers of the two experts in hand, `weights @ outputs_ED[...]` is the "
+        "sum. Put the experts' numbers where the dots are.",
+    ),
+)
