@@ -98,7 +98,8 @@ CLAIMS = (
         "L23",
         "Routing is trained by backpropagation with the rest, although top-k has no derivative.",
         "correct",
-        "gradient reaches the router through the kept weights alone, and experts not chosen get exactly zero.",
+        "gradient reaches the router through the kept weights alone, and experts not chosen get exactly "
+        "zero.",
         "arXiv 1701.06538, section 2.1; arXiv 2101.03961, section 2.1",
     ),
     Claim(

@@ -65,8 +65,8 @@ MOE_LOOP = Exercise(
     title="The layer as a loop",
     task=(
         "Return `[T, D]`: for token t, the sum over its K choices of `topk_weights_TK[t, k]` times the "
-        "answer of expert `topk_ids_TK[t, k]` to that token. Loop over tokens and choices as plainly as you can: "
-        "this is the version to trust. Gradients are checked too, and T may be 0."
+        "answer of expert `topk_ids_TK[t, k]` to that token. Loop over tokens and choices as plainly as you "
+        "can: this is the version to trust. Gradients are checked too, and T may be 0."
     ),
     entry="moe_loop",
     points=3,

@@ -71,7 +71,9 @@ QUIZZES = (
     ),
     Quiz(
         id="02.bug",
-        question="A sorted layer agrees with the loop at K = 1 and differs at K = 2. Where do you look first?",
+        question=(
+            "A sorted layer agrees with the loop at K = 1 and differs at K = 2. Where do you look first?"
+        ),
         choices=(
             Choice(
                 "At how rows are written back: `out[token_ids] = rows`",
@@ -85,15 +87,16 @@ QUIZZES = (
             ),
             Choice(
                 "At the sort, which may not be stable",
-                "An unstable sort changes the order of rows within an expert. Each row still meets its expert.",
+                "An unstable sort changes the order of rows within an expert. Each row still meets its "
+                "expert.",
             ),
         ),
     ),
     Quiz(
         id="02.shape",
         question=(
-            "Every FFN of a dense model becomes 8 experts of the same shape, of which each token uses 2. What "
-            "happens to the FFN's weights and to its multiplications per token, the router aside?"
+            "Every FFN of a dense model becomes 8 experts of the same shape, of which each token uses 2. "
+            "What happens to the FFN's weights and to its multiplications per token, the router aside?"
         ),
         choices=(
             Choice("8 times the weights, 8 times the multiplications", "Only 2 of the 8 run for a token."),
@@ -110,7 +113,10 @@ QUIZZES = (
     ),
     Quiz(
         id="02.dead_router",
-        question="K = 1, and the gate is a softmax over the chosen logit alone. What does training do to the router?",
+        question=(
+            "K = 1, and the gate is a softmax over the chosen logit alone. What does training do to the "
+            "router?"
+        ),
         choices=(
             Choice(
                 "It learns, only more slowly",
