@@ -23,6 +23,9 @@ def plane(state: State, left: float, top: float, side: float) -> str:
     parts += [_name(w, p, unit, side) for w in state.routed.wedges]
     parts += [_arrow(p, e, unit) for e in range(E) if e != p.expert]
     parts.append(_arrow(p, p.expert, unit))
+    if side > 300:
+        x, y = (state.tokens_T2[p.token] * unit).tolist()
+        parts.append(element("circle", cx=x, cy=-y, r=10, fill="none", stroke=INK, stroke_width=2))
     # A nested <svg> clips what reaches over its edge.
     half = num(side / 2)
     box = f"-{half} -{half} {num(side)} {num(side)}"
@@ -51,7 +54,7 @@ def _zero_line(p: Params, unit: float) -> str:
     line = element("line", x1=-x, y1=-y, x2=x, y2=y, stroke=INK, stroke_dasharray="6 5", stroke_width=1.2)
     signs = []
     for sign, shift in (("+", 11), ("−", -11)):
-        at_x, at_y = 0.44 * x + shift * math.cos(angle), 0.44 * y - shift * math.sin(angle) + 5
+        at_x, at_y = 0.33 * x + shift * math.cos(angle), 0.33 * y - shift * math.sin(angle) + 5
         signs.append(text(at_x, at_y, sign, text_anchor="middle", font_size=17, font_weight="700", **_HALO))
     return line + "".join(signs)
 
@@ -69,9 +72,6 @@ def _tokens(state: State, unit: float, side: float) -> list[str]:
             parts.append(marker(p.expert, x, -y, size, stroke="#ffffff", stroke_width=0.6))
         else:
             parts.append(element("circle", cx=x, cy=-y, r=size * 0.5, fill="#8c8c8c"))
-    if side > 300:
-        x, y = (state.tokens_T2[p.token] * unit).tolist()
-        parts.append(element("circle", cx=x, cy=-y, r=10, fill="none", stroke=INK, stroke_width=2))
     return parts
 
 

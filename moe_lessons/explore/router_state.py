@@ -23,7 +23,7 @@ class Params:
     norms: tuple[float, ...] = (1.0,) * E
     k: int = 1
     temperature: float = 1.0
-    token: int = 0
+    token: int = 115
     expert: int = 0
     seed: int = 3
 

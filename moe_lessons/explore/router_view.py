@@ -4,7 +4,8 @@ from moe_lessons.explore.router_panels import MUTED, bar, loads, plane, row_name
 from moe_lessons.explore.router_state import E, Params, State, heat, lengthen, simulate
 from moe_lessons.svg import Drawing, color, figure, text
 
-STRIP_TOKEN = 3
+# A token that, at K=4, also goes to an expert whose logit is negative.
+STRIP_TOKEN = 95
 
 
 def draw(state: State) -> str:
@@ -30,35 +31,30 @@ def question(state: State) -> str:
     Examples
     --------
     >>> question(simulate(Params()))
-    'What is going on? Six vectors of equal length cut the plane. Which two experts share each border?'
+    'What is going on? The vectors cut the plane. Which two experts share each border?'
     """
     p = state.params
-    norm = p.norms[p.expert]
+    chose = (state.routed.topk_ids_TK == p.expert).any(axis=1)
+    gained = state.routed.load_E[p.expert] - state.load_before_E[p.expert]
     if p.k == E:
         return "Every token reaches every expert. What is left for the router to decide?"
     if p.temperature != 1:
-        return (
-            "What is going on? The bars of the softmax have changed height. Has the set of ✓ changed? "
-            "Try the other temperatures."
-        )
-    if norm > 1.02 and p.k == 1:
-        return "What is going on? The region has grown. Who paid, and can it ever pass the dashed line?"
-    if norm > 1.02:
-        return (
-            "What is going on? Look at both sides of the dashed line, where this expert's logit is 0. "
-            "Where did it win tokens, where did it lose them?"
-        )
-    if norm < 0.98:
-        return "What is going on? A short vector gives logits near 0. Which tokens still choose it, and why?"
-    if p.k > 1:
-        return "What is going on? The region now crosses the dashed line: how can a negative logit be chosen?"
-    return "What is going on? Six vectors of equal length cut the plane. Which two experts share each border?"
+        return "What is going on? The softmax has changed height. Has the set of ✓ changed with it?"
+    if p.norms[p.expert] > 1.02 and gained > 0:
+        return "What is going on? The region has grown. Who paid? How far can it go as the norm grows?"
+    if p.norms[p.expert] > 1.02 and gained < 0:
+        return "What is going on? A longer vector, and fewer tokens. On which side of the dashed line?"
+    if p.norms[p.expert] < 0.98:
+        return "What is going on? A short vector, logits near 0. Which tokens choose it, and why?"
+    if (state.routed.logits_TE[chose, p.expert] < 0).any():
+        return "What is going on? The region crosses the dashed line. How can a negative logit win?"
+    return "What is going on? The vectors cut the plane. Which two experts share each border?"
 
 
 def _map_label(state: State) -> str:
     p = state.params
-    meaning = "numbers: who is chosen" if p.k == 1 else f"tinted: expert {p.expert} is among the {p.k}"
-    return f"{meaning}; dashed: expert {p.expert}'s logit is 0, + and − beside it"
+    meaning = "region number: who is chosen" if p.k == 1 else f"tinted: {p.expert} is among the {p.k} chosen"
+    return f"{meaning};  - - logit of expert {p.expert} is 0"
 
 
 def _in_words(state: State) -> str:
@@ -76,7 +72,7 @@ def _small(params: Params, left: float, top: float, note: str) -> str:
 
 def _note(params: Params) -> str:
     load = simulate(params).routed.load_E[params.expert]
-    return f"K={params.k}, norm {params.norms[params.expert]:.4g}: {100 * load:.0f} % of tokens"
+    return f"K={params.k}, norm {params.norms[params.expert]:.4g}: expert 0 gets {100 * load:.0f} %"
 
 
 def before_after(k: int) -> Drawing:
@@ -85,7 +81,7 @@ def before_after(k: int) -> Drawing:
     Examples
     --------
     >>> before_after(1)
-    At K=1, doubling router vector 0 takes its expert from 17 % to 33 % of the tokens. ...
+    At K=1, doubling router vector 0 takes its expert from 18 % to 33 % of the tokens. ...
     """
     first = Params(k=k)
     pair = (first, lengthen(first, 2.0))
@@ -94,7 +90,7 @@ def before_after(k: int) -> Drawing:
     title = (
         f"At K={k}, doubling router vector 0 takes its expert from {low:.0f} % to {high:.0f} % of the tokens"
     )
-    words = "Tinted: the tokens that reach expert 0; dashed: where its logit is 0, negative beyond."
+    words = "Strong tint: the tokens that reach expert 0. Dashed: where its logit is 0."
     return figure(480, 244, title, words, body, caption=words)
 
 
