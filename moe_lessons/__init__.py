@@ -7,7 +7,12 @@ K experts chosen per token, S = T*K routed rows, B sequences, L their length, V 
 """
 
 import importlib
+import os
 from typing import Any
+
+# Threads that wait should sleep, not spin: with as many busy processes as cores, spinning slows a small model
+# tenfold and more. OpenMP reads this when torch loads, which is later.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 
