@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from moe_lessons.svg import COLORS, MAX_WIDTH
 
@@ -45,7 +46,8 @@ def new_figure(
         raise ValueError(f"a figure is at most {MAX_WIDTH} px wide, not {width}")
     if not (title and x_label and y_label):
         raise ValueError("a figure needs a title and a label on both axes")
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white", layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.08)
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white", layout=layout)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", wrap=True)
@@ -140,8 +142,8 @@ def scatter_figure(
     """
     figure, axes = new_figure(title, x_label, y_label, width=width, height=height)
     for i, (name, (x, y)) in enumerate(groups.items()):
-        style = {"color": _ink(i), "marker": MARKERS[i % len(MARKERS)]}
-        axes.scatter(x, y, s=34, edgecolors="white", linewidths=0.6, label=name, **style)
+        shape = MARKERS[i % len(MARKERS)]
+        axes.scatter(x, y, s=34, color=_ink(i), marker=shape, edgecolors="white", linewidths=0.6, label=name)
         for label, at_x, at_y in zip((labels or {}).get(name, ()), x, y, strict=False):
             axes.annotate(label, (at_x, at_y), (5, 4), textcoords="offset points", fontsize=7.5)
     _scales(axes, log_x, log_y)
@@ -213,12 +215,12 @@ def load_figure(
         [100 * row[e] / total for row, total in zip(loads, totals, strict=True)] for e in range(len(loads[0]))
     ]
     areas = axes.stackplot(steps, *bands, colors=[_ink(e) for e in range(len(bands))])
-    floor = 0.0
+    floor, spot = 0.0, float("-inf")
     for e, (area, band) in enumerate(zip(areas, bands, strict=True)):
         area.set(hatch=HATCHES[e % len(HATCHES)], edgecolor="white", linewidth=0.8)
-        # The number stands at the right end of its band, where the story ends.
-        middle = floor + band[-1] / 2
-        axes.text(1.01, middle, str(e), transform=axes.get_yaxis_transform(), fontsize=8, va="center")
+        # The number stands at the right end of its band, clear of the one below.
+        spot = max(floor + band[-1] / 2, spot + 4.5)
+        axes.text(1.01, spot, str(e), transform=axes.get_yaxis_transform(), fontsize=8, va="center")
         floor += band[-1]
     axes.set_xlim(min(steps), max(steps))
     axes.set_ylim(0, 100)
@@ -232,8 +234,10 @@ def _ink(index: int) -> str:
 def _scales(axes: Axes, log_x: bool, log_y: bool) -> None:
     if log_x:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,.10g}")
     if log_y:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:,.10g}")
 
 
 __all__ = ["bar_figure", "line_figure", "load_figure", "new_figure", "scatter_figure"]

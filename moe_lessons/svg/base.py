@@ -89,13 +89,17 @@ _VISIBLE = {" ": "␣", "\n": "⏎", "\t": "⇥"}
 
 
 def _legal(ch: str) -> str:
-    """Replace what XML 1.0 cannot carry."""
+    """Replace what XML 1.0 cannot carry, and the carriage return, which its readers rewrite."""
     code = ord(ch)
-    if code < 0x20 and ch not in "\t\n\r":
+    if code < 0x20 and ch not in "\t\n":
         return chr(0x2400 + code)
     if 0x7F <= code <= 0x9F or 0xD800 <= code <= 0xDFFF or code & 0xFFFE == 0xFFFE:
         return "\ufffd"
     return ch
+
+
+def _clean(raw: str) -> str:
+    return raw if raw.isascii() and raw.isprintable() else "".join(map(_legal, raw))
 
 
 def escape(raw: str) -> str:
@@ -104,8 +108,7 @@ def escape(raw: str) -> str:
     >>> escape('a < "b" & c')
     'a &lt; &quot;b&quot; &amp; c'
     """
-    clean = raw if raw.isascii() and raw.isprintable() else "".join(map(_legal, raw))
-    return clean.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    return _clean(raw).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 
 def element(name: str, body: str = "", /, **attributes: str | float) -> str:
@@ -230,7 +233,8 @@ def figure(width: float, height: float, title: str, desc: str, body: str, captio
     ]
     total = top + height + 17 * len(foot) + (6 if foot else 0)
     sentence = title if title.endswith((".", "?", "!")) else title + "."
-    alt = f"{sentence} {desc or caption}" if desc or caption else title
+    # A terminal shows this text: no control characters there either.
+    alt = _clean(f"{sentence} {desc or caption}" if desc or caption else title)
     inside = (
         f"<title>{escape(title)}</title><desc>{escape(alt)}</desc>"
         + element("rect", width=width, height=total, fill=PAPER)
