@@ -41,7 +41,7 @@ class ModelConfig:
     d_model: int = 128  # D
     n_heads: int = 4
     n_kv_heads: int = 2  # fewer than n_heads: grouped-query attention
-    d_expert: int = 256  # F
+    d_expert: int = 128  # F
     n_experts: int = 8  # E
     top_k: int = 2  # K
     gate: str = "topk_softmax"
@@ -105,19 +105,19 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     corpus: str = "language-reference"  # or the path of a file
     seed: int = 0
-    steps: int = 600
+    steps: int = 2000
     batch_size: int = 8  # B, windows of context_length bytes
-    learning_rate: float = 3e-3  # the peak
+    learning_rate: float = 1.4e-3  # the peak
     min_learning_rate_ratio: float = 0.1  # where the cosine ends
     warmup_steps: int = 50
-    weight_decay: float = 0.1  # on matrices only
+    weight_decay: float = 0.4  # on matrices only
     betas: tuple[float, float] = (0.9, 0.95)
     grad_clip: float = 1.0  # largest norm of the gradient
     alpha: float = 0.01  # weight of the load-balancing loss, summed over layers
     z_loss_weight: float = 0.001  # weight of the router z-loss, summed over layers
     log_every: int = 10
-    evaluate_every: int = 100
-    checkpoint_every: int = 100
+    evaluate_every: int = 200
+    checkpoint_every: int = 200
     device: str = "auto"  # cuda if there is one
 
     def __post_init__(self) -> None:
@@ -164,7 +164,7 @@ class TrainConfig:
 
 PRESETS: dict[str, TrainConfig] = {
     "cpu-tiny": TrainConfig(name="cpu-tiny"),
-    "lesson": TrainConfig(name="lesson", steps=200),
+    "lesson": TrainConfig(name="lesson", steps=500, learning_rate=2e-3, evaluate_every=100),
     "smoke": TrainConfig(
         name="smoke",
         model=ModelConfig(n_layers=2, d_model=32, n_heads=2, n_kv_heads=1, d_expert=32, context_length=32),

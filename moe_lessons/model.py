@@ -100,16 +100,21 @@ class MoETransformer(nn.Module):
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator | None = None) -> None:
-        """Draw every matrix from a normal distribution with deviation 0.02; norms start at one.
+        """Draw each matrix from a normal distribution of deviation ``sqrt(2 / (5 D))``; norms start at one.
 
         What writes to the stream is scaled by ``1 / sqrt(2 * n_layers)``, so that its variance at
         the start does not grow with depth (GPT-2).
+
+        References
+        ----------
+        Nguyen and Salazar, "Transformers without Tears", arXiv:1910.05895, section 2.2 (SmallInit).
         """
+        deviation = math.sqrt(2 / (5 * self.config.d_model))
         for name, parameter in self.named_parameters():
             if parameter.ndim > 1:
                 writes = name.endswith(("o_proj.weight", "down_proj"))
-                scale = 0.02 / math.sqrt(2 * self.config.n_layers) if writes else 0.02
-                parameter.normal_(0.0, scale, generator=generator)
+                scale = 1 / math.sqrt(2 * self.config.n_layers) if writes else 1.0
+                parameter.normal_(0.0, deviation * scale, generator=generator)
 
     def forward(self, tokens_BL: Tensor, targets_BL: Tensor | None = None) -> ModelOutput:
         """Predict each token's successor.

@@ -19,7 +19,7 @@ def build(config=SMALL, seed=0):
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
-                parameter.mul_(8)
+                parameter.mul_(3)
     return model
 
 
@@ -68,7 +68,7 @@ def test_shapes_loss_and_routings(model, tokens_BL):
 
 def test_a_new_model_is_undecided(tokens_BL):
     loss = MoETransformer(SMALL)(tokens_BL[:, :-1], tokens_BL[:, 1:]).loss
-    assert loss.item() == pytest.approx(math.log(256), abs=0.3)
+    assert loss.item() == pytest.approx(math.log(256), abs=0.5)
 
 
 def test_later_tokens_change_nothing_before_them(model, tokens_BL):
