@@ -10,6 +10,7 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 
 from moe_lessons.build import paths
 from moe_lessons.build.source import read_cells, with_solution, without_solution
+from moe_lessons.course.show import count
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.spec import Exercise, Lesson
 
@@ -99,7 +100,7 @@ def _header(lesson: Lesson) -> str:
         f"# {lesson.number} · {lesson.title}\n\n{badges(lesson.id)}\n\n*{lesson.question}*\n\n"
         f"**You will be able to**\n\n{goals}\n\n"
         f"**Time** about {lesson.minutes} minutes · **Exercises** {len(lesson.exercises)} "
-        f"({lesson.points} points) · **Before this** {'; '.join(lesson.prerequisites)}"
+        f"({count(lesson.points, 'point')}) · **Before this** {'; '.join(lesson.prerequisites)}"
     )
 
 
@@ -108,7 +109,7 @@ def _card(exercise: Exercise) -> str:
     return (
         f"### Exercise {exercise.id}: {exercise.title}\n\n"
         f"Difficulty {stars} ({exercise.difficulty} of 5) · about {exercise.minutes} minutes · "
-        f"{exercise.points} points\n\n{exercise.task}\n\n"
+        f"{count(exercise.points, 'point')}\n\n{exercise.task}\n\n"
         "Fill in the next cell and run it, then run the check below it."
     )
 

@@ -35,10 +35,11 @@ def parse(answer: Any, n_options: int) -> int | None:
 def question_card(title: str, question: str, options: tuple[str, ...], how: str) -> Card:
     """The question with its options, and how to answer where there are no buttons."""
     lines = [f"  {letter(i)}) {option}" for i, option in enumerate(options)]
-    items = "".join(f"<li>{inline(option)}</li>" for option in options)
+    # Written out: JupyterLab drops the type of a list, and the buttons carry letters.
+    items = "".join(f"<div>{letter(i)}) {inline(option)}</div>" for i, option in enumerate(options))
     body = f"<strong>{title}.</strong> {inline(question)}"
     if options:
-        body += f'<ol type="a" style="margin:.3em 0">{items}</ol>'
+        body += f'<div style="margin:.3em 0 .3em 1em">{items}</div>'
     body += (
         f'<div style="opacity:.7;font-size:90%">Answer below, or with <code>{html.escape(how)}</code></div>'
     )

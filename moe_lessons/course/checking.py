@@ -139,23 +139,36 @@ def card(report: Report, printed: str = "") -> Card:
 
 
 _VERDICTS = {"passed": "✔ Passed", "failed": "✘ Not right yet", "not attempted": "○ Not attempted yet"}
-_LATER = "not looked at yet"
+
+
+def _later(report: Report) -> str:
+    """What an earlier problem kept the judge from, in one line."""
+    names = [finding.name for finding in report.findings if finding.passed is None]
+    return f"{_MARKS[None]} not looked at yet: {', '.join(names)}" if names else ""
 
 
 def _advice(report: Report) -> str:
     if report.status != "failed" or (report.misconception and report.misconception.id == "borrowed"):
         return ""
+    if report.misconception is None and not report.findings[0].passed:
+        return f'Mend this first; then the check can look at the rest. A hint: `hint("{report.exercise.id}")`'
     if report.misconception is None:
-        return f'This is not a mistake we know by name. For a hint: `hint("{report.exercise.id}")`'
+        return f'This is not a mistake we know by name. A hint: `hint("{report.exercise.id}")`'
     number = report.misconception.hint
     return f'Hint {number} is about this: `hint("{report.exercise.id}", {number})`'
 
 
+def _reached(report: Report) -> list[Finding]:
+    return [finding for finding in report.findings if finding.passed is not None]
+
+
 def _text(report: Report, printed: str) -> str:
     lines = [report.exercise.title]
-    for finding in report.findings:
-        detail = _LATER if finding.passed is None else finding.detail
-        lines.append(f"  {_MARKS[finding.passed]} {finding.name}{': ' if detail else ''}{detail}")
+    for finding in _reached(report):
+        detail = f": {finding.detail}" if finding.detail else ""
+        lines.append(f"  {_MARKS[finding.passed]} {finding.name}{detail}")
+    if _later(report):
+        lines.append(f"  {_later(report)}")
     if report.misconception:
         lines.append(f"What may have happened: {report.misconception.message}")
     lines.append(_advice(report).replace("`", ""))
@@ -166,22 +179,22 @@ def _text(report: Report, printed: str) -> str:
 
 def _body(report: Report, printed: str) -> str:
     rows = []
-    for finding in report.findings:
+    for finding in _reached(report):
         line = f"{_MARKS[finding.passed]} {inline(finding.name)}"
-        if finding.passed is None:
-            line = f'<span style="opacity:.7">{line}: {_LATER}</span>'
-        elif finding.passed is False:
+        if not finding.passed:
             line = f"<strong>{line}</strong>"
         if finding.detail:
             line += f'<div style="margin-left:1.4em"><code>{html.escape(finding.detail)}</code></div>'
         rows.append(f"<li>{line}</li>")
+    if _later(report):
+        rows.append(f'<li style="opacity:.7">{inline(_later(report))}</li>')
     parts = [f"<strong>{_VERDICTS[report.status]}: {inline(report.exercise.title)}</strong>"]
     parts.append(f'<ul style="list-style:none;padding-left:0;margin:.4em 0">{"".join(rows)}</ul>')
     if report.misconception:
         message = inline(report.misconception.message)
-        parts.append(f"<p><strong>What may have happened.</strong> {message}</p>")
+        parts.append(f'<p style="margin:.4em 0"><strong>What may have happened.</strong> {message}</p>')
     if _advice(report):
-        parts.append(f"<p>{inline(_advice(report))}</p>")
+        parts.append(f'<p style="margin:.4em 0">{inline(_advice(report))}</p>')
     if printed:
         parts.append(
             f"<details><summary>Your code printed</summary><pre>{html.escape(printed)}</pre></details>"

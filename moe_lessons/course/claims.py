@@ -7,6 +7,7 @@ from moe_lessons.course.show import Card, inline, never_raises, say, show
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.spec import Claim
 
+_LEFT = ' style="text-align:left;vertical-align:top"'
 _settled: dict[str, tuple[Claim, bool]] = {}
 
 
@@ -36,7 +37,9 @@ def claim(id: str, verdict: str, *, holds: bool) -> None:
         say(f"{id}: the sources say {found.verdict}, not {verdict}.")
         return
     _settled[id] = (found, bool(holds))
-    say(f"{id} is {verdict}: " + (found.truth if holds else "but this experiment does NOT support it"))
+    say(
+        f"{id} is {verdict}. {found.truth}" if holds else f"{id}: this experiment does NOT show it {verdict}."
+    )
 
 
 @never_raises
@@ -45,10 +48,11 @@ def claims_table() -> None:
     rows = sorted(_settled.values(), key=lambda row: (len(row[0].id), row[0].id))
     shown = {True: "shown here", False: "NOT supported here"}
     text = "\n".join(f"{c.id:<5} {c.verdict:<14} {shown[ok]:<19} {c.said}" for c, ok in rows)
-    head = "".join(f"<th>{name}</th>" for name in ("", "Said", "Verdict", "What is true", "Source"))
+    head = "".join(f"<th{_LEFT}>{name}</th>" for name in ("", "Said", "Verdict", "What is true", "Source"))
     body = "".join(
-        f"<tr><td>{c.id}</td><td>{inline(c.said)}</td><td><strong>{c.verdict}</strong><br>{shown[ok]}</td>"
-        f"<td>{inline(c.truth)}</td><td>{html.escape(c.source)}</td></tr>"
+        f"<tr><td{_LEFT}>{c.id}</td><td{_LEFT}>{inline(c.said)}</td>"
+        f"<td{_LEFT}><strong>{c.verdict}</strong><br>{shown[ok]}</td>"
+        f"<td{_LEFT}>{inline(c.truth)}</td><td{_LEFT}>{html.escape(c.source)}</td></tr>"
         for c, ok in rows
     )
     show(Card(text, f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"))

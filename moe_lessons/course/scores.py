@@ -32,7 +32,7 @@ def progress() -> None:
         rows.append((lesson.number, lesson.title, earned, lesson.points))
     text = "\n".join(f"{n}  {title:<32} {earned:>3} of {total}" for n, title, earned, total in rows)
     body = "".join(
-        f"<tr><td>{n}</td><td>{inline(title)}</td>"
+        f'<tr><td>{n}</td><td style="text-align:left">{inline(title)}</td>'
         f'<td><progress value="{earned}" max="{max(total, 1)}" aria-label="points"></progress></td>'
         f"<td>{earned} of {total}</td></tr>"
         for n, title, earned, total in rows

@@ -64,6 +64,17 @@ def say(line: Any, end: str = "\n") -> None:
         print(str(line).encode(encoding, "replace").decode(encoding), end=end)
 
 
+def count(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    Examples
+    --------
+    >>> count(1, "point"), count(2, "point")
+    ('1 point', '2 points')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def never_raises(function: Callable[P, None]) -> Callable[P, None]:
     """Say in one line what went wrong: a lesson goes on whatever happens in a cell of ours.
 

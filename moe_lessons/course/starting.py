@@ -3,7 +3,7 @@
 import warnings
 
 from moe_lessons.course import store
-from moe_lessons.course.show import never_raises, say
+from moe_lessons.course.show import count, never_raises, say
 from moe_lessons.exercises import registry
 
 _current: str | None = None
@@ -31,16 +31,12 @@ def start(lesson: str, *, keep: bool = True) -> None:
         store.keep_apart()
     # Other packages' deprecations are not the learner's business, and would differ between machines.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    exercises, points = _count(len(found.exercises), "exercise"), _count(found.points, "point")
+    exercises, points = count(len(found.exercises), "exercise"), count(found.points, "point")
     say(f"Lesson {found.number} · {found.title}: {exercises}, {points}.")
     passed = [id for id, record in store.load()["exercises"].items() if record["passed"]]
     mine = [exercise for exercise in found.exercises if exercise.id in passed]
     if mine:
         say(f"Welcome back: {len(mine)} of {exercises} passed.")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def current_lesson() -> str | None:
