@@ -82,7 +82,7 @@ def _cells(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _answers(cells: list[dict[str, Any]]) -> tuple[dict[str, str], list[str]]:
     answers: dict[str, str] = {}
-    warnings = []
+    warnings, doubled = [], []
     for cell in cells:
         id = _ours(cell).get("answer")
         if not isinstance(id, str):
@@ -93,8 +93,11 @@ def _answers(cells: list[dict[str, Any]]) -> tuple[dict[str, str], list[str]]:
             warnings.append(problem)
             continue
         if id in answers:
-            warnings.append(f"{id} is answered in more than one cell; the last one counts")
+            doubled.append(id)
         answers[id] = source or ""
+    if doubled:
+        names = ", ".join(dict.fromkeys(doubled))
+        warnings.append(f"more than one cell answers {names}; the last one counts")
     return answers, list(dict.fromkeys(warnings))
 
 

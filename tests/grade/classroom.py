@@ -1,0 +1,151 @@
+"""A class of submissions, made from the lessons: what each learner hands in, and what it must earn."""
+
+import copy
+import importlib
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from moe_lessons.build import paths
+from moe_lessons.build.render import notebook
+from moe_lessons.exercises import registry
+
+LESSONS = [lesson for lesson in registry.lessons() if (paths.LESSONS / f"{lesson.id}.py").is_file()]
+ENDLESS = "def {entry}(*args):\n    while True:\n        pass"
+EXITS = "import os\n\n\ndef {entry}(*args):\n    os._exit(3)"
+SPOILS_TORCH = "import torch\n\ntorch.allclose = lambda *a, **k: True\ntorch.Tensor.float = None\n"
+
+
+@dataclass
+class Learner:
+    """A learner's files by name, the exercises that pass, and for wrong answers the mistake's id."""
+
+    files: dict[str, str]
+    passes: set[str]
+    mistakes: dict[str, str]
+
+    @property
+    def points(self):
+        return sum(registry.exercise(id).points for id in self.passes)
+
+
+def built(lesson, *, solutions):
+    return json.loads(json.dumps(notebook(paths.LESSONS / f"{lesson.id}.py", solutions=solutions)))
+
+
+def answer_cells(content):
+    return [cell for cell in content["cells"] if "answer" in cell["metadata"].get("moe_lessons", {})]
+
+
+def answer_id(cell):
+    return cell["metadata"]["moe_lessons"]["answer"]
+
+
+STUBS = {lesson.id: built(lesson, solutions=False) for lesson in LESSONS}
+SOLVED = {lesson.id: built(lesson, solutions=True) for lesson in LESSONS}
+ANSWERS = {answer_id(c): "".join(c["source"]) for n in SOLVED.values() for c in answer_cells(n)}
+"""The solution of every exercise that a lesson has an answer cell for."""
+IDS = list(ANSWERS)
+MAX_POINTS = sum(lesson.points for lesson in LESSONS)
+
+
+def planted(id, kind, which):
+    """An answer cell with a planted answer: its whole module, then the entry's name for one of them."""
+    module = importlib.import_module(f"planted.{registry.module(id)}")
+    return f"{inspect.getsource(module)}\n{registry.exercise(id).entry} = {kind}[{id!r}][{which!r}]"
+
+
+def mistake(id, number):
+    known = registry.exercise(id).misconceptions
+    return known[number % len(known)].id
+
+
+def files(answers, change: Callable[[dict], None] = lambda content: None):
+    """Notebooks with these answers, stubs elsewhere; ``change`` edits each before it is written."""
+    made = {}
+    for name, stub in STUBS.items():
+        content = copy.deepcopy(stub)
+        for cell in answer_cells(content):
+            cell["source"] = answers.get(answer_id(cell), cell["source"])
+        change(content)
+        made[f"{name}.ipynb"] = json.dumps(content)
+    return made
+
+
+def learner(answers, passes=None, mistakes=None, change=lambda content: None):
+    passed = set(answers) if passes is None else set(passes)
+    return Learner(files(answers, change), passed, mistakes or {})
+
+
+def with_mistakes(number):
+    answers = {id: planted(id, "WRONG", mistake(id, number)) for id in IDS}
+    return learner(answers, passes=(), mistakes={id: mistake(id, number) for id in IDS})
+
+
+def with_first(code, lessons=LESSONS):
+    """Everything solved but the first exercise of each of these lessons, which has ``code``."""
+    first = {next(id for id in IDS if id.startswith(lesson.number)) for lesson in lessons}
+    spoilt = {id: code.format(entry=registry.exercise(id).entry) for id in first}
+    return learner({**ANSWERS, **spoilt}, passes=set(IDS) - first)
+
+
+def fake(content):
+    """Check cells rewritten or removed, outputs that claim full points, markers for nbval."""
+    for cell in list(content["cells"]):
+        about = cell["metadata"].get("moe_lessons", {})
+        if "check" in about:
+            if about["check"] == IDS[0]:
+                content["cells"].remove(cell)
+            cell["source"] = "# NBVAL_IGNORE_OUTPUT\nprint('passed')"
+            text = f"✔ {about['check']}: passed, 99 of 99 points\n"
+            cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": text}]
+        if "answer" in about:
+            cell["metadata"]["moe_lessons"]["points"] = 999
+    content["cells"].insert(0, {"cell_type": "code", "metadata": {}, "source": "import os; os._exit(1)"})
+
+
+def double(content):
+    """Each answer cell twice; the second is the stub again."""
+    for cell in answer_cells(content):
+        stub = next(c for n in STUBS.values() for c in answer_cells(n) if answer_id(c) == answer_id(cell))
+        content["cells"].append(copy.deepcopy(stub))
+
+
+def strip(content):
+    """No answer cells, as if their metadata had been lost."""
+    for cell in answer_cells(content):
+        cell["metadata"] = {}
+
+
+def make_class():
+    """Twenty learners by name."""
+    other = json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []})
+    half = {id: ANSWERS[id] for id in IDS[::2]}
+    borrowed = "from moe_lessons.layer import MoELayer\n\n\ndef {entry}(*args):\n    return MoELayer"
+    return {
+        "ada": learner(ANSWERS),
+        "bela": learner(ANSWERS, change=lambda content: content["cells"].reverse()),
+        "cleo": learner({id: planted(id, "RIGHT", 0) for id in IDS}),
+        "dara": learner({id: planted(id, "RIGHT", 1) for id in IDS}),
+        "elif": learner({}),
+        "femi": learner({}, change=strip),
+        "gus": learner(half),
+        "hana": learner({id: ANSWERS[id] for id in IDS[1::2]}),
+        **{f"wrong-{number}": with_mistakes(number) for number in range(5)},
+        "ivo-malformed": Learner({"01.ipynb": '{"cells": [<<<<<<< HEAD', "x.ipynb": other}, set(), {}),
+        "jo-endless": with_first(ENDLESS, LESSONS[:1]),
+        "kim-exits": with_first(EXITS),
+        "lea-faked": learner({}, change=fake),
+        "max-doubled": learner(ANSWERS, passes=(), change=double),
+        "noa-spoils": with_first(SPOILS_TORCH + "\n\ndef {entry}(*args):\n    return args[0] * float('nan')"),
+        "ola-borrows": with_first(borrowed),
+    }
+
+
+def write_class(folder: Path, learners):
+    for name, one in learners.items():
+        (folder / name).mkdir(parents=True)
+        for file, text in one.files.items():
+            (folder / name / file).write_text(text, encoding="utf-8")

@@ -1,0 +1,154 @@
+"""Whatever a file is, reading it gives answers or one clear problem."""
+
+import json
+import os
+
+import classroom
+import pytest
+
+from moe_lessons.grade import reading
+from moe_lessons.grade.reading import read
+from moe_lessons.grade.records import RefusedError
+from moe_lessons.grade.submissions import collect, single
+
+LESSON = classroom.LESSONS[0]
+SOLVED = classroom.SOLVED[LESSON.id]
+ID = next(id for id in classroom.IDS if id.startswith(LESSON.number))
+
+
+def write(tmp_path, content):
+    path = tmp_path / "one.ipynb"
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    return path
+
+
+def answering(*cells, **metadata):
+    return {"nbformat": 4, "metadata": metadata, "cells": list(cells)}
+
+
+def cell(id, source="x = 1", kind="code"):
+    return {"cell_type": kind, "metadata": {"moe_lessons": {"answer": id}}, "source": source}
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "the file is empty"),
+        (b"  \n", "the file is empty"),
+        (b"hello", "not a notebook: the JSON is broken (line 1)"),
+        (b'{"cells": [],\n<<<<<<< HEAD\n', "not a notebook: the JSON is broken (line 2)"),
+        ('{"cells": "é"}'.encode("latin-1"), "not a notebook: the text is not UTF-8"),
+        (b"PK\x03\x04\xff\xfe", "not a notebook: the text is not UTF-8"),
+        (b"[" * 200_000, "not a notebook: the JSON is broken (too deep or too long)"),
+        (b'{"a": ' + b"9" * 10_000 + b"}", "not a notebook: the JSON is broken (too deep or too long)"),
+        ([], "not a notebook: JSON, but without cells"),
+        ({"a": 1}, "not a notebook: JSON, but without cells"),
+        ({"nbformat": 3, "worksheets": []}, "notebook format 3; format 4 is needed"),
+        ({"nbformat": 5, "cells": []}, "notebook format 5; format 4 is needed"),
+        ({"cells": []}, "notebook format None; format 4 is needed"),
+        ({"nbformat": 4}, "not a notebook: its cells are malformed"),
+        ({"nbformat": 4, "cells": [1]}, "not a notebook: its cells are malformed"),
+        ({"nbformat": 4, "cells": [{}] * 2001}, "2001 cells; at most 2000 are read"),
+        (answering(), "a notebook of another course: it has no answer cells of this one"),
+        (
+            answering(moe_lessons={"lesson": "77_none"}),
+            "a notebook of lesson '77_none', which this course does not have",
+        ),
+    ],
+)
+def test_a_problem_is_one_line(tmp_path, content, problem):
+    assert read(write(tmp_path, content), "one.ipynb").problem == problem
+
+
+def test_a_large_file_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "MAX_FILE", 1 << 20)
+    assert read(write(tmp_path, b" " * (2 << 20)), "x").problem == "larger than 1 MB"
+
+
+def test_links_and_other_things_are_not_followed(tmp_path):
+    target = write(tmp_path, SOLVED)
+    link = tmp_path / "link.ipynb"
+    link.symlink_to(target)
+    os.mkfifo(tmp_path / "pipe.ipynb")
+    for name in ("link.ipynb", "pipe.ipynb"):
+        assert read(tmp_path / name, name).problem == "not a regular file (links are not followed)"
+
+
+def test_only_answer_cells_are_taken(tmp_path):
+    notebook = read(write(tmp_path, SOLVED), "one.ipynb")
+    assert notebook.lesson == LESSON.id
+    assert notebook.answers == {
+        id: code for id, code in classroom.ANSWERS.items() if id.startswith(LESSON.number)
+    }
+    assert notebook.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("cells", "answers", "warning"),
+    [
+        ([cell(ID, "a"), cell(ID, "b")], {ID: "b"}, f"more than one cell answers {ID}; the last one counts"),
+        ([cell(ID, ["a\n", "b"])], {ID: "a\nb"}, ""),
+        ([cell(ID, "a"), cell("99.none")], {ID: "a"}, "'99.none', which is no exercise"),
+        ([cell(ID, "a"), cell(ID, "b", kind="markdown")], {ID: "a"}, "is not in a code cell"),
+        ([cell(ID, "a"), cell(ID, 3)], {ID: "a"}, "malformed or longer"),
+        ([cell(ID, "a"), cell(ID, "x" * 300_000)], {ID: "a"}, "malformed or longer"),
+        ([cell(ID, "a"), cell(["list"]), {"metadata": 3}, {"metadata": {"moe_lessons": []}}], {ID: "a"}, ""),
+    ],
+)
+def test_odd_cells_are_told(tmp_path, cells, answers, warning):
+    notebook = read(write(tmp_path, answering(*cells)), "one.ipynb")
+    assert notebook.answers == answers
+    assert notebook.lesson == LESSON.id  # known from the answers alone
+    assert warning in " ".join(notebook.warnings)
+
+
+def test_a_class_is_files_and_folders(tmp_path):
+    for name in (
+        "ada.ipynb",
+        "bob/one.ipynb",
+        "bob/.ipynb_checkpoints/one.ipynb",
+        "out/x.ipynb",
+        ".git/y.ipynb",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(SOLVED), encoding="utf-8")
+    (tmp_path / "cy").mkdir()
+    (tmp_path / "dan").symlink_to(tmp_path / "bob")
+    (tmp_path / "notes.txt").write_text("not a submission", encoding="utf-8")
+    found = {one.learner: one for one in collect(tmp_path, out=tmp_path / "out")}
+    assert sorted(found) == ["ada", "bob", "cy", "dan"]
+    assert found["ada"].alone
+    assert [notebook.file for notebook in found["bob"].notebooks] == ["bob/one.ipynb"]
+    assert found["cy"].notebooks == ()
+    assert found["dan"].warnings == ["dan: a link to a folder (links are not followed)"]
+
+
+def test_the_last_notebook_counts(tmp_path):
+    folder = tmp_path / "ada"
+    folder.mkdir()
+    for name, code in (("1.ipynb", "a"), ("2.ipynb", "b")):
+        (folder / name).write_text(json.dumps(answering(cell(ID, code))), encoding="utf-8")
+    (ada,) = collect(tmp_path)
+    assert ada.answers[ID][1] == "b"
+    assert ada.warnings == [f"{ID} is answered in ada/1.ipynb, ada/2.ipynb; ada/2.ipynb counts"]
+
+
+def test_what_cannot_be_graded_is_refused(tmp_path):
+    with pytest.raises(RefusedError, match="no such folder"):
+        collect(tmp_path / "none")
+    with pytest.raises(RefusedError, match="holds no notebooks"):
+        collect(tmp_path)
+    (tmp_path / "class.zip").write_bytes(b"PK")
+    with pytest.raises(RefusedError, match=r"class.zip is an archive: unpack it first"):
+        collect(tmp_path)
+    with pytest.raises(RefusedError, match="is an archive"):
+        collect(tmp_path / "class.zip")
+    path = write(tmp_path, answering())
+    with pytest.raises(RefusedError, match="another course"):
+        collect(tmp_path)
+    with pytest.raises(RefusedError, match="give a folder of notebooks, or --self"):
+        collect(path)
+    with pytest.raises(RefusedError, match="another course"):
+        single(path)
+    with pytest.raises(RefusedError, match="no such file"):
+        single(tmp_path / "none.ipynb")

@@ -1,0 +1,133 @@
+"""How a class is run: what counts, what happens when something breaks, what a seed means."""
+
+import classroom
+import pytest
+
+from moe_lessons.exercises import registry
+from moe_lessons.grade import nbval_run, run
+from moe_lessons.grade.notebook import Answer, assemble
+from moe_lessons.grade.records import (
+    FAILED,
+    FAULT,
+    NOT_FOUND,
+    NOT_HANDED_IN,
+    PASSED,
+    Limits,
+    Notebook,
+    RefusedError,
+    Submission,
+    Verdict,
+)
+
+LESSON = classroom.LESSONS[0]
+MINE = [id for id in classroom.IDS if id.startswith(LESSON.number)]
+
+
+def submission(name, answers, lesson=LESSON.id, alone=False):
+    return Submission(name, (Notebook("one.ipynb", lesson, answers),), alone)
+
+
+def everything_passes(answers, seed, limits, tick):
+    return {(a.learner, a.exercise): Verdict(a.learner, a.exercise, PASSED) for a in answers}
+
+
+def graded(submissions, **options):
+    return run.grade_class(submissions, seed=1, **options).grades
+
+
+@pytest.fixture
+def no_running(monkeypatch):
+    monkeypatch.setattr(run, "_run", everything_passes)
+
+
+@pytest.mark.usefixtures("no_running")
+def test_everyone_with_a_folder_is_graded_over_the_same_lessons():
+    other = classroom.LESSONS[-1]
+    ada = submission("ada", dict.fromkeys(MINE, ""))
+    bob = submission("bob", {}, other.id)
+    empty = Submission("cy", (), False)
+    alone = submission("dan", {MINE[0]: ""}, alone=True)
+    grades = graded([ada, bob, empty, alone])
+    assert [grade.of for grade in grades] == [LESSON.points + other.points] * 3 + [LESSON.points]
+    statuses = {one.exercise: one.verdict.status for one in grades[1].outcomes}
+    assert statuses[MINE[0]] == NOT_HANDED_IN
+    assert statuses[other.exercises[0].id] == NOT_FOUND
+    assert {one.verdict.status for one in grades[2].outcomes} == {NOT_HANDED_IN}
+
+
+@pytest.mark.usefixtures("no_running")
+def test_lessons_can_be_chosen():
+    (ada,) = graded([submission("ada", dict.fromkeys(classroom.IDS, ""))], lessons=[LESSON.number])
+    assert ada.of == LESSON.points
+    with pytest.raises(RefusedError, match="no lesson '77'"):
+        graded([submission("ada", {})], lessons=["77"])
+
+
+def test_a_run_that_breaks_is_repeated_for_each_learner_alone(monkeypatch):
+    groups = []
+
+    def breaks_for_many(answers, *rest):
+        groups.append(sorted({answer.learner for answer in answers}))
+        return everything_passes(answers, *rest) if len(groups[-1]) == 1 and groups[-1] != [1] else {}
+
+    monkeypatch.setattr(run, "_run", breaks_for_many)
+    grades = graded([submission(name, {MINE[0]: ""}) for name in ("ada", "bob", "cy")], batch=2)
+    assert groups == [[0, 1], [2], [0], [1]]
+    assert [grade.outcomes[0].verdict.status for grade in grades] == [PASSED, FAULT, PASSED]
+    assert grades[1].points == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "passed", "agree"),
+    [
+        (PASSED, True, True),
+        (PASSED, False, False),
+        (FAILED, False, True),
+        (FAILED, True, False),
+        (PASSED, None, False),
+    ],
+)
+def test_judge_and_nbval_must_agree(status, passed, agree):
+    assert nbval_run._agree(Verdict(0, MINE[0], status), passed) is agree
+
+
+def test_junit_cells_that_are_no_passes(tmp_path):
+    def case(number, inside="", more=""):
+        names = {"learner": number, "exercise": "x", "points": 1}
+        properties = "".join(f'<property name="{k}" value="{v}"/>' for k, v in names.items())
+        return f"<testcase><properties>{properties}{more}</properties>{inside}</testcase>"
+
+    unseen = '<property name="unseen" value="yes"/>'
+    cases = [case(0), case(1, "<failure/>"), case(2, "<error/>"), case(3, "<skipped/>"), case(4, more=unseen)]
+    junit = tmp_path / "junit.xml"
+    junit.write_text(f"<testsuites><testsuite><testcase/>{''.join(cases)}</testsuite></testsuites>")
+    assert dict(nbval_run.cells(junit)) == {(n, "x"): n == 0 for n in range(5)}
+
+
+def test_the_grading_notebook_holds_no_learner_code(tmp_path):
+    built = assemble(tmp_path, [Answer(0, MINE[0], "ada.ipynb", "import this_is_learner_code")])
+    assert "learner_code" not in str(built)
+    exercise = registry.exercise(MINE[0])
+    assert (
+        built.cells[1].outputs[0].text
+        == f"✔ {exercise.id}: passed, {exercise.points} of {exercise.points} points\n"
+    )
+    assert all(cell.execution_count for cell in built.cells)  # nbval compares nothing without it
+
+
+def test_a_notebook_has_a_total_time_and_warnings_cost_nothing():
+    entry = registry.exercise(MINE[0]).entry
+    others = [id for id in classroom.IDS if id not in MINE][:1]
+    answers = {
+        MINE[0]: f"import time\n\n\ndef {entry}(*args):\n    time.sleep(60)",
+        **{id: classroom.ANSWERS[id] for id in others},
+    }
+    # Slow learner: the second answer finds no time left. The other learner's notebook has its own time.
+    slow = Submission("slow", (Notebook("one.ipynb", LESSON.id, answers),), False)
+    noisy = f"import warnings\nwarnings.warn('noise')\nprint('x')\n{classroom.ANSWERS[MINE[0]]}"
+    quick = submission("quick", {MINE[0]: noisy})
+    grades = graded([slow, quick], limits=Limits(1.5, 1.5))
+    found = {one.exercise: one.verdict for one in grades[0].outcomes}
+    assert "stopped after 1." in found[MINE[0]].problem
+    assert all("have used up their 1.5 s" in found[id].problem for id in others)
+    assert grades[1].outcomes[0].verdict.status == PASSED

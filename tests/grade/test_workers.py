@@ -1,0 +1,163 @@
+"""Learner code in a worker: what it does harms its own process only, and it cannot see what it should not."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+from moe_lessons.exercises.drivers import Failure, Request
+from moe_lessons.grade.workers import WarmParent
+
+REQUEST = Request("call", {"x": np.arange(3.0)}, {}, {})
+FORBIDDEN = ("moe_lessons",)
+
+
+@pytest.fixture(scope="module")
+def warm():
+    with WarmParent() as parent:
+        yield parent
+
+
+def ask(warm, code, seconds=20.0):
+    """What an answer ``f`` returns for [0, 1, 2], or what came of its cell."""
+    worker = warm.start()
+    try:
+        found = worker.load(code, "f", FORBIDDEN, seconds)
+        if found != ("function", ""):
+            return found
+        reply = worker.call(REQUEST, seconds)
+        return reply if isinstance(reply, Failure) else reply[0].data
+    finally:
+        worker.close()
+
+
+def test_an_answer_is_called(warm):
+    assert ask(warm, "def f(x):\n    return 2 * x").tolist() == [0.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "message"),
+    [
+        ("def f(x):\n    raise NotImplementedError('your code here')", "not attempted", "your code here"),
+        ("def f(x):\n    return 1 / 0", "exception", "ZeroDivisionError"),
+        ("import sys\ndef f(x):\n    sys.exit(0)", "exception", "SystemExit"),
+        ("import os\ndef f(x):\n    os._exit(3)", "interrupted", "ended the process (exit code 3)"),
+        ("import os\ndef f(x):\n    os.kill(os.getpid(), 9)", "interrupted", "ended the process (signal 9)"),
+        ("import ctypes\ndef f(x):\n    ctypes.string_at(0)", "interrupted", "ended the process (signal 11)"),
+        ("import os\nos._exit(0)", "interrupted", "ended the process (exit code 0)"),
+        ("import os\ndef f(x):\n    os.write(3, b'x' * 99)\n    return x", "interrupted", "interfered"),
+        ("def f(x):\n    return object()", "bad return", "returned a object"),
+        ("def f(x):\n    return x.to(torch.complex64)", "bad return", "complex64"),
+    ],
+)
+def test_every_end_is_told(warm, code, kind, message):
+    reply = ask(warm, code)
+    assert isinstance(reply, Failure)
+    assert reply.kind == kind
+    assert message in reply.message
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def f(x):\n    while True: pass",
+        "while True: pass",
+        "import time\ndef f(x):\n    time.sleep(60)",
+        "import signal\nsignal.signal(15, signal.SIG_IGN)\ndef f(x):\n    while True: pass",
+    ],
+)
+def test_time_is_limited(warm, code):
+    began = time.monotonic()
+    reply = ask(warm, code, seconds=0.5)
+    assert reply == Failure("interrupted", "stopped after 0.5 s: it had not returned")
+    assert time.monotonic() - began < 5
+
+
+def test_a_syntax_error_names_its_line(warm):
+    reply = ask(warm, "def f(x):\n    return (x")
+    assert reply.message.startswith("SyntaxError")
+    assert reply.line == "line 2: return (x"
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("g = 1", ("missing", "")),
+        ("f = 3", ("not callable", "int")),
+        (
+            "import moe_lessons.exercises.drivers as d\ndef f(x):\n    return d",
+            ("borrowed", "moe_lessons.exercises.drivers"),
+        ),
+    ],
+)
+def test_what_is_no_answer_is_told(warm, code, found):
+    assert ask(warm, code) == found
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["routing", "layer", "exercises.registry", "exercises.router", "exercises.judge", "grade.session"],
+)
+def test_references_and_specs_are_not_there(warm, module):
+    reply = ask(warm, f"import importlib\ndef f(x):\n    importlib.import_module('moe_lessons.{module}')")
+    assert "No module named" in reply.message
+
+
+def test_a_worker_sees_nothing_of_the_grader(warm, monkeypatch):
+    monkeypatch.setenv("SOME_TOKEN", "secret")
+    with WarmParent() as fresh:
+        code = "import os\ndef f(x):\n    return repr((os.listdir('.'), sorted(os.environ)))"
+        seen = str(ask(fresh, code))
+    assert seen.startswith("([], ")
+    assert "SOME_TOKEN" not in seen
+    assert "MOE_LESSONS_HOME" not in seen
+    # Its standard streams, its own channel, and the listing itself.
+    count = ask(warm, "import os\ndef f(x):\n    return len(os.listdir('/dev/fd'))")
+    assert count <= 5
+
+
+def test_one_answer_does_not_change_the_next(warm):
+    ask(warm, "torch.set_default_dtype(torch.float64)\ntorch.ones = None\ndef f(x):\n    return x")
+    assert ask(warm, "def f(x):\n    return torch.ones(2)").dtype == np.float32
+
+
+def test_prints_go_nowhere(warm):
+    assert ask(warm, "def f(x):\n    for _ in range(2000): print('x' * 10_000)\n    return x").shape == (3,)
+
+
+def test_nothing_is_left_running(warm):
+    code = "import subprocess\ndef f(x):\n    child = subprocess.Popen(['sleep', '60'])\n    return child.pid"
+    pid = ask(warm, code)
+    for _ in range(100):
+        if not alive(pid):
+            break
+        time.sleep(0.05)
+    assert not alive(pid)
+
+
+def test_killing_the_warm_parent_costs_only_oneself():
+    with WarmParent() as warm:
+        pid = ask(warm, "import os\ndef f(x):\n    return os.getppid()")
+        ask(warm, "import os, time\ndef f(x):\n    os.kill(os.getppid(), 9)\n    time.sleep(60)", seconds=0.3)
+        assert ask(warm, "def f(x):\n    return x").shape == (3,)
+        assert not alive(pid)
+
+
+def test_a_stopped_worker_stays_stopped(warm):
+    worker = warm.start()
+    first = worker.load("import os\nos._exit(1)", "f", FORBIDDEN, 5)
+    assert worker.call(REQUEST, 5) == first
+    worker.close()
+
+
+def alive(pid):
+    """Whether a process runs (one that has ended and waits to be collected does not)."""
+    try:
+        os.kill(pid, 0)
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:
+        return os.path.isdir("/proc/self")  # no /proc here: the signal got through
