@@ -90,7 +90,7 @@ def before_after(k: int) -> Drawing:
     title = (
         f"At K={k}, doubling router vector 0 takes its expert from {low:.0f} % to {high:.0f} % of the tokens"
     )
-    words = "Strong tint: the tokens that reach expert 0. Dashed: where its logit is 0."
+    words = "Strong tint: expert 0. Dashed: where its logit is 0."
     return figure(480, 244, title, words, body, caption=words)
 
 

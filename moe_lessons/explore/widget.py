@@ -170,6 +170,9 @@ class View:
 
         submit = self._button("Commit", "The controls unlock once you have committed", pressed)
         submit.disabled = True
+        submit.button_style = "primary"
+        # A column stretches what it holds.
+        submit.layout.align_self = "flex-start"
 
         def chosen(change: Any) -> None:
             submit.disabled = radio.value is None
