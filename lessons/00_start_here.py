@@ -84,9 +84,11 @@ print(f"In the corpus: {sentence in corpus}. Tokens: {len(words)}")
 from torch import nn
 
 torch.manual_seed(0)
-torch.set_num_threads(1)  # these tensors are tiny: one thread beats several that wait for each other
+torch.set_num_threads(1)  # for tensors this small, one thread is the quickest
 router = nn.Linear(32, 8, bias=False)
-experts = nn.ModuleList(nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 32)) for _ in range(8))
+experts = nn.ModuleList()
+for _ in range(8):
+    experts.append(nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 32)))
 
 
 def moe(hidden_TD):
@@ -95,9 +97,9 @@ def moe(hidden_TD):
     weights_TK = best_TK.softmax(dim=-1)  # their scores become weights that sum to 1
     output_TD = torch.zeros_like(hidden_TD)
     for e, expert in enumerate(experts):
-        token, slot = torch.where(ids_TK == e)  # who comes to expert e, and as first or second choice
-        answer = weights_TK[token, slot, None] * expert(hidden_TD[token])  # it sees these tokens only
-        output_TD = output_TD.index_add(0, token, answer)
+        token, slot = torch.where(ids_TK == e)  # who comes to expert e, in which slot
+        said = expert(hidden_TD[token])  # it sees these tokens only
+        output_TD = output_TD.index_add(0, token, weights_TK[token, slot, None] * said)
     return output_TD, ids_TK, weights_TK
 
 
@@ -117,14 +119,15 @@ letters_LD = torch.randn(26, 32, requires_grad=True)  # 32 random numbers for ea
 
 def hidden(words, letters_LD):
     """One row of 32 numbers per word: the mean over its letters."""
-    share_TL = torch.tensor([[word.count(abc) / len(word) for abc in ascii_lowercase] for word in words])
-    return share_TL @ letters_LD
+    shares = [[word.count(letter) / len(word) for letter in ascii_lowercase] for word in words]
+    return torch.tensor(shares) @ letters_LD
 
 
 hidden_TD = hidden(words, letters_LD)
 output_TD, ids_TK, weights_TK = moe(hidden_TD)
 
-print("hidden", tuple(hidden_TD.shape), " output", tuple(output_TD.shape), " experts", tuple(ids_TK.shape))
+for name, tensor in (("hidden_TD", hidden_TD), ("output_TD", output_TD), ("ids_TK", ids_TK)):
+    print(f"{name:<10} {tuple(tensor.shape)}")
 for place, word in enumerate(words):
     if word == "function":
         print(f"token {place:>2}, {word}: experts {ids_TK[place].tolist()}")
@@ -134,8 +137,8 @@ reveal("00.same_word")
 
 # %% [markdown]
 # This is a **routing strip**: the sentence, and under each token its two experts. The number and the colour
-# name the expert. The percentage is its weight, and the tinted bar shows it again. Find the three
-# `function`s.
+# name the expert. The percentage is its weight, and the tinted bar shows it again. Look for `function`: it
+# stands there three times.
 
 # %% tags=["nbval-ignore-output"] why="image"
 from moe_lessons.svg import routing_strip
@@ -145,7 +148,7 @@ routing_strip(
     ids_TK.tolist(),
     weights_TK.tolist(),
     title="The same word goes to the same two experts",
-    caption="Untrained layer, 8 experts, 2 per token. Which words share an expert? Would you expect it?",
+    caption="Untrained layer, 8 experts, 2 per token. Which words share an expert?",
 )
 
 # %% [markdown]
@@ -158,9 +161,11 @@ routing_strip(
 # %%
 from moe_lessons.routing import tokens_per_expert
 
-print("expert 5:", ", ".join(sorted({words[t] for t in range(len(words)) if 5 in ids_TK[t].tolist()})))
-_, ids_of_two, _ = moe(hidden(["listen", "silent"], letters_LD))
-print("listen and silent go to the same experts:", ids_of_two[0].tolist() == ids_of_two[1].tolist())
+at_5 = {word for word, ids in zip(words, ids_TK.tolist(), strict=True) if 5 in ids}
+print("expert 5:", ", ".join(sorted(at_5)))
+
+_, ids, _ = moe(hidden(["listen", "silent"], letters_LD))
+print("listen and silent go to the same experts:", ids[0].tolist() == ids[1].tolist())
 print("tokens per expert:", tokens_per_expert(ids_TK, 8).tolist())
 
 # %% [markdown]
@@ -190,17 +195,15 @@ def kept(ids_TK, other_TK):
 shares = torch.tensor([kept(ids_TK, choices(seed)) for seed in range(1, 201)])
 print(f"layers drawn anew: {len(shares)}")
 print("on average about a quarter of the choices stay:", abs(shares.mean().item() - 2 / 8) < 0.03)
-print(
-    "some layers keep less than a tenth, some more than four tenths:",
-    bool(shares.min() < 0.1 and shares.max() > 0.4),
-)
+print("but one layer kept less than a tenth:", bool(shares.min() < 0.1))
+print("and another more than four tenths:", bool(shares.max() > 0.4))
 
 # %%
 reveal("00.other_seed")
 
 # %% [markdown]
-# A single pair of layers can agree by chance on many words. That is why this course draws an experiment
-# many times before it believes it.
+# So a single pair of layers can agree on many words, or on almost none, by chance. That is why this course
+# repeats an experiment many times before it believes it.
 
 # %% [markdown]
 # ## What do you need to know?
@@ -264,8 +267,9 @@ print("60 steps more than halve the loss:", halved)
 claim("L14", "correct", holds=halved and not others)
 
 # %% [markdown]
-# That is a Mixture-of-Experts layer, trained. On one sentence it has only learned it by heart, but these
-# few lines hold every part that the course takes up. Backpropagation is the fourth: `loss.backward()`.
+# That is a Mixture-of-Experts layer, trained. On one sentence it has only learned it by heart.
+# Backpropagation is the fourth thing: `loss.backward()`. What else a lesson needs, such as attention in
+# lesson 10, it explains.
 #
 # ### The five-minute check
 #
@@ -344,7 +348,7 @@ check("00.top2_mix")
 # %% [markdown]
 # "Not attempted yet" means that the line `raise NotImplementedError` still stands there: replace it. A pass
 # looks like this: `✔ 00.top2_mix: passed, 1 of 1 points`. You may check as often as you like; only passing
-# is remembered.
+# counts.
 
 # %% [markdown]
 # ## If you are stuck

@@ -10,7 +10,7 @@ LESSON = Lesson(
     question="What is a Mixture-of-Experts layer, and how does this course work?",
     goals=(
         "say what your machine can run, and where your progress is kept;",
-        "read a Mixture-of-Experts layer in a dozen lines of PyTorch, and a routing strip;",
+        "read a Mixture-of-Experts layer in a dozen or so lines of PyTorch, and a routing strip;",
         "tell whether you know enough to go on, and what to read first if not;",
         "answer an exercise, read its feedback, take a hint, pass.",
     ),

@@ -134,8 +134,9 @@ CLAIMS = (
         "What to know first: transformers, attention, softmax and its stability, backpropagation, matrix "
         "calculus, Jacobian and Hessian, activation functions, convex optimisation.",
         "correct",
-        "as a list of what papers on the subject draw on. To follow this course four things are enough: "
-        "softmax, top-k, backpropagation, cross-entropy. What else a lesson needs, it explains.",
+        "As a list of what papers on the subject draw on. The training step of a Mixture-of-Experts layer "
+        "needs four things beside arithmetic: softmax, top-k, backpropagation, cross-entropy. They are all "
+        "that this course takes for granted.",
         "the computation graph of a training step, in this lesson",
     ),
 )
