@@ -117,7 +117,8 @@ def strip() -> Drawing:
         "Left, middle: expert 0's region (strong tint) with a router vector of norm 1, then 2; at the dashed "
         "line its logit is 0. Right: one token at two temperatures; ✓ marks its top 4, the same ones."
     )
-    return figure(720, 500, title, "", "".join(parts), caption)
+    words = "; ".join(_note(lengthen(Params(k=k), n)) for k in (1, 4) for n in (1.0, 2.0))
+    return figure(720, 500, title, f"{words}. {caption}", "".join(parts), caption)
 
 
 def _small_softmax(state: State, left: float, top: float) -> str:
