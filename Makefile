@@ -19,11 +19,12 @@ ROOT_USER := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab lessons lessons-check test lint types unit solutions format bench grade clean
+.PHONY: help setup lab lessons lessons-check test test-browser lint types unit solutions format bench grade clean
 
 help:
 	@echo "make lab            open the course in JupyterLab, on lesson 00"
 	@echo "make test           everything CI checks"
+	@echo "make test-browser   drive the lab in Chromium, as a learner would"
 	@echo "make setup          create .venv and install (TORCH_INDEX=... for another torch)"
 	@echo "make lessons        build notebooks/ and solutions/ from lessons/"
 	@echo "make lessons-check  say which notebooks are stale"
@@ -86,6 +87,10 @@ unit: .venv/.installed-dev
 solutions: .venv/.installed-dev
 	@echo "==> solutions, run again and compared with their stored output"
 	@$(QUIET_CORES) $(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=300 solutions/
+
+test-browser: .venv/.installed-dev
+	@echo "==> the lab in a browser (needs Chromium: apt-get install chromium)"
+	@$(BIN)/python -m pytest -q -s -m browser tests/browser
 
 format: .venv/.installed-dev
 	@$(BIN)/ruff check --fix

@@ -86,8 +86,13 @@ def _fetch() -> str:
     )
 
 
+def _links(lesson: str) -> str:
+    """Where to open a lesson without installing, as text: a badge's image would be fetched from elsewhere."""
+    return f"Open in [Binder]({paths.binder_url(lesson)}) · [Colab]({paths.colab_url(lesson)})"
+
+
 def badges(lesson: str) -> str:
-    """Binder and Colab badges of a lesson, in Markdown."""
+    """Binder and Colab badges of a lesson, in Markdown, for the README."""
     return (
         f"[![Binder](https://mybinder.org/badge_logo.svg)]({paths.binder_url(lesson)}) "
         f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({paths.colab_url(lesson)})"
@@ -97,7 +102,7 @@ def badges(lesson: str) -> str:
 def _header(lesson: Lesson) -> str:
     goals = "\n".join(f"- {goal}" for goal in lesson.goals)
     return (
-        f"# {lesson.number} · {lesson.title}\n\n{badges(lesson.id)}\n\n*{lesson.question}*\n\n"
+        f"# {lesson.number} · {lesson.title}\n\n{_links(lesson.id)}\n\n*{lesson.question}*\n\n"
         f"**You will be able to**\n\n{goals}\n\n"
         f"**Time** about {lesson.minutes} minutes · **Exercises** {len(lesson.exercises)} "
         f"({count(lesson.points, 'point')}) · **Before this** {'; '.join(lesson.prerequisites)}"

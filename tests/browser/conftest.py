@@ -5,12 +5,16 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from moe_lessons.build import paths
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the module beside the tests
 
 START_TIMEOUT_S = 90
 
