@@ -50,7 +50,7 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self.job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
         self.verdicts = folder / "verdicts.jsonl"
-        self.parent = WarmParent()
+        self.parent = WarmParent(folder)  # inside the job: removed with it even if this kernel dies
         self.used: dict[tuple[int, str], float] = defaultdict(float)
 
     def grade(self, index: int) -> str:

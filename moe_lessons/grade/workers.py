@@ -25,12 +25,20 @@ class WorkerFault(RuntimeError):
 
 
 class WarmParent:
-    """A running warm parent (see ``warm``); ``with`` ends it and every worker."""
+    """A running warm parent (see ``warm``); ``with`` ends it and every worker.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    place : Path, optional
+        Folder in which it makes its own; by default the system's for temporary files.
+    """
+
+    def __init__(self, place: Path | None = None) -> None:
         if not hasattr(os, "fork"):
             raise WorkerFault("grading needs Linux or macOS; on Windows use the Linux subsystem (WSL)")
-        self._folder = tempfile.TemporaryDirectory(prefix="moe-lessons-kit-", ignore_cleanup_errors=True)
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="moe-lessons-kit-", dir=place, ignore_cleanup_errors=True
+        )
         self._script = kit.make(Path(self._folder.name))
         self._launch()
 
@@ -62,7 +70,7 @@ class WarmParent:
                 mine.close()
                 if last:
                     raise WorkerFault(f"no worker could be started: {error or self._errors()}") from None
-                self.close()
+                self._stop()
                 self._launch()
         raise AssertionError
 
@@ -78,7 +86,11 @@ class WarmParent:
         return -signal.SIGKILL
 
     def close(self) -> None:
-        """End the warm parent, which ends its workers."""
+        """End the warm parent, which ends its workers, and remove its folder."""
+        self._stop()
+        self._folder.cleanup()
+
+    def _stop(self) -> None:
         self._control.close()
         try:
             self._process.wait(timeout=10)
@@ -103,7 +115,6 @@ class WarmParent:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-        self._folder.cleanup()
 
 
 class Worker:
