@@ -39,9 +39,9 @@ hidden_TD = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, 1.0]])  # three tokens,
 router_ED = torch.tensor([[3.0, 0.0], [0.0, 1.0], [-2.0, 0.0], [1.0, 1.5]])  # four experts
 
 logits_TE = routing.router_logits(hidden_TD, router_ED)
-print(
-    "shapes: hidden", list(hidden_TD.shape), "router", list(router_ED.shape), "logits", list(logits_TE.shape)
-)
+for name, x in [("hidden", hidden_TD), ("router", router_ED), ("logits", logits_TE)]:
+    print(f"{name} {list(x.shape)}", end="   ")
+print()
 for t, row in enumerate(logits_TE.tolist()):
     print(f"token {t}: logits {row}, the largest is that of expert {row.index(max(row))}")
 
@@ -125,7 +125,7 @@ claim("L25", "correct", holds=abs(exact - 0.142) < 5e-4 and abs(rounded - 0.091)
 # Logits are inner products, and an inner product has two parts: the *angle* between token and router vector,
 # and their *lengths*. Before you play with both, commit to a prediction.
 
-# %%
+# %% tags=["nbval-ignore-output"] why="widget"
 from moe_lessons.explore import Router
 
 playground = Router(ask=False)
@@ -217,7 +217,7 @@ olmoe = PRESETS["OLMoE-1B-7B"]
 claim(
     "L117",
     "imprecise",
-    holds=math.comb(64, 2) == 2016 and (olmoe.n_experts, olmoe.top_k) == (64, 8) and math.comb(64, 8) > 4.4e9,
+    holds=(olmoe.n_experts, olmoe.top_k) == (64, 8) and math.comb(64, 2) == 2016 and math.comb(64, 8) > 4.4e9,
 )
 
 # %% [markdown]
@@ -250,7 +250,7 @@ claim("L83", "correct", holds=same.equal(without_0) and 0 < same.sum() < 100)
 # over the K chosen logits. Another takes it over all E and keeps K of the probabilities, and a third rescales
 # those to sum to 1 again.
 
-# %%
+# %% tags=["nbval-ignore-output"] why="widget"
 predict("01.order")
 
 # %%
@@ -321,7 +321,8 @@ claim(
 def topk_gates(logits_TE, top_k, renormalize):
     """Return ids and weights of each token's experts.
 
-    logits_TE: [T, E] fp32. top_k: K. renormalize: whether each token's K weights are rescaled to sum to 1.
+    logits_TE: [T, E] fp32. top_k: K.
+    renormalize: whether each token's K weights are rescaled to sum to 1.
     Returns topk_ids_TK [T, K] (integers) and topk_weights_TK [T, K].
     """
     ### BEGIN SOLUTION
@@ -370,7 +371,7 @@ claim("L19", "wrong", holds=min(largest[False]) > 1e4 * max(largest[True]))
 # adapt to it. Switch, which uses K = 1, therefore keeps the probability (arXiv 2101.03961, section 2.1). From
 # K = 2 on the trap is gone, because two weights that sum to 1 can still trade.
 
-# %%
+# %% tags=["nbval-ignore-output"] why="widget"
 quiz("01.q_k1")
 
 # %% [markdown]
@@ -444,7 +445,8 @@ claim("L21", "correct", holds=all(agree) and v3.top_k == 8 and v3.n_shared_exper
 def sigmoid_gates(logits_TE, expert_bias_E, top_k, scale):
     """Return ids and weights of each token's experts, chosen as DeepSeek-V3 does.
 
-    logits_TE: [T, E] fp32. expert_bias_E: [E], for the choice only. top_k: K. scale: what the weights sum to.
+    logits_TE: [T, E] fp32. expert_bias_E: [E], for the choice only.
+    top_k: K. scale: what each token's weights sum to.
     Returns topk_ids_TK [T, K] (integers) and topk_weights_TK [T, K].
     """
     ### BEGIN SOLUTION
@@ -458,7 +460,7 @@ def sigmoid_gates(logits_TE, expert_bias_E, top_k, scale):
 # %%
 check("01.sigmoid_gates")
 
-# %%
+# %% tags=["nbval-ignore-output"] why="widget"
 quiz("01.q_bias")
 
 # %% [markdown]
@@ -736,7 +738,7 @@ claim(
 # The strip shows weights of 50 % and of 10 %. It is tempting to read them as "how relevant this expert is for
 # this token". We can test that: take one expert away and see how much worse the token's prediction becomes.
 
-# %%
+# %% tags=["nbval-ignore-output"] why="widget"
 predict("01.ablate")
 
 # %% [markdown]
@@ -779,12 +781,12 @@ harm_SRT = torch.stack(harm)
 gap_ST = harm_SRT[:, 3] - harm_SRT[:, 0]  # above 0: losing the smallest weight hurts more
 clear_ST = gap_ST.abs() > 0.05
 
-print("rise of the mean loss (nats) without the ...        losing the smallest hurts more")
-print("        largest   second    third  smallest weight   all tokens   if they differ by 0.05 nats")
+print("rise of the mean loss (nats) without the ...        tokens that lose more without the smallest")
+print("        largest   second    third  smallest weight   of all   where the two differ by 0.05 nats")
 for seed in range(4):
     means = "".join(f"{x:9.4f}" for x in harm_SRT[seed].mean(dim=-1).tolist())
     clear = (gap_ST[seed][clear_ST[seed]] > 0).float().mean()
-    print(f"seed {seed}{means}          {(gap_ST[seed] > 0).float().mean():8.0%}   {clear:8.0%}")
+    print(f"seed {seed}{means}       {(gap_ST[seed] > 0).float().mean():8.0%}      {clear:8.0%}")
 
 # %%
 mean_SR = harm_SRT.mean(dim=-1)
@@ -823,10 +825,10 @@ claim("L22", "imprecise", holds=on_average and per_token)
 #
 # Two more questions, then the claims that this lesson has settled.
 
-# %%
+# %% tags=["nbval-ignore-output"] why="widget"
 quiz("01.q_order")
 
-# %%
+# %% tags=["nbval-ignore-output"] why="widget"
 quiz("01.q_sets")
 
 # %%
