@@ -70,5 +70,5 @@ def number(answer: Any) -> float | None:
         answer = answer.replace(",", "" if grouped else ".")
     try:
         return float(answer)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         return None

@@ -1,0 +1,306 @@
+"""``check`` and ``hint``: one stable line, a card, and never an error, whatever the answer does."""
+
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from moe_lessons.course import store
+from moe_lessons.course.checking import Printed, card, check, examine, hint
+from moe_lessons.course.starting import start
+from moe_lessons.exercises.registry import exercise
+
+FAILED, PASSED = "✘ 99.scale: not right yet", "✔ 99.scale: passed, 2 of 2 points"
+STUB = "○ 99.scale: not attempted yet"
+
+
+def first_line(text):
+    return text.splitlines()[0]
+
+
+def record():
+    return store.load()["exercises"].get("99.scale")
+
+
+def test_a_right_answer_passes_and_is_remembered(printed):
+    check("99.scale", lambda x, factor: factor * x)
+    assert first_line(printed()) == PASSED
+    assert record() == {"attempts": 1, "passed": True}
+
+
+def test_a_pass_survives_a_later_mistake(printed):
+    check("99.scale", lambda x, factor: factor * x)
+    check("99.scale", lambda x, factor: x)
+    assert FAILED in printed()
+    assert record() == {"attempts": 2, "passed": True}
+
+
+def test_a_known_mistake_is_named_with_its_hint(printed):
+    check("99.scale", lambda x, factor: x + factor)
+    text = printed()
+    assert first_line(text) == FAILED
+    assert "What may have happened: You added `factor`; it multiplies." in text
+    assert 'Hint 2 is about this: hint("99.scale", 2)' in text
+    assert "scaled_N[n=0] is" in text
+    assert "3 of 3 values differ (inputs: n=3)" in text
+
+
+def test_an_unknown_mistake_points_to_a_hint(printed):
+    check("99.scale", lambda x, factor: x - factor)
+    assert 'not a mistake we know by name. A hint: hint("99.scale")' in printed()
+
+
+def test_a_demonstration_does_not_count(printed):
+    check("99.scale", lambda x, factor: x + factor, demo=True)
+    text = printed()
+    assert first_line(text) == f"Demonstration, not counted. {FAILED}"
+    assert "You added" in text
+    check("99.scale", lambda x, factor: factor * x, demo=True)
+    assert record() is None
+
+
+def test_a_demonstration_does_not_look_for_the_learners_function(printed, monkeypatch):
+    monkeypatch.setitem(globals(), "scale", lambda x, factor: factor * x)
+    check("99.scale", demo=True)
+    assert PASSED not in printed()
+
+
+def test_the_function_is_found_where_check_is_called(printed, monkeypatch):
+    monkeypatch.setitem(globals(), "scale", lambda x, factor: factor * x)
+    check("99.scale")
+    assert first_line(printed()) == PASSED
+
+
+def test_a_stub_is_one_line_and_no_attempt(printed):
+    def stub(x, factor):
+        raise NotImplementedError("your code here")
+
+    check("99.scale", stub)
+    assert printed() == f"{STUB}\n"
+    assert record() is None
+
+
+def test_an_undefined_function_is_no_attempt_and_says_what_to_run(printed):
+    check("99.scale")
+    text = printed()
+    assert first_line(text) == STUB
+    assert "there is no function `scale` yet: run the cell that defines it" in text
+    assert record() is None
+
+
+@pytest.mark.parametrize("thing", [3, "text", torch.ones(2), [1], object()], ids=lambda t: type(t).__name__)
+def test_what_is_no_function_is_named(printed, thing):
+    check("99.scale", thing)
+    text = printed()
+    assert first_line(text) == FAILED
+    assert f"`scale` is a {type(thing).__name__}, not a function" in text
+
+
+def test_an_unknown_exercise_is_one_line(printed):
+    check("99.scael", print)
+    assert printed() == "no exercise '99.scael' in lesson 99; did you mean '99.scale'?\n"
+    check("77.x")
+    check(print)
+    check(None)
+    assert len(printed().splitlines()) == 3
+
+
+class Sneaky(torch.Tensor):
+    def __eq__(self, other):
+        return True
+
+
+class RudeError(Exception):
+    def __str__(self):
+        raise RuntimeError("no message for you")
+
+
+def loud(x, factor):
+    for _ in range(100_000):
+        print("x" * 100)
+    return factor * x
+
+
+def in_place(x, factor):
+    x.mul_(factor)
+    return x
+
+
+def forever(x, factor):
+    return forever(x, factor)
+
+
+def raises(error):
+    def answer(x, factor):
+        raise error
+
+    return answer
+
+
+def nan(x, factor):
+    return x * float("nan")
+
+
+HOSTILE = {
+    "too few arguments": (lambda x: x, "TypeError: <lambda>() takes 1 positional argument but 2 were given"),
+    "SystemExit": (lambda x, f: sys.exit(0), "SystemExit: 0"),
+    "KeyboardInterrupt": (raises(KeyboardInterrupt()), "stopped by you before it returned"),
+    "recursion": (forever, "RecursionError: maximum recursion depth exceeded"),
+    "rude error": (raises(RudeError()), "RudeError"),
+    "base exception": (raises(BaseException("odd")), "BaseException: odd"),
+    "long message": (raises(ValueError("y" * 10**7)), "ValueError: yyy"),
+    "None": (lambda x, f: None, "returned None (is a `return` missing?)"),
+    "tensor subclass": (lambda x, f: (f * x).as_subclass(Sneaky), "a Sneaky, a kind of tensor of its own"),
+    "NaN": (nan, "scaled_N contains NaN or infinity"),
+    "infinity": (lambda x, f: x / 0, "scaled_N contains NaN or infinity"),
+    "huge tensor": (lambda x, f: torch.zeros(1).expand(10**12), "far more than was asked for"),
+    "huge array": (lambda x, f: np.broadcast_to(np.zeros(1), 10**12), "far more than was asked for"),
+    "huge list": (lambda x, f: [0.0] * 10**6, "returned a list of 1000000 items"),
+    "huge number": (lambda x, f: 10**400, "a whole number of more than 64 bits"),
+    "list of numbers": (lambda x, f: (f * x).tolist(), "as one tensor (torch.stack and torch.tensor"),
+    "nested list": (lambda x, f: [(f * x).tolist()], "returned a list"),
+    "generator": (lambda x, f: (v for v in x), "returned a generator"),
+    "dict": (lambda x, f: {"x": x}, "returned a dict"),
+    "text": (lambda x, f: "z" * 10**7, "scaled_N has shape (), expected (3,)"),
+    "objects": (lambda x, f: np.array([object()] * 3), "returned an array of dtype object"),
+    "complex": (lambda x, f: f * x + 0j, "scaled_N has dtype complex64, expected float values"),
+    "sparse": (lambda x, f: (f * x).to_sparse(), "TypeError"),
+    "meta": (lambda x, f: (f * x).to("meta"), "NotImplementedError"),
+    "float8": (lambda x, f: (f * x).to(torch.float8_e4m3fn), "TypeError"),
+    "whole numbers": (lambda x, f: (f * x).long(), "scaled_N has dtype int64, expected float values"),
+    "wrong shape": (lambda x, f: (f * x)[None], "has shape (1, 3), expected (3,) with axes [N]"),
+    "torch's NotImplementedError": (raises(NotImplementedError("aten::x")), "NotImplementedError: aten::x"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_check_never_raises_and_says_what_it_saw(printed, name):
+    answer, said = HOSTILE[name]
+    check("99.scale", answer)
+    text = printed()
+    assert first_line(text) == FAILED
+    assert said in text
+    assert len(text) < 5000
+    assert record() == {"attempts": 1, "passed": False}
+
+
+@pytest.mark.parametrize("answer", [loud, in_place], ids=lambda f: f.__name__)
+def test_what_does_no_harm_passes(printed, answer):
+    check("99.scale", answer)
+    text = printed()
+    assert first_line(text) == PASSED
+    assert len(text) < 5000
+
+
+def test_the_callers_argument_names_help_with_a_wrong_signature(printed):
+    check("99.scale", lambda: None)
+    assert "it is called with x_N, factor, in this order" in printed()
+
+
+def test_an_error_names_the_learners_line(printed):
+    def answer(x, factor):
+        return torch.matmul(x, torch.ones(99))
+
+    check("99.scale", answer)
+    text = printed()
+    assert "return torch.matmul(x, torch.ones(99))" in text
+    assert "Mend this first" in text
+    assert "– not looked at yet: returns scaled_N, shapes" in text
+
+
+def test_what_it_prints_is_shown_after_the_line(printed, capsys):
+    def answer(x, factor):
+        print("shape", tuple(x.shape))
+        print("careful", file=sys.stderr)
+        return factor * x
+
+    check("99.scale", answer)
+    seen = capsys.readouterr()
+    assert first_line(seen.out) == PASSED
+    assert "Your code printed:\nshape (3,)" in seen.out
+    assert "careful" in seen.out
+    assert seen.err == ""
+
+
+def test_switches_that_an_answer_leaves_are_put_back():
+    def answer(x, factor):
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        torch.manual_seed(123)
+        return factor * x
+
+    torch.manual_seed(7)
+    state = torch.random.get_rng_state()
+    check("99.scale", answer)
+    assert torch.is_grad_enabled()
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_check_is_quick():
+    began = time.perf_counter()
+    check("99.scale", lambda x, factor: factor * x)
+    assert time.perf_counter() - began < 2
+
+
+def test_a_fault_of_ours_is_one_line_too(printed, monkeypatch):
+    monkeypatch.setattr("moe_lessons.course.checking.judge", lambda *a: 1 / 0)
+    check("99.scale", lambda x, factor: x)
+    assert printed() == (
+        "check could not finish (ZeroDivisionError: division by zero). Nothing is lost; run the cell again.\n"
+    )
+
+
+def test_the_card_escapes_what_learners_write():
+    def answer(x, factor):
+        raise ValueError("<script>alert(1)</script>")
+
+    made = card(examine(exercise("99.scale"), answer), "<b>printed</b>")
+    html = made._repr_html_()
+    assert "<script>" not in html
+    assert "<b>printed" not in html
+    assert "&lt;b&gt;printed" in html
+    assert "✘ Not right yet: Scale a vector" in html
+
+
+def test_every_finding_says_in_words_what_its_mark_says():
+    made = card(examine(exercise("99.scale"), lambda x, f: x))
+    assert "Not right yet" in made.body
+    made = card(examine(exercise("99.scale"), lambda x, f: f * x))
+    assert "Passed" in made.body
+
+
+def test_using_the_package_is_not_ones_own_code(printed):
+    check("99.scale", lambda x, factor: start(x))
+    text = printed()
+    assert first_line(text) == FAILED
+    assert "Your function uses `moe_lessons.course.starting.start`" in text
+
+
+def test_hints_come_one_after_the_other_and_stay_at_the_last(printed):
+    for _ in range(4):
+        hint("99.scale")
+    assert [line[:11] for line in printed().splitlines()] == [f"Hint {n} of 3" for n in (1, 2, 3, 3)]
+
+
+def test_a_hint_by_number_leaves_the_count_alone(printed):
+    hint("99.scale", 2)
+    hint("99.scale", 9)
+    hint("99.scale")
+    hint("99.nothing")
+    assert printed().splitlines() == [
+        "Hint 2 of 3: A product.",
+        "There are hints 1 to 3.",
+        "Hint 1 of 3: Which operation?",
+        "no exercise '99.nothing' in lesson 99; there are 99.scale",
+    ]
+
+
+def test_printed_keeps_only_the_beginning():
+    kept = Printed()
+    for _ in range(1000):
+        kept.write("abc\n")
+    assert kept.shown().endswith("... and 2,000 characters more")
+    assert len(kept.kept) == Printed.limit
