@@ -7,7 +7,7 @@ CLAIMS = (
         "L1",
         "A MoE layer is one FFN replaced by N of them and a router that sends each token to its top k.",
         "correct",
-        "that is the sparse layer of today's transformers. The mixture of 1991 ran all its experts on "
+        "That is the sparse layer of today's transformers. The mixture of 1991 ran all its experts on "
         "everything.",
         "arXiv 1701.06538, section 2; Jacobs et al., Neural Computation 3 (1991)",
     ),
@@ -15,7 +15,7 @@ CLAIMS = (
         "L2",
         "Each expert has the shape of the dense FFN that it replaces.",
         "imprecise",
-        "true of Switch, GShard and Mixtral. Fine-grained models make experts narrower and choose more of "
+        "True of Switch, GShard and Mixtral. Fine-grained models make experts narrower and choose more of "
         "them.",
         "arXiv 2412.19437, section 4.2; arXiv 2507.20534, table 2; arXiv 2402.07871",
     ),
@@ -23,7 +23,7 @@ CLAIMS = (
         "L3",
         "The FFN is replaced in every transformer block.",
         "imprecise",
-        "in Mixtral it is. GShard and Switch replace every second, ST-MoE-L every fourth, and DeepSeek-V3 "
+        "In Mixtral it is. GShard and Switch replace every second, ST-MoE-L every fourth, and DeepSeek-V3 "
         "keeps its first three dense.",
         "arXiv 2101.03961, section 2; arXiv 2202.08906; arXiv 2412.19437, section 4.2",
     ),
@@ -31,29 +31,29 @@ CLAIMS = (
         "L4",
         "Attention is typically not made of experts.",
         "correct",
-        "typically; SwitchHead, Mixture of Attention Heads and JetMoE are exceptions.",
+        "Typically so; SwitchHead, Mixture of Attention Heads and JetMoE are exceptions.",
         "arXiv 2401.04088, table 1; exceptions arXiv 2312.07987, 2210.05144, 2404.07413",
     ),
     Claim(
         "L5",
         "An expert can be any differentiable function.",
         "correct",
-        "inputs and outputs need matching sizes, no more. LongCat-Flash has experts that return their input.",
+        "Inputs and outputs need matching sizes, no more. LongCat-Flash has experts that return their input.",
         "arXiv 1701.06538, section 2; arXiv 2509.01322",
     ),
     Claim(
         "L6",
         "The FFN is a wide two-layer MLP.",
         "imprecise",
-        "it was until 2020. SwiGLU experts have three matrices: 3 * d * f weights where two layers have "
-        "2 * d * f.",
+        "That is the FFN of 2017. SwiGLU, which most models have now, holds three matrices: 3 * d * f "
+        "weights where two layers have 2 * d * f.",
         "arXiv 2002.05202, eq. 6; arXiv 2401.04088, table 1",
     ),
     Claim(
         "L7",
         "A block is attention, add and norm, FFN, add and norm.",
         "imprecise",
-        "that is post-norm, the order of 2017. Most blocks of today normalise before each part and leave "
+        "That is post-norm, the order of 2017. Most blocks of today normalise before each part and leave "
         "the residual stream alone; Grok-1 normalises before and after.",
         "arXiv 1706.03762, section 3.1; arXiv 2002.04745; github.com/xai-org/grok-1, model.py",
     ),
@@ -61,7 +61,7 @@ CLAIMS = (
         "L8",
         "MoE is conditional computation, not an ensemble: routing is part of the model.",
         "correct",
-        "an ensemble runs every member on every token. For k > 1 the output is still a small weighted sum, "
+        "An ensemble runs every member on every token. For k > 1 the output is still a small weighted sum, "
         "chosen per token.",
         "arXiv 1701.06538, sections 1 and 2",
     ),
@@ -69,28 +69,29 @@ CLAIMS = (
         "L9",
         "Experts decouple what a model holds from what a token costs.",
         "correct",
-        "as a rule of thumb. The router costs N * d per token, and memory and traffic are not decoupled.",
+        "It holds as a rule of thumb. The router costs N * d per token, and memory and traffic are not "
+        "decoupled.",
         "arXiv 2101.03961, section 2; computed here",
     ),
     Claim(
         "L10",
         "The output is a weighted sum of the k chosen experts' outputs.",
         "correct",
-        "and the weights come from the router. (Llama 4 weights the input instead.)",
+        "The weights come from the router. (Llama 4 weights the input instead.)",
         "arXiv 1701.06538, eq. 1",
     ),
     Claim(
         "L11",
         "Different tokens take different paths.",
         "correct",
-        "routing is decided per token and per layer, from the hidden state there.",
+        "Routing is decided per token and per layer, from the hidden state there.",
         "arXiv 1701.06538, section 2; arXiv 2401.04088, section 2.1",
     ),
     Claim(
         "L19",
         "Normalise the weights over the selected experts, also for k = 1.",
         "wrong",
-        "with k = 1 the weight is then always 1 and the task loss tells the router nothing. Switch keeps "
+        "With k = 1 the weight is then always 1 and the task loss tells the router nothing. Switch keeps "
         "the probability for this reason.",
         "arXiv 2101.03961, section 2.1, eq. 2",
     ),
@@ -98,7 +99,7 @@ CLAIMS = (
         "L23",
         "Routing is trained by backpropagation with the rest, although top-k has no derivative.",
         "correct",
-        "gradient reaches the router through the kept weights alone, and experts not chosen get exactly "
+        "Gradient reaches the router through the kept weights alone, and experts not chosen get exactly "
         "zero.",
         "arXiv 1701.06538, section 2.1; arXiv 2101.03961, section 2.1",
     ),
@@ -106,14 +107,14 @@ CLAIMS = (
         "L83",
         "The router picks k of N; the other N - k contribute nothing.",
         "correct",
-        "not to this token's output, and their weights are not read for it.",
+        "They add nothing to this token's output, and their weights need not be read for it.",
         "arXiv 1701.06538, section 2",
     ),
     Claim(
         "L139",
         "Choosing two experts gives redundancy.",
         "imprecise",
-        "the two are terms of one sum, not a spare for each other. Keeping one softens the loss of the "
+        "The two are terms of one sum, not a spare for each other. Keeping one softens the loss of the "
         "other; the next in line is no replacement.",
         "arXiv 2401.06066, figure 4; computed here",
     ),

@@ -6,7 +6,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Plain
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -22,7 +22,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
         down = rng.standard_normal((n_experts, d_model, d_expert)).astype(np.float32)
         if input_first:
             gate_up, down = (np.ascontiguousarray(np.swapaxes(weight, 1, 2)) for weight in (gate_up, down))
-        args = {
+        args: dict[str, Plain] = {
             "hidden_TD": rng.standard_normal((n_tokens, d_model)).astype(np.float32),
             "gate_up": gate_up,
             "down": down,

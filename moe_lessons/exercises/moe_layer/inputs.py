@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moe_lessons.exercises.spec import Case
+from moe_lessons.exercises.spec import Case, Plain
 
 
 def routed_case(
@@ -26,7 +26,7 @@ def routed_case(
     topk_ids_TK = np.array(ids, dtype=np.int64).reshape(n_tokens, top_k)
     if only_expert is not None:
         topk_ids_TK = np.full_like(topk_ids_TK, only_expert)
-    args = {
+    args: dict[str, Plain] = {
         "hidden_TD": rng.standard_normal((n_tokens, d_model)).astype(np.float32),
         "topk_ids_TK": topk_ids_TK,
         "topk_weights_TK": rng.uniform(0.15, 0.75, (n_tokens, top_k)).astype(np.float32),

@@ -107,7 +107,7 @@ QUIZZES = (
             ),
             Choice(
                 "8 times the weights, as many multiplications as before",
-                "That would need experts of half the width, or K = 1.",
+                "That would need K = 1.",
             ),
         ),
     ),

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -20,7 +20,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     ]:
         ranks = np.array([rng.permutation(n_experts) for _ in range(n_tokens)])
         logits_TE = (0.6 * ranks + rng.uniform(0, 0.3, ranks.shape)).astype(np.float32)
-        args = {
+        args: dict[str, Plain] = {
             "hidden_TD": rng.standard_normal((n_tokens, d_model)).astype(np.float32),
             "logits_TE": logits_TE,
             "topk_ids_TK": np.argsort(-logits_TE, axis=-1)[:, :top_k].copy(),
@@ -104,7 +104,7 @@ def _mean(x: Tensor, logits: Tensor, ids: Tensor, r: Tensor, up: Tensor, renorma
 def _dead(case: Case, got: Outputs, want: Outputs) -> str | None:
     """At K = 1 renormalised nothing reaches the router; otherwise something does."""
     silent = np.abs(got["grad_router_ED"]).max() < 1e-5
-    if bool(case.args["renormalize"]) and np.shape(case.args["topk_ids_TK"])[1] == 1:
+    if bool(case.args["renormalize"]) and np.asarray(case.args["topk_ids_TK"]).shape[1] == 1:
         return None if silent else "the weight is 1 whatever the logits are, yet the gradient is not zero"
     return "the gradient is zero everywhere" if silent else None
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Plain
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -18,7 +18,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
         (3, 1, 4, 2, 2.5),
         (0, 2, 3, 4, 1.0),
     ]:
-        args = {
+        args: dict[str, Plain] = {
             "hidden_TD": rng.standard_normal((n_tokens, d_model)).astype(np.float32),
             "results_TKD": rng.standard_normal((n_tokens, top_k, d_model)).astype(np.float32),
             "topk_weights_TK": rng.uniform(0.15, 0.75, (n_tokens, top_k)).astype(np.float32),

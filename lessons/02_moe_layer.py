@@ -1,0 +1,1201 @@
+# %% tags=["setup"]
+from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start
+
+start("02_moe_layer")
+
+# %% [markdown]
+# ## One network first
+#
+# Half of a transformer block is attention, which moves information between tokens. The other half is a
+# feed-forward network, the **FFN**: it reads one token's vector of width D, widens it to F, and brings it
+# back to D. It treats every token the same way and knows nothing of the others.
+#
+# A Mixture-of-Experts layer replaces this half. So before we have E networks, we look at one.
+#
+# The FFN of 2017 has two matrices: up to F, a ReLU, down to D. Most language models of today use **SwiGLU**
+# ([2020](https://arxiv.org/abs/2002.05202)), which has three. Two of them read the token side by side. One
+# result, the *gate*, passes through
+# $\mathrm{silu}(z) = z \cdot \mathrm{sigmoid}(z)$ and decides how much of the other result, *up*, goes on:
+#
+# $$\text{output} = W_\text{down}\,\bigl(\mathrm{silu}(W_\text{gate}\,x) \odot (W_\text{up}\,x)\bigr)$$
+#
+# The circle is a product element by element. Where the gate is near zero, that hidden unit is shut.
+#
+# How much does the third matrix matter when we count weights? Mixtral-8x7B has 8 experts in each of 32
+# layers, and its [paper](https://arxiv.org/abs/2401.04088) gives all dimensions. We add them up twice.
+
+# %%
+import math
+
+import torch
+import torch.nn.functional as F
+
+from moe_lessons.presets import PRESETS
+
+mixtral = PRESETS["Mixtral-8x7B"]
+D, d_expert, E, layers = mixtral.d_model, mixtral.d_expert, mixtral.n_experts, mixtral.n_layers
+vocabulary, n_heads, n_kv_heads, d_head = 32_000, 32, 8, 128  # arXiv 2401.04088, table 1
+
+embeddings = 2 * vocabulary * D  # one to read tokens, one to predict them
+attention = layers * D * d_head * (2 * n_heads + 2 * n_kv_heads)  # queries, keys, values, output
+routers = layers * E * D
+norms = (2 * layers + 1) * D
+rest = embeddings + attention + routers + norms
+
+totals = {n_matrices: rest + layers * E * n_matrices * D * d_expert for n_matrices in (3, 2)}
+for n_matrices, total in totals.items():
+    print(f"{n_matrices} matrices in each expert: {total:>14,} parameters")
+
+# %% [markdown]
+# The model is published with 46.7 billion parameters. Only three matrices give that.
+
+# %%
+claim("L6", "imprecise", holds=totals[3] == mixtral.total_parameters and round(totals[2] / 1e9, 1) == 31.7)
+
+# %% [markdown]
+# Your turn. The exercise keeps the three matrices apart. In PyTorch a matrix that maps D to F is stored as
+# [F, D], output first, so that `x @ matrix.T` applies it to every row of `x`.
+
+# %% [markdown]
+# {{exercise 02.swiglu}}
+
+
+# %% answer="02.swiglu"
+def swiglu(hidden_ND, gate_FD, up_FD, down_DF):
+    """One SwiGLU expert.
+
+    hidden_ND: [N, D] tokens. gate_FD, up_FD: [F, D]. down_DF: [D, F].
+    Returns [N, D].
+    """
+    ### BEGIN SOLUTION
+    gate_NF = F.silu(hidden_ND @ gate_FD.T)
+    up_NF = hidden_ND @ up_FD.T
+    return (gate_NF * up_NF) @ down_DF.T
+    ### END SOLUTION
+
+
+# %%
+check("02.swiglu")
+
+# %% [markdown]
+# ## E of them
+#
+# Now we take E such networks, all of the same shape and each with its own weights. We call them
+# **experts**, though nobody tells them what to be expert in.
+#
+# Nobody stores E separate modules either. The matrices are stacked into one tensor with a leading axis E,
+# gate and up together, because that makes one large matrix product out of many small ones. Then the
+# question is which axis is which, and there is no single answer:
+#
+# | Where | gate and up | down | gate and up within 2F |
+# |---|---|---|---|
+# | Mixtral in `transformers` 5, and this course | [E, 2F, D] | [E, D, F] | gate, then up |
+# | Llama 4 in `transformers` 5 | [E, D, 2F] | [E, F, D] | gate, then up |
+# | gpt-oss in `transformers` 5 | [E, D, 2F] | [E, F, D] | alternating |
+# | Mixtral on disk | `w1` and `w3`, [F, D] each | `w2`, [D, F] | apart: `w1` is gate |
+#
+# A wrong guess often raises no error. Here is one expert read in two ways:
+
+# %%
+from moe_lessons.experts import swiglu as one_expert
+
+generator = torch.Generator().manual_seed(2)
+
+
+def randn(*shape):
+    return torch.randn(*shape, generator=generator)
+
+
+x_TD, gate_up, down = randn(3, 8), randn(12, 8), randn(8, 6)
+right = one_expert(x_TD, gate_up, down)
+swapped = one_expert(x_TD, gate_up.roll(6, dims=0), down)
+print("same shape:", right.shape == swapped.shape)
+print("same numbers:", torch.allclose(right, swapped))
+
+# %% [markdown]
+# Same shape, no error, other numbers. The only defence is a comparison with something known. The exercise
+# lets you handle two of the layouts.
+
+# %% [markdown]
+# {{exercise 02.expert_bank}}
+
+
+# %% answer="02.expert_bank"
+def expert_bank(hidden_TD, gate_up, down, input_first):
+    """Every expert's answer to every token.
+
+    hidden_TD: [T, D].
+    gate_up: [E, 2F, D], or [E, D, 2F] if input_first; gate first, then up.
+    down: [E, D, F], or [E, F, D] if input_first.
+    Returns [E, T, D].
+    """
+    ### BEGIN SOLUTION
+    if not input_first:
+        gate_up, down = gate_up.mT, down.mT  # now [E, D, 2F] and [E, F, D]
+    gate_ETF, up_ETF = (hidden_TD @ gate_up).chunk(2, dim=-1)
+    return (F.silu(gate_ETF) * up_ETF) @ down
+    ### END SOLUTION
+
+
+# %%
+check("02.expert_bank")
+
+# %% [markdown]
+# ## Choosing K, and adding them up
+#
+# Running all E experts on all tokens costs E times as much. The idea of the sparse layer is not to. The
+# router of lesson 01 gives each token the ids of K experts and K weights. Then
+#
+# $$y_t = \sum_{k=1}^{K} w_{t,k}\; f_{e(t,k)}(x_t)$$
+#
+# where $f_e$ is expert e and $e(t,k)$ is the k-th choice of token t. That is the whole layer. The other
+# E - K experts do not appear in the sum.
+#
+# Let us see that on one layer, in the package. We take its output apart, and then damage experts.
+
+# %%
+from moe_lessons import MoELayer
+
+layer = MoELayer(d_model=8, d_expert=12, n_experts=6, top_k=2)
+for parameter in layer.parameters():
+    parameter.data = 0.5 * randn(*parameter.shape)
+x_TD = randn(5, 8)
+y_TD, routing = layer(x_TD)
+ids_TK, weights_TK = routing.topk_ids_TK, routing.topk_weights_TK
+gate_up, down = layer.experts.gate_up_proj, layer.experts.down_proj
+
+t = 3
+first, second = ids_TK[t].tolist()
+by_hand = weights_TK[t, 0] * one_expert(x_TD[t], gate_up[first], down[first])
+by_hand = by_hand + weights_TK[t, 1] * one_expert(x_TD[t], gate_up[second], down[second])
+is_weighted_sum = torch.allclose(y_TD[t], by_hand, atol=1e-6)
+print(f"Token {t} chose experts {first} and {second}.")
+print("Its output is their weighted sum:", is_weighted_sum)
+
+# %%
+claim("L10", "correct", holds=is_weighted_sum)
+
+# %%
+with torch.no_grad():
+    for e in set(range(6)) - {first, second}:
+        down[e] += 100.0  # wreck every expert that token 3 did not choose
+    wrecked_TD = layer(x_TD).hidden
+unmoved = torch.equal(wrecked_TD[t], y_TD[t])
+moved = int((wrecked_TD != y_TD).any(dim=1).sum())
+print(f"After wrecking the other four experts, token {t} is the same, bit for bit: {unmoved}.")
+print(f"Of the 5 tokens, {moved} changed.")
+
+# %%
+claim("L83", "correct", holds=unmoved and moved > 0)
+
+# %% [markdown]
+# ### A path per token and per layer
+#
+# Which experts a token meets is decided from its hidden state, again in every layer. Below is a sentence in
+# an untrained two-layer model, byte by byte. Untrained, so look for no meaning in the choices; look at who
+# decides. The letter `e` occurs several times.
+
+# %%
+from moe_lessons import ModelConfig, MoETransformer
+
+sentence = "the cat met the tree"
+config = ModelConfig(n_layers=2, d_model=32, n_heads=4, n_kv_heads=4, d_expert=16, n_experts=8, top_k=2)
+model = MoETransformer(config, generator=torch.Generator().manual_seed(3))
+with torch.no_grad():
+    for name, parameter in model.named_parameters():
+        if "attention" in name and parameter.ndim > 1:
+            parameter.mul_(4)  # so that context has a say before any training
+    routings = model(torch.tensor([list(sentence.encode())])).routings
+chosen = [[tuple(sorted(row)) for row in one.topk_ids_TK.tolist()] for one in routings]
+
+places = [i for i, letter in enumerate(sentence) if letter == "e"]
+paths = {tuple(layer_choices[i] for layer_choices in chosen) for i in places}
+layers_differ = sum(a != b for a, b in zip(*chosen, strict=True))
+print(f"The {len(places)} letters 'e' take {'one path' if len(paths) == 1 else 'more than one path'}.")
+print("Most tokens meet other experts in layer 1 than in layer 0:", layers_differ > len(sentence) / 2)
+
+# %%
+claim("L11", "correct", holds=len(paths) > 1 and layers_differ > 0)
+
+# %% tags=["nbval-ignore-output"] why="image"
+from IPython.display import display
+
+from moe_lessons.svg import bar_chart, line_chart, routing_strip
+
+for number, one in enumerate(routings):
+    display(
+        routing_strip(
+            list(sentence),
+            one.topk_ids_TK.tolist(),
+            title=f"Layer {number}: each byte goes to two of eight experts",
+            caption="A column is a byte of the text; the numbers under it are its experts, best first.",
+        )
+    )
+
+# %% [markdown]
+# Time to write it. Make it slow and obvious: this loop is what you will hold every faster version against.
+
+# %% [markdown]
+# {{exercise 02.moe_loop}}
+
+
+# %% answer="02.moe_loop"
+def moe_loop(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_E2FD, down_EDF):
+    """The MoE layer, one token and one choice at a time.
+
+    hidden_TD: [T, D]. topk_ids_TK: [T, K] expert ids. topk_weights_TK: [T, K].
+    gate_up_E2FD: [E, 2F, D], gate first. down_EDF: [E, D, F].
+    Returns [T, D]; gradients reach all arguments but the ids.
+    """
+    ### BEGIN SOLUTION
+    rows = [hidden_TD[:0]]  # keeps shape and dtype when T is 0
+    for t in range(topk_ids_TK.shape[0]):
+        row_D = torch.zeros_like(hidden_TD[t])
+        for k in range(topk_ids_TK.shape[1]):
+            e = int(topk_ids_TK[t, k])
+            gate_F, up_F = (gate_up_E2FD[e] @ hidden_TD[t]).chunk(2)
+            row_D = row_D + topk_weights_TK[t, k] * (down_EDF[e] @ (F.silu(gate_F) * up_F))
+        rows.append(row_D.unsqueeze(0))
+    return torch.cat(rows)
+    ### END SOLUTION
+
+
+# %%
+check("02.moe_loop")
+
+# %% [markdown]
+# ## One sum, four ways to compute it
+#
+# The sum says nothing about the order of work. Here are four orders.
+#
+# - **Dense mask**: run all E experts on all tokens, then multiply by a weight that is mostly zero.
+# - **Loop over experts**: for each expert, find its tokens, run it, add the results where they belong.
+# - **Sort and split**: sort the (token, choice) rows by expert once, cut the sorted rows into E groups, run
+#   each expert on its group, undo the sort.
+# - **Gather weights**: for each token, fetch the matrices of its K experts, and multiply.
+
+
+# %%
+from moe_lessons.dispatch import moe_loop as oracle
+from moe_lessons.dispatch import moe_unbind as sort_and_split
+from moe_lessons.experts import swiglu_activation
+
+
+def dense_mask(hidden_TD, ids_TK, weights_TK, gate_up, down):
+    mask_TE = torch.zeros(len(hidden_TD), len(down)).scatter(1, ids_TK, weights_TK)
+    answers_ETD = swiglu_activation(hidden_TD @ gate_up.mT) @ down.mT
+    return torch.einsum("te,etd->td", mask_TE, answers_ETD)
+
+
+def loop_over_experts(hidden_TD, ids_TK, weights_TK, gate_up, down):
+    output_TD = torch.zeros_like(hidden_TD)
+    for e in range(len(down)):
+        tokens, choices = (ids_TK == e).nonzero(as_tuple=True)
+        rows = one_expert(hidden_TD[tokens], gate_up[e], down[e])
+        output_TD.index_add_(0, tokens, rows * weights_TK[tokens, choices].unsqueeze(-1))
+    return output_TD
+
+
+def gather_weights(hidden_TD, ids_TK, weights_TK, gate_up, down):
+    hidden_TK2F = torch.einsum("td,tkgd->tkg", hidden_TD, gate_up[ids_TK])
+    answers_TKD = torch.einsum("tkf,tkdf->tkd", swiglu_activation(hidden_TK2F), down[ids_TK])
+    return (answers_TKD * weights_TK.unsqueeze(-1)).sum(dim=1)
+
+
+ways = {
+    "dense mask": dense_mask,
+    "loop over experts": loop_over_experts,
+    "sort and split": sort_and_split,
+    "gather weights": gather_weights,
+}
+
+# %% [markdown]
+# The dense mask makes E / K times as many products as needed, and it shows. The last two are more
+# interesting.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("02.gather")
+
+# %% [markdown]
+# First: do they agree? We hold each against the package's loop over tokens, which is slow and plain.
+
+# %%
+from moe_lessons.routing import topk_softmax
+
+T, D, d_expert, E, K = 1024, 64, 128, 16, 2
+x_TD, gate_up, down = randn(T, D), randn(E, 2 * d_expert, D) / D**0.5, randn(E, D, d_expert) / d_expert**0.5
+_, ids_TK, weights_TK = topk_softmax(randn(T, E), K)
+inputs = (x_TD, ids_TK, weights_TK, gate_up, down)
+
+
+def relative_error(found, expected):
+    return float((found - expected).detach().norm() / expected.detach().norm())
+
+
+expected_TD = oracle(*inputs)
+errors = {name: relative_error(way(*inputs), expected_TD) for name, way in ways.items()}
+for name, error in errors.items():
+    print(f"{name:<18} agrees with the plain loop to 1e-6: {error < 1e-6}")
+print(f"and all zeros would be off by {relative_error(0 * expected_TD, expected_TD):.0f}")
+
+# %%
+claim("L1", "correct", holds=max(errors.values()) < 1e-6)
+
+# %% [markdown]
+# Now the time, forward only, on this machine. The numbers differ from machine to machine; the order
+# between the last two hardly does.
+
+# %% tags=["nbval-ignore-output"] why="timing"
+import time
+
+
+def milliseconds(function, repeats=5):
+    function()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        function()
+        times.append(1000 * (time.perf_counter() - began))
+    return min(times)
+
+
+with torch.no_grad():
+    ms = {name: milliseconds(lambda way=way: way(*inputs)) for name, way in ways.items()}
+bar_chart(
+    list(ms.values()),
+    names=list(ms),
+    title="The same numbers, in very different times",
+    y_label=f"milliseconds, forward, T={T}, E={E}, K={K} (best of 5)",
+    x_label="way to compute the layer",
+    value_format="{:.1f}",
+    width=640,
+)
+
+# %% [markdown]
+# What the clock cannot explain, counting can. We count multiplications, and the numbers that each way
+# copies before it can multiply.
+
+# %%
+products = dict.fromkeys(ways, T * K * 3 * D * d_expert) | {"dense mask": T * E * 3 * D * d_expert}
+copied = dict.fromkeys(ways, 0) | {
+    "loop over experts": T * K * D,
+    "sort and split": T * K * D,
+    "gather weights": T * K * 3 * D * d_expert,
+}
+print(f"{'':<18}{'multiplications':>17}{'numbers copied':>17}")
+for name in ways:
+    print(f"{name:<18}{products[name]:>17,}{copied[name]:>17,}")
+
+# %%
+reveal("02.gather")
+
+# %% [markdown]
+# The gather copies one number for every number that it multiplies. Memory is slower than arithmetic, and a
+# matrix that is used for one token cannot be reused for the next. For a *single* token (a chat model
+# writing its answer) there is nothing to reuse anyway, and the gather is a fair choice.
+#
+# The loop over experts and the sort do the same work, and at this size either may be ahead. Sorting wins
+# where asking "which tokens are yours?" E times is dear, as on a GPU, and in backward. Lesson 08 takes it to
+# the limit of the machine; here you write it once, plainly. Mind three things: an expert may get no token, a
+# token occurs K times among the rows, and a weight must travel with its row.
+
+# %% [markdown]
+# {{exercise 02.moe_sorted}}
+
+
+# %% answer="02.moe_sorted"
+def moe_sorted(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_E2FD, down_EDF):
+    """The MoE layer with one call per expert.
+
+    hidden_TD: [T, D]. topk_ids_TK: [T, K] expert ids. topk_weights_TK: [T, K].
+    gate_up_E2FD: [E, 2F, D], gate first. down_EDF: [E, D, F].
+    Returns output [T, D], token of each row in sorted order [S], rows per expert [E]; S = T * K.
+    """
+    ### BEGIN SOLUTION
+    n_experts, top_k = down_EDF.shape[0], topk_ids_TK.shape[1]
+    ids_S = topk_ids_TK.flatten()
+    order_S = ids_S.argsort(stable=True)
+    token_ids_S = order_S // top_k
+    tokens_per_expert_E = torch.bincount(ids_S, minlength=n_experts)
+    groups = hidden_TD[token_ids_S].split(tokens_per_expert_E.tolist())
+    results = []
+    for rows_ND, gate_up_2FD, down_DF in zip(groups, gate_up_E2FD, down_EDF, strict=True):
+        gate_NF, up_NF = (rows_ND @ gate_up_2FD.T).chunk(2, dim=-1)
+        results.append((F.silu(gate_NF) * up_NF) @ down_DF.T)
+    weighted_SD = torch.cat(results) * topk_weights_TK.flatten()[order_S].unsqueeze(-1)
+    output_TD = torch.zeros_like(hidden_TD).index_add(0, token_ids_S, weighted_SD)
+    return output_TD, token_ids_S, tokens_per_expert_E
+    ### END SOLUTION
+
+
+# %%
+check("02.moe_sorted")
+
+# %% [markdown]
+# ## Is this the layer that people run?
+#
+# Agreement among our own versions could be a shared mistake. So we hold the layer against the Mixtral block
+# of Hugging Face `transformers`, with the same weights: the output, and the gradient of every input.
+#
+# That library changed how it holds Mixtral's experts (version 5 stacks them). The next cell says whether
+# yours has the layout that we compare with.
+
+
+# %% tags=["nbval-ignore-output"] why="machine"
+def mixtral_block():
+    """The installed block as a class, or a line on why there is none to compare with."""
+    try:
+        import transformers
+        from transformers.models.mixtral import modeling_mixtral as modeling
+    except ImportError:
+        return None, "transformers is not installed: pip install transformers"
+    if not hasattr(modeling, "MixtralExperts"):
+        return (
+            None,
+            f"transformers {transformers.__version__} keeps Mixtral's experts apart: version 5 is needed",
+        )
+    return modeling, f"transformers {transformers.__version__} has the stacked layout: compared below"
+
+
+modeling, remark = mixtral_block()
+print(remark)
+
+
+# %%
+def compare_with_mixtral(swap=False):
+    """Relative error of the output and each gradient; empty where there is nothing to compare with."""
+    if modeling is None:
+        return {}
+    from transformers import MixtralConfig
+
+    config = MixtralConfig(hidden_size=16, intermediate_size=24, num_local_experts=8, num_experts_per_tok=2)
+    config._experts_implementation = "eager"
+    theirs, ours = modeling.MixtralSparseMoeBlock(config), MoELayer(16, 24, 8, 2)
+    pairs = {
+        "router": (ours.router.weight, theirs.gate.weight),
+        "gate and up": (ours.experts.gate_up_proj, theirs.experts.gate_up_proj),
+        "down": (ours.experts.down_proj, theirs.experts.down_proj),
+    }
+    for one, other in pairs.values():
+        one.data = 0.3 * randn(*one.shape)
+        other.data = one.data.clone()
+    if swap:
+        ours.experts.gate_up_proj.data = ours.experts.gate_up_proj.data.roll(24, dims=1)
+    hidden, upstream = randn(2, 32, 16), randn(2, 32, 16)
+    inputs = hidden.clone().requires_grad_(), hidden.clone().requires_grad_()
+    outputs = ours(inputs[0]).hidden, theirs(inputs[1])
+    for output in outputs:
+        output.backward(upstream)
+    found = {"output": outputs, "input": tuple(x.grad for x in inputs)}
+    found |= {name: (one.grad, other.grad) for name, (one, other) in pairs.items()}
+    return {name: relative_error(*both) for name, both in found.items()}
+
+
+same, other = compare_with_mixtral(), compare_with_mixtral(swap=True)
+print("Output and all gradients within 1e-5, wherever compared:", all(e < 1e-5 for e in same.values()))
+print("With gate and up swapped the comparison notices:", all(e > 0.05 for e in other.values()))
+
+# %% [markdown]
+# On disk, a Mixtral checkpoint keeps the old names: `block_sparse_moe.experts.N.w1`, `w2`, `w3`. `w1` is the
+# gate, `w3` is up, `w2` is down. To fill our layer, stack `w1` over `w3` for each expert. (A test of the
+# course does it with a file.)
+
+# %% [markdown]
+# ## What does it cost?
+#
+# Let us grow E and hold K. We count the multiply-adds of one token, in two parts: its K experts, and the
+# router, which must score all E.
+
+# %%
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def macs_per_token(E, K=2, D=64, d_expert=128, T=256):
+    """Multiply-adds of one token in a real forward pass, counted by PyTorch (two FLOPs each)."""
+    layer = MoELayer(D, d_expert, E, K, path="unbind")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        layer(randn(T, D))
+    return counter.get_total_flops() // (2 * T)
+
+
+counts = [8, 32, 128, 512, 1024]
+counted = {E: macs_per_token(E) for E in counts}
+formula = {E: E * 64 + 2 * 3 * 64 * 128 for E in counts}
+held = {E: MoELayer(64, 128, E, 2).n_parameters()[0] for E in counts}
+print(f"{'E':>6}{'weights held':>15}{'multiply-adds per token':>26}{'of which router':>18}")
+for E in counts:
+    print(f"{E:>6}{held[E]:>15,}{counted[E]:>26,}{E * 64 / counted[E]:>18.0%}")
+print("PyTorch's count equals  E * D + K * 3 * D * F:", counted == formula)
+
+# %% [markdown]
+# In that table K is 2, D is 64 and F is 128. As a picture:
+
+# %% tags=["nbval-ignore-output"] why="image"
+line_chart(
+    {
+        "router": (counts, [E * 64 for E in counts]),
+        "chosen experts": (counts, [counted[E] - E * 64 for E in counts]),
+    },
+    title="More experts cost a token nothing but a longer router",
+    x_label="E, experts in the layer (K = 2, D = 64, F = 128)",
+    y_label="multiply-adds per token",
+)
+
+# %% [markdown]
+# The experts' part does not grow at all: that is the promise, and it is kept. The router's part grows with
+# E. In this toy it becomes more than half of the work, because D and F are small. Now with real dimensions:
+
+# %%
+for name in ("Mixtral-8x7B", "Qwen3-30B-A3B", "DeepSeek-V3"):
+    preset = PRESETS[name]
+    router = preset.n_experts * preset.d_model
+    experts = preset.top_k * preset.parameters_per_expert
+    print(f"{name:<14} router / chosen experts = {router / experts:.2%}")
+
+# %% [markdown]
+# What does *not* stay flat: all E experts must be held somewhere, and a batch reads most of them. How many
+# different experts does a batch touch, with an untrained router?
+
+# %%
+layer = MoELayer(64, 128, 128, 8, generator=torch.Generator().manual_seed(0))
+touched = {}
+for n_tokens in (1, 8, 64, 512):
+    runs = [layer(randn(n_tokens, 64)).routing.topk_ids_TK.unique().numel() for _ in range(20)]
+    touched[n_tokens] = sum(runs) / len(runs)
+    share = touched[n_tokens] / 128
+    print(f"{n_tokens:>4} tokens, 8 of 128 experts each: they touch {share:.0%} of the experts together")
+
+# %%
+flat_experts = len({counted[E] - E * 64 for E in counts}) == 1
+claim("L9", "correct", holds=flat_experts and counted == formula and touched[512] > 0.95 * 128)
+
+# %% [markdown]
+# ## Eight experts, or eight opinions?
+#
+# Eight networks whose outputs are added: that sounds like an *ensemble*, where eight models are trained
+# separately and averaged. It is something else. Let us train both.
+#
+# The task is a toy, and we say how it is made. Points lie in 16 clusters; each cluster has a function of
+# its own. There is fresh data in every step. The contestants:
+#
+# - **one**: a SwiGLU network with F = 8.
+# - **ensemble of 8**: eight of those, trained apart, averaged.
+# - **top-2 of 8**: a MoE layer with eight of those.
+# - **one wide**: a SwiGLU network with F = 64, as many weights as the eight together.
+#
+# One run proves little, so we train 16 seeds of each, side by side as one batch. To keep that short we run
+# all experts and mask, and count the multiplications that a sparse layer would make.
+#
+# The next cell is long and you may come back to it. There is nothing in it that you have not met, except
+# for `balance`, which lesson 05 explains.
+
+
+# %%
+def make_task(pieces, n_seeds=16, D=8, seed=0):
+    """Draw a teacher per seed; return a function that draws (x, y) from it."""
+    g = torch.Generator().manual_seed(seed)
+    centers = 2 * torch.randn(n_seeds, 16, D, generator=g)
+    maps = torch.randn(n_seeds, pieces, D, D, generator=g) / D**0.5
+    seeds = torch.arange(n_seeds).unsqueeze(1)
+
+    def sample(n_points):
+        cluster = torch.randint(0, 16, (n_seeds, n_points), generator=g)
+        x = centers[seeds, cluster] + 0.7 * torch.randn(n_seeds, n_points, D, generator=g)
+        return x, torch.einsum("stde,ste->std", maps[seeds, cluster % pieces], x).tanh()
+
+    return sample
+
+
+def bank(x, gate_up, down):
+    """All experts of all seeds on their tokens: [seed, E, T, D]."""
+    return swiglu_activation(x.unsqueeze(1) @ gate_up.mT) @ down.mT
+
+
+def sparse(x, router, gate_up, down, top_k, without_best=None):
+    """A MoE layer per seed, by dense mask; ``without_best`` takes away each token's first choice."""
+    logits = x @ router.mT
+    if without_best == "next in line":
+        logits = logits.scatter(-1, logits.argmax(-1, keepdim=True), -math.inf)
+    probabilities = logits.softmax(-1)
+    weights, ids = probabilities.topk(top_k, dim=-1)
+    if top_k > 1:  # at K = 1 the probability itself: the next section says why
+        weights = weights / weights.sum(-1, keepdim=True)
+    if without_best == "dropped":
+        weights = torch.cat([0 * weights[..., :1], weights[..., 1:]], dim=-1)
+    mask = torch.zeros_like(logits).scatter(-1, ids, weights)
+    chosen = torch.zeros_like(logits).scatter(-1, ids, 1.0)
+    output = torch.einsum("ste,setd->std", mask, bank(x, gate_up, down))
+    return output, probabilities, chosen
+
+
+def train(sample, E, F, top_k=None, steps=300, D=8, n_seeds=16):
+    """Adam on the squared error; ``top_k=None`` trains the E networks apart."""
+    g = torch.Generator().manual_seed(1)
+    shapes = {(n_seeds, E, D): D, (n_seeds, E, 2 * F, D): D, (n_seeds, E, D, F): F}
+    parameters = [
+        (torch.randn(*shape, generator=g) / fan_in**0.5).requires_grad_() for shape, fan_in in shapes.items()
+    ]
+    _, gate_up, down = parameters
+    optimizer = torch.optim.Adam(parameters if top_k else parameters[1:], lr=0.01)
+    for _ in range(steps):
+        x, y = sample(128)
+        if top_k is None:
+            loss = (bank(x, gate_up, down) - y.unsqueeze(1)).square().mean((2, 3)).sum()
+        else:
+            output, probabilities, chosen = sparse(x, *parameters, top_k)
+            balance = E * (chosen.mean(1) / top_k * probabilities.mean(1)).sum(-1)  # lesson 05
+            loss = ((output - y).square().mean((1, 2)) + 0.01 * balance).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return [parameter.detach() for parameter in parameters]
+
+
+def error(output, y):
+    """Squared error of each seed, as a share of what answering with the mean gives."""
+    return (output - y).square().mean((1, 2)) / y.var(dim=(1, 2), correction=0)
+
+
+def contest(sample, test):
+    """Errors of the four contestants on test data, one number per seed."""
+    x, y = test
+    ensemble = train(sample, E=8, F=8)
+    members = bank(x, *ensemble[1:])
+    return {
+        "one": error(members[:, 0], y),
+        "ensemble of 8": error(members.mean(1), y),
+        "top-2 of 8": error(sparse(x, *train(sample, E=8, F=8, top_k=2), 2)[0], y),
+        "one wide": error(bank(x, *train(sample, E=1, F=64)[1:]).squeeze(1), y),
+    }
+
+
+cost = {  # multiply-adds per token: a network has 3 * D * F, the router E * D
+    "one": 3 * 8 * 8,
+    "ensemble of 8": 8 * 3 * 8 * 8,
+    "top-2 of 8": 2 * 3 * 8 * 8 + 8 * 8,
+    "one wide": 3 * 8 * 64,
+}
+
+plentiful = make_task(pieces=16)
+rich = contest(plentiful, plentiful(1024))
+
+
+# %% tags=["nbval-ignore-output"] why="trained"
+def table(errors):
+    print(f"{'':<15}{'multiply-adds':>14}{'error: mean':>13}{'lowest':>9}{'highest':>9}   (16 seeds)")
+    for name, e in errors.items():
+        print(f"{name:<15}{cost[name]:>14,}{e.mean():>13.2f}{e.min():>9.2f}{e.max():>9.2f}")
+
+
+table(rich)
+
+# %%
+moe_wins = int((rich["top-2 of 8"] < rich["ensemble of 8"]).sum())
+ratio = float((rich["top-2 of 8"] / rich["ensemble of 8"]).mean())
+print(f"Fresh data, 16 functions: the MoE layer has the lower error in {moe_wins} of 16 seeds,")
+print(f"less than two thirds of the ensemble's on average: {ratio < 2 / 3}")
+print(f"at {cost['top-2 of 8'] / cost['ensemble of 8']:.0%} of its multiplications.")
+
+# %% [markdown]
+# The wide network is the fair third party: it holds as many weights as the eight experts, uses all of them
+# on every token, and ends near the MoE layer (see the table). So the gain over the ensemble comes from
+# training the weights together as one function. What the sparse layer adds is the price: it gets there
+# with fewer multiplications.
+#
+# Does MoE always win? No. Now the data is scarce and noisy: 64 points per seed, the same in every step, and
+# one function for all clusters.
+
+# %%
+scarce = make_task(pieces=1)
+x_few, y_few = scarce(64)
+y_few = y_few + 0.5 * torch.randn(y_few.shape, generator=torch.Generator().manual_seed(2))
+poor = contest(lambda _: (x_few, y_few), scarce(1024))
+
+# %% tags=["nbval-ignore-output"] why="trained"
+table(poor)
+
+# %%
+ensemble_wins = int((poor["ensemble of 8"] < poor["top-2 of 8"]).sum())
+print(f"64 noisy points: the ensemble has the lower error in {ensemble_wins} of 16 seeds.")
+
+# %% tags=["nbval-ignore-output"] why="image"
+for title, errors in {
+    "With fresh data the MoE layer beats the ensemble": rich,
+    "With 64 noisy points the ensemble beats the MoE layer": poor,
+}.items():
+    display(
+        bar_chart(
+            [float(e.mean()) for e in errors.values()],
+            names=list(errors),
+            title=title,
+            y_label="error as a share of the mean's (mean of 16 seeds)",
+            x_label="contestant",
+            value_format="{:.2f}",
+            width=640,
+        )
+    )
+
+# %% [markdown]
+# An ensemble buys *less variance*: its members' mistakes differ and average out. That helps when data is
+# scarce. A MoE layer buys *capacity*: more functions for the same work per token. That helps when data is
+# plentiful and varied, which is the situation of a large language model. The router is part of what is
+# trained; take it away and the experts mean nothing.
+
+# %%
+claim("L8", "correct", holds=moe_wins >= 15 and ensemble_wins >= 15)
+
+# %% [markdown]
+# ## What top-k does to gradients
+#
+# Top-k is a choice, and a choice has no derivative: move a logit a little and the same experts are chosen.
+# So how does the router learn, and which experts learn? We send a single token through and look.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("02.gradient")
+
+
+# %%
+def nonzero_rows(gate, E=8, K=2):
+    """Experts and router rows that one token's backward reaches."""
+    layer = MoELayer(16, 24, E, K, gate=gate)
+    for parameter in layer.parameters():
+        parameter.data = 0.5 * randn(*parameter.shape)
+    output, routing = layer(randn(1, 16))
+    output.square().sum().backward()
+    reached = layer.experts.gate_up_proj.grad.flatten(1).ne(0).any(1).nonzero().flatten().tolist()
+    rows = layer.router.weight.grad.ne(0).any(1).sum().item()
+    chosen = sorted(routing.topk_ids_TK[0].tolist())
+    return {"chosen experts": chosen, "experts with a gradient": reached, "router rows with one": rows}
+
+
+for gate in ("softmax_topk", "topk_softmax"):
+    print(f"{gate}:")
+    for what, value in nonzero_rows(gate).items():
+        print(f"   {what:<24} {value}")
+
+# %%
+reveal("02.gradient")
+
+# %% [markdown]
+# Experts that were not chosen get exactly zero: not little, zero. (Other tokens may choose them. An expert
+# that nobody chooses learns nothing; lesson 04 is about that.)
+#
+# The router learns through the *weights* of the experts that ran. It can find out that a chosen expert
+# deserves less weight. It never sees what an expert that was not chosen would have said.
+
+# %%
+results = [nonzero_rows(gate) for gate in ("softmax_topk", "topk_softmax") for _ in range(10)]
+exact = all(found["chosen experts"] == found["experts with a gradient"] for found in results)
+claim("L23", "correct", holds=exact and all(found["router rows with one"] >= 2 for found in results))
+
+# %% [markdown]
+# ### The case K = 1
+#
+# Mixtral's weights sum to 1. It seems natural to keep that rule for K = 1. Then the single weight is 1, for
+# every token and whatever the logits say. Let us look at the router's gradient with and without the rule.
+
+# %%
+x_TD, experts_EDD = randn(32, 16), randn(8, 16, 16)
+router_ED = randn(8, 16).requires_grad_()
+
+
+def router_gradient_size(renormalize):
+    """Largest entry of the router's gradient for a loss on the layer's output, K = 1."""
+    probability, expert = (x_TD @ router_ED.T).softmax(-1).max(dim=-1)
+    weight = probability / probability if renormalize else probability
+    output = weight.unsqueeze(-1) * torch.einsum("td,tde->te", x_TD, experts_EDD[expert])
+    (gradient,) = torch.autograd.grad(output.square().mean(), router_ED)
+    return float(gradient.abs().max())
+
+
+kept, renormalized = router_gradient_size(False), router_gradient_size(True)
+print(f"probability kept:     largest gradient {kept:.1f}")
+print(f"renormalised:         largest gradient below 1e-5: {renormalized < 1e-5}")
+
+# %%
+claim("L19", "wrong", holds=kept > 0.1 and renormalized < 1e-5)
+
+# %% [markdown]
+# With the rule, what is left is rounding noise. Would you notice in training? Let us train a small K = 1
+# layer both ways, and ask how far the router has moved from where it started.
+
+
+# %%
+def train_top_1(gate, make_optimizer, seed):
+    """Loss at the start and at the end, and how far the router moved relative to its size."""
+    g = torch.Generator().manual_seed(seed)
+    layer = MoELayer(8, 8, 4, 1, gate=gate)
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.35, generator=g)
+    start_ED = layer.router.weight.detach().clone()
+    optimizer = make_optimizer(layer.parameters())
+    losses = []
+    for _ in range(150):
+        x = torch.randn(128, 8, generator=g)
+        loss = (layer(x).hidden - x.roll(1, 1).tanh()).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    moved = (layer.router.weight.detach() - start_ED).norm() / start_ED.norm()
+    return sum(losses[:5]) / 5, sum(losses[-20:]) / 20, float(moved)
+
+
+optimizers = {"SGD": lambda p: torch.optim.SGD(p, lr=0.1), "Adam": lambda p: torch.optim.Adam(p, lr=0.01)}
+top_1 = {
+    (gate, name): torch.tensor([train_top_1(gate, make, seed) for seed in range(4)])
+    for gate in ("softmax_topk", "softmax_topk_renorm")
+    for name, make in optimizers.items()
+}
+
+# %% tags=["nbval-ignore-output"] why="trained"
+print("mean of 4 seeds (router: lowest to highest)")
+for (gate, name), runs in top_1.items():
+    before, after, _ = runs.mean(0).tolist()
+    lowest, highest = runs[:, 2].min(), runs[:, 2].max()
+    print(
+        f"{gate:<20}{name:<5} loss {before:.2f} -> {after:.2f}   router moved {lowest:.0e} to {highest:.0e}"
+    )
+
+# %%
+after = {key: float(runs[:, 1].mean()) for key, runs in top_1.items()}
+kept_moved = min(float(top_1["softmax_topk", name][:, 2].min()) for name in optimizers)
+silent_moved = float(top_1["softmax_topk_renorm", "SGD"][:, 2].max())
+fell = all(after[key] < 0.8 * float(runs[:, 0].mean()) for key, runs in top_1.items())
+no_higher = all(
+    after["softmax_topk_renorm", name] < 1.25 * after["softmax_topk", name] for name in optimizers
+)
+print("The mean loss falls by a fifth or more in all four:", fell)
+print("Renormalised, it ends no more than a quarter higher:", no_higher)
+print("Probability kept, every router moves by more than 5% of its size:", kept_moved > 0.05)
+print("Renormalised, SGD moves none by more than a millionth:", silent_moved < 1e-6)
+
+# %% [markdown]
+# The loss falls in all four, because the experts learn, and in this toy it ends about as low. Nothing
+# warns you that the router does not learn. (Adam makes it harder to see: it divides by the gradient's size,
+# so even rounding noise becomes a visible step, in a random direction.)
+#
+# Switch, a model with K = 1, multiplies by the probability for this reason. Megatron-LM had
+# [an issue about it](https://github.com/NVIDIA/Megatron-LM/issues/894).
+#
+# The next exercise is the hardest of this lesson and the one that explains the most. Take paper. When you
+# have the formula for the renormalised case, put K = 1 into it.
+
+# %% [markdown]
+# {{exercise 02.router_gradient}}
+
+
+# %% answer="02.router_gradient"
+def router_gradient(hidden_TD, logits_TE, topk_ids_TK, results_TKD, upstream_TD, renormalize):
+    """Gradient of the loss with respect to the router's matrix.
+
+    hidden_TD: [T, D] what the router read. logits_TE: [T, E]. topk_ids_TK: [T, K] the chosen experts.
+    results_TKD: [T, K, D] what they answered. upstream_TD: [T, D] gradient at the layer's output.
+    renormalize: weights are a softmax over the K chosen logits (True), or K values of a softmax over all E.
+    Returns [E, D].
+    """
+    ### BEGIN SOLUTION
+    # 1. Weight k enters the output as weight * result: its gradient is an inner product.
+    score_TK = (upstream_TD.unsqueeze(1) * results_TKD).sum(dim=-1)
+    # 2. The softmax that the weights come from, on all E columns; zero where an expert has no part in it.
+    zeros_TE = torch.zeros_like(logits_TE)
+    if renormalize:
+        softmax_TE = zeros_TE.scatter(1, topk_ids_TK, logits_TE.gather(1, topk_ids_TK).softmax(dim=-1))
+    else:
+        softmax_TE = logits_TE.softmax(dim=-1)
+    # 3. Back through that softmax. At K = 1 renormalised this is 1 * (score - 1 * score) = 0.
+    score_TE = zeros_TE.scatter(1, topk_ids_TK, score_TK)
+    grad_logits_TE = softmax_TE * (score_TE - (softmax_TE * score_TE).sum(dim=-1, keepdim=True))
+    # 4. Logits are hidden @ router.T.
+    return grad_logits_TE.T @ hidden_TD
+    ### END SOLUTION
+
+
+# %%
+check("02.router_gradient")
+
+# %% [markdown]
+# ## Experts that are something else
+#
+# Nothing in the sum asks for SwiGLU. An expert must take a vector of width D, return one of width D, and
+# have a derivative. To test that, we replace one expert by the *identity*, which returns its input and
+# costs nothing (LongCat-Flash does this to spend less on some tokens), and train.
+
+
+# %%
+from moe_lessons.experts import SwiGLU
+
+
+def train_with_identity(seed, steps=150):
+    """Three SwiGLU experts and an identity, top-2; the losses, and how often the identity is chosen."""
+    g = torch.Generator().manual_seed(seed)
+    router = torch.nn.Parameter(0.35 * torch.randn(4, 8, generator=g))
+    learned = [SwiGLU(8, 8, std=0.35, generator=g) for _ in range(3)]
+    experts = [*learned, torch.nn.Identity()]
+    target = torch.randn(8, 8, generator=g) / 8**0.5
+    optimizer = torch.optim.Adam([router, *(p for expert in learned for p in expert.parameters())], lr=0.01)
+    losses = []
+    for _ in range(steps):
+        x = torch.randn(128, 8, generator=g)
+        _, ids, weights = topk_softmax(x @ router.T, 2)
+        y = torch.zeros_like(x)
+        for e, expert in enumerate(experts):
+            tokens, choices = (ids == e).nonzero(as_tuple=True)
+            y = y.index_add(0, tokens, weights[tokens, choices, None] * expert(x[tokens]))
+        loss = (y - (x + (x @ target.T).tanh())).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return sum(losses[:10]) / 10, sum(losses[-10:]) / 10, float((ids == 3).any(1).float().mean())
+
+
+identity_runs = [train_with_identity(seed) for seed in range(8)]
+fell = sum(after < before / 2 for before, after, _ in identity_runs)
+used = sum(share > 0.05 for *_, share in identity_runs)
+print(f"The loss fell to less than half in {fell} of 8 seeds;")
+print(f"the identity takes part for more than 5% of the tokens in {used} of 8.")
+
+# %%
+claim("L5", "correct", holds=fell == 8 and used >= 6)
+
+# %% [markdown]
+# ### An expert for everyone
+#
+# Another variation is in DeepSeek's models, Llama 4, Kimi K2 and others: a **shared expert**. It sees every
+# token and stands outside the routing. What all tokens need can be learned there once, instead of E times.
+# Its answer is added with weight 1. Where a model scales the routed part (DeepSeek-V3 by 2.5), the shared
+# part is left alone.
+#
+# How much of a token's expert work is shared, in published models?
+
+# %%
+for preset in PRESETS.values():
+    if preset.n_shared_experts:
+        share = preset.n_shared_experts / (preset.n_shared_experts + preset.top_k)
+        print(
+            f"{preset.name:<14} {preset.n_shared_experts} shared beside {preset.top_k} of "
+            f"{preset.n_experts}: {share:.0%} of a token's expert work, routed part times {preset.scale:g}"
+        )
+
+# %% [markdown]
+# {{exercise 02.shared_expert}}
+
+
+# %% answer="02.shared_expert"
+def with_shared_expert(hidden_TD, results_TKD, topk_weights_TK, scale, gate_up_2GD, down_DG):
+    """The routed part, scaled, plus a shared expert.
+
+    hidden_TD: [T, D]. results_TKD: [T, K, D] answers of the routed experts. topk_weights_TK: [T, K].
+    scale: a factor on the routed part. gate_up_2GD: [2G, D] gate first, and down_DG: [D, G]: the shared
+    expert, whose width is G.
+    Returns [T, D].
+    """
+    ### BEGIN SOLUTION
+    routed_TD = (topk_weights_TK.unsqueeze(-1) * results_TKD).sum(dim=1)
+    gate_TG, up_TG = (hidden_TD @ gate_up_2GD.T).chunk(2, dim=-1)
+    shared_TD = (F.silu(gate_TG) * up_TG) @ down_DG.T
+    return scale * routed_TD + shared_TD
+    ### END SOLUTION
+
+
+# %%
+check("02.shared_expert")
+
+# %% [markdown]
+# ## Is the second expert a spare?
+#
+# "Top-2 gives redundancy": if one expert fails, the other is still there. Let us fail some. We train the
+# toy from above with 16 experts and K = 1, 2 and 8, in 16 seeds each. Then, without more training, we take
+# away every token's best expert. In two ways:
+#
+# - **dropped**: its term is left out of the sum, the others stay as they are. (An overfull expert does this
+#   to a token; lesson 07.)
+# - **next in line**: the router may not choose it, and picks the K best of the rest.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("02.mask")
+
+# %%
+test_x, test_y = plentiful(1024)
+damage = {}
+for K in (1, 2, 8):
+    trained = train(plentiful, E=16, F=8, top_k=K)
+    damage[K] = {
+        how: error(sparse(test_x, *trained, K, without_best=how)[0], test_y)
+        for how in (None, "dropped", "next in line")
+    }
+
+# %% tags=["nbval-ignore-output"] why="trained"
+print(
+    f"{'':>6}{'intact':>18}{'best dropped':>20}{'next in line':>20}     (mean, lowest to highest of 16 seeds)"
+)
+for K, errors in damage.items():
+    cells = [f"{e.mean():.2f} ({e.min():.2f} to {e.max():.2f})" for e in errors.values()]
+    print(f"K = {K:<2}" + "".join(f"{cell:>20}" for cell in cells))
+
+# %% tags=["nbval-ignore-output"] why="image"
+line_chart(
+    {
+        label: (list(damage), [float(damage[K][how].mean()) for K in damage])
+        for label, how in (("next in line", "next in line"), ("best dropped", "dropped"), ("intact", None))
+    },
+    references={"answering with the mean": 1.0},
+    title="Losing the best expert costs most of what was learned, at every K",
+    x_label="K, experts per token (measured at 1, 2 and 8)",
+    y_label="error as a share of the mean's (mean of 16 seeds)",
+    y_range=(0, 1.5),
+)
+
+# %%
+times_worse = {K: damage[K]["next in line"] / damage[K][None] for K in damage}
+print(
+    "Next in line at least doubles the error at every K:",
+    all(bool((f > 2).all()) for f in times_worse.values()),
+)
+print("and at K = 2 it is more than four times as large in every seed:", bool((times_worse[2] > 4).all()))
+mean_of = {K: float(damage[K]["dropped"].mean()) for K in damage}
+softer = mean_of[1] > mean_of[2] > mean_of[8]
+print(f"Dropping the best hurts less the more experts remain: {softer}")
+
+# %%
+reveal("02.mask")
+
+# %%
+claim("L139", "imprecise", holds=softer and bool((times_worse[2] > 4).all()))
+
+# %% [markdown]
+# So both halves of the sentence need care. A token that loses one of two terms keeps the other, and that is
+# better than losing the only one. But no expert stands ready to do another's work. DeepSeekMoE reports
+# something similar of language models: disabling the best experts hurts its many small experts *more* than
+# the fewer, larger ones of GShard, and the authors read that as less redundancy
+# ([figure 4](https://arxiv.org/abs/2401.06066)). How large the damage is depends on the task; ours is made of
+# separate pieces, which makes experts hard to replace.
+
+# %% [markdown]
+# ## Where the layers sit
+#
+# Last, the block around the layer. Three things that explainers often say, held against published models.
+#
+# **"Each expert has the shape of the FFN that it replaces."** Some models keep dense layers beside the
+# experts, so we can compare the two widths in one model.
+
+# %%
+widths = {p.name: p.d_expert / p.d_dense for p in PRESETS.values() if p.d_dense}
+for name, ratio in widths.items():
+    print(f"{name:<14} expert / dense width = {ratio:.2f}")
+
+# %% tags=["nbval-ignore-output"] why="image"
+bar_chart(
+    [PRESETS[name].d_expert / PRESETS[name].d_dense for name in widths],
+    names=list(widths),
+    title="Switch copies the FFN; later models cut experts to an eighth or ninth of it",
+    y_label="hidden width of an expert / hidden width of the model's dense FFN",
+    x_label="model",
+    value_format="{:.2f}",
+    width=640,
+)
+
+# %%
+claim("L2", "imprecise", holds=widths["Switch-Base-8"] == 1 and max(list(widths.values())[1:]) < 0.2)
+
+# %% [markdown]
+# **"The FFN is replaced in every block."** Here is which blocks hold experts. A letter is a block from
+# first to last: `E` with experts, `.` with a dense FFN.
+
+# %%
+first_dense = {"DeepSeek-V2": 1, "DeepSeek-V3": 3, "GLM-4.5": 3, "Kimi-K2": 1}  # first_k_dense_replace
+every = {"Switch-Base-8": 2}  # of 12 encoder and 12 decoder blocks, every second
+
+
+def layer_map(preset):
+    start, step = first_dense.get(preset.name, 0), every.get(preset.name, 1)
+    return "".join("E" if i >= start and (i + 1) % step == 0 else "." for i in range(preset.n_layers))
+
+
+maps = {p.name: layer_map(p) for p in PRESETS.values()}
+for name in ("Mixtral-8x7B", "Switch-Base-8", "DeepSeek-V3", "Kimi-K2"):
+    print(f"{name:<14} {maps[name]}")
+as_published = all(maps[p.name].count("E") == p.n_moe_layers for p in PRESETS.values())
+with_dense = sum("." in m for m in maps.values())
+print(f"The counts are those of the published configurations: {as_published}")
+print(f"{with_dense} of {len(maps)} listed models keep some dense blocks.")
+
+# %%
+claim("L3", "imprecise", holds=as_published and 0 < with_dense < len(maps))
+
+# %% [markdown]
+# **"Attention is not made of experts."** Typically. In Mixtral, every token uses all of the attention, and
+# the experts are nearly everything else:
+
+# %%
+parts = {"experts": totals[3] - rest, "attention": attention, "embeddings": embeddings, "routers": routers}
+for name, size in parts.items():
+    print(f"{name:<11}{size:>15,} parameters  {size / totals[3]:>7.2%}")
+routed = {name.split(".")[2] for name, _ in model.named_parameters() if "router" in name}
+print("Parts of our own blocks that have a router:", ", ".join(routed))
+
+# %%
+claim("L4", "correct", holds=routed == {"moe"} and sum(parts.values()) + norms == mixtral.total_parameters)
+
+# %% [markdown]
+# And a fourth: **"attention, add and norm, FFN, add and norm."** That order is called *post-norm*: the sum
+# itself is normalised. In *pre-norm*, what goes into attention or experts is normalised, and the sum is left
+# alone. There is a test that needs no theory: silence attention and experts. In a pre-norm block the stream
+# must come out as it went in.
+
+# %%
+block = model.blocks[0]
+stream = randn(1, 6, 32)
+with torch.no_grad():
+    block.attention.o_proj.weight.zero_()
+    block.moe.experts.down_proj.zero_()
+    passed = block(stream, model.cos_LP[:6], model.sin_LP[:6])[0]
+    post_norm = block.moe_norm(block.attention_norm(stream + 0) + 0)  # add and norm, twice, with silent parts
+print("our block (pre-norm) passes the stream unchanged:", torch.equal(passed, stream))
+print("a post-norm block would:", torch.allclose(post_norm, stream, atol=0.01))
+
+# %%
+claim(
+    "L7", "imprecise", holds=torch.equal(passed, stream) and not torch.allclose(post_norm, stream, atol=0.01)
+)
+
+# %% [markdown]
+# That open road through the block is one reason given for pre-norm: gradients reach early layers without
+# passing through every norm ([Xiong et al.](https://arxiv.org/abs/2002.04745)). The question is not closed;
+# Grok-1 normalises before *and* after each part.
+
+# %% [markdown]
+# ## What to take along
+#
+# - A MoE layer is a router, E networks, and a weighted sum of K of them per token.
+# - Any order of work gives the same sum. Fast layers sort tokens by expert, so that each expert's matrices
+#   are read once.
+# - A token's work is K experts plus E * D for the router. Memory holds all E.
+# - It is not an ensemble: it buys capacity, not lower variance. Neither wins everywhere.
+# - Experts not chosen get a gradient of exactly zero. The router learns through the kept weights only; at
+#   K = 1 with renormalised weights there is nothing to learn from.
+# - The K experts are terms of one sum. None is a spare for another.
+#
+# Check yourself:
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("02.shape")
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("02.bug")
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("02.router_cost")
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("02.dead_router")
+
+# %% [markdown]
+# What this lesson settled of what explainers say:
+
+# %%
+claims_table()
+
+# %%
+score()
