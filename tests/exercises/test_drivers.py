@@ -1,0 +1,149 @@
+"""Drivers: plain arrays in, plain arrays out, a Failure for everything else."""
+
+import numpy as np
+import pytest
+import torch
+
+from moe_lessons.exercises.drivers import Failure, Request, Value, run
+
+ROW = np.array([1.0, 2.0], dtype=np.float32)
+
+
+def call(answer, casts=None, **args):
+    return run(answer, Request("call", args or {"x": ROW}, casts or {}, {}))
+
+
+def gradient(answer, wrt=(0,), **args):
+    return run(answer, Request("gradient", args or {"x": ROW}, {}, {"wrt": list(wrt)}))
+
+
+def test_arguments_come_by_position_as_tensors_numbers_and_text():
+    seen = []
+    call(lambda *args: seen.extend(args), a=ROW, b=3, c="text", d=True, e=None)
+    assert [type(value) for value in seen] == [torch.Tensor, int, str, bool, type(None)]
+
+
+def test_a_cast_gives_dtypes_that_numpy_lacks():
+    (value,) = call(lambda x: x, casts={"x": "bfloat16"})
+    assert value.dtype == "bfloat16"
+    assert value.data.dtype == np.float32
+
+
+def test_inputs_are_copies():
+    kept = ROW.copy()
+    request = Request("call", {"x": kept}, {}, {})
+    (first,) = run(lambda x: x.zero_(), request)
+    (second,) = run(lambda x: x, request)
+    assert np.array_equal(kept, ROW)
+    assert np.array_equal(second.data, ROW)
+    assert not first.data.any()
+
+
+@pytest.mark.parametrize(
+    ("returned", "dtype"),
+    [
+        (torch.ones(2, dtype=torch.float64), "float64"),
+        (torch.ones(2, dtype=torch.bfloat16), "bfloat16"),
+        (torch.ones(2, dtype=torch.int64), "int64"),
+        (torch.ones(2, requires_grad=True), "float32"),
+        (torch.nn.Parameter(torch.ones(2)), "float32"),
+        (torch.ones(2, 3).T, "float32"),
+        (np.ones(2), "float64"),
+        (np.float32(1), "float32"),
+        (3, "int"),
+        (0.5, "float"),
+        (True, "bool"),
+        ("text", "str"),
+    ],
+    ids=str,
+)
+def test_what_may_come_back(returned, dtype):
+    (value,) = call(lambda x: returned)
+    assert isinstance(value, Value)
+    assert value.dtype == dtype
+    assert not isinstance(value.data, torch.Tensor)
+
+
+def test_several_values_by_tuple_or_list():
+    assert [v.data for v in call(lambda x: (1, 2))] == [1, 2]
+    assert [v.data for v in call(lambda x: [1, 2])] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (NotImplementedError("your code here"), "not attempted"),
+        (NotImplementedError("Your code here, please"), "not attempted"),
+        (NotImplementedError(), "not attempted"),
+        (NotImplementedError("aten::nothing on CPU"), "exception"),
+        (KeyboardInterrupt(), "interrupted"),
+        (SystemExit(1), "exception"),
+        (GeneratorExit(), "exception"),
+        (MemoryError(), "exception"),
+    ],
+    ids=repr,
+)
+def test_every_way_to_fail_is_a_failure(error, kind):
+    def answer(x):
+        raise error
+
+    found = call(answer)
+    assert isinstance(found, Failure)
+    assert found.kind == kind
+
+
+def test_a_failure_names_the_learners_line_not_a_librarys():
+    def answer(x):
+        y = x + 1
+        return torch.nn.functional.one_hot(y, "three")
+
+    found = call(answer)
+    assert found.message.startswith("TypeError")
+    assert found.line.endswith('return torch.nn.functional.one_hot(y, "three")')
+
+
+def test_the_line_may_lie_in_a_helper():
+    def helper(x):
+        return x.nothing
+
+    found = call(lambda x: helper(x))
+    assert found.line.endswith("return x.nothing")
+
+
+def test_random_numbers_start_the_same_for_every_call_and_leave_no_trace():
+    before = torch.random.get_rng_state()
+    (first,), (second,) = call(lambda x: torch.rand(3)), call(lambda x: torch.rand(3))
+    assert np.array_equal(first.data, second.data)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_gradients_flow_even_where_the_notebook_has_switched_them_off():
+    with torch.no_grad():
+        _, grad = gradient(lambda x: x * x)
+    assert grad.data.any()
+
+
+def test_gradients_are_those_of_a_weighted_sum():
+    out, grad_x, grad_y = gradient(lambda x, y: x * y, wrt=(0, 1), x=ROW, y=3 * ROW)
+    weights = np.cos(np.arange(2))
+    assert np.allclose(out.data, 3 * ROW**2)
+    assert np.allclose(grad_x.data, weights * 3 * ROW, atol=1e-6)
+    assert np.allclose(grad_y.data, weights * ROW, atol=1e-6)
+
+
+def test_no_gradient_reads_as_zero():
+    _, detached = gradient(lambda x: x.detach() * 2)
+    _, unused = gradient(lambda x, y: y * 2, wrt=(0,), x=ROW, y=ROW)
+    assert not detached.data.any()
+    assert not unused.data.any()
+
+
+def test_uneven_weights_see_what_a_plain_sum_would_hide():
+    """The sum of a softmax is constant: its gradient would be zero for any softmax, right or wrong."""
+    _, grad = gradient(lambda x: x.softmax(-1))
+    assert np.abs(grad.data).max() > 0.01
+
+
+def test_a_gradient_needs_a_tensor():
+    found = gradient(lambda x: x.tolist())
+    assert found == Failure("bad return", "returned a list; a tensor that carries gradients is needed")

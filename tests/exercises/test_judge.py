@@ -1,0 +1,219 @@
+"""The judge: what it looks at and in which order, equal answers in other forms, mistakes by name."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from moe_lessons.exercises import drivers, registry
+from moe_lessons.exercises.findings import Finding, difference, same
+from moe_lessons.exercises.judge import draw, judge, local
+from moe_lessons.exercises.spec import (
+    Case,
+    Choice,
+    Exercise,
+    Misconception,
+    Output,
+    Property,
+    Quiz,
+)
+
+
+def cases(rng):
+    return [Case(f"n={n}", {"x_N": rng.standard_normal(n).astype(np.float32)}) for n in (4, 7)]
+
+
+def top2(x):
+    values, ids = x.topk(2)
+    return values, ids
+
+
+def by_id(values):
+    order = np.argsort(values["ids_K"])
+    return {name: value[order] for name, value in values.items()}
+
+
+def all_zero(case, got, want):
+    return not got["values_K"][want["ids_K"] >= 0].any()  # stumbles over other shapes
+
+
+def top2_exercise(**changes):
+    fields = {
+        "id": "98.top2",
+        "title": "Two largest",
+        "task": "Return both.",
+        "entry": "top2",
+        "points": 3,
+        "minutes": 1,
+        "difficulty": 1,
+        "outputs": (Output("values_K", "K"), Output("ids_K", "K", kind="int")),
+        "draw": cases,
+        "reference": top2,
+        "misconceptions": (
+            Misconception("smallest", "Smallest.", wrong=lambda x: tuple(x.topk(2, largest=False))),
+            Misconception("zero", "Zero.", detects=all_zero),
+        ),
+        "hints": ("a", "b", "c"),
+        "canonical": by_id,
+    }
+    return Exercise(**{**fields, **changes})
+
+
+def status(answer, **changes):
+    return judge(top2_exercise(**changes), local(answer)).status
+
+
+def test_equivalent_answers_pass():
+    assert status(top2) == "passed"
+    assert status(lambda x: tuple(t.flip(0) for t in x.topk(2))) == "passed"
+    assert status(lambda x: [t.numpy() for t in x.topk(2)]) == "passed"
+    assert status(lambda x: (x.topk(2).values.double(), x.topk(2).indices.int())) == "passed"
+
+
+def test_a_pass_earns_all_points_and_anything_else_none():
+    assert judge(top2_exercise(), local(top2)).points == 3
+    assert judge(top2_exercise(), local(lambda x: x)).points == 0
+
+
+def test_findings_come_in_order_and_stop_at_the_first_problem():
+    report = judge(top2_exercise(), local(lambda x: (x, x.topk(2).indices)))
+    assert [(f.name, f.passed) for f in report.findings] == [
+        ("runs without an error", True),
+        ("returns values_K, ids_K", True),
+        ("shapes", False),
+        ("dtypes", None),
+        ("finite numbers", None),
+        ("the right values", None),
+    ]
+    assert report.findings[2].detail == "values_K has shape (4,), expected (2,) with axes [K] (inputs: n=4)"
+
+
+def test_an_answer_right_on_the_first_case_only_fails_on_the_second():
+    report = judge(top2_exercise(), local(lambda x: top2(x) if len(x) == 4 else top2(-x)))
+    assert report.status == "failed"
+    assert "(inputs: n=7)" in report.findings[-1].detail
+    assert report.misconception is None  # it is the mistake "smallest" nowhere but on one case
+
+
+def test_properties_run_before_the_values():
+    def positive(case, got, want):
+        return None if (got["values_K"] > -5).all() else "a value is below -5"
+
+    properties = (Property("no value below -5", positive),)
+    report = judge(top2_exercise(properties=properties), local(lambda x: (x.topk(2)[0] - 9, x.topk(2)[1])))
+    named = {f.name: f for f in report.findings}
+    assert named["no value below -5"].passed is False
+    assert named["the right values"] == Finding("the right values", None)
+
+
+def test_mistakes_are_recognised_by_outcome_or_by_a_rule():
+    def zeros(x):
+        return torch.zeros(2), x.topk(2).indices
+
+    smallest = judge(top2_exercise(), local(lambda x: (-((-x).topk(2)[0]), (-x).topk(2)[1])))
+    assert smallest.misconception.id == "smallest"
+    assert judge(top2_exercise(), local(zeros)).misconception.id == "zero"
+
+
+def test_a_rule_that_stumbles_over_odd_values_recognises_nothing():
+    report = judge(top2_exercise(), local(lambda x: (torch.zeros(3, 3), torch.zeros(5))))
+    assert report.status == "failed"
+    assert report.misconception is None
+
+
+def test_a_mistake_that_crashes_must_crash_on_the_same_inputs():
+    def wrong(x):
+        if len(x) == 7:
+            raise ValueError("seven")
+        return x.topk(2, largest=False)
+
+    exercise = top2_exercise(misconceptions=(Misconception("crash", "C.", wrong=lambda x: tuple(wrong(x))),))
+    assert judge(exercise, local(lambda x: tuple(wrong(x)))).misconception.id == "crash"
+    assert judge(exercise, local(lambda x: tuple(x.topk(2, largest=False)))).misconception is None
+
+
+def test_a_required_dtype_is_part_of_the_answer():
+    outputs = (Output("values_K", "K", dtype="float32"), Output("ids_K", "K", kind="int"))
+    report = judge(top2_exercise(outputs=outputs), local(lambda x: (x.topk(2)[0].double(), x.topk(2)[1])))
+    assert "values_K has dtype float64, expected float32" in report.findings[3].detail
+
+
+def test_an_interrupt_stops_the_judging():
+    calls = []
+
+    def answer(x):
+        calls.append(1)
+        raise KeyboardInterrupt
+
+    report = judge(top2_exercise(), local(answer))
+    assert (report.status, len(calls)) == ("failed", 1)
+    assert "stopped by you" in report.findings[0].detail
+
+
+def test_a_broken_reference_is_our_fault_and_said_so():
+    with pytest.raises(AssertionError, match=r"98\.top2: the reference fails on case 'n=4'"):
+        judge(top2_exercise(reference=lambda x: None), local(top2))
+
+
+def test_exercises_draw_different_numbers_from_one_seed():
+    other = dataclasses.replace(top2_exercise(), id="98.other")
+    a, b = draw(top2_exercise(), 0)[0], draw(other, 0)[0]
+    assert not np.array_equal(a.args["x_N"], b.args["x_N"])
+
+
+@pytest.mark.parametrize(
+    ("output", "got", "want", "equal"),
+    [
+        (Output("y", "N"), np.array([1.0, 2.0]), np.array([1.0, 2.00001]), True),
+        (Output("y", "N"), np.array([1.0, 2.0]), np.array([1.0, 2.1]), False),
+        (Output("y", "N"), np.array([np.nan]), np.array([np.nan]), True),
+        (Output("y", "N"), np.array([np.inf]), np.array([np.inf]), True),
+        (Output("y", "N"), np.array([1.0]), np.array([1.0, 1.0]), False),
+        (Output("y", kind="text"), "a", "a", True),
+        (Output("y", kind="text"), "a", 1, False),
+        (Output("y", "N", kind="int"), np.array([1]), np.array([2]), False),
+    ],
+)
+def test_same(output, got, want, equal):
+    assert same(output, got, want) is equal
+
+
+def test_difference_names_the_first_place():
+    got, want = np.zeros((2, 3)), np.zeros((2, 3))
+    want[1, 2] = 0.5
+    assert difference(Output("w", "TK"), got, want) == "w[t=1, k=2] is 0, expected 0.5; 1 of 6 values differ"
+    assert difference(Output("w"), 1.0, 2.0) == "w is 1, expected 2"
+    assert len(difference(Output("w", kind="text"), "x" * 10**6, "y")) < 200
+
+
+def test_specs_that_cannot_work_are_refused():
+    with pytest.raises(ValueError, match="either wrong or detects"):
+        Misconception("x", "m")
+    with pytest.raises(ValueError, match="exactly one choice"):
+        Quiz("98.q", "?", (Choice("a", "b"), Choice("c", "d")))
+    with pytest.raises(ValueError, match="either choices or a numeric answer"):
+        Quiz("98.q", "?")
+
+
+def test_the_registry_finds_and_suggests():
+    first = registry.lessons()[0]
+    assert registry.lesson(first.id) is registry.lesson(first.number) is first
+    exercise = first.exercises[0]
+    assert registry.exercise(exercise.id) is exercise
+    with pytest.raises(KeyError, match=f"did you mean '{exercise.id}'"):
+        registry.exercise(exercise.id[:-1])
+    with pytest.raises(KeyError, match="no lesson '97'"):
+        registry.lesson("97")
+
+
+def test_a_worker_needs_only_requests_and_replies():
+    """The judge never calls the answer itself: whatever runs a request will do."""
+    asked = []
+
+    def elsewhere(request):
+        asked.append(request)
+        return drivers.run(top2, request)
+
+    assert judge(top2_exercise(), elsewhere).status == "passed"
+    assert all(isinstance(request, drivers.Request) for request in asked)
