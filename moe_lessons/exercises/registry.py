@@ -10,6 +10,7 @@ from moe_lessons.exercises.spec import Claim, Exercise, Lesson, Prediction, Quiz
 _MODULES = {
     "00": "start_here",
     "01": "router",
+    "02": "moe_layer",
     # "10": "mini_transformer",
 }
 """Lesson number to module of this package; each defines ``LESSON``."""
