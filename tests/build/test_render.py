@@ -1,0 +1,138 @@
+"""The two notebooks of a lesson: what stands in them, what never does, and ids that do not change."""
+
+import nbformat
+import pytest
+
+from moe_lessons.build import paths
+from moe_lessons.build.render import notebook, text
+from moe_lessons.build.source import read_cells, solution_lines
+from moe_lessons.exercises import registry
+
+LESSONS = sorted(paths.LESSONS.glob("[0-9]*.py"))
+
+
+@pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
+def lesson(request):
+    return request.param
+
+
+def answer_cells(built):
+    return {
+        cell.metadata["moe_lessons"]["answer"]: cell
+        for cell in built.cells
+        if "answer" in cell.metadata.get("moe_lessons", {})
+    }
+
+
+def exercises(lesson):
+    return registry.lesson(lesson.stem).exercises
+
+
+def test_no_line_of_a_solution_reaches_a_learners_answer_cell(lesson):
+    learner = answer_cells(notebook(lesson, solutions=False))
+    found = 0
+    for cell in read_cells(lesson):
+        answer = cell.metadata.get("answer")
+        if answer:
+            lines = solution_lines(cell.source)
+            assert lines, f"{answer} has no solution block"
+            left = {line.strip() for line in learner[answer].source.splitlines()}
+            assert not left & set(lines)
+            assert 'raise NotImplementedError("your code here")' in left
+            found += 1
+    assert found == len(exercises(lesson))
+
+
+def test_no_marker_is_left_and_no_solution_whole(lesson):
+    learner = text(notebook(lesson, solutions=False))
+    both = learner + text(notebook(lesson, solutions=True))
+    assert "BEGIN SOLUTION" not in both
+    assert "END SOLUTION" not in both
+    assert "{{" not in "".join(c.source for c in notebook(lesson, solutions=False).cells)
+    for cell in read_cells(lesson):
+        if "answer" in cell.metadata and len(solution_lines(cell.source)) > 1:
+            block = "\\n".join(solution_lines(cell.source))
+            assert block not in learner
+
+
+def test_solutions_hold_the_solution(lesson):
+    solved = answer_cells(notebook(lesson, solutions=True))
+    assert set(solved) == {exercise.id for exercise in exercises(lesson)}
+    for cell in solved.values():
+        assert "NotImplementedError" not in cell.source
+        compile(cell.source, cell.id, "exec")
+
+
+def test_rendering_twice_gives_the_same_bytes(lesson):
+    for solutions in (False, True):
+        assert text(notebook(lesson, solutions=solutions)) == text(notebook(lesson, solutions=solutions))
+
+
+def test_ids_are_unique_and_speak_of_exercises(lesson):
+    built = notebook(lesson, solutions=False)
+    ids = [cell.id for cell in built.cells]
+    assert len(ids) == len(set(ids))
+    for exercise in exercises(lesson):
+        assert f"answer-{exercise.id.replace('.', '-')}" in ids
+        assert f"check-{exercise.id.replace('.', '-')}" in ids
+
+
+def test_an_id_does_not_depend_on_its_neighbours(tmp_path, lesson):
+    """A cell put in front changes no other cell's id, so diffs and comments stay where they belong."""
+    moved = tmp_path / lesson.name
+    moved.write_text("# %% [markdown]\n# A new beginning.\n\n" + lesson.read_text(encoding="utf-8"), "utf-8")
+    before = [cell.id for cell in notebook(lesson, solutions=False).cells]
+    after = [cell.id for cell in notebook(moved, solutions=False).cells]
+    assert [id for id in after if id in before] == before
+    assert len(after) == len(before) + 1
+
+
+def test_metadata_is_ours_alone(lesson):
+    for solutions in (False, True):
+        built = notebook(lesson, solutions=solutions)
+        assert set(built.metadata) == {"kernelspec", "language_info", "moe_lessons"}
+        for cell in built.cells:
+            assert "lines_to_next_cell" not in cell.metadata
+            assert set(cell.metadata) <= {"tags", "why", "moe_lessons", "deletable", "editable"}
+
+
+def test_learner_cells_have_no_output(lesson):
+    for cell in notebook(lesson, solutions=False).cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+
+
+def test_each_exercise_has_card_answer_check_and_hints_in_this_order(lesson):
+    cells = notebook(lesson, solutions=False).cells
+    for exercise in exercises(lesson):
+        card = next(i for i, c in enumerate(cells) if c.source.startswith(f"### Exercise {exercise.id}:"))
+        about = [cell.metadata.get("moe_lessons", {}) for cell in cells]
+        answer = next(i for i, found in enumerate(about) if found.get("answer") == exercise.id)
+        check = next(i for i, found in enumerate(about) if found.get("check") == exercise.id)
+        assert card < answer < check
+        assert about[answer]["points"] == exercise.points
+        assert cells[check].metadata["editable"] is False
+        hints = cells[check + 1].source
+        assert all(hint in hints for hint in exercise.hints)
+        assert hints.count("<details>") == len(exercise.hints) + 1
+
+
+def test_a_solutions_notebook_keeps_its_progress_apart(lesson):
+    start = f'start("{lesson.stem}"'
+    assert f"{start}, keep=False)" in text(notebook(lesson, solutions=True)).replace("\\", "")
+    assert f"{start})" in text(notebook(lesson, solutions=False)).replace("\\", "")
+
+
+def test_a_demonstration_is_no_check_cell(lesson):
+    for cell in notebook(lesson, solutions=False).cells:
+        if "demo=True" in cell.source and cell.cell_type == "code":
+            assert "moe_lessons" not in cell.metadata
+
+
+def test_notebooks_are_valid_and_small(lesson):
+    for solutions in (False, True):
+        written = text(notebook(lesson, solutions=solutions))
+        nbformat.validate(nbformat.reads(written, as_version=4))
+        assert len(written.encode()) <= 1_000_000
+        assert written.endswith("}\n")

@@ -1,0 +1,78 @@
+"""What lies in notebooks/ and solutions/: up to date, executed, clean, small."""
+
+import json
+
+import nbformat
+import pytest
+
+from moe_lessons.build import paths
+from moe_lessons.build.render import notebook, text
+from moe_lessons.exercises import registry
+
+LESSONS = sorted(paths.LESSONS.glob("[0-9]*.py"))
+
+
+@pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
+def lesson(request):
+    return request.param
+
+
+@pytest.fixture
+def stored(lesson):
+    return paths.SOLUTIONS / f"{lesson.stem}.ipynb"
+
+
+def outputs(path):
+    built = nbformat.read(path, as_version=4)
+    return [(cell, output) for cell in built.cells for output in cell.get("outputs", [])]
+
+
+def test_the_learners_notebook_is_what_the_lesson_makes(lesson):
+    path = paths.NOTEBOOKS / f"{lesson.stem}.ipynb"
+    assert path.read_text(encoding="utf-8") == text(notebook(lesson, solutions=False)), "run `make lessons`"
+
+
+def test_solutions_are_small_and_carry_no_widget(stored):
+    raw = stored.read_text(encoding="utf-8")
+    assert len(raw.encode()) <= 1_000_000
+    assert "widget-view+json" not in raw
+    found = json.loads(raw)
+    assert set(found["metadata"]) == {"kernelspec", "language_info", "moe_lessons"}
+
+
+def test_no_stored_error_and_no_stderr(stored):
+    for cell, output in outputs(stored):
+        assert output.output_type != "error", cell.source
+        assert output.get("name") != "stderr", cell.source
+
+
+def test_every_code_cell_was_executed(stored):
+    """nbval skips a cell whose execution_count is null, and so would pass it."""
+    built = nbformat.read(stored, as_version=4)
+    counts = [cell.execution_count for cell in built.cells if cell.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_cells_carry_no_timing(stored):
+    for cell in nbformat.read(stored, as_version=4).cells:
+        assert "execution" not in cell.metadata
+        for output in cell.get("outputs", []):
+            assert "transient" not in output
+
+
+def test_the_stored_solutions_pass_every_check_and_every_claim(lesson, stored):
+    printed = "".join(o.text for _, o in outputs(stored) if o.output_type == "stream")
+    found = registry.lesson(lesson.stem)
+    for exercise in found.exercises:
+        assert f"✔ {exercise.id}: passed" in printed
+    for claim in found.claims:
+        assert f"{claim.id} is {claim.verdict}. " in printed
+    assert "does NOT" not in printed
+    assert f"Lesson {found.number}: {found.points} of {found.points} points" in printed
+
+
+def test_no_output_tells_where_it_was_made(stored):
+    """No home folder, no temporary folder, no name of a user."""
+    raw = stored.read_text(encoding="utf-8")
+    for trace in ("/home/", "/root/", "/tmp/", "/Users/", "C:\\\\", str(paths.ROOT)):
+        assert trace not in raw, trace
