@@ -1,6 +1,8 @@
-"""Inputs that the exercises of lesson 01 share: logits without near ties."""
+"""What the exercises of lesson 01 share: logits without near ties, one order of the chosen, one mistake."""
 
 import numpy as np
+
+from moe_lessons.exercises.spec import Case, Misconception, Outputs
 
 
 def spaced_logits(rng: np.random.Generator, n_tokens: int, n_experts: int, spread: float = 2.0) -> np.ndarray:
@@ -24,3 +26,16 @@ def by_expert(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "topk_ids_TK": np.take_along_axis(ids_TK, order_TK, axis=-1),
         "topk_weights_TK": np.take_along_axis(weights_TK, order_TK, axis=-1),
     }
+
+
+def _swapped(case: Case, got: Outputs, want: Outputs) -> bool:
+    return got["topk_ids_TK"].dtype.kind == "f" and got["topk_weights_TK"].dtype.kind in "iu"
+
+
+SWAPPED_RETURN = Misconception(
+    "swapped_return",
+    "Weights and ids are the wrong way round. `topk` returns values first and indices second; here the ids "
+    "come first.",
+    detects=_swapped,
+    hint=2,
+)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from moe_lessons.exercises.router.draws import by_expert, spaced_logits
+from moe_lessons.exercises.router.draws import SWAPPED_RETURN, by_expert, spaced_logits
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
 
 Gates = tuple[torch.Tensor, torch.Tensor]
@@ -122,6 +122,7 @@ SIGMOID_GATES = Exercise(
         Property("each token's weights sum to `scale`", _sum_to_scale),
     ),
     misconceptions=(
+        SWAPPED_RETURN,
         Misconception(
             "bias_in_weight",
             "The bias leaked into the weights. It is there to steer who is chosen, so that load can be "

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from moe_lessons.exercises.router.draws import by_expert, spaced_logits
+from moe_lessons.exercises.router.draws import SWAPPED_RETURN, by_expert, spaced_logits
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
 
 Gates = tuple[torch.Tensor, torch.Tensor]
@@ -65,6 +65,11 @@ def _sum_over_batch(logits_TE: torch.Tensor, top_k: int, renormalize: bool) -> G
     return ids_TK, weights_TK / weights_TK.sum() if renormalize else weights_TK
 
 
+def _no_softmax(logits_TE: torch.Tensor, top_k: int, renormalize: bool) -> Gates:
+    weights_TK, ids_TK = logits_TE.topk(top_k, dim=-1)
+    return ids_TK, weights_TK / weights_TK.sum(dim=-1, keepdim=True) if renormalize else weights_TK
+
+
 def _sliced_rows(case: Case, got: Outputs, want: Outputs) -> bool:
     n_tokens, n_experts = np.asarray(case.args["logits_TE"]).shape
     rows = (min(int(case.args["top_k"]), n_tokens), n_experts)  # type: ignore[arg-type]
@@ -120,6 +125,7 @@ TOPK_GATES = Exercise(
         Property("each token's weights sum to 1 when renormalised, to at most 1 otherwise", _sums),
     ),
     misconceptions=(
+        SWAPPED_RETURN,
         Misconception(
             "sliced_rows",
             "The slice `[-k:]` took rows. The first axis of a batch is tokens, so this kept the last k "
@@ -172,6 +178,13 @@ TOPK_GATES = Exercise(
             hint=3,
         ),
         Misconception(
+            "no_softmax",
+            "The weights are the logits themselves. A logit may be negative or 200; a weight is meant to "
+            "be a share. Put a softmax in between.",
+            wrong=_no_softmax,
+            hint=2,
+        ),
+        Misconception(
             "sum_over_batch",
             "The weights were divided by one sum over the whole batch. Each token needs its own sum: sum "
             "over the last axis, and keep that axis so that the division lines up.",
@@ -190,8 +203,8 @@ TOPK_GATES = Exercise(
     hints=(
         "`logits_TE` has one row per token. Along which axis do experts compete, and is every step along "
         "that one?",
-        "`softmax(dim=-1)` and `topk(top_k, dim=-1)`, which returns values and indices. Only then comes the "
-        "question whether `renormalize` asks for more.",
+        "`softmax(dim=-1)` and `topk(top_k, dim=-1)`, which returns values and indices, in this order. "
+        "Only then comes the question whether `renormalize` asks for more.",
         "`weights_TK / weights_TK.sum(dim=-1, keepdim=True)` makes each token's weights sum to 1.",
     ),
 )

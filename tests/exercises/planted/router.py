@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
+from planted import router_families as families
 
 
 def logits_loop(hidden_TD, router_ED):
@@ -129,6 +130,19 @@ def gates_two_softmaxes(logits_TE, top_k, renormalize):
     return ids, w
 
 
+def gates_values_first(logits_TE, top_k, renormalize):
+    p = F.softmax(logits_TE, -1)
+    top = torch.topk(p, top_k, dim=-1)
+    return (top.values / top.values.sum(-1, keepdim=True), top.indices) if renormalize else tuple(top)
+
+
+def gates_bare_logits(logits_TE, top_k, renormalize):
+    w, ids = torch.topk(logits_TE, top_k, dim=-1)
+    if renormalize:
+        w = w / w.sum(dim=-1, keepdim=True)
+    return ids, w
+
+
 def gates_one_sum(logits_TE, top_k, renormalize):
     w, ids = torch.topk(F.softmax(logits_TE, -1), top_k, dim=-1)
     if renormalize:
@@ -169,6 +183,11 @@ def sigmoid_deepseek(logits_TE, expert_bias_E, top_k, scale):
     weights /= weights.sum(dim=-1, keepdim=True)
     weights *= scale
     return ids, weights
+
+
+def sigmoid_values_first(logits_TE, expert_bias_E, top_k, scale):
+    ids, w = sigmoid_deepseek(logits_TE, expert_bias_E, top_k, scale)
+    return w, ids
 
 
 def sigmoid_biased_weight(logits_TE, expert_bias_E, top_k, scale):
@@ -228,129 +247,11 @@ def sigmoid_then_softmax(logits_TE, expert_bias_E, top_k, scale):
     return ids, F.softmax(s.gather(1, ids), dim=-1) * scale
 
 
-# gate_family
-
-
-def _close(a, b):
-    return torch.allclose(a, b, atol=1e-4)
-
-
-def family_nearest(logits_TE, topk_ids_TK, topk_weights_TK):
-    """The candidate with the smallest error; the scale is fitted by the sums."""
-    z = logits_TE.gather(1, topk_ids_TK)
-    w = topk_weights_TK
-
-    def rescaled(s):
-        return s / s.sum(1, keepdim=True) * w.sum(1, keepdim=True)
-
-    candidates = {
-        "softmax_topk_renorm": z.softmax(1),
-        "softmax_topk": logits_TE.softmax(1).gather(1, topk_ids_TK),
-        "topk_sigmoid": z.sigmoid(),
-        "sigmoid": rescaled(z.sigmoid()),
-        "sqrt_softplus": rescaled(F.softplus(z) ** 0.5),
-    }
-    # A bare sigmoid also fits its rescaled twin, up to rounding: the earlier candidate wins.
-    errors = {name: round(float((c - w).abs().max()), 4) for name, c in candidates.items()}
-    return min(errors, key=errors.get)
-
-
-def family_inverted(logits_TE, topk_ids_TK, topk_weights_TK):
-    """Undo each score: the ratio of two weights says what the logits' difference did."""
-    z, w = logits_TE.gather(1, topk_ids_TK), topk_weights_TK
-    dz, ratio = z - z[:, :1], w / w[:, :1]
-    if _close(ratio.log(), dz):
-        sums = w.sum(1)
-        return "topk_softmax" if _close(sums, torch.ones_like(sums)) else "softmax_topk"
-    if _close(ratio, z.sigmoid() / z.sigmoid()[:, :1]):
-        return "topk_sigmoid" if _close(torch.logit(w.clamp(1e-6, 1 - 1e-6)), z) else "sigmoid"
-    return "sqrt_softplus"
-
-
-def family_by_sum(logits_TE, topk_ids_TK, topk_weights_TK):
-    sums = topk_weights_TK.sum(-1)
-    if _close(sums, torch.ones_like(sums)):
-        return "softmax_topk_renorm"
-    return family_nearest(logits_TE, topk_ids_TK, topk_weights_TK)
-
-
-def family_scale_one(logits_TE, topk_ids_TK, topk_weights_TK):
-    z, w = logits_TE.gather(1, topk_ids_TK), topk_weights_TK
-    r = F.softplus(z).sqrt()
-    if _close(w, z.softmax(1)):
-        return "topk_softmax"
-    if _close(w, z.sigmoid()):
-        return "topk_sigmoid"
-    if _close(w, z.sigmoid() / z.sigmoid().sum(1, keepdim=True)):
-        return "sigmoid"
-    if _close(w, r / r.sum(1, keepdim=True)):
-        return "sqrt_softplus"
-    return "softmax_topk"
-
-
-def family_own_topk(logits_TE, topk_ids_TK, topk_weights_TK):
-    z = logits_TE.topk(topk_ids_TK.shape[1]).values
-    r = F.softplus(z).sqrt()
-    shares = topk_weights_TK / topk_weights_TK.sum(1, keepdim=True)
-    if _close(topk_weights_TK, z.softmax(1)):
-        return "topk_softmax"
-    if _close(topk_weights_TK, z.sigmoid()):
-        return "topk_sigmoid"
-    if _close(shares, z.sigmoid() / z.sigmoid().sum(1, keepdim=True)):
-        return "sigmoid"
-    if _close(shares, r / r.sum(1, keepdim=True)):
-        return "sqrt_softplus"
-    return "softmax_topk"
-
-
-def family_shares_first(logits_TE, topk_ids_TK, topk_weights_TK):
-    z = logits_TE.gather(1, topk_ids_TK)
-    shares = topk_weights_TK / topk_weights_TK.sum(1, keepdim=True)
-    if _close(shares, z.sigmoid() / z.sigmoid().sum(1, keepdim=True)):
-        return "sigmoid"
-    return family_nearest(logits_TE, topk_ids_TK, topk_weights_TK)
-
-
-def family_no_root(logits_TE, topk_ids_TK, topk_weights_TK):
-    z = logits_TE.gather(1, topk_ids_TK)
-    s = F.softplus(z)
-    shares = topk_weights_TK / topk_weights_TK.sum(1, keepdim=True)
-    if _close(shares, s / s.sum(1, keepdim=True)):
-        return "sqrt_softplus"
-    found = family_nearest(logits_TE, topk_ids_TK, topk_weights_TK)
-    return "unknown" if found == "sqrt_softplus" else found
-
-
-def family_always_divided(logits_TE, topk_ids_TK, topk_weights_TK):
-    z = logits_TE.gather(1, topk_ids_TK)
-    shares = topk_weights_TK / topk_weights_TK.sum(1, keepdim=True)
-    if _close(shares, z.softmax(1)):
-        return "topk_softmax"
-    return family_nearest(logits_TE, topk_ids_TK, topk_weights_TK)
-
-
-def family_misnamed(logits_TE, topk_ids_TK, topk_weights_TK):
-    found = family_inverted(logits_TE, topk_ids_TK, topk_weights_TK)
-    return {"topk_softmax": "softmax_topk", "softmax_topk": "topk_softmax"}.get(found, found)
-
-
-def family_columns(logits_TE, topk_ids_TK, topk_weights_TK):
-    z = logits_TE.gather(1, topk_ids_TK)
-    shares = topk_weights_TK / topk_weights_TK.sum(1, keepdim=True)
-    if _close(topk_weights_TK, z.softmax(0)):
-        return "topk_softmax"
-    if _close(topk_weights_TK, logits_TE.softmax(0).gather(1, topk_ids_TK)):
-        return "softmax_topk"
-    if _close(topk_weights_TK, z.sigmoid()):
-        return "topk_sigmoid"
-    return "sigmoid" if _close(shares, z.sigmoid() / z.sigmoid().sum(1, keepdim=True)) else "sqrt_softplus"
-
-
 RIGHT = {
     "01.router_logits": [logits_loop, logits_einsum],
     "01.topk_gates": [gates_from_logits, gates_by_sorting, gates_in_python, gates_masked],
     "01.sigmoid_gates": [sigmoid_by_sorting, sigmoid_in_numpy, sigmoid_deepseek],
-    "01.gate_family": [family_nearest, family_inverted],
+    "01.gate_family": [families.family_nearest, families.family_inverted],
 }
 WRONG = {
     "01.router_logits": {
@@ -362,6 +263,8 @@ WRONG = {
         "attention_scale": logits_like_attention,
     },
     "01.topk_gates": {
+        "swapped_return": gates_values_first,
+        "no_softmax": gates_bare_logits,
         "sliced_rows": gates_rows,
         "softmax_over_tokens": gates_columns,
         "always_renormalized": gates_mixtral_always,
@@ -373,6 +276,7 @@ WRONG = {
         "bare_exp": gates_overflow,
     },
     "01.sigmoid_gates": {
+        "swapped_return": sigmoid_values_first,
         "bias_in_weight": sigmoid_biased_weight,
         "bias_ignored": sigmoid_unbiased,
         "bias_on_logits": sigmoid_biased_logits,
@@ -384,13 +288,13 @@ WRONG = {
         "softmax_of_scores": sigmoid_then_softmax,
     },
     "01.gate_family": {
-        "sums_only": family_by_sum,
-        "scale_assumed": family_scale_one,
-        "choice_recomputed": family_own_topk,
-        "sigmoid_merged": family_shares_first,
-        "root_forgotten": family_no_root,
-        "softmax_over_chosen": family_always_divided,
-        "names_swapped": family_misnamed,
-        "softmax_axis": family_columns,
+        "sums_only": families.family_by_sum,
+        "scale_assumed": families.family_scale_one,
+        "choice_recomputed": families.family_own_topk,
+        "sigmoid_merged": families.family_shares_first,
+        "root_forgotten": families.family_no_root,
+        "softmax_over_chosen": families.family_always_divided,
+        "names_swapped": families.family_misnamed,
+        "softmax_axis": families.family_columns,
     },
 }
