@@ -1,0 +1,39 @@
+"""Lesson 10: the mini transformer."""
+
+from moe_lessons.exercises.mini_transformer.bits_per_byte import BITS_PER_BYTE
+from moe_lessons.exercises.mini_transformer.moe_block import MOE_BLOCK
+from moe_lessons.exercises.mini_transformer.questions import CLAIMS, PREDICTIONS, QUIZZES
+from moe_lessons.exercises.mini_transformer.training_loss import TRAINING_LOSS
+from moe_lessons.exercises.spec import Lesson
+
+LESSON = Lesson(
+    id="10_mini_transformer",
+    title="The mini transformer",
+    question="What does it take to train a Mixture-of-Experts transformer, and does it learn?",
+    goals=(
+        "read every line of a small Mixture-of-Experts transformer, and say which tensor has which shape;",
+        "tell what a loss means: in bits per byte, beside baselines, on text that was held out;",
+        "write the block, the training loss with its two router losses, and the evaluation;",
+        "watch a run: is it learning, are its experts used, can it see the future?",
+    ),
+    minutes=75,
+    prerequisites=("lesson 01", "having seen a transformer's attention once"),
+    exercises=(BITS_PER_BYTE, MOE_BLOCK, TRAINING_LOSS),
+    quizzes=QUIZZES,
+    predictions=PREDICTIONS,
+    claims=CLAIMS,
+    sources=(
+        "Jiang et al., *Mixtral of Experts*, [arXiv 2401.04088](https://arxiv.org/abs/2401.04088): the "
+        "structure of our model.",
+        "Fedus, Zoph and Shazeer, *Switch Transformers*, "
+        "[arXiv 2101.03961](https://arxiv.org/abs/2101.03961): the load-balancing loss (equations 4 to 6) "
+        "and its weight.",
+        "Zoph et al., *ST-MoE*, [arXiv 2202.08906](https://arxiv.org/abs/2202.08906): the router z-loss "
+        "(equation 5).",
+        "Xiong et al., *On Layer Normalization in the Transformer Architecture*, "
+        "[arXiv 2002.04745](https://arxiv.org/abs/2002.04745): pre-norm against post-norm.",
+        "Karpathy, [nanoGPT](https://github.com/karpathy/nanoGPT): a dense decoder of this size, trained "
+        "in one file.",
+        "The text is Python's language reference, which comes with Python itself (`pydoc_data.topics`).",
+    ),
+)

@@ -1,0 +1,188 @@
+"""Exercise 10.moe_block: normalise, route, mix the experts, add to the stream."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from moe_lessons.exercises.mini_transformer.draws import smallest_gap
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+
+Tensor = torch.Tensor
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Several shapes, K = 1 and K = E among them; one stream so small that eps matters."""
+    sizes = [(6, 5, 4, 7, 2, 1.0), (3, 8, 6, 4, 1, 3.0), (4, 6, 3, 5, 3, 2e-3), (2, 4, 5, 3, 3, 1.0)]
+    return [_case(rng, *size) for size in sizes]
+
+
+def _case(
+    rng: np.random.Generator,
+    n_tokens: int,
+    d_model: int,
+    d_expert: int,
+    n_experts: int,
+    top_k: int,
+    scale: float,
+) -> Case:
+    while True:
+        args = {
+            "stream_TD": scale * (rng.standard_normal((n_tokens, d_model)) + 0.5),
+            "norm_D": rng.uniform(0.5, 1.5, d_model),
+            "router_ED": rng.standard_normal((n_experts, d_model)),
+            "gate_up_proj": rng.standard_normal((n_experts, 2 * d_expert, d_model)),
+            "down_proj": rng.standard_normal((n_experts, d_model, d_expert)),
+        }
+        args = {name: value.astype(np.float32) for name, value in args.items()}
+        rms_T1 = np.sqrt((args["stream_TD"] ** 2).mean(-1, keepdims=True) + 1e-5)
+        # A top-k near a tie would depend on rounding, and so on the machine.
+        if smallest_gap((args["stream_TD"] / rms_T1 * args["norm_D"]) @ args["router_ED"].T) > 0.01:
+            break
+    name = f"T={n_tokens}, D={d_model}, F={d_expert}, E={n_experts}, K={top_k}, stream of size {scale:g}"
+    return Case(name, {**args, "top_k": top_k, "eps": 1e-5})
+
+
+def rms_norm(x_TD: Tensor, norm_D: Tensor, eps: float) -> Tensor:
+    """Divide by the root of the mean square, then scale each dimension."""
+    return x_TD * torch.rsqrt(x_TD.square().mean(dim=-1, keepdim=True) + eps) * norm_D
+
+
+def mix(
+    x_TD: Tensor,
+    router_ED: Tensor,
+    gate_up_proj: Tensor,
+    down_proj: Tensor,
+    top_k: int,
+    *,
+    router_input_TD: Tensor | None = None,
+    renormalize: bool = True,
+    swap: bool = False,
+) -> Tensor:
+    """Every expert on every token, weighted by a matrix that is zero where an expert was not chosen."""
+    logits_TE = (x_TD if router_input_TD is None else router_input_TD) @ router_ED.T
+    probs_TE = logits_TE.softmax(dim=-1)
+    kept_TE = torch.zeros_like(probs_TE).scatter(-1, logits_TE.topk(top_k, dim=-1).indices, 1.0) * probs_TE
+    if renormalize:
+        kept_TE = kept_TE / kept_TE.sum(dim=-1, keepdim=True)
+    gate_TEF, up_TEF = torch.einsum("td,efd->tef", x_TD, gate_up_proj).chunk(2, dim=-1)
+    if swap:
+        gate_TEF, up_TEF = up_TEF, gate_TEF
+    return torch.einsum("te,tef,edf->td", kept_TE, F.silu(gate_TEF) * up_TEF, down_proj)
+
+
+def reference(
+    stream_TD: Tensor,
+    norm_D: Tensor,
+    router_ED: Tensor,
+    gate_up_proj: Tensor,
+    down_proj: Tensor,
+    top_k: int,
+    eps: float,
+) -> Tensor:
+    """Pre-norm: only what the block reads is normalised, and its output is added to the stream."""
+    return stream_TD + mix(rms_norm(stream_TD, norm_D, eps), router_ED, gate_up_proj, down_proj, top_k)
+
+
+MOE_BLOCK = Exercise(
+    id="10.moe_block",
+    title="The block",
+    task=(
+        "Return the stream after one MoE block, `[T, D]`: RMSNorm of the stream, router and top-k experts "
+        "on the normalised stream, their weighted sum added to the stream. RMSNorm divides by "
+        "`sqrt(mean of squares + eps)` and multiplies by `norm_D`. The K weights are a softmax over the K "
+        "chosen logits. An expert is SwiGLU: `down @ (silu(gate @ x) * (up @ x))`; the first F rows of "
+        "`gate_up_proj[e]` are the gate, the last F are up."
+    ),
+    entry="moe_block",
+    points=4,
+    minutes=20,
+    difficulty=3,
+    outputs=(Output("stream_TD", "TD"),),
+    draw=draw,
+    reference=reference,
+    misconceptions=(
+        Misconception(
+            "no_residual",
+            "The update comes back without the stream. A block adds to what it was given; return the sum.",
+            wrong=lambda x, g, *w: mix(rms_norm(x, g, w[-1]), *w[:-1]),
+        ),
+        Misconception(
+            "residual_from_normed",
+            "The update is added to the normalised stream. The norm is for what the block reads; what it "
+            "adds to is the stream as it came in, or every block would reset its length.",
+            wrong=lambda x, g, *w: rms_norm(x, g, w[-1]) + mix(rms_norm(x, g, w[-1]), *w[:-1]),
+        ),
+        Misconception(
+            "post_norm",
+            "The norm comes after the addition. That is post-norm, the order of the first transformer; here "
+            "the block reads a normalised stream and adds to the raw one.",
+            wrong=lambda x, g, *w: rms_norm(x + mix(x, *w[:-1]), g, w[-1]),
+        ),
+        Misconception(
+            "layer_norm",
+            "This norm subtracts the mean first: that is LayerNorm. RMSNorm leaves the mean in and divides "
+            "by the root of the mean square.",
+            wrong=lambda x, g, *w: x + mix(F.layer_norm(x, x.shape[-1:], g, eps=w[-1]), *w[:-1]),
+            hint=2,
+        ),
+        Misconception(
+            "eps_outside",
+            "`eps` is added after the square root. It belongs inside: `sqrt(mean of squares + eps)`. The "
+            "difference shows where the stream is small.",
+            wrong=lambda x, g, *w: (
+                x + mix(x / (x.square().mean(-1, keepdim=True).sqrt() + w[-1]) * g, *w[:-1])
+            ),
+            hint=2,
+        ),
+        Misconception(
+            "sum_of_squares",
+            "The stream is divided by the root of the *sum* of squares, its length. RMSNorm takes the mean: "
+            "the result is sqrt(D) times longer.",
+            wrong=lambda x, g, *w: (
+                x + mix(x / (x.square().sum(-1, keepdim=True) + w[-1]).sqrt() * g, *w[:-1])
+            ),
+            hint=2,
+        ),
+        Misconception(
+            "no_scale",
+            "`norm_D` is not used. After the division RMSNorm multiplies each dimension by a learned scale.",
+            wrong=lambda x, g, *w: x + mix(rms_norm(x, torch.ones_like(g), w[-1]), *w[:-1]),
+            hint=2,
+        ),
+        Misconception(
+            "swapped",
+            "Gate and up are swapped: silu was applied to the last F rows of `gate_up_proj[e]`. The gate is "
+            "in the first F.",
+            wrong=lambda x, g, *w: x + mix(rms_norm(x, g, w[-1]), *w[:-1], swap=True),
+            hint=3,
+        ),
+        Misconception(
+            "routes_on_stream",
+            "The router reads the raw stream, the experts the normalised one. Both read the same: the "
+            "normalised stream.",
+            wrong=lambda x, g, *w: x + mix(rms_norm(x, g, w[-1]), *w[:-1], router_input_TD=x),
+        ),
+        Misconception(
+            "experts_on_stream",
+            "The router reads the normalised stream, the experts the raw one. Both read the same: the "
+            "normalised stream.",
+            wrong=lambda x, g, *w: x + mix(x, *w[:-1], router_input_TD=rms_norm(x, g, w[-1])),
+        ),
+        Misconception(
+            "not_renormalised",
+            "The weights are probabilities over all E experts, so the K that are kept sum to less than 1. "
+            "Here the softmax is over the K chosen logits.",
+            wrong=lambda x, g, *w: x + mix(rms_norm(x, g, w[-1]), *w[:-1], renormalize=False),
+            hint=3,
+        ),
+    ),
+    hints=(
+        "What does the block read, and what does it add to? One of them is normalised, the other is not.",
+        "`x.square().mean(dim=-1, keepdim=True)` is the mean square of each token; `torch.rsqrt` is one over "
+        "a square root.",
+        "For expert e: `token, slot = torch.where(ids_TK == e)`, then "
+        "`gate, up = (x[token] @ gate_up_proj[e].T).chunk(2, dim=-1)`.",
+    ),
+)

@@ -1,0 +1,199 @@
+"""Exercise 10.training_loss: what `backward()` is called on, and its gradients."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from moe_lessons.exercises.mini_transformer.draws import spaced_logits
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Plain
+
+Tensor = torch.Tensor
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Sequences, layers, experts and K of several sizes; weights large enough for each term to show."""
+    cases = []
+    for n_sequences, length, n_layers, n_experts, top_k in [
+        (2, 5, 3, 6, 2),
+        (1, 4, 2, 5, 3),
+        (3, 3, 4, 4, 1),
+    ]:
+        vocabulary, n_tokens = 11, n_sequences * length
+        tokens_BL = rng.integers(0, vocabulary, (n_sequences, length))
+        # One layer's experts are shifted on each time: pooled over the layers, their loads look more even.
+        router_logits = [spaced_logits(rng, n_tokens, n_experts) for _ in range(n_layers)]
+        for layer, logits_TE in enumerate(router_logits):
+            logits_TE[:, layer % n_experts] += 3
+        args: dict[str, Plain] = {
+            "logits_BLV": rng.standard_normal((n_sequences, length, vocabulary)).astype(np.float32),
+            "tokens_BL": tokens_BL,
+            "router_logits_NTE": np.stack(router_logits),
+            "top_k": top_k,
+            "alpha": 0.3,
+            "beta": 0.1,
+        }
+        name = f"B={n_sequences}, L={length}, {n_layers} layers, E={n_experts}, K={top_k}"
+        cases.append(Case(name, args))
+    return cases
+
+
+def next_byte(logits_BLV: Tensor, tokens_BL: Tensor, reduction: str = "mean") -> Tensor:
+    """Cross entropy of the logits at l with the byte at l + 1."""
+    return F.cross_entropy(logits_BLV[:, :-1].flatten(0, 1), tokens_BL[:, 1:].flatten(), reduction=reduction)
+
+
+def chosen(logits_NTE: Tensor, top_k: int) -> Tensor:
+    """One where an expert was chosen, else zero."""
+    ids_NTK = logits_NTE.topk(top_k, dim=-1).indices
+    return torch.zeros_like(logits_NTE).scatter(-1, ids_NTK, 1.0)
+
+
+def balance(logits_NTE: Tensor, top_k: int) -> Tensor:
+    """E * sum of f P, one number per layer."""
+    f_NE = chosen(logits_NTE, top_k).mean(dim=1) / top_k
+    return logits_NTE.shape[-1] * (f_NE * logits_NTE.softmax(dim=-1).mean(dim=1)).sum(dim=-1)
+
+
+def z(logits: Tensor) -> Tensor:
+    """Squared log-sum-exp, averaged over tokens: one number per layer."""
+    return logits.logsumexp(dim=-1).square().mean(dim=-1)
+
+
+def reference(
+    logits_BLV: Tensor, tokens_BL: Tensor, router_logits_NTE: Tensor, top_k: int, alpha: float, beta: float
+) -> Tensor:
+    """Cross entropy plus the two router losses, each summed over the layers."""
+    balancing, z_losses = balance(router_logits_NTE, top_k).sum(), z(router_logits_NTE).sum()
+    return next_byte(logits_BLV, tokens_BL) + alpha * balancing + beta * z_losses
+
+
+def topk_probabilities(logits_NTE: Tensor, top_k: int) -> Tensor:
+    """The load-balancing loss with P made of the chosen experts' weights, which leaves the others out."""
+    kept_NTE = chosen(logits_NTE, top_k)
+    weights_NTE = logits_NTE.masked_fill(kept_NTE == 0, -torch.inf).softmax(dim=-1)
+    return logits_NTE.shape[-1] * (kept_NTE.mean(dim=1) / top_k * weights_NTE.mean(dim=1)).sum()
+
+
+def soft_load(logits_NTE: Tensor) -> Tensor:
+    """The load-balancing loss with P in the place of f."""
+    return logits_NTE.shape[-1] * logits_NTE.softmax(dim=-1).mean(dim=1).square().sum()
+
+
+TRAINING_LOSS = Exercise(
+    id="10.training_loss",
+    title="The training loss",
+    task=(
+        "Return one scalar: the mean cross entropy (nats) of predicting each *next* byte, plus `alpha` times "
+        "the load-balancing losses of all layers, plus `beta` times their router z-losses. "
+        "`logits_BLV[b, l]` predicts `tokens_BL[b, l + 1]`; a sequence's last position has no target. "
+        "Per layer, the load-balancing loss is `E * sum(f * P)`: `f` the share of the T*K routed rows that "
+        "each expert gets, `P` the mean over tokens of the softmax over all E. The z-loss of a layer is the "
+        "mean over tokens of the squared logsumexp. *Sum* both over the layers. The gradients are checked too."
+    ),
+    entry="training_loss",
+    points=4,
+    minutes=20,
+    difficulty=3,
+    outputs=(
+        Output("loss"),
+        Output("logits_gradient_BLV", "BLV"),
+        Output("router_gradient_NTE", "NTE"),
+    ),
+    draw=draw,
+    reference=reference,
+    driver="gradient",
+    options={"wrt": [0, 2]},
+    misconceptions=(
+        Misconception(
+            "unshifted",
+            "Each position is scored on its own byte, which it was given as input. A model would learn to "
+            "copy. The logits at l are for the byte at l + 1: cut the last logits and the first tokens.",
+            wrong=lambda x, t, r, k, a, b: (
+                F.cross_entropy(x.flatten(0, 1), t.flatten()) + a * balance(r, k).sum() + b * z(r).sum()
+            ),
+            hint=2,
+        ),
+        Misconception(
+            "shifted_back",
+            "The shift goes the wrong way: the logits at l are compared with the byte at l - 1, the past. "
+            "Cut the last logits and the first tokens.",
+            wrong=lambda x, t, r, k, a, b: (
+                F.cross_entropy(x[:, 1:].flatten(0, 1), t[:, :-1].flatten())
+                + a * balance(r, k).sum()
+                + b * z(r).sum()
+            ),
+            hint=2,
+        ),
+        Misconception(
+            "summed_bytes",
+            "The cross entropy is summed over bytes. Then a larger batch drowns the router losses; take "
+            "the mean.",
+            wrong=lambda x, t, r, k, a, b: next_byte(x, t, "sum") + a * balance(r, k).sum() + b * z(r).sum(),
+        ),
+        Misconception(
+            "pooled",
+            "The load-balancing loss is taken once, over the tokens of all layers together. Layers that each "
+            "collapse on another expert then look balanced. One loss per layer, then the sum.",
+            wrong=lambda x, t, r, k, a, b: (
+                next_byte(x, t) + a * balance(r.flatten(0, 1)[None], k).sum() + b * z(r).sum()
+            ),
+        ),
+        Misconception(
+            "layer_mean",
+            "The router losses are averaged over the layers. Here they are summed, so each layer's router "
+            "feels the same `alpha` however deep the model is.",
+            wrong=lambda x, t, r, k, a, b: next_byte(x, t) + a * balance(r, k).mean() + b * z(r).mean(),
+        ),
+        Misconception(
+            "topk_probabilities",
+            "`P` is the mean of the K renormalised weights. Take the softmax over all E: experts that were "
+            "not chosen must feel the loss too.",
+            wrong=lambda x, t, r, k, a, b: next_byte(x, t) + a * topk_probabilities(r, k) + b * z(r).sum(),
+            hint=3,
+        ),
+        Misconception(
+            "soft_load",
+            "`f` is made of probabilities, the same as `P`. It counts: which share of the routed rows each "
+            "expert really got.",
+            wrong=lambda x, t, r, k, a, b: next_byte(x, t) + a * soft_load(r) + b * z(r).sum(),
+            hint=3,
+        ),
+        Misconception(
+            "no_experts_factor",
+            "The factor E is missing. With it a balanced layer has the loss 1, for any number of experts.",
+            wrong=lambda x, t, r, k, a, b: (
+                next_byte(x, t) + a * balance(r, k).sum() / r.shape[-1] + b * z(r).sum()
+            ),
+        ),
+        Misconception(
+            "load_sums_to_k",
+            "`f` sums to K: rows were divided by T. That is another convention; here `f` is a share of the "
+            "T*K routed rows and sums to 1.",
+            wrong=lambda x, t, r, k, a, b: next_byte(x, t) + a * k * balance(r, k).sum() + b * z(r).sum(),
+            hint=3,
+        ),
+        Misconception(
+            "z_without_square",
+            "The z-loss lacks its square. Without it the loss rewards ever more negative logits; squared, it "
+            "pulls the logsumexp to 0.",
+            wrong=lambda x, t, r, k, a, b: (
+                next_byte(x, t) + a * balance(r, k).sum() + b * r.logsumexp(dim=-1).mean(dim=-1).sum()
+            ),
+        ),
+        Misconception(
+            "z_of_the_bytes",
+            "This is the z-loss of the byte logits, which other models use. The router z-loss takes each "
+            "layer's router logits.",
+            wrong=lambda x, t, r, k, a, b: next_byte(x, t) + a * balance(r, k).sum() + b * z(x.flatten(0, 1)),
+        ),
+    ),
+    hints=(
+        "Three terms. Which of them is about bytes, and which two are one number per layer?",
+        "`F.cross_entropy(logits, targets)` wants `[N, V]` and `[N]`: cut with `[:, :-1]` and `[:, 1:]`, "
+        "then `flatten`.",
+        "`f = torch.bincount(ids_TK.flatten(), minlength=E) / ids_TK.numel()` and "
+        "`P = logits_TE.softmax(dim=-1).mean(dim=0)`.",
+    ),
+)
