@@ -90,7 +90,7 @@ TRAINING_LOSS = Exercise(
         "`logits_BLV[b, l]` predicts `tokens_BL[b, l + 1]`; a sequence's last position has no target. "
         "Per layer, the load-balancing loss is `E * sum(f * P)`: `f` the share of the T*K routed rows that "
         "each expert gets, `P` the mean over tokens of the softmax over all E. The z-loss of a layer is the "
-        "mean over tokens of the squared logsumexp. *Sum* both over the layers. The gradients are checked too."
+        "mean over tokens of the squared logsumexp. *Sum* both over the layers. Gradients are checked too."
     ),
     entry="training_loss",
     points=4,
