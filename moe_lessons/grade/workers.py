@@ -65,8 +65,11 @@ class WarmParent:
                 with theirs:
                     self._control.settimeout(_START_SECONDS)
                     socket.send_fds(self._control, [b"start"], [theirs.fileno()])
-                return Worker(self, mine, int(self._answer()))
-            except (OSError, EOFError) as error:
+                pid = int(self._answer())
+                # An answer's time begins when the worker is there, not while it imports torch.
+                wire.receive(mine, time.monotonic() + _START_SECONDS)
+                return Worker(self, mine, pid)
+            except (OSError, EOFError, wire.WireError) as error:
                 mine.close()
                 if last:
                     raise WorkerFault(f"no worker could be started: {error or self._errors()}") from None

@@ -4,6 +4,7 @@ import copy
 import importlib
 import inspect
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +52,24 @@ IDS = list(ANSWERS)
 MAX_POINTS = sum(lesson.points for lesson in LESSONS)
 
 
+_LIKE_A_MODULE = """\
+import sys
+import types
+
+sys.modules.setdefault("planted", types.ModuleType("planted"))
+sys.modules["planted.{name}"] = sys.modules["planted"].{name} = types.ModuleType("planted.{name}")
+exec({source!r}, sys.modules["planted.{name}"].__dict__)
+"""
+
+
 def planted(id, kind, which):
-    """An answer cell with a planted answer: its whole module, then the entry's name for one of them."""
-    module = importlib.import_module(f"planted.{registry.module(id)}")
-    return f"{inspect.getsource(module)}\n{registry.exercise(id).entry} = {kind}[{id!r}][{which!r}]"
+    """An answer cell with a planted answer: its module and those beside it that it imports, then the name."""
+    source = inspect.getsource(importlib.import_module(f"planted.{registry.module(id)}"))
+    beside = ""
+    for name in re.findall(r"^from planted import (\w+)", source, re.MULTILINE):
+        text = inspect.getsource(importlib.import_module(f"planted.{name}"))
+        beside += _LIKE_A_MODULE.format(name=name, source=text)
+    return f"{beside}{source}\n{registry.exercise(id).entry} = {kind}[{id!r}][{which!r}]"
 
 
 def mistake(id, number):

@@ -31,6 +31,8 @@ def run(tmp_path_factory):
         str(folder / "out"),
         "--timeout",
         str(SECONDS),
+        "--seed",
+        "11",
     ]
     return CliRunner().invoke(main, arguments), folder / "out"
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from moe_lessons.exercises.drivers import Failure, Request
+from moe_lessons.grade import kit
 from moe_lessons.grade.workers import WarmParent
 
 REQUEST = Request("call", {"x": np.arange(3.0)}, {}, {})
@@ -139,9 +140,27 @@ def test_nothing_is_left_running(warm):
 def test_killing_the_warm_parent_costs_only_oneself():
     with WarmParent() as warm:
         pid = ask(warm, "import os\ndef f(x):\n    return os.getppid()")
-        ask(warm, "import os, time\ndef f(x):\n    os.kill(os.getppid(), 9)\n    time.sleep(60)", seconds=0.3)
+        ask(warm, "import os, time\ndef f(x):\n    os.kill(os.getppid(), 9)\n    time.sleep(60)", seconds=3)
         assert ask(warm, "def f(x):\n    return x").shape == (3,)
         assert not alive(pid)
+
+
+def test_where_forks_must_exec_workers_start_cold(monkeypatch):
+    """As on macOS: the same answers, each in a process that imports torch itself."""
+    make = kit.make
+
+    def cold(folder):
+        start = make(folder)
+        script = folder / "moe_lessons" / "grade" / "warm.py"
+        text = script.read_text(encoding="utf-8")
+        assert 'sys.platform != "darwin"' in text
+        script.write_text(text.replace('sys.platform != "darwin"', "False"), encoding="utf-8")
+        return start
+
+    monkeypatch.setattr(kit, "make", cold)
+    with WarmParent() as parent:
+        assert ask(parent, "def f(x):\n    return x", seconds=60).tolist() == [0.0, 1.0, 2.0]
+        assert "exit code 3" in ask(parent, "import os\ndef f(x):\n    os._exit(3)", seconds=60).message
 
 
 def test_a_stopped_worker_stays_stopped(warm):
