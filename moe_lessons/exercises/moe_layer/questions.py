@@ -13,7 +13,7 @@ PREDICTIONS = (
         options=(
             "About equal: the multiplications decide",
             "Gather is faster: it needs no sort",
-            "Gather is several times slower",
+            "Gather is many times slower",
         ),
         truth=2,
         because=(
