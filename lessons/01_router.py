@@ -816,7 +816,8 @@ claim("L22", "imprecise", holds=on_average and per_token)
 # %% [markdown]
 # ## What to take with you
 #
-# - The router is one matrix `[D, E]` on the hidden state. Logits are inner products, in fp32.
+# - The router is one matrix, a vector of width D per expert. It reads the hidden state. Logits are inner
+#   products, in fp32.
 # - Everything happens along the last axis: softmax, top-k, sum.
 # - Softmax after the top-k, or before it and rescaled: one function. Before and not rescaled: another one.
 # - With K = 1 keep the probability, or the router gets no gradient.

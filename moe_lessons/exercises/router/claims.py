@@ -15,8 +15,9 @@ CLAIMS = (
         "L15",
         "The router multiplies the token embedding by a matrix of shape [vocab_size, num_experts].",
         "wrong",
-        "It is one matrix, but of shape [D, E], and it reads the hidden state at its layer. So one and the "
-        "same token id may go to different experts. A table over the vocabulary is what a hash router has.",
+        "It is one matrix, but with one vector of width D per expert, and it reads the hidden state at its "
+        "layer. So one and the same token id may go to different experts. A table over the vocabulary is "
+        "what a hash router has.",
         "arXiv 2101.03961, fig. 15; arXiv 2106.04426 (hash layers)",
     ),
     Claim(
@@ -25,7 +26,7 @@ CLAIMS = (
         "wrong",
         "Only for a single token. On a batch [T, E] the slice takes the last k tokens. "
         "Use `topk(k, dim=-1)` or `[..., -k:]`.",
-        "PyTorch documentation of torch.topk; the shapes in the cell above",
+        "PyTorch documentation of torch.topk; the shapes printed in this lesson",
     ),
     Claim(
         "L17",
@@ -74,7 +75,7 @@ CLAIMS = (
         "imprecise",
         "The weight multiplies the expert's output, that much is so. As a measure of what the token would "
         "lose without the expert it is good on average and poor for a single token.",
-        "arXiv 1701.06538, eq. 1 for the weight; the experiment above for the rest",
+        "arXiv 1701.06538, eq. 1 for the weight; the experiment of this lesson for the rest",
     ),
     Claim(
         "L25",
