@@ -1,7 +1,6 @@
 """What holds for every lesson: its notebooks, its claims, its tags, its links."""
 
 import ast
-import asyncio
 import re
 
 import nbformat
@@ -43,7 +42,6 @@ def test_learner_notebook_runs_and_scores_nothing(lesson):
     """From top to bottom without an error; every exercise is not attempted and the score is 0."""
     built = nbformat.read(paths.NOTEBOOKS / f"{lesson.id}.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in built.cells)
-    asyncio.set_event_loop(asyncio.new_event_loop())
     ran = execute(built, paths.NOTEBOOKS)
     printed = "".join(o.text for c in ran.cells for o in c.get("outputs", []) if o.output_type == "stream")
     for exercise in lesson.exercises:

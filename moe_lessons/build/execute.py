@@ -1,5 +1,6 @@
 """Run a solutions notebook and keep only what is the same in every run."""
 
+import asyncio
 import os
 import tempfile
 from pathlib import Path
@@ -15,14 +16,15 @@ def execute(built: NotebookNode, folder: Path, *, timeout: int = 300) -> Noteboo
     """Execute in ``folder`` with progress kept apart from the user's own; raises on the first error."""
     metadata = dict(built.metadata)
     with tempfile.TemporaryDirectory() as home, mock.patch.dict(os.environ, MOE_LESSONS_HOME=home):
-        NotebookClient(
+        client = NotebookClient(
             built,
             timeout=timeout,
             kernel_name="python3",
             record_timing=False,
             store_widget_state=False,
             resources={"metadata": {"path": str(folder)}},
-        ).execute()
+        )
+        asyncio.run(client.async_execute())  # unlike execute(), leaves no open event loop behind
     built.metadata = NotebookNode(metadata)  # the kernel adds its Python version
     for cell in built.cells:
         if cell.cell_type == "code":
