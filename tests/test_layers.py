@@ -11,6 +11,7 @@ from moe_lessons.build import paths
 # Lowest first. A package stands for all its modules.
 LAYERS = (
     "presets",
+    "accounting",
     "routing",
     "balancing",
     "experts",

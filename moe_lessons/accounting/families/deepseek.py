@@ -1,0 +1,83 @@
+"""DeepSeek-V2 and V3, Kimi-K2, GLM-4.5: fine-grained and shared experts, the first layers dense."""
+
+from moe_lessons.accounting import blocks
+from moe_lessons.accounting.fields import Fields
+from moe_lessons.accounting.shapes import Attention, Dense, Layer, Model, gated
+
+
+def latent_attention(fields: Fields) -> Attention:
+    """Multi-head latent attention; without `q_lora_rank` the queries have no latent."""
+    return blocks.latent(
+        fields.integer("hidden_size"),
+        fields.integer("num_attention_heads"),
+        fields.optional("q_lora_rank"),
+        fields.integer("kv_lora_rank"),
+        fields.integer("qk_nope_head_dim"),
+        fields.integer("qk_rope_head_dim"),
+        fields.integer("v_head_dim"),
+        bias=fields.flag("attention_bias", False),
+    )
+
+
+def dense_first(
+    fields: Fields, attention: Attention, *, mlp_bias: bool = False, notes: tuple[str, ...] = ()
+) -> Model:
+    """The first `first_k_dense_replace` layers are dense, the others hold routed and shared experts.
+
+    active = total - L_moe (E - K) 3 D F
+    """
+    d_model = fields.integer("hidden_size")
+    n_layers = blocks.layer_count(fields)
+    n_dense = fields.integer("first_k_dense_replace", low=0, high=n_layers)
+    fields.must_be("moe_layer_freq", 1)
+    n_experts, top_k = blocks.experts_of(fields, "n_routed_experts", "num_experts_per_tok")
+    check_groups(fields, n_experts)
+    d_expert = fields.integer("moe_intermediate_size")
+    n_shared = fields.integer("n_shared_experts", default=0, low=0)
+    shared = gated(d_model, n_shared * d_expert, mlp_bias) if n_shared else ()
+    moe = blocks.experts(d_model, n_experts, top_k, gated(d_model, d_expert), shared=shared)
+    layers = [Layer(d_model, attention, moe, norms=2 * d_model)] * (n_layers - n_dense)
+    if n_dense:
+        dense = Dense(gated(d_model, fields.integer("intermediate_size"), mlp_bias))
+        layers = [Layer(d_model, attention, dense, norms=2 * d_model)] * n_dense + layers
+    return blocks.decoder(fields, layers, notes=notes + left_out(fields))
+
+
+def check_groups(fields: Fields, n_experts: int) -> None:
+    """Groups limit where a token may go and cost no parameters, yet they must divide the experts."""
+    n_groups = fields.integer("n_group", default=1)
+    fields.require("n_group", n_experts % n_groups == 0, f"choose a divisor of n_routed_experts={n_experts}")
+    fields.integer("topk_group", default=1, high=n_groups, note=f", as n_group={n_groups}")
+
+
+def left_out(fields: Fields) -> tuple[str, ...]:
+    """What such a config mentions and the count leaves out."""
+    heads = fields.values.get("num_nextn_predict_layers") or fields.values.get("num_mtp_layers")
+    return ("multi-token prediction layers are left out",) if heads else ()
+
+
+def deepseek_v2(fields: Fields) -> Model:
+    """DeepSeek-V2 and V2-Lite (arXiv:2405.04434, sections 2.1 and 2.2)."""
+    return dense_first(fields, latent_attention(fields), mlp_bias=fields.flag("mlp_bias", False))
+
+
+BUFFER = "the router's selection bias is a buffer, not a parameter: E numbers a layer, left out"
+
+
+def deepseek_v3(fields: Fields) -> Model:
+    """DeepSeek-V3 and R1 (arXiv:2412.19437, sections 2.1 and 4.2), Kimi-K2 (arXiv:2507.20534, table 2)."""
+    return dense_first(fields, latent_attention(fields), notes=(BUFFER,))
+
+
+def glm4_moe(fields: Fields) -> Model:
+    """GLM-4.5: V3's experts on grouped-query attention (arXiv:2508.06471, section 2.1)."""
+    n_heads, n_kv_heads, d_head = blocks.head_counts(fields)
+    attention = blocks.grouped_query(
+        fields.integer("hidden_size"),
+        n_heads,
+        n_kv_heads,
+        d_head,
+        qkv_bias=fields.flag("attention_bias", False),
+        vectors=2 * d_head if fields.flag("use_qk_norm", False) else 0,
+    )
+    return dense_first(fields, attention, notes=(BUFFER,))
