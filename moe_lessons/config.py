@@ -105,7 +105,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     corpus: str = "language-reference"  # or the path of a file
     seed: int = 0
-    steps: int = 2000
+    steps: int = 1700
     batch_size: int = 8  # B, windows of context_length bytes
     learning_rate: float = 1.4e-3  # the peak
     min_learning_rate_ratio: float = 0.1  # where the cosine ends

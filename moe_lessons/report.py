@@ -62,6 +62,8 @@ def run_report(result: TrainResult) -> dict[str, Any]:
         "train_curve": {
             "step": [record.step for record in history],
             "bits_per_byte": [round(record.train_bits_per_byte, 4) for record in history],
+            "tokens_per_second": [round(record.tokens_per_second) for record in history],
+            "elapsed_s": [round(record.elapsed_s, 2) for record in history],
         },
         "validation_curve": {
             "step": [record.step for record in evaluated],
