@@ -89,7 +89,7 @@ CLAIMS = (
         said="A transformer layer is attention, add and norm, feed-forward, add and norm.",
         verdict="imprecise",
         truth=(
-            "that is post-norm, as in the first transformer and in Switch's drawing. Mixtral and most recent "
+            "That is post-norm, as in the first transformer and in Switch's drawing. Mixtral and most recent "
             "models are pre-norm: each half reads a normalised stream and adds to the raw one."
         ),
         source="arXiv 2101.03961, figure 2; arXiv 2002.04745; transformers, models/mixtral (decoder layer)",
@@ -98,7 +98,7 @@ CLAIMS = (
         id="L10",
         said="A MoE layer's output is the weighted sum of the outputs of the k chosen experts.",
         verdict="correct",
-        truth="recomputed for every token of a trained layer, from its ids, weights and experts.",
+        truth="Recomputed for every token of a trained layer, from its ids, weights and experts.",
         source="arXiv 2401.04088, section 2.1",
     ),
     Claim(
@@ -106,7 +106,7 @@ CLAIMS = (
         said="The balancing loss can be taken over the tokens of all layers together.",
         verdict="wrong",
         truth=(
-            "pooled, it is at its balanced value while every layer has collapsed on experts of its own. Take "
+            "Pooled, it is at its balanced value while every layer has collapsed on experts of its own. Take "
             "it per layer and sum."
         ),
         source="transformers issue #28255; arXiv 2101.03961, section 2.2 (one loss per Switch layer)",
