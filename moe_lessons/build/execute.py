@@ -28,7 +28,8 @@ def execute(built: NotebookNode, folder: Path, *, timeout: int = 300) -> Noteboo
     built.metadata = NotebookNode(metadata)  # the kernel adds its Python version
     for cell in built.cells:
         if cell.cell_type == "code":
-            cell.outputs = [output for output in map(_stable, cell.outputs) if output is not None]
+            kept = [output for output in map(_stable, cell.outputs) if output is not None]
+            cell.outputs = _joined(kept)
             cell.metadata.pop("execution", None)
     return built
 
@@ -43,3 +44,15 @@ def _stable(output: NotebookNode) -> NotebookNode | None:
             return None
     output.pop("transient", None)
     return output
+
+
+def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Join what was printed in one go: a kernel sends it in as many pieces as time happens to cut it."""
+    joined: list[NotebookNode] = []
+    for output in outputs:
+        last = joined[-1] if joined else {}
+        if output.output_type == "stream" and last.get("name") == output.name:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from moe_lessons.build import __main__ as builder
 from moe_lessons.build import paths, readme, source
-from moe_lessons.build.execute import _stable
+from moe_lessons.build.execute import _joined, _stable
 
 TOY = '''# %% tags=["setup"]
 from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start
@@ -199,3 +199,12 @@ def test_the_readmes_made_parts_and_nothing_else():
     assert "(notebooks/00_start_here.ipynb)" in made
     with pytest.raises(ValueError, match="lost its markers"):
         readme.filled("nothing here")
+
+
+def test_prints_are_joined_however_the_kernel_cut_them():
+    def stream(text, name="stdout"):
+        return nbformat.v4.new_output("stream", name=name, text=text)
+
+    picture = nbformat.v4.new_output("display_data", data={"text/plain": "a picture"})
+    joined = _joined([stream("a"), stream("b\n"), picture, stream("c"), stream("d", "stderr")])
+    assert [o.get("text", "picture") for o in joined] == ["ab\n", "picture", "c", "d"]
