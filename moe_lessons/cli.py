@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 import moe_lessons
+from moe_lessons.accounting.command import count
 from moe_lessons.config import PRESETS, preset
 from moe_lessons.grade.command import grade
 
@@ -88,6 +89,7 @@ def main() -> None:
     """
 
 
+main.add_command(count)
 main.add_command(grade)
 
 

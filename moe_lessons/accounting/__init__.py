@@ -5,14 +5,15 @@
 671026404352
 """
 
+from moe_lessons.accounting.catalogue import Published, find_published, published
 from moe_lessons.accounting.coverage import expert_coverage
-from moe_lessons.accounting.describing import describe
+from moe_lessons.accounting.describing import describe, from_config
 from moe_lessons.accounting.families import FAMILIES
 from moe_lessons.accounting.fields import ConfigError
 from moe_lessons.accounting.flops import Flops, decode_flops, prefill_flops, training_flops
 from moe_lessons.accounting.memory import decode_read_bytes, kv_cache_bytes, weight_bytes
 from moe_lessons.accounting.parameters import COMPONENTS, Parameters, count
-from moe_lessons.accounting.published import Published, find_published, published
+from moe_lessons.accounting.reporting import Setting, report
 from moe_lessons.accounting.shapes import Attention, Dense, Layer, Matrix, Model, MoE
 from moe_lessons.accounting.training import TrainingBytes, activation_bytes_per_token, training_bytes
 
@@ -29,6 +30,7 @@ __all__ = [
     "Model",
     "Parameters",
     "Published",
+    "Setting",
     "TrainingBytes",
     "activation_bytes_per_token",
     "count",
@@ -37,9 +39,11 @@ __all__ = [
     "describe",
     "expert_coverage",
     "find_published",
+    "from_config",
     "kv_cache_bytes",
     "prefill_flops",
     "published",
+    "report",
     "training_bytes",
     "training_flops",
     "weight_bytes",

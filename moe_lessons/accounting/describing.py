@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from moe_lessons.accounting.catalogue import find_published, published
 from moe_lessons.accounting.families import FAMILIES
 from moe_lessons.accounting.fields import ConfigError, Fields, shown
-from moe_lessons.accounting.published import find_published, published
 from moe_lessons.accounting.shapes import Model
 
 MAX_FILE_BYTES = 4_000_000  # a config.json has some kilobytes
@@ -61,7 +61,7 @@ def from_config(config: Mapping[str, Any], name: str = "", source: str = "") -> 
 
     Examples
     --------
-    >>> from moe_lessons.accounting.published import published
+    >>> from moe_lessons.accounting.catalogue import published
     >>> from_config(published()["OLMoE-1B-7B"].config).n_layers
     16
     """
