@@ -145,15 +145,16 @@ def experts(
     *,
     shared: tuple[Matrix, ...] = (),
     router_bias: bool = False,
+    n_zero: int = 0,
 ) -> MoE:
-    """A linear router over E experts, K of which see a token.
+    """A linear router over E experts and `n_zero` that do nothing, K of which see a token.
 
     Examples
     --------
     >>> experts(4096, 8, 2, (Matrix(4096, 14336),)).router.parameters  # 8 * 4096
     32768
     """
-    return MoE(n_experts, top_k, Matrix(d_model, n_experts, router_bias), expert, shared)
+    return MoE(n_experts, top_k, Matrix(d_model, n_experts + n_zero, router_bias), expert, shared, n_zero)
 
 
 def decoder(

@@ -1,5 +1,7 @@
 """How many experts of a layer a batch touches, hence how many must be read from memory."""
 
+from moe_lessons.accounting.shapes import MoE
+
 
 def expert_coverage(n_experts: int, top_k: int, batch: int) -> float:
     """Expected number of different experts that `batch` tokens choose, if each chooses K of E at random.
@@ -35,3 +37,16 @@ def expert_coverage(n_experts: int, top_k: int, batch: int) -> float:
     if batch < 0:
         raise ValueError(f"batch={batch}: choose 0 or more")
     return n_experts * (1 - (1 - top_k / n_experts) ** batch)
+
+
+def touched_experts(moe: MoE, batch: int) -> float:
+    """Expected number of one layer's experts that `batch` tokens touch; those that do nothing do not count.
+
+    Examples
+    --------
+    >>> from moe_lessons.accounting.shapes import Matrix
+    >>> touched_experts(MoE(6, 2, Matrix(4, 8), (Matrix(4, 4),), n_zero=2), 1)  # 2 of 8, 6 of which work
+    1.5
+    """
+    choices = moe.n_experts + moe.n_zero
+    return moe.n_experts / choices * expert_coverage(choices, moe.top_k, batch)

@@ -3,7 +3,7 @@
 1 GB is 10^9 bytes here and in every table; 1 GiB would be 2^30.
 """
 
-from moe_lessons.accounting.coverage import expert_coverage
+from moe_lessons.accounting.coverage import touched_experts
 from moe_lessons.accounting.parameters import count
 from moe_lessons.accounting.shapes import Matrix, Model, MoE
 
@@ -134,7 +134,7 @@ def decode_read_bytes(
     93.1
     """
     unread = sum(
-        times * _expert_bytes(moe, dtype) * (moe.n_experts - expert_coverage(moe.n_experts, moe.top_k, batch))
+        times * _expert_bytes(moe, dtype) * (moe.n_experts - touched_experts(moe, batch))
         for moe, times in model.moes
     )
     table = 0 if model.tied else model.vocab_size * model.d_model

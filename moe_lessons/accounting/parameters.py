@@ -116,7 +116,7 @@ def layer_parameters(layer: Layer) -> dict[str, tuple[int, int]]:
         parts["dense_ffn"] = (parameters(layer.ffn.matrices),) * 2
     if isinstance(layer.ffn, MoE):
         moe = layer.ffn
-        parts["router"] = (moe.router.parameters + moe.router_vectors,) * 2
+        parts["router"] = (moe.router.parameters,) * 2
         parts["shared_experts"] = (parameters(moe.shared),) * 2
         parts["routed_experts"] = (
             moe.n_experts * moe.expert_parameters,

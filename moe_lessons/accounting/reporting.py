@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from moe_lessons.accounting.catalogue import published
-from moe_lessons.accounting.coverage import expert_coverage
+from moe_lessons.accounting.coverage import touched_experts
 from moe_lessons.accounting.flops import Flops, decode_flops, prefill_flops, training_flops
 from moe_lessons.accounting.memory import DTYPES, decode_read_bytes, kv_cache_bytes, weight_bytes
 from moe_lessons.accounting.parameters import count
-from moe_lessons.accounting.shapes import Model
+from moe_lessons.accounting.shapes import Model, MoE
 from moe_lessons.accounting.training import training_bytes
 
 
@@ -73,19 +73,18 @@ def _published(name: str) -> dict[str, str]:
 
 def _experts(model: Model, batch: int) -> list[dict[str, Any]]:
     """One entry for each kind of layer with experts; most models have one kind."""
-    kinds: dict[tuple[int, int, int], int] = {}
+    kinds: dict[MoE, int] = {}
     for moe, times in model.moes:
-        key = moe.n_experts, moe.top_k, moe.expert_parameters
-        kinds[key] = kinds.get(key, 0) + times
+        kinds[moe] = kinds.get(moe, 0) + times
     return [
         {
             "layers": times,
-            "n_experts": n_experts,
-            "top_k": top_k,
-            "parameters_per_expert": size,
-            "touched_in_decode": round(expert_coverage(n_experts, top_k, batch), 4),
+            "n_experts": moe.n_experts,
+            "top_k": moe.top_k,
+            "parameters_per_expert": moe.expert_parameters,
+            "touched_in_decode": round(touched_experts(moe, batch), 4),
         }
-        for (n_experts, top_k, size), times in kinds.items()
+        for moe, times in kinds.items()
     ]
 
 

@@ -133,8 +133,8 @@ class MoE:
         One routed expert.
     shared : tuple of Matrix
         Everything beside the routed experts that each token passes: shared experts, their gate.
-    router_vectors : int
-        Parameters of the router beside its matrix.
+    n_zero : int
+        Further experts that return their input; the router chooses K of E + n_zero.
 
     Examples
     --------
@@ -148,7 +148,7 @@ class MoE:
     router: Matrix
     expert: tuple[Matrix, ...]
     shared: tuple[Matrix, ...] = ()
-    router_vectors: int = 0
+    n_zero: int = 0
 
     @property
     def expert_parameters(self) -> int:
@@ -206,8 +206,8 @@ class Model:
 
     @property
     def n_layers(self) -> int:
-        """Layers; an encoder-decoder counts both halves."""
-        return sum(times for _, times in self.layers)
+        """Layers with attention; an encoder-decoder counts both halves."""
+        return sum(times for layer, times in self.layers if layer.attention is not None)
 
     @property
     def moes(self) -> tuple[tuple[MoE, int], ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from moe_lessons.accounting.families import deepseek, mistral, qwen, single, switch
+from moe_lessons.accounting.families import deepseek, mistral, qwen, recent, single, switch
 from moe_lessons.accounting.fields import Fields
 from moe_lessons.accounting.shapes import Model
 
@@ -25,4 +25,12 @@ FAMILIES: dict[str, Callable[[Fields], Model]] = {
     "llama4_text": single.llama4_text,
     "grok-1": single.grok_1,
     "switch_transformers": switch.switch_transformers,
+    "deepseek_v32": recent.deepseek_v32,
+    "glm4_moe_lite": deepseek.deepseek_v3,
+    "glm_moe_dsa": recent.glm_moe_dsa,
+    "longcat_flash": recent.longcat_flash,
+    "minimax_m2": recent.minimax_m2,
+    "mistral4": deepseek.deepseek_v3,
+    "qwen3_5_moe_text": recent.qwen3_5_moe,
+    "qwen3_next": recent.qwen3_next,
 }

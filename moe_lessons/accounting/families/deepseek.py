@@ -20,15 +20,19 @@ def latent_attention(fields: Fields) -> Attention:
 
 
 def dense_first(
-    fields: Fields, attention: Attention, *, mlp_bias: bool = False, notes: tuple[str, ...] = ()
+    fields: Fields,
+    attention: Attention | list[Attention],
+    *,
+    mlp_bias: bool = False,
+    notes: tuple[str, ...] = (),
 ) -> Model:
     """The first `first_k_dense_replace` layers are dense, the others hold routed and shared experts.
 
-    active = total - L_moe (E - K) 3 D F
+    active = total - L_moe (E - K) 3 D F. One attention serves every layer, or a list has one for each.
     """
     d_model = fields.integer("hidden_size")
     n_layers = blocks.layer_count(fields)
-    n_dense = fields.integer("first_k_dense_replace", low=0, high=n_layers)
+    sparse = sparse_layers(fields, n_layers)
     fields.must_be("moe_layer_freq", 1)
     n_experts, top_k = blocks.experts_of(fields, "n_routed_experts", "num_experts_per_tok")
     check_groups(fields, n_experts)
@@ -36,11 +40,24 @@ def dense_first(
     n_shared = fields.integer("n_shared_experts", default=0, low=0)
     shared = gated(d_model, n_shared * d_expert, mlp_bias) if n_shared else ()
     moe = blocks.experts(d_model, n_experts, top_k, gated(d_model, d_expert), shared=shared)
-    layers = [Layer(d_model, attention, moe, norms=2 * d_model)] * (n_layers - n_dense)
-    if n_dense:
+    dense = None
+    if not all(sparse):
         dense = Dense(gated(d_model, fields.integer("intermediate_size"), mlp_bias))
-        layers = [Layer(d_model, attention, dense, norms=2 * d_model)] * n_dense + layers
+    attentions = attention if isinstance(attention, list) else [attention] * n_layers
+    layers = [
+        Layer(d_model, own, moe if is_sparse else dense, norms=2 * d_model)
+        for own, is_sparse in zip(attentions, sparse, strict=True)
+    ]
     return blocks.decoder(fields, layers, notes=notes + left_out(fields))
+
+
+def sparse_layers(fields: Fields, n_layers: int) -> list[bool]:
+    """Which layers hold experts: all but the first few, unless the config lists them."""
+    kinds = fields.words("mlp_layer_types", n_layers, ("dense", "sparse"))
+    if kinds is not None:
+        return [kind == "sparse" for kind in kinds]
+    n_dense = fields.integer("first_k_dense_replace", low=0, high=n_layers)
+    return [i >= n_dense for i in range(n_layers)]
 
 
 def check_groups(fields: Fields, n_experts: int) -> None:
