@@ -101,7 +101,7 @@ from moe_lessons.svg import bar_chart
 
 bar_chart(
     [8, unigram, bigram, compressor],
-    names=["no idea", "unigram", "bigram", "xz"],
+    names=["no idea", "unigram", "bigram", "compressor"],
     title=f"Byte pairs save {unigram - bigram:.1f} bits over bytes; long repeats save more",
     x_label="predictor, all fitted on the training part",
     y_label="held-out bits per byte (lower is better)",
@@ -180,14 +180,13 @@ def show_shapes(name):
 watched = ("embedding", "blocks.0.attention_norm", "blocks.0.attention", "blocks.0.moe_norm")
 watched += ("blocks.0.moe.router", "blocks.0.moe", "blocks.0", "final_norm", "head")
 hooks = [model.get_submodule(name).register_forward_hook(show_shapes(name)) for name in watched]
-tokens_BL = corpus.validation_M[: 2 * 128].view(2, 128)
 with torch.no_grad():
-    output = model(tokens_BL)
+    model(corpus.validation_M[: 2 * 96].view(2, 96))  # B=2, L=96
 for handle in hooks:
     handle.remove()
 
 # %% [markdown]
-# Read it from the top. The stream is `[2, 128, D]` all the way. The router alone speaks of experts: one
+# Read it from the top. The stream is `[B, L, D]` all the way. The router alone speaks of experts: one
 # logit per token and expert. The head turns each place of the stream into 256 logits, one for each byte
 # that may come *next*.
 #
@@ -241,6 +240,7 @@ def post_norm(block, stream, cos, sin):
 
 
 with torch.no_grad():
+    tokens_BL = corpus.validation_M[: 2 * 128].view(2, 128)
     rotation = model.cos_LP, model.sin_LP
     start_BLD = model.embedding(tokens_BL)
     real_BLD, _ = model.blocks[0](start_BLD, *rotation)
@@ -538,7 +538,7 @@ def draw_loss(records, steps):
         title=f"Step {done} of {steps}: {now}",
         x_label="step",
         y_label="bits per byte",
-        references={"unigram": unigram, "bigram": bigram, "xz": compressor},
+        references={"unigram": unigram, "bigram": bigram, "compressor": compressor},
         x_range=(0, steps),
         y_range=(1, 8),
     )
@@ -626,10 +626,10 @@ line_chart(
     references={
         "unigram": report["unigram_bits_per_byte"],
         "bigram": report["bigram_bits_per_byte"],
-        "xz": compressor,
+        "compressor": compressor,
     },
-    caption="From the committed result file; xz was computed above, on this machine's text. "
-    f"The run ends {'below' if best < compressor else 'above'} it.",
+    caption="From the committed result file; the compressor's bits are from above. "
+    f"The run ends {'below' if best < compressor else 'above'} them.",
 )
 
 # %%
@@ -736,7 +736,7 @@ reveal("10.p_causal")
 
 # %% tags=["nbval-ignore-output"] why="image"
 line_chart(
-    {"both windows": (list(range(128)), moved_L.tolist())},
+    {"logits": (list(range(128)), moved_L.tolist())},
     title="A changed byte moves its own logits and later ones, none before it",
     x_label=f"position in the window (byte {place} was changed)",
     y_label="largest change of a logit",

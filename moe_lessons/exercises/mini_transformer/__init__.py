@@ -17,7 +17,7 @@ LESSON = Lesson(
         "watch a run: is it learning, are its experts used, can it see the future?",
     ),
     minutes=75,
-    prerequisites=("lesson 01", "having seen a transformer's attention once"),
+    prerequisites=("lessons 01 and 02", "having seen a transformer's attention once"),
     exercises=(BITS_PER_BYTE, MOE_BLOCK, TRAINING_LOSS),
     quizzes=QUIZZES,
     predictions=PREDICTIONS,
