@@ -1,0 +1,216 @@
+"""Exercise 03.mixtral: total and active parameters of a whole model from its config's numbers."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+
+NAMES = (
+    "vocab_size",
+    "d_model",
+    "n_layers",
+    "n_heads",
+    "n_kv_heads",
+    "d_head",
+    "d_expert",
+    "n_experts",
+    "top_k",
+)
+Counts = tuple[int, int]
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Both Mixtrals, and two drawn models whose heads together are not as wide as the model."""
+    rows = [
+        ("Mixtral-8x7B", (32000, 4096, 32, 32, 8, 128, 14336, 8, 2)),
+        ("Mixtral-8x22B", (32000, 6144, 56, 48, 8, 128, 16384, 8, 2)),
+    ]
+    for i, n_experts in enumerate((12, 64)):
+        d_model = 64 * int(rng.integers(8, 20))
+        row = (
+            int(rng.integers(3000, 9000)),
+            d_model,
+            int(rng.integers(5, 12)),
+            24,
+            4,
+            int(d_model / 24) + 7 + i,
+            d_model + 32 * int(rng.integers(3, 30)),
+            n_experts,
+            3 + i,
+        )
+        rows.append((f"a drawn model with {n_experts} experts", row))
+    return [Case(name, dict(zip(NAMES, row, strict=True))) for name, row in rows]
+
+
+def _count(
+    v: int,
+    d: int,
+    n_layers: int,
+    h: int,
+    h_kv: int,
+    d_h: int,
+    f: int,
+    e: int,
+    k: int,
+    *,
+    tables: int = 2,
+    matrices: int = 3,
+    routers: int = 1,
+    norms: int = 2,
+    final_norm: int = 1,
+) -> Counts:
+    attention = d * d_h * (2 * h + 2 * h_kv)
+    layer = attention + routers * e * d + norms * d
+    outside = tables * v * d + final_norm * d
+    expert = matrices * d * f
+    return outside + n_layers * (layer + e * expert), outside + n_layers * (layer + k * expert)
+
+
+def reference(
+    vocab_size: int,
+    d_model: int,
+    n_layers: int,
+    n_heads: int,
+    n_kv_heads: int,
+    d_head: int,
+    d_expert: int,
+    n_experts: int,
+    top_k: int,
+) -> Counts:
+    """Embedding, head, attention, router, experts and norms; active has K experts a layer in place of E."""
+    return _count(vocab_size, d_model, n_layers, n_heads, n_kv_heads, d_head, d_expert, n_experts, top_k)
+
+
+def _with(**changes: int) -> Callable[..., Counts]:
+    return lambda *sizes: _count(*sizes, **changes)
+
+
+def _all_heads(*sizes: int) -> Counts:
+    v, d, n_layers, h, _, *rest = sizes
+    return _count(v, d, n_layers, h, h, *rest)
+
+
+def _heads_fill_model(*sizes: int) -> Counts:
+    v, d, n_layers, h, h_kv, _, *rest = sizes
+    return _count(v, d, n_layers, h, h_kv, d // h, *rest)
+
+
+def _whole_models(*sizes: int) -> Counts:
+    *dense, n_experts, top_k = sizes
+    one = _count(*dense, 1, 1, routers=0)[0]
+    return n_experts * one, top_k * one
+
+
+def _one_layer(*sizes: int) -> Counts:
+    v, d, _, *rest = sizes
+    return _count(v, d, 1, *rest)
+
+
+def _router_of_chosen(*sizes: int) -> Counts:
+    total, active = _count(*sizes)
+    return total, active - sizes[2] * (sizes[7] - sizes[8]) * sizes[1]
+
+
+def _without_input_embedding(*sizes: int) -> Counts:
+    total, active = _count(*sizes)
+    return total, active - sizes[0] * sizes[1]
+
+
+MIXTRAL = Exercise(
+    id="03.mixtral",
+    title="46.7 and 12.9 billion, from nine numbers",
+    task=(
+        "Return `(total, active)` of a model built like Mixtral: embedding and head are two tables; each "
+        "layer has attention with `n_heads` query heads and `n_kv_heads` key and value heads of width "
+        "`d_head` (four matrices, no biases), a router, `n_experts` SwiGLU experts and two RMSNorms; one "
+        "more norm before the head. Active is all that one token touches: embedding and head in full, "
+        "`top_k` experts."
+    ),
+    entry="mixtral",
+    points=4,
+    minutes=15,
+    difficulty=3,
+    outputs=(Output("total", kind="int"), Output("active", kind="int")),
+    draw=draw,
+    reference=reference,
+    misconceptions=(
+        Misconception(
+            "whole_models",
+            "The whole model is multiplied by the number of experts, as the name 8x7B suggests. Only the "
+            "FFN is there E times: attention, norms, embedding and head are shared.",
+            wrong=_whole_models,
+        ),
+        Misconception(
+            "two_matrices",
+            "The experts have two matrices here. SwiGLU has gate, up and down. With two, Mixtral would come "
+            "to 31.7 billion.",
+            wrong=_with(matrices=2),
+        ),
+        Misconception(
+            "all_active",
+            "Active equals total: all E experts are counted as active. A token passes K of them.",
+            wrong=lambda *sizes: (_count(*sizes)[0],) * 2,
+        ),
+        Misconception(
+            "embedding_once",
+            "Embedding and head are counted as one table. That is right where a config says "
+            "`tie_word_embeddings`; here they are two.",
+            wrong=_with(tables=1),
+        ),
+        Misconception(
+            "kv_heads_like_query_heads",
+            "Keys and values are given as many heads as the queries. With grouped-query attention there are "
+            "`n_kv_heads` of them.",
+            wrong=_all_heads,
+            hint=2,
+        ),
+        Misconception(
+            "heads_fill_the_model",
+            "The width of a head is taken as D / h. It need not be: `d_head` is a number of its own, and the "
+            "heads together may be wider than the model.",
+            wrong=_heads_fill_model,
+            hint=2,
+        ),
+        Misconception(
+            "router_forgotten",
+            "The routers are missing: one row of width D for each expert, in every layer.",
+            wrong=_with(routers=0),
+        ),
+        Misconception(
+            "router_of_the_chosen",
+            "Active holds only K rows of each router. To know who is chosen, a token has to meet all E rows.",
+            wrong=_router_of_chosen,
+        ),
+        Misconception(
+            "norms_forgotten",
+            "The norms are missing. They are few, but exact to the last parameter includes them.",
+            wrong=_with(norms=0, final_norm=0),
+            hint=3,
+        ),
+        Misconception(
+            "final_norm_forgotten",
+            "The last norm, after all layers and before the head, is missing.",
+            wrong=_with(final_norm=0),
+            hint=3,
+        ),
+        Misconception(
+            "without_input_embedding",
+            "Total is right. Active leaves the input embedding out, which is the convention of the gpt-oss "
+            "card; asked for is Mixtral's, with everything in full.",
+            wrong=_without_input_embedding,
+        ),
+        Misconception(
+            "one_layer",
+            "One layer is counted. Everything but embedding, head and last norm is there in every layer.",
+            wrong=_one_layer,
+            hint=3,
+        ),
+    ),
+    hints=(
+        "Which parts exist once in the model, which once in a layer, and which E times in a layer?",
+        "Attention: queries and output are `d_model * n_heads * d_head` each, keys and values "
+        "`d_model * n_kv_heads * d_head` each.",
+        "total = 2 V D + D + L (attention + E D + 2 D + E expert). What changes for active?",
+    ),
+)
