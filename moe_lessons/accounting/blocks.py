@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from moe_lessons.accounting.fields import MAX_LAYERS, Fields
 from moe_lessons.accounting.shapes import Attention, Cache, Layer, Matrix, Model, MoE, Read, grouped
 
+EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
+
 
 def grouped_query(
     d_model: int,
@@ -132,9 +134,12 @@ def layer_count(fields: Fields, name: str = "num_hidden_layers") -> int:
 
 
 def experts_of(fields: Fields, n_name: str, k_name: str) -> tuple[int, int]:
-    """E and K, with 1 <= K <= E."""
-    n_experts = fields.integer(n_name)
-    return n_experts, fields.integer(k_name, high=n_experts, note=f", as {n_name}={n_experts}")
+    """E and K, with 1 <= K <= E; transformers writes E under a name of its own as well."""
+    names = [name for name in (n_name, *EXPERT_COUNTS) if fields.has(name)] or [n_name]
+    n_experts = fields.integer(names[0])
+    for other in names[1:]:
+        fields.require(other, fields.integer(other) == n_experts, f"{names[0]}={n_experts} says otherwise")
+    return n_experts, fields.integer(k_name, high=n_experts, note=f", as {names[0]}={n_experts}")
 
 
 def experts(

@@ -1,7 +1,7 @@
 """DeepSeek-V2 and V3, Kimi-K2, GLM-4.5: fine-grained and shared experts, the first layers dense."""
 
 from moe_lessons.accounting import blocks
-from moe_lessons.accounting.fields import Fields
+from moe_lessons.accounting.fields import MAX_LAYERS, Fields
 from moe_lessons.accounting.shapes import Attention, Dense, Layer, Model, gated
 
 
@@ -56,7 +56,7 @@ def sparse_layers(fields: Fields, n_layers: int) -> list[bool]:
     kinds = fields.words("mlp_layer_types", n_layers, ("dense", "sparse"))
     if kinds is not None:
         return [kind == "sparse" for kind in kinds]
-    n_dense = fields.integer("first_k_dense_replace", low=0, high=n_layers)
+    n_dense = fields.integer("first_k_dense_replace", low=0, high=MAX_LAYERS)
     return [i >= n_dense for i in range(n_layers)]
 
 

@@ -65,9 +65,10 @@ def switch_transformers(fields: Fields) -> Model:
         if not is_encoder:
             attention = with_cross_attention(attention, d_model, n_heads, d_head)
         n_sparse = fields.integer(name, low=0, high=n_layers)
+        # With 0 transformers still builds one, in the second layer; a checkpoint of that config has it too.
         step = n_layers // n_sparse if n_sparse else n_layers
         for i in range(n_layers):
-            ffn: Dense | MoE = moe if n_sparse and (i % step == 1 or step == 1) else dense
+            ffn: Dense | MoE = moe if i % step == 1 or step == 1 else dense
             first = dataclasses.replace(attention, vectors=table) if i == 0 else attention
             layers.append(
                 Layer(d_model, first, ffn, norms=(2 if is_encoder else 3) * d_model, encoder=is_encoder)
