@@ -103,8 +103,12 @@ def latent(
     )
 
 
-def head_counts(fields: Fields, kv_default: bool = False) -> tuple[int, int, int]:
-    """Query heads, key-value heads and head width; the width is D / h unless the config gives it."""
+def head_counts(fields: Fields, kv_default: bool = False, width: str = "implied") -> tuple[int, int, int]:
+    """Query heads, key-value heads and head width.
+
+    Where a config is silent about the width, D / h is `implied` by the family, or `assumed` and reported because
+    its models differ, or the width is `required`.
+    """
     n_heads = fields.integer("num_attention_heads")
     if kv_default and not fields.has("num_key_value_heads"):
         n_kv_heads = n_heads
@@ -112,13 +116,14 @@ def head_counts(fields: Fields, kv_default: bool = False) -> tuple[int, int, int
     else:
         n_kv_heads = fields.integer("num_key_value_heads")
     check_groups(fields, n_heads, n_kv_heads)
-    if fields.has("head_dim"):
+    if fields.has("head_dim") or width == "required":
         return n_heads, n_kv_heads, fields.integer("head_dim")
-    d_model = fields.integer("hidden_size")
-    fields.require(
-        "hidden_size", d_model % n_heads == 0, f"choose a multiple of num_attention_heads={n_heads}"
-    )
-    return n_heads, n_kv_heads, d_model // n_heads
+    d_head, rest = divmod(fields.integer("hidden_size"), n_heads)
+    remedy = f"choose a multiple of num_attention_heads={n_heads}, or give head_dim, which is missing"
+    fields.require("hidden_size", rest == 0, remedy)
+    if width == "assumed":
+        fields.assume("head_dim", d_head)
+    return n_heads, n_kv_heads, d_head
 
 
 def check_groups(fields: Fields, n_heads: int, n_kv_heads: int) -> None:

@@ -56,9 +56,11 @@ class Fields:
         return ConfigError(f"config field '{self.path}{name}' is {shown(self.values.get(name))}: {remedy}")
 
     def _missing(self, name: str) -> ConfigError:
-        close = difflib.get_close_matches(name, [k for k in self.values if isinstance(k, str)][:1000], 1, 0.8)
+        others = [key for key in self.values if isinstance(key, str) and key != name][:1000]
+        close = difflib.get_close_matches(name, others, 1, 0.8)
+        state = "null, and needed" if name in self.values else "missing"
         hint = f"; did you mean it by '{self.path}{close[0]}'?" if close else ""
-        return ConfigError(f"config field '{self.path}{name}' is missing{hint}")
+        return ConfigError(f"config field '{self.path}{name}' is {state}{hint}")
 
     def has(self, name: str) -> bool:
         """Whether the field is there and not null."""
@@ -83,9 +85,18 @@ class Fields:
             raise self._bad(name, f"choose a whole number from {low} to {bound}{note}")
         return value
 
-    def optional(self, name: str, low: int = 1) -> int | None:
-        """A whole number, or None where the field is absent or null."""
-        return self.integer(name, low=low) if self.has(name) else None
+    def optional(self, name: str, absent: int | None = None) -> int | None:
+        """A whole number or None for null; `absent` stands for an absent one, and is reported."""
+        if name not in self.values and absent is not None:
+            self.assume(name, absent)
+            return absent
+        return self.integer(name) if self.has(name) else None
+
+    def nullable(self, name: str) -> int | None:
+        """A whole number or null, where leaving the field out would say nothing."""
+        if name not in self.values:
+            raise self._missing(name)
+        return self.optional(name)
 
     def flag(self, name: str, default: bool) -> bool:
         """True or false; an absent flag is `default`, and is reported."""

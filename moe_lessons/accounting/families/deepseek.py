@@ -10,7 +10,7 @@ def latent_attention(fields: Fields) -> Attention:
     return blocks.latent(
         fields.integer("hidden_size"),
         fields.integer("num_attention_heads"),
-        fields.optional("q_lora_rank"),
+        fields.nullable("q_lora_rank"),
         fields.integer("kv_lora_rank"),
         fields.integer("qk_nope_head_dim"),
         fields.integer("qk_rope_head_dim"),
@@ -62,9 +62,12 @@ def sparse_layers(fields: Fields, n_layers: int) -> list[bool]:
 
 def check_groups(fields: Fields, n_experts: int) -> None:
     """Groups limit where a token may go and cost no parameters, yet they must divide the experts."""
-    n_groups = fields.integer("n_group", default=1)
+    n_groups = fields.optional("n_group")
+    if n_groups is None:
+        return
     fields.require("n_group", n_experts % n_groups == 0, f"choose a divisor of n_routed_experts={n_experts}")
-    fields.integer("topk_group", default=1, high=n_groups, note=f", as n_group={n_groups}")
+    if fields.has("topk_group"):
+        fields.integer("topk_group", high=n_groups, note=f", as n_group={n_groups}")
 
 
 def left_out(fields: Fields) -> tuple[str, ...]:
@@ -88,7 +91,7 @@ def deepseek_v3(fields: Fields) -> Model:
 
 def glm4_moe(fields: Fields) -> Model:
     """GLM-4.5: V3's experts on grouped-query attention (arXiv:2508.06471, section 2.1)."""
-    n_heads, n_kv_heads, d_head = blocks.head_counts(fields)
+    n_heads, n_kv_heads, d_head = blocks.head_counts(fields, width="assumed")
     attention = blocks.grouped_query(
         fields.integer("hidden_size"),
         n_heads,

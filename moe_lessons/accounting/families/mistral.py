@@ -20,7 +20,7 @@ def mistral(fields: Fields) -> Model:
     """Mistral 7B: Llama's block with sliding windows (arXiv:2310.06825)."""
     d_model = fields.integer("hidden_size")
     attention = blocks.grouped_query(
-        d_model, *blocks.head_counts(fields), window=fields.optional("sliding_window")
+        d_model, *blocks.head_counts(fields), window=fields.optional("sliding_window", absent=4096)
     )
     layer = Layer(d_model, attention, Dense(gated(d_model, fields.integer("intermediate_size"))), 2 * d_model)
     return blocks.decoder(fields, [layer] * blocks.layer_count(fields))

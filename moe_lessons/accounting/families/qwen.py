@@ -51,7 +51,10 @@ def qwen2_attention(fields: Fields) -> list[Attention]:
 
 def qwen3_attention(fields: Fields) -> list[Attention]:
     """Grouped-query attention; queries and keys are normalised head by head (2 d_h parameters)."""
-    d_model, (n_heads, n_kv_heads, d_head) = fields.integer("hidden_size"), blocks.head_counts(fields)
+    d_model, (n_heads, n_kv_heads, d_head) = (
+        fields.integer("hidden_size"),
+        blocks.head_counts(fields, width="assumed"),
+    )
     bias = fields.flag("attention_bias", False)
     window = (
         fields.integer("sliding_window", default=4096) if fields.flag("use_sliding_window", False) else None

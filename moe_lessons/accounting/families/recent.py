@@ -63,7 +63,8 @@ def glm_moe_dsa(fields: Fields) -> Model:
 
 def minimax_m2(fields: Fields) -> Model:
     """MiniMax-M2: queries and keys are normalised over all heads at once."""
-    d_model, (n_heads, n_kv_heads, d_head) = fields.integer("hidden_size"), blocks.head_counts(fields)
+    d_model = fields.integer("hidden_size")
+    n_heads, n_kv_heads, d_head = blocks.head_counts(fields, width="required")
     attention = blocks.grouped_query(
         d_model, n_heads, n_kv_heads, d_head, vectors=(n_heads + n_kv_heads) * d_head
     )
@@ -110,8 +111,9 @@ def delta_net(fields: Fields) -> Attention:
 
 def gated_attention(fields: Fields) -> Attention:
     """Grouped-query attention whose output is gated: the query projection is twice as wide."""
-    (normal, *_), d_model = qwen.qwen3_attention(fields), fields.integer("hidden_size")
-    n_heads, _, d_head = blocks.head_counts(fields)
+    d_model = fields.integer("hidden_size")
+    n_heads, _, d_head = blocks.head_counts(fields, width="required")
+    normal = qwen.qwen3_attention(fields)[0]
     gate = Matrix(d_model, n_heads * d_head, bias=fields.flag("attention_bias", False))
     return dataclasses.replace(
         normal,

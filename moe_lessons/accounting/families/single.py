@@ -122,7 +122,7 @@ def llama4_text(fields: Fields) -> Model:
     References: github.com/meta-llama/llama-models, models/llama4.
     """
     d_model = fields.integer("hidden_size")
-    n_heads, n_kv_heads, d_head = blocks.head_counts(fields)
+    n_heads, n_kv_heads, d_head = blocks.head_counts(fields, width="required")
     bias = fields.flag("attention_bias", False)
     n_layers = blocks.layer_count(fields)
     step = fields.integer("interleave_moe_layer_step", default=1)
