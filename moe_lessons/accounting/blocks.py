@@ -106,8 +106,8 @@ def latent(
 def head_counts(fields: Fields, kv_default: bool = False, width: str = "implied") -> tuple[int, int, int]:
     """Query heads, key-value heads and head width.
 
-    Where a config is silent about the width, D / h is `implied` by the family, or `assumed` and reported because
-    its models differ, or the width is `required`.
+    Where a config is silent about the width, D / h is `implied` by the family, or `assumed` and reported
+    because its models differ, or the width is `required`.
     """
     n_heads = fields.integer("num_attention_heads")
     if kv_default and not fields.has("num_key_value_heads"):

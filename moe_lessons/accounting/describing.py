@@ -84,7 +84,8 @@ def _family(config: Mapping[str, Any]) -> tuple[str, Fields, tuple[str, ...]]:
         return family, Fields(config), ()
     if isinstance(inner, Mapping) and inner.get("model_type") in FAMILIES:
         note = "only the language model is counted, not what surrounds it (vision, audio)"
-        return inner["model_type"], Fields(inner, "text_config."), (note,)
+        tied = {k: config[k] for k in ("tie_word_embeddings",) if config.get(k) is not None}
+        return inner["model_type"], Fields({**inner, **tied}, "text_config."), (note,)
     if family is None:
         raise ConfigError("config field 'model_type' is missing: it says which family the config belongs to")
     close = difflib.get_close_matches(family[:100], FAMILIES, 1, 0.7) if isinstance(family, str) else []

@@ -176,6 +176,11 @@ CONFIGS = {
     "llama4_text": of("llama4_text", base(), local_experts, **llama4),
     "switch_transformers": switch(),
     "deepseek_v32": of("deepseek_v32", latent(), qk_rope_head_dim=st.just(16), **indexer),
+    "dots1": of(
+        "dots1", latent(), base(), max_window_layers=st.integers(0, 3), sliding_window=st.none() | sizes
+    ),
+    "flex_olmo": of("flex_olmo", base(head_dim=False, divides=True), qwen_experts, attention_bias=flags),
+    "granitemoe": of("granitemoe", base(head_dim=False, divides=True), local_experts, attention_bias=flags),
     "glm4_moe_lite": of("glm4_moe_lite", latent(ranks=False), first_k_dense_replace=st.just(1)),
     "glm_moe_dsa": of(
         "glm_moe_dsa",

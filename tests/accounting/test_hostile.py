@@ -200,6 +200,7 @@ def test_the_language_model_inside_another_is_counted():
     outer = describe({"model_type": "llama4", "text_config": scout, "vision_config": {"hidden_size": 8}})
     assert count(outer).total == 107_769_861_120
     assert "only the language model" in outer.notes[-1]
+    assert describe({"model_type": "llama4", "text_config": scout, "tie_word_embeddings": True}).tied
     with pytest.raises(ConfigError, match=r"'text_config\.hidden_size' is -1"):
         describe({"model_type": "llama4", "text_config": scout | {"hidden_size": -1}})
 
