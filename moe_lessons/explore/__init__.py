@@ -3,9 +3,9 @@
 import importlib
 from typing import Any
 
-_EXPORTS = {"LiveView": "live", "Router": "router"}
+_EXPORTS = {"Calculator": "calculator", "LiveView": "live", "Router": "router"}
 
-__all__ = ["LiveView", "Router"]
+__all__ = ["Calculator", "LiveView", "Router"]
 
 
 def __getattr__(name: str) -> Any:

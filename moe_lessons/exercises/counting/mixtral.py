@@ -97,8 +97,8 @@ def _heads_fill_model(*sizes: int) -> Counts:
 
 
 def _whole_models(*sizes: int) -> Counts:
-    *dense, n_experts, top_k = sizes
-    one = _count(*dense, 1, 1, routers=0)[0]
+    v, d, n_layers, h, h_kv, d_h, f, n_experts, top_k = sizes
+    one = _count(v, d, n_layers, h, h_kv, d_h, f, 1, 1, routers=0)[0]
     return n_experts * one, top_k * one
 
 
