@@ -11,6 +11,7 @@ _MODULES = {
     "00": "start_here",
     "01": "router",
     "02": "moe_layer",
+    "03": "counting",
     "10": "mini_transformer",
 }
 """Lesson number to module of this package; each defines ``LESSON``."""

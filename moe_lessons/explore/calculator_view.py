@@ -1,6 +1,6 @@
 """The calculator's pictures: the live frame, where the cache overtakes the weights, and the static strip."""
 
-from moe_lessons.explore.calculator_state import LATENT, Params, State, parts, simulate
+from moe_lessons.explore.calculator_state import LATENT, Params, State, choose, parts, simulate
 from moe_lessons.svg import COLORS, Drawing, element, figure, line_chart, text, tint
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"
@@ -188,6 +188,20 @@ def crossing(latent: bool = True) -> Drawing:
         caption="One text. MLA cache: 576 numbers per token in each of Mixtral's 32 layers.",
         desc=f"{title}; the active weights take {gigabytes(first.active_bytes)}.",
     )
+
+
+def waterfall(model: str) -> Drawing:
+    """Draw where a published model's parameters are, and which of them a token uses.
+
+    Examples
+    --------
+    >>> waterfall("Mixtral-8x7B")
+    Most of Mixtral-8x7B's 46.7 B parameters are experts that a given token does not use. ...
+    """
+    state = simulate(choose(Params(), model))
+    listed = ", ".join(f"{name}: {billions(n)}" for name, n in parts(state))
+    title = f"Most of {model}'s {billions(state.parameters.total)} parameters are experts that a given token "
+    return figure(720, 228, f"{title}does not use", f"{listed}.", _waterfall(state, 0))
 
 
 STEPS = (
