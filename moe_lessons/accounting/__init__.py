@@ -11,7 +11,12 @@ from moe_lessons.accounting.describing import describe, from_config
 from moe_lessons.accounting.families import FAMILIES
 from moe_lessons.accounting.fields import ConfigError
 from moe_lessons.accounting.flops import Flops, decode_flops, prefill_flops, training_flops
-from moe_lessons.accounting.memory import decode_read_bytes, kv_cache_bytes, weight_bytes
+from moe_lessons.accounting.memory import (
+    decode_read_bytes,
+    kv_cache_bytes,
+    kv_cache_bytes_per_token,
+    weight_bytes,
+)
 from moe_lessons.accounting.parameters import COMPONENTS, Parameters, count
 from moe_lessons.accounting.reporting import Setting, report
 from moe_lessons.accounting.shapes import Attention, Dense, Layer, Matrix, Model, MoE
@@ -41,6 +46,7 @@ __all__ = [
     "find_published",
     "from_config",
     "kv_cache_bytes",
+    "kv_cache_bytes_per_token",
     "prefill_flops",
     "published",
     "report",

@@ -74,7 +74,7 @@ def prefill_flops(model: Model, context: int) -> Flops:
         for attention, times in _attentions(model.layers)
         for read in attention.reads
     )
-    return Flops(OPERATIONS * passed, OPERATIONS * (seen + fixed), _head(model))
+    return Flops(OPERATIONS * (passed + weights(model.other)), OPERATIONS * (seen + fixed), _head(model))
 
 
 def decode_flops(model: Model, context: int) -> Flops:
@@ -98,7 +98,7 @@ def decode_flops(model: Model, context: int) -> Flops:
         for attention, times in _attentions(layers)
         for read in (attention.reads if attention.decode_reads is None else attention.decode_reads)
     )
-    return Flops(OPERATIONS * passed, OPERATIONS * (seen + fixed), _head(model))
+    return Flops(OPERATIONS * (passed + weights(model.other)), OPERATIONS * (seen + fixed), _head(model))
 
 
 def training_flops(model: Model, context: int, recompute: bool = False) -> Flops:
@@ -134,7 +134,7 @@ def layer_multiply_adds(layer: Layer, decode: bool = False) -> int:
     >>> layer_multiply_adds(Layer(4, None, moe, norms=4))  # 4 * 8 + 2 * 3 * 4 * 16
     416
     """
-    found = 0
+    found = weights(layer.other)
     if layer.attention is not None:
         own = layer.attention.decode_matrices if decode else None
         found += weights(layer.attention.matrices if own is None else own)
@@ -160,11 +160,23 @@ def mean_positions(read: Read, context: int) -> float:
     """
     if not read.causal:
         return context
+    if read.stride > 1:
+        return _mean_blocks(read, context)
     limit = context if read.limit is None else min(read.limit, context)
     if read.chunked:
         chunks, rest = divmod(context, limit)
         return (chunks * limit * (limit + 1) + rest * (rest + 1)) / 2 / context
     return (limit * (limit + 1) / 2 + (context - limit) * limit) / context
+
+
+def _mean_blocks(read: Read, context: int) -> float:
+    """Mean of min(i // stride, limit) over i = 1 ... context."""
+    blocks, rest = divmod(context, read.stride)
+    if read.limit is not None and blocks >= read.limit:
+        full = read.limit * read.stride  # from this token on, the limit holds
+        growing = read.stride * read.limit * (read.limit - 1) // 2
+        return (growing + (context - full + 1) * read.limit) / context
+    return (read.stride * blocks * (blocks - 1) // 2 + blocks * (rest + 1)) / context
 
 
 def last_positions(read: Read, context: int) -> int:
@@ -175,6 +187,8 @@ def last_positions(read: Read, context: int) -> int:
     >>> last_positions(Read(1, limit=4), 6), last_positions(Read(1, limit=4, chunked=True), 6)
     (4, 2)
     """
+    if read.stride > 1:
+        context //= read.stride
     if read.limit is None:
         return context
     return (context - 1) % read.limit + 1 if read.chunked else min(context, read.limit)

@@ -105,10 +105,31 @@ def kv_cache_bytes(model: Model, context: int, batch: int = 1, dtype: str = "bf1
         if layer.attention is None:
             continue
         for cache in layer.attention.cache:
-            held = context if cache.limit is None else min(context, cache.limit)
+            held = context // cache.stride
+            held = held if cache.limit is None else min(held, cache.limit)
             elements += times * cache.elements * held
         elements += times * layer.attention.state_elements
     return batch * elements * _dtype_bytes(dtype)
+
+
+def kv_cache_bytes_per_token(model: Model, dtype: str = "bf16") -> int:
+    """Bytes that one more token adds to the cache while no window is full.
+
+    Where several positions are summed up in one, each has its share.
+
+    Examples
+    --------
+    >>> from moe_lessons.accounting import describe
+    >>> kv_cache_bytes_per_token(describe("gpt-oss-20b"))  # 24 layers * 2 * 8 * 64 * 2 bytes
+    49152
+    """
+    elements = sum(
+        times * cache.elements / cache.stride
+        for layer, times in model.layers
+        if layer.attention is not None
+        for cache in layer.attention.cache
+    )
+    return round(elements * _dtype_bytes(dtype))
 
 
 def decode_read_bytes(
@@ -117,7 +138,7 @@ def decode_read_bytes(
     """Bytes that one decode step reads from memory: the weights that `batch` tokens touch, and their caches.
 
     Of E experts a layer, E (1 - (1 - K / E)^B) are touched on average. Of an untied input embedding, B rows
-    are read, which is left out; the head is read in full.
+    are read, which is left out. The head and the caches are read in full, though sparse attention needs less.
 
     References
     ----------

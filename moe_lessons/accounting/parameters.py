@@ -23,7 +23,7 @@ class Parameters:
     Parameters
     ----------
     components : dict of str to int
-        Every parameter, once; the keys are `COMPONENTS`.
+        Every parameter, once; the keys are `COMPONENTS`, and `other` where a model has what fits none.
     active_components : dict of str to int
         Those that one token touches: K of E routed experts, all else in full.
     tied : bool
@@ -91,11 +91,13 @@ def count(model: Model) -> Parameters:
     everything["embedding"] = table
     everything["head"] = (0 if model.tied else table) + model.vocab_size * model.head_bias
     everything["norms"] = model.final_norms
+    if model.other:
+        everything["other"] = parameters(model.other) + model.other_vectors
     active = dict(everything)
     for layer, times in model.layers:
         for name, (held, touched) in layer_parameters(layer).items():
-            everything[name] += times * held
-            active[name] += times * touched
+            everything[name] = everything.get(name, 0) + times * held
+            active[name] = active.get(name, 0) + times * touched
     return Parameters(everything, active, model.tied)
 
 
@@ -110,6 +112,8 @@ def layer_parameters(layer: Layer) -> dict[str, tuple[int, int]]:
     (1024, 256)
     """
     parts = {"norms": (layer.norms, layer.norms)}
+    if layer.other:
+        parts["other"] = (parameters(layer.other) + layer.other_vectors,) * 2
     if layer.attention is not None:
         parts["attention"] = (layer.attention.parameters,) * 2
     if isinstance(layer.ffn, Dense):

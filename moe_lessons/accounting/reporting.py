@@ -6,7 +6,13 @@ from typing import Any
 from moe_lessons.accounting.catalogue import published
 from moe_lessons.accounting.coverage import touched_experts
 from moe_lessons.accounting.flops import Flops, decode_flops, prefill_flops, training_flops
-from moe_lessons.accounting.memory import DTYPES, decode_read_bytes, kv_cache_bytes, weight_bytes
+from moe_lessons.accounting.memory import (
+    DTYPES,
+    decode_read_bytes,
+    kv_cache_bytes,
+    kv_cache_bytes_per_token,
+    weight_bytes,
+)
 from moe_lessons.accounting.parameters import count
 from moe_lessons.accounting.shapes import Model, MoE
 from moe_lessons.accounting.training import training_bytes
@@ -107,14 +113,13 @@ def _parts(flops: Flops) -> dict[str, int]:
 
 def _bytes(model: Model, setting: Setting) -> dict[str, Any]:
     tokens = setting.batch * setting.context
-    one, none = (kv_cache_bytes(model, n, dtype=setting.cache_dtype) for n in (1, 0))
     training = {
         name: training_bytes(model, tokens, recompute)
         for name, recompute in (("training", False), ("training_recompute", True))
     }
     return {
         "weights": {dtype: weight_bytes(model, dtype) for dtype in DTYPES},
-        "kv_cache_per_token": one - none,
+        "kv_cache_per_token": kv_cache_bytes_per_token(model, setting.cache_dtype),
         "kv_cache": kv_cache_bytes(model, setting.context, setting.batch, setting.cache_dtype),
         "decode_read": round(
             decode_read_bytes(model, setting.batch, setting.context, setting.dtype, setting.cache_dtype)

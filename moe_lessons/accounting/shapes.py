@@ -56,20 +56,24 @@ class Read:
         The limit cuts the text into chunks that do not see each other, instead of sliding along.
     causal : bool
         False where a token also sees the positions after it.
+    stride : int
+        Positions that are summed up in one; the limit counts such sums.
     """
 
     multiply_adds: int
     limit: int | None = None
     chunked: bool = False
     causal: bool = True
+    stride: int = 1
 
 
 @dataclass(frozen=True)
 class Cache:
-    """What is kept for each position of the context, and for at most how many positions."""
+    """What is kept for each `stride` positions of the context, and for at most how many positions."""
 
     elements: int
     limit: int | None = None
+    stride: int = 1
 
 
 @dataclass(frozen=True)
@@ -158,13 +162,15 @@ class MoE:
 
 @dataclass(frozen=True)
 class Layer:
-    """One block of a transformer: attention, feed-forward network or experts, norms."""
+    """One block of a transformer: attention, feed-forward network or experts, norms, and what is neither."""
 
     d_model: int
     attention: Attention | None
     ffn: Dense | MoE | None
     norms: int
     encoder: bool = False
+    other: tuple[Matrix, ...] = ()
+    other_vectors: int = 0
 
 
 @dataclass(frozen=True)
@@ -190,6 +196,8 @@ class Model:
         Config fields that were absent and the values used for them.
     notes : tuple of str
         What is left out, or counted in a way that may surprise.
+    other, other_vectors : tuple of Matrix, int
+        Matrices and further parameters outside the layers that are none of the above.
     """
 
     name: str
@@ -203,6 +211,8 @@ class Model:
     source: str = ""
     assumed: tuple[str, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
+    other: tuple[Matrix, ...] = ()
+    other_vectors: int = 0
 
     @property
     def n_layers(self) -> int:

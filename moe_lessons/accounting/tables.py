@@ -63,7 +63,7 @@ def _side_by_side(reports: list[dict[str, Any]]) -> Table:
     for key, label in LABELS.items():
         table.add_row(label, *(f"{found[key]:,}" for found in reports))
     table.add_section()
-    for key in reports[0]["components"]:
+    for key in dict.fromkeys(key for found in reports for key in found["components"]):
         table.add_row(key.replace("_", " "), *(_share(found, key) for found in reports))
     table.add_section()
     table.add_row("experts, chosen", *(_experts(found, "{n_experts}, {top_k}") for found in reports))
@@ -116,7 +116,7 @@ def _title(setting: dict[str, Any]) -> str:
 
 
 def _share(found: dict[str, Any], key: str) -> str:
-    held, touched = found["components"][key], found["active_components"][key]
+    held, touched = found["components"].get(key, 0), found["active_components"].get(key, 0)
     return f"{held:,}" if held == touched else f"{held:,} ({human(touched)} active)"
 
 

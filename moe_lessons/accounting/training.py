@@ -114,7 +114,7 @@ def saved_elements(layer: Layer) -> int:
     100
     """
     d_model = layer.d_model
-    found = 0
+    found = sum(m.n_in + m.copies * m.n_out for m in layer.other)
     if layer.attention is not None:
         found += d_model + layer.attention.saved_elements
     if layer.ffn is not None:

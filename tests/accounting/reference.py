@@ -8,6 +8,7 @@ import transformers
 
 # The first pattern that occurs in a parameter's name decides.
 PATTERNS = (
+    ("other", r"_hc\.|hc_head"),
     ("attention", r"self_attn|linear_attn|SelfAttention|EncDecAttention|norm_attn_norm\.attn"),
     ("shared_experts", r"shared_expert"),
     ("router", r"router|mlp\.gate\.|classifier"),
@@ -40,7 +41,7 @@ def components(model):
     found = dict.fromkeys((name for name, _ in PATTERNS), 0)
     for name, parameter in model.named_parameters():
         found[next(part for part, pattern in PATTERNS if re.search(pattern, name))] += parameter.numel()
-    return found
+    return {name: size for name, size in found.items() if size or name != "other"}
 
 
 def config_of(values):

@@ -122,6 +122,31 @@ def longcat(draw):
     }
 
 
+@st.composite
+def deepseek_v4(draw):
+    config = draw(base(head_dim=False)) | draw(chosen("n_routed_experts", "num_experts_per_tok"))
+    del config["intermediate_size"]
+    kinds = ("sliding_attention", "compressed_sparse_attention", "heavily_compressed_attention")
+    n_layers = config["num_hidden_layers"]
+    return config | {
+        "model_type": "deepseek_v4",
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "qk_rope_head_dim": 8,
+        "q_lora_rank": draw(sizes),
+        "o_groups": draw(st.sampled_from([1, 2, 4])),
+        "o_lora_rank": draw(sizes),
+        "sliding_window": draw(sizes),
+        "moe_intermediate_size": draw(sizes),
+        "index_n_heads": draw(st.integers(1, 4)),
+        "index_head_dim": 8 * draw(st.integers(1, 3)),
+        "index_topk": draw(sizes),
+        "hc_mult": draw(st.integers(1, 4)),
+        "mlp_bias": draw(flags),
+        "layer_types": [draw(st.sampled_from(kinds)) for _ in range(n_layers)],
+    }
+
+
 llama4 = {
     "intermediate_size_mlp": sizes,
     "interleave_moe_layer_step": st.integers(1, 3),
@@ -176,6 +201,7 @@ CONFIGS = {
     "llama4_text": of("llama4_text", base(), local_experts, **llama4),
     "switch_transformers": switch(),
     "deepseek_v32": of("deepseek_v32", latent(), qk_rope_head_dim=st.just(16), **indexer),
+    "deepseek_v4": deepseek_v4(),
     "dots1": of(
         "dots1", latent(), base(), max_window_layers=st.integers(0, 3), sliding_window=st.none() | sizes
     ),

@@ -20,6 +20,8 @@ from moe_lessons.accounting import (
     training_flops,
     weight_bytes,
 )
+from moe_lessons.accounting.flops import last_positions, mean_positions
+from moe_lessons.accounting.shapes import Read
 
 MODELS = list(published())
 
@@ -131,3 +133,21 @@ def test_coverage_matches_drawn_experts(n_experts, top_k, batch):
 def test_what_makes_no_sense_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(describe("Mixtral-8x7B"))
+
+
+def test_compressed_positions_grow_slowly():
+    flash = describe("DeepSeek-V4-Flash")
+    sparse, heavy, window, width = 21, 20, 43 * 128 * 512, 2
+    cached = window + sparse * (512 + 128) * (1_000_000 // 4) + heavy * 512 * (1_000_000 // 128)
+    assert kv_cache_bytes(flash, 1_000_000) == width * cached
+    n_heads, width = 64, 512
+    seen = 43 * 128 + sparse * 512 + heavy * (1_000_000 // 128)
+    scored = sparse * 64 * (128 + 1) * (1_000_000 // 4)
+    assert decode_flops(flash, 1_000_000).context == 2 * (2 * n_heads * width * seen + scored)
+
+
+@given(st.integers(1, 40), st.integers(1, 5), st.none() | st.integers(1, 8), st.booleans())
+def test_mean_positions_are_the_mean_of_last_positions(context, stride, limit, chunked):
+    read = Read(1, limit, chunked and limit is not None and stride == 1, stride=stride)
+    seen = [last_positions(read, n) for n in range(1, context + 1)]
+    assert mean_positions(read, context) == pytest.approx(sum(seen) / context)

@@ -2,7 +2,16 @@
 
 from collections.abc import Callable
 
-from moe_lessons.accounting.families import deepseek, mistral, qwen, recent, single, switch, variants
+from moe_lessons.accounting.families import (
+    deepseek,
+    deepseek_v4,
+    mistral,
+    qwen,
+    recent,
+    single,
+    switch,
+    variants,
+)
 from moe_lessons.accounting.fields import Fields
 from moe_lessons.accounting.shapes import Model
 
@@ -26,6 +35,7 @@ FAMILIES: dict[str, Callable[[Fields], Model]] = {
     "grok-1": single.grok_1,
     "switch_transformers": switch.switch_transformers,
     "deepseek_v32": recent.deepseek_v32,
+    "deepseek_v4": deepseek_v4.deepseek_v4,
     "dots1": variants.dots1,
     "flex_olmo": variants.flex_olmo,
     "granitemoe": variants.granitemoe,
