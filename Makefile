@@ -38,7 +38,7 @@ help:
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "Python's venv module does not work here; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
 
 # Two stamps: what a learner needs, and what building and testing add.
-.venv/.installed: requirements.txt pyproject.toml binder/overrides.json | .venv/bin/python
+.venv/.installed: requirements.txt pyproject.toml $(wildcard binder/*.json) | .venv/bin/python
 	@$(PIP) --quiet --upgrade pip
 	@echo "==> installing 1 of 3: torch (large; minutes the first time)"
 	@$(PIP) $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") "$$(grep '^torch==' requirements.txt)"
@@ -46,7 +46,9 @@ help:
 	@$(PIP) --quiet -r requirements.txt
 	@echo "==> installing 3 of 3: the course itself"
 	@$(PIP) --quiet --no-deps -e .
-	@mkdir -p .venv/share/jupyter/lab/settings && cp binder/overrides.json .venv/share/jupyter/lab/settings/
+	@mkdir -p .venv/share/jupyter/lab/settings .venv/etc/jupyter
+	@cp binder/overrides.json .venv/share/jupyter/lab/settings/
+	@cp binder/jupyter_server_config.json .venv/etc/jupyter/
 	@touch $@
 
 .venv/.installed-dev: requirements-dev.txt .venv/.installed

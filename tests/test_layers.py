@@ -42,6 +42,7 @@ LAYERS = (
     "doctor",
     "cli",
     "__main__",
+    "lab",
 )
 HEAVY = {"matplotlib": {"plots"}, "ipywidgets": {"course", "explore"}}
 

@@ -74,6 +74,7 @@ def dependencies(lesson: Path) -> list[Path]:
             if imported not in found:
                 found.add(imported)
                 pending.append(imported)
+    found |= {data for module in found for data in module.parent.glob("*.json")}  # what a module reads
     found |= {p for p in (paths.PACKAGE / "results").glob("*.json") if p.stem in code}
     return sorted(found)
 

@@ -91,9 +91,10 @@ def page():
                 "--disable-dev-shm-usage",
             ],
         )
-        page = browser.new_page(viewport={"width": 1280, "height": 1600})
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.problems = []
         page.on("pageerror", lambda error: page.problems.append(f"page error: {error}"))
+        page.on("console", lambda said: said.type == "error" and page.problems.append(said.text))
         page.on("request", lambda request: _note_request(page, request.url))
         yield page
         browser.close()

@@ -1,5 +1,6 @@
 """What a learner does in lesson 01, in a browser: a wrong answer, a right one, a prediction, a slider."""
 
+import os
 import statistics
 
 import pytest
@@ -53,6 +54,10 @@ def test_wrong_answer_is_named_and_the_right_one_scores(lesson):
     lesson.run(check)
     lesson.shows(check, "Not right yet")
     lesson.shows(check, "These are probabilities, not logits")
+    if picture := os.environ.get("LESSON_PICTURE"):  # how the README's picture is made
+        lesson.select(check - 1)
+        lesson.page.wait_for_timeout(1000)
+        lesson.page.screenshot(path=picture)
     lesson.run(score)
     lesson.shows(score, "0 of")
 
@@ -87,7 +92,7 @@ def test_prediction_unlocks_the_playground_and_the_slider_moves_the_picture(less
     handle.focus()
     for move in range(SLIDER_MOVES):
         page.keyboard.press("ArrowRight" if move < 30 else "ArrowLeft")
-        page.wait_for_function("n => window.moves.length >= n", arg=move + 1, timeout=5000)
+        page.wait_for_function("n => window.moves.length >= n", arg=move + 1, polling=100, timeout=5000)
     assert picture.inner_html() != before
     moves = page.evaluate("window.moves")
     median = statistics.median(moves)
