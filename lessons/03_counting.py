@@ -346,12 +346,12 @@ quiz("03.q_convention")
 # %%
 model = describe("Mixtral-8x7B")
 print("Mixtral-8x7B, GFLOP for one new token")
-print(f"{'context':>9}{'layers':>9}{'head':>7}{'context':>9}{'in all':>8}   in all / 2 x active")
+print(f"{'context':>9}{'layers':>9}{'head':>7}{'attention':>11}{'in all':>8}   in all / 2 x active")
 for context in (1, 4096, 32768, 131072):
     f = decode_flops(model, context)
     parts = (f.matrices / B, f.head / B, f.context / B, f.total / B)
     ratio = f.total / (2 * counted["Mixtral-8x7B"].active_excl_input_embedding)
-    print(f"{context:>9,}{parts[0]:>9.1f}{parts[1]:>7.2f}{parts[2]:>9.2f}{parts[3]:>8.1f}{ratio:>12.2f}")
+    print(f"{context:>9,}{parts[0]:>9.1f}{parts[1]:>7.2f}{parts[2]:>11.2f}{parts[3]:>8.1f}{ratio:>12.2f}")
 
 # %% [markdown]
 # With little context, "twice the active parameters" is right. At 4,096 tokens it misses 8 %, and at 131,072,
@@ -418,7 +418,7 @@ check("03.flops_per_token")
 # stores 32 weights in 4 bits each with one 8-bit scale, 4.25 bits a weight; gpt-oss uses it for its experts
 # and keeps the rest in bf16 (arXiv 2508.10925, section 2.1).
 #
-# 1 GB is 10⁹ bytes here. GPUs are sold in GB and report GiB, which are 2³⁰ bytes, 7 % more.
+# 1 GB is 10⁹ bytes here. A GiB is 2³⁰ bytes, 7 % more, and many tools print GiB under the name GB.
 
 # %%
 print(f"{'GB':<18}{'fp32':>9}{'bf16':>9}{'fp8':>9}{'mxfp4':>9}   training, 16 bytes a parameter")
@@ -552,8 +552,8 @@ predict("03.batch")
 
 # %% [markdown]
 # Let B tokens choose K of E experts at random and count the different ones. A token leaves a given expert out
-# with probability 1 - K/E, and all B do with (1 - K/E)^B. That makes E(1 - (1 - K/E)^B) on average. The
-# formula beside two hundred draws:
+# with probability $1 - K/E$, and all B do with $(1 - K/E)^B$. That makes $E\,(1 - (1 - K/E)^B)$ on average.
+# The formula beside two hundred draws:
 
 
 # %%
@@ -591,11 +591,11 @@ svg.line_chart(
         "8 of 256": (BATCHES, [100 * expert_coverage(256, 8, b) / 256 for b in BATCHES]),
         "8 of 256, alike": (BATCHES, [100 * a / 256 for a in alike]),
     },
-    title="A batch of a few dozen tokens touches most experts of a layer",
+    title="A few dozen tokens that choose at random touch most experts of a layer",
     x_label="tokens decoded together (number)",
     y_label="experts touched (%)",
     y_range=(0, 100),
-    caption="Random choice; and tokens whose logits are correlated by one half. One token uses 25 % and 3 %.",
+    caption="Alike: tokens whose logits are correlated by one half, counted. The others: the formula.",
 )
 
 # %%
@@ -742,8 +742,8 @@ claim(
 )
 
 # %% [markdown]
-# An exponent of 1 would mean that quality per FLOP grows with the total. It is about a third. So a larger
-# total helps, with strongly falling returns, at the full price in memory. These are the numbers of one study;
+# An exponent of 1 would mean that twice the experts save half of the FLOPs. It is about a third. So a larger
+# total helps, with falling returns, and at the full price in memory. These are the numbers of one study;
 # nothing here was measured by us.
 #
 # Last, the case where memory decides. Here is what the two need at equal active size, and what quantised
@@ -816,7 +816,8 @@ check("03.four_numbers")
 # - FLOPs: two per active parameter without the input embedding, plus attention to the context. Training:
 #   three times that.
 # - Bytes: all weights, whatever is active, and a cache that grows with every token of every text.
-# - A batch touches E(1 - (1 - K/E)^B) experts. A few dozen tokens read nearly all of them.
+# - A batch touches $E\,(1 - (1 - K/E)^B)$ experts if they are chosen at random, and fewer if its tokens are
+#   alike. With some dozens of tokens, count on reading most of them.
 # - E buys memory, K buys FLOPs, context buys cache. MoE or dense is a question about *your* memory and batch.
 #
 # On the command line, `moe-lessons count path/to/config.json` does this for a model that this lesson has

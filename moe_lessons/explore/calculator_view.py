@@ -196,12 +196,14 @@ def waterfall(model: str) -> Drawing:
     Examples
     --------
     >>> waterfall("Mixtral-8x7B")
-    Most of Mixtral-8x7B's 46.7 B parameters are experts that a given token does not use. ...
+    Most of Mixtral-8x7B's 46.7 B parameters are experts a token does not use. ...
     """
     state = simulate(choose(Params(), model))
     listed = ", ".join(f"{name}: {billions(n)}" for name, n in parts(state))
-    title = f"Most of {model}'s {billions(state.parameters.total)} parameters are experts that a given token "
-    return figure(720, 228, f"{title}does not use", f"{listed}.", _waterfall(state, 0))
+    title = (
+        f"Most of {model}'s {billions(state.parameters.total)} parameters are experts a token does not use"
+    )
+    return figure(720, 228, title, f"{listed}.", _waterfall(state, 0))
 
 
 STEPS = (

@@ -31,7 +31,7 @@ SIZES = (
         "L29",
         "Total parameters are N times an expert's size, active ones k times.",
         "wrong",
-        "Of a model there is more than experts. Mixtral: 45.10 B in experts and 1.60 B in everything else.",
+        "Of a model there is more than experts. Mixtral: 45.10 B in experts and 1.61 B in everything else.",
         "arXiv 2401.04088, table 1; counted in this lesson",
     ),
     Claim(
@@ -129,7 +129,7 @@ NAMED = (
         "Mixtral matches or beats a dense 70 B model.",
         "correct",
         "Llama-2-70B, on nine of the twelve benchmarks of the paper's own table. It loses on HellaSwag, "
-        "WinoGrande and TriviaQA, where the abstract says all.",
+        "WinoGrande and TriviaQA; the abstract claims all of them.",
         "arXiv 2401.04088, table 2",
     ),
     Claim(
@@ -169,7 +169,7 @@ NAMED = (
         "The published configuration gives 82.95 B, 83.76 B or 84.56 B, depending on how often the tied "
         "embedding is counted. No convention gives 86, and xAI said only that 25 % of the weights are "
         "active.",
-        "github.com/xai-org/grok-1, run.py; counted in this lesson",
+        "github.com/xai-org/grok-1, run.py; x.ai/news/grok-os; counted in this lesson",
     ),
     Claim(
         "L112",

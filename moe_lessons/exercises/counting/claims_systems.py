@@ -23,8 +23,9 @@ SYSTEMS = (
         "L41",
         "Inference cost scales with active parameters, not with the total.",
         "wrong",
-        "For one token at a time. B tokens touch E(1 - (1 - K/E)^B) experts of a layer: 102 of DeepSeek-V3's "
-        "256 at B = 16, 222 at B = 64. In decode, bytes read are the cost, so it moves towards the total.",
+        "It holds for one token at a time. B tokens touch E(1 - (1 - K/E)^B) experts of a layer: 102 of "
+        "DeepSeek-V3's 256 at B = 16, 222 at B = 64. In decode, bytes read are the cost, so it moves towards "
+        "the total.",
         "simulated in this lesson; arXiv 2511.02237 measures latency against experts touched",
     ),
     Claim(

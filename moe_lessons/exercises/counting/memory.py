@@ -102,8 +102,7 @@ MEMORY = Exercise(
         ),
         Misconception(
             "gibibytes",
-            "These are GiB, of 2³⁰ bytes. GB are 10⁹ bytes; the two differ by 7 %, which has cost people an "
-            "out-of-memory error.",
+            "These are GiB, of 2³⁰ bytes. GB are 10⁹ bytes, and the two differ by 7 %.",
             wrong=_with(GB / GIB, GB / GIB),
         ),
         Misconception(

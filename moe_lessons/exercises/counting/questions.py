@@ -25,18 +25,19 @@ PREDICTIONS = (
         question=(
             "Mixtral touches 12.9 billion parameters for a token, 25.8 GB in bf16. Its KV cache grows with "
             "every token of the context. From what context on does the cache of a single text weigh more "
-            "than these active weights?"
+            "than these active weights? And with MLA, which keeps 576 numbers per layer and token where "
+            "Mixtral keeps 2,048?"
         ),
         options=(
-            "About 2,000 tokens",
-            "About 20,000 tokens",
-            "About 200,000 tokens; with an MLA cache about 700,000",
-            "About 200,000 tokens, with an MLA cache as well",
+            "About 20,000 tokens; with MLA about 70,000",
+            "About 200,000 tokens; with MLA about 700,000",
+            "About 200,000 tokens; with MLA about 2 million",
+            "About 2 million tokens; with MLA about 7 million",
         ),
-        truth=2,
+        truth=1,
         because=(
-            "It keeps 128 KiB per token, and 25.8 GB hold that 196,532 times. MLA keeps 576 numbers per "
-            "layer and token where Mixtral's attention keeps 2,048."
+            "It keeps 128 KiB per token, and 25.8 GB hold that 196,532 times. With 576 numbers for 2,048 it "
+            "takes 3.6 times as many tokens."
         ),
     ),
     Prediction(
@@ -79,7 +80,7 @@ QUIZZES = (
         ),
         answer=24.8,
         rtol=0.01,
-        feedback="46.7 * 4.25 / 8 = 24.8 GB. It is 23.1 GiB: mind the unit before you buy a 24 GB card.",
+        feedback="46.7 * 4.25 / 8 = 24.8 GB. The same bytes are 23.1 GiB.",
     ),
     Quiz(
         id="03.q_convention",
