@@ -35,7 +35,7 @@ held_out_text = bytes(corpus.validation_M.tolist())
 # %% tags=["nbval-ignore-output"] why="machine"
 print(f"{len(train_text):,} bytes to train on, {len(held_out_text):,} held out.")
 print("The held-out part begins:\n")
-print(held_out_text[:400].decode())
+print(held_out_text[:400].decode(errors="ignore"))  # a part may begin or end within a character
 
 # %% [markdown]
 # Two ways to fool oneself lie here. The parts could overlap. Or they could repeat each other, as manuals
@@ -830,7 +830,7 @@ print(f"--- temperature {sample['temperature']}\n{sample['text']}")
 # %% tags=["nbval-ignore-output"] why="machine"
 import re
 
-vocabulary = set(re.findall(r"[a-z]{3,}", train_text.decode().lower()))
+vocabulary = set(re.findall(r"[a-z]{3,}", train_text.decode(errors="ignore").lower()))
 written = re.findall(r"[a-z]{3,}", sample["text"].lower())
 text = sample["text"].encode()
 
