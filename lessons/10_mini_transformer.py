@@ -520,8 +520,7 @@ predict("10.p_live_run")
 # lower one: does any expert go white? On a slow machine this takes a minute.
 
 # %% tags=["nbval-ignore-output"] why="trained"
-from IPython.display import display
-
+from moe_lessons.explore import LiveView
 from moe_lessons.svg import heat_map, line_chart
 
 
@@ -559,18 +558,20 @@ def draw_load(shares):
 
 config = preset("lesson").override(steps=300)
 records = []
-loss_picture = display(draw_loss(records, config.steps), display_id=True)
-nothing_yet = [[0.0] * config.model.n_experts] * config.model.n_layers
-load_picture = display(draw_load(nothing_yet), display_id=True)
+loss_picture, load_picture = LiveView(), LiveView()
+loss_picture.finish(draw_loss(records, config.steps))
+load_picture.finish(draw_load([[0.0] * config.model.n_experts] * config.model.n_layers))
 
 
 def watch(record):
     records.append(record)
-    loss_picture.update(draw_loss(records, config.steps))
-    load_picture.update(draw_load(record.load_shares_by_layer))
+    loss_picture.update(lambda: draw_loss(records, config.steps))
+    load_picture.update(lambda: draw_load(record.load_shares_by_layer))
 
 
 result = train(config, on_step=watch)
+loss_picture.finish(draw_loss(records, config.steps))
+load_picture.finish(draw_load(records[-1].load_shares_by_layer))
 trained = result.model.cpu()
 print(f"{result.tokens_per_second:,.0f} tokens/s, {result.seconds:.0f} s")
 print(f"held-out bits per byte: {result.validation_bits_per_byte:.2f}")

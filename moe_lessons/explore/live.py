@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from moe_lessons.course.show import in_notebook
 from moe_lessons.svg import Drawing
 
 
@@ -38,7 +39,7 @@ class LiveView:
         self._show(frame)
 
     def _show(self, frame: Drawing | Callable[[], Drawing]) -> None:
-        if not _in_notebook():
+        if not in_notebook():
             return
         from IPython.display import display
 
@@ -47,11 +48,3 @@ class LiveView:
             self._handle = display(drawing, display_id=True)
         else:
             self._handle.update(drawing)
-
-
-def _in_notebook() -> bool:
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    return getattr(get_ipython(), "kernel", None) is not None
