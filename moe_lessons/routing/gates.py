@@ -1,61 +1,18 @@
-"""Router logits -> the ids and weights of each token's experts.
+"""Gates: router logits -> the ids and weights of each token's K experts.
 
-A router is one linear map; a gate is what turns its logits into K chosen experts and their weights.
 The gates differ in the order of top-k and normalisation. All of them return a `Routing` and refuse the same
 bad arguments, which `topk_softmax` lists.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from moe_lessons.routing.base import Routing, checked_logits
+
 _TINY = 1e-20  # every sigmoid may underflow to 0; DeepSeek's code adds the same constant
-
-
-class Routing(NamedTuple):
-    """What a router decided for T tokens: logits (T, E), expert ids (T, K), their weights (T, K)."""
-
-    logits_TE: Tensor
-    topk_ids_TK: Tensor
-    topk_weights_TK: Tensor
-
-
-def router_logits(hidden_TD: Tensor, router_ED: Tensor) -> Tensor:
-    """Score every expert for every token in fp32, whatever the inputs' dtype and also under autocast.
-
-    bf16 has no number between 128 and 129: rounding a logit of 128.5 can take a third off its probability.
-    fp64 inputs stay fp64, so that gradients can be checked.
-
-    Parameters
-    ----------
-    hidden_TD : Tensor of shape (T, D)
-        The hidden states at this layer (not the token embeddings).
-    router_ED : Tensor of shape (E, D)
-
-    Raises
-    ------
-    ValueError
-        If the two widths differ.
-
-    References
-    ----------
-    Switch Transformer, arXiv 2101.03961, table 2 (selective precision); ST-MoE, arXiv 2202.08906, footnote 7.
-
-    Examples
-    --------
-    >>> router_logits(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 0.0], [0.0, 5.0], [1.0, 1.0]]))
-    tensor([[ 3., 10.,  3.]])
-    """
-    if hidden_TD.shape[-1] != router_ED.shape[-1]:
-        widths = f"{hidden_TD.shape[-1]} but router_ED expects {router_ED.shape[-1]}"
-        raise ValueError(f"hidden_TD has width {widths}: give both the same D")
-    dtype = torch.promote_types(hidden_TD.dtype, torch.float32)
-    with torch.autocast(hidden_TD.device.type, enabled=False):
-        return F.linear(hidden_TD.to(dtype), router_ED.to(dtype))
 
 
 def topk_softmax(logits_TE: Tensor, top_k: int) -> Routing:
@@ -85,7 +42,7 @@ def topk_softmax(logits_TE: Tensor, top_k: int) -> Routing:
     >>> topk_softmax(logits_TE, 2).topk_weights_TK  # 3/(3+2) and 2/(3+2)
     tensor([[0.6000, 0.4000]])
     """
-    logits_TE = _checked(logits_TE, top_k)
+    logits_TE = checked_logits(logits_TE, top_k)
     topk_logits_TK, topk_ids_TK = logits_TE.topk(top_k, dim=-1)
     return Routing(logits_TE, topk_ids_TK, topk_logits_TK.softmax(dim=-1))
 
@@ -113,7 +70,7 @@ def softmax_topk(logits_TE: Tensor, top_k: int, *, renormalize: bool) -> Routing
     >>> softmax_topk(logits_TE, 2, renormalize=False).topk_weights_TK  # 3/6 and 2/6
     tensor([[0.5000, 0.3333]])
     """
-    logits_TE = _checked(logits_TE, top_k)
+    logits_TE = checked_logits(logits_TE, top_k)
     # Selecting by logit rather than by probability: far-off logits all underflow to probability 0.
     topk_ids_TK = logits_TE.topk(top_k, dim=-1).indices
     weights_TK = logits_TE.softmax(dim=-1).gather(-1, topk_ids_TK)
@@ -163,7 +120,7 @@ def sigmoid_topk(
     >>> sigmoid_topk(logits_TE, 2, expert_bias_E=bias_E, renormalize=False).topk_weights_TK
     tensor([[0.3333, 0.7500]])
     """
-    logits_TE = _checked(logits_TE, top_k)
+    logits_TE = checked_logits(logits_TE, top_k)
     return _score_topk(logits_TE, logits_TE.sigmoid(), top_k, expert_bias_E, renormalize, scale)
 
 
@@ -196,7 +153,7 @@ def sqrt_softplus_topk(
     >>> sqrt_softplus_topk(logits_TE, 2, renormalize=False).topk_weights_TK
     tensor([[4., 3.]])
     """
-    logits_TE = _checked(logits_TE, top_k)
+    logits_TE = checked_logits(logits_TE, top_k)
     # softplus underflows to 0 near -100 in fp32, where the square root's slope is infinite.
     scores_TE = F.softplus(logits_TE).clamp_min(_TINY).sqrt()
     return _score_topk(logits_TE, scores_TE, top_k, expert_bias_E, renormalize, scale)
@@ -222,7 +179,7 @@ def topk_sigmoid(logits_TE: Tensor, top_k: int) -> Routing:
     >>> topk_sigmoid(torch.tensor([[3.0, 1.0, 2.0]]).log(), 1).topk_weights_TK  # 3 / (1 + 3)
     tensor([[0.7500]])
     """
-    logits_TE = _checked(logits_TE, top_k)
+    logits_TE = checked_logits(logits_TE, top_k)
     topk_logits_TK, topk_ids_TK = logits_TE.topk(top_k, dim=-1)
     return Routing(logits_TE, topk_ids_TK, topk_logits_TK.sigmoid())
 
@@ -235,34 +192,6 @@ GATES: dict[str, Callable[..., Routing]] = {
     "sqrt_softplus": sqrt_softplus_topk,
     "topk_sigmoid": topk_sigmoid,
 }
-
-
-def tokens_per_expert(topk_ids_TK: Tensor, n_experts: int, mask_T: Tensor | None = None) -> Tensor:
-    """Count the routed rows of each expert, leaving out the tokens that `mask_T` marks False.
-
-    Parameters
-    ----------
-    topk_ids_TK : integer Tensor of shape (T, K)
-    n_experts : int
-    mask_T : bool Tensor of shape (T,), optional
-        True for real tokens, False for padding.
-
-    Returns
-    -------
-    Tensor of shape (E,), int64
-
-    Examples
-    --------
-    >>> tokens_per_expert(torch.tensor([[0, 2], [2, 3]]), 4)
-    tensor([1, 0, 2, 1])
-    """
-    ids_S = topk_ids_TK.reshape(-1).long()
-    if mask_T is None:
-        ones_S = torch.ones_like(ids_S)
-    else:
-        ones_S = mask_T.bool().long().unsqueeze(1).expand_as(topk_ids_TK).reshape(-1)
-    # Not bincount: on a GPU it waits for the largest id. Integer sums do not depend on their order.
-    return torch.zeros(n_experts, dtype=torch.int64, device=ids_S.device).scatter_add_(0, ids_S, ones_S)
 
 
 def _score_topk(
@@ -286,15 +215,3 @@ def _score_topk(
     if renormalize:
         weights_TK = weights_TK / (weights_TK.sum(dim=-1, keepdim=True) + _TINY)
     return Routing(logits_TE, topk_ids_TK, weights_TK * scale)
-
-
-def _checked(logits_TE: Tensor, top_k: int) -> Tensor:
-    if logits_TE.dim() != 2:
-        raise ValueError(f"logits_TE has shape {tuple(logits_TE.shape)}: flatten it to (T, E)")
-    n_experts = logits_TE.shape[-1]
-    if not 1 <= top_k <= n_experts:
-        raise ValueError(f"top_k is {top_k} with {n_experts} experts: choose 1 to {n_experts}")
-    on_host = logits_TE.device.type == "cpu" and not torch.compiler.is_compiling()
-    if on_host and bool(logits_TE.isnan().any()):
-        raise ValueError("logits_TE holds NaN: look for a diverged loss or bad inputs before the router")
-    return logits_TE.to(torch.promote_types(logits_TE.dtype, torch.float32))
