@@ -18,6 +18,7 @@ LAYERS = (
     "experts",
     "dispatch",
     "metrics",
+    "toy",
     "kernels",
     "layer",
     "device",
