@@ -1,15 +1,28 @@
-"""Auxiliary losses on the router: load balancing and the z-loss.
+"""The load-balancing loss and the router z-loss.
 
 Both take one layer's logits. Add the losses of several layers; pooling their loads first hides a collapse
 in which each layer favours a different expert.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from moe_lessons.balancing.groups import mean_over_tokens, sum_over_ranks, tokens_by_group
 from moe_lessons.routing import tokens_per_expert
+from moe_lessons.routing.base import checked_logits
 
-NORMALIZATIONS = ("switch", "huggingface", "gshard")
+NORMALIZATIONS = ("switch", "gshard", "huggingface", "megatron", "deepseek")
+SCOPES = ("micro_batch", "sequence", "global_batch")
+
+# Each divides every expert's score by the sum of all E scores; in logarithms that is a softmax.
+PROBABILITIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda logits_TE: logits_TE.softmax(dim=-1),
+    "sigmoid": lambda logits_TE: F.logsigmoid(logits_TE).softmax(dim=-1),
+    "sqrt_softplus": lambda logits_TE: (F.softplus(logits_TE).clamp_min(1e-20).log() / 2).softmax(dim=-1),
+}
 
 
 def load_balancing_loss(
@@ -17,15 +30,18 @@ def load_balancing_loss(
     topk_ids_TK: Tensor,
     *,
     normalization: str = "switch",
+    scores: str = "softmax",
     mask_T: Tensor | None = None,
+    scope: str = "micro_batch",
+    n_sequences: int | None = None,
 ) -> Tensor:
-    """Sum over experts of f (the load, counted) times P (the mean probability), scaled in one of three ways.
+    """Sum over experts of f (the load, counted) times P (the mean probability), scaled as a named code does.
 
-    P is the softmax over all E experts, never the renormalised weights of the chosen K. f is a count and has
-    no gradient; through P the router is pushed away from each expert in proportion to that expert's f.
+    P is over all E experts, never the renormalised weights of the chosen K. f is a count and has no gradient;
+    through P the router is pushed away from each expert in proportion to that expert's f.
 
-    - "switch": E * sum f P, f a fraction of the T * K routed rows. Uniform P or uniform f gives 1. With K = 1
-      this is the Switch loss; Megatron, MegaBlocks and DeepSeek divide by K in the same way.
+    - "switch": E * sum f P, f a fraction of the T * K routed rows. Uniform P or uniform f gives 1. "megatron"
+      and "deepseek" are the same formula; Switch itself has K = 1.
     - "huggingface": f a fraction of the T tokens, so K times as large; what transformers computes for
       Mixtral, OLMoE and Qwen on one layer.
     - "gshard": (1 / E) * sum f P, f the fraction of tokens whose *first* choice is the expert. Balanced it
@@ -38,9 +54,20 @@ def load_balancing_loss(
     topk_ids_TK : integer Tensor of shape (T, K)
         The chosen experts, the first choice in column 0.
     normalization : str
-        "switch", "huggingface" or "gshard".
+        One of `NORMALIZATIONS`.
+    scores : str
+        What P is made of, a key of `PROBABILITIES`: "softmax", or each expert's "sigmoid" or "sqrt_softplus"
+        over the sum of all E (DeepSeek-V3 and V4).
     mask_T : bool Tensor of shape (T,), optional
         True for real tokens; padding counts neither in f nor in P.
+    scope : str
+        Where the load is to be even. "micro_batch": over these T tokens. "sequence": within each of
+        `n_sequences` sequences of T / n_sequences tokens that lie one after the other; the mean over those
+        that hold a real token. "global_batch": f counted over all ranks of torch.distributed (without it,
+        these tokens), P from this rank's; the mean of loss and gradient over ranks, as data parallelism
+        takes it, is then that of one process that sees all tokens.
+    n_sequences : int, optional
+        For scope "sequence" only.
 
     Returns
     -------
@@ -50,12 +77,14 @@ def load_balancing_loss(
     Raises
     ------
     ValueError
-        If the normalisation is unknown or the shapes do not fit together.
+        If a name is unknown, shapes do not fit together, `n_sequences` does not divide T, or the logits hold
+        NaN (looked for on CPU only).
 
     References
     ----------
-    Switch Transformer, arXiv 2101.03961, eq. 4-6; GShard, arXiv 2006.16668, algorithm 1;
-    transformers, `load_balancing_loss_func` of models/mixtral.
+    Switch Transformer, arXiv 2101.03961, eq. 4-6; GShard, arXiv 2006.16668, algorithm 1; DeepSeek-V3,
+    arXiv 2412.19437, eq. 17-20 (sequence); Qiu et al., arXiv 2501.11873 (global batch); transformers,
+    `load_balancing_loss_func` of models/mixtral; Megatron-LM, `switch_load_balancing_loss_func`.
 
     Examples
     --------
@@ -65,19 +94,32 @@ def load_balancing_loss(
     >>> load_balancing_loss(logits_TE, torch.tensor([[0], [1]]))  # f = (1/2, 1/2): 1 for every P
     tensor(1.)
     """
-    if normalization not in NORMALIZATIONS:
-        raise ValueError(f"normalization is {normalization!r}: choose one of {', '.join(NORMALIZATIONS)}")
+    _check_name("normalization", normalization, NORMALIZATIONS)
+    _check_name("scores", scores, tuple(PROBABILITIES))
+    _check_name("scope", scope, SCOPES)
+    n_experts = logits_TE.shape[-1]
     if topk_ids_TK.dim() != 2 or topk_ids_TK.shape[0] != logits_TE.shape[0]:
         raise ValueError(
             f"topk_ids_TK has shape {tuple(topk_ids_TK.shape)}: give (T, K) with T={logits_TE.shape[0]}"
         )
-    n_experts, top_k = logits_TE.shape[1], topk_ids_TK.shape[1]
-    probs_E = _mean_over_tokens(_floating(logits_TE).softmax(dim=-1), mask_T)
+    top_k = topk_ids_TK.shape[1]
+    probs_TE = PROBABILITIES[scores](checked_logits(logits_TE, top_k))
+    groups = tokens_by_group(probs_TE, mask_T, _n_groups(scope, n_sequences, len(probs_TE)))
+
     counted_ids_TK = topk_ids_TK[:, :1] if normalization == "gshard" else topk_ids_TK
-    counts_E = tokens_per_expert(counted_ids_TK, n_experts, mask_T)
-    per_token_E = counts_E.to(probs_E.dtype) / _n_tokens(logits_TE, mask_T)
-    scale = {"switch": n_experts / top_k, "huggingface": n_experts, "gshard": 1 / n_experts}[normalization]
-    return scale * (per_token_E * probs_E).sum()
+    group_ids_T1 = torch.arange(len(probs_TE), device=probs_TE.device).unsqueeze(1) // max(1, groups.length)
+    counts_GE = tokens_per_expert(
+        counted_ids_TK + n_experts * group_ids_T1, groups.number * n_experts, mask_T
+    ).unflatten(0, (groups.number, n_experts))
+    n_tokens_G, n_ranks = groups.n_tokens_G, 1
+    if scope == "global_batch":
+        counts_GE, n_tokens_G, n_ranks = sum_over_ranks(counts_GE, n_tokens_G)
+
+    load_GE = counts_GE.to(probs_TE.dtype) / n_tokens_G.clamp_min(1).unsqueeze(1)
+    probs_GE = groups.sums_GE * n_ranks / n_tokens_G.clamp_min(1).unsqueeze(1)
+    scale = {"huggingface": n_experts, "gshard": 1 / n_experts}.get(normalization, n_experts / top_k)
+    n_filled = (n_tokens_G > 0).sum().clamp_min(1)
+    return scale * (load_GE * probs_GE).sum() / n_filled
 
 
 def z_loss(logits_TE: Tensor, *, mask_T: Tensor | None = None) -> Tensor:
@@ -95,6 +137,11 @@ def z_loss(logits_TE: Tensor, *, mask_T: Tensor | None = None) -> Tensor:
     Tensor, scalar
         Without its weight; 0 when there is no token to count.
 
+    Raises
+    ------
+    ValueError
+        If shapes do not fit together or the logits hold NaN (looked for on CPU only).
+
     References
     ----------
     ST-MoE, arXiv 2202.08906, eq. 5.
@@ -104,24 +151,19 @@ def z_loss(logits_TE: Tensor, *, mask_T: Tensor | None = None) -> Tensor:
     >>> z_loss(torch.zeros(3, 4)).sqrt().exp()  # logsumexp of four zeros is ln 4
     tensor(4.)
     """
-    return _mean_over_tokens(_floating(logits_TE).logsumexp(dim=-1).square(), mask_T)
+    return mean_over_tokens(checked_logits(logits_TE, 1).logsumexp(dim=-1).square(), mask_T)
 
 
-def _mean_over_tokens(values_T: Tensor, mask_T: Tensor | None) -> Tensor:
-    if mask_T is not None:
-        if mask_T.shape != values_T.shape[:1]:
-            raise ValueError(
-                f"mask_T has shape {tuple(mask_T.shape)}: give one entry per token, ({values_T.shape[0]},)"
-            )
-        values_T = values_T * mask_T.bool().reshape(-1, *[1] * (values_T.dim() - 1))
-    return values_T.sum(dim=0) / _n_tokens(values_T, mask_T)
+def _n_groups(scope: str, n_sequences: int | None, n_tokens: int) -> int:
+    if scope != "sequence":
+        if n_sequences is not None:
+            raise ValueError(f"n_sequences is {n_sequences} with scope {scope!r}: leave it out")
+        return 1
+    if n_sequences is None or n_sequences < 1 or n_tokens % n_sequences:
+        raise ValueError(f"n_sequences is {n_sequences}: give a divisor of the {n_tokens} tokens")
+    return n_sequences
 
 
-def _n_tokens(values_T: Tensor, mask_T: Tensor | None) -> Tensor | int:
-    if mask_T is None:
-        return max(1, values_T.shape[0])
-    return mask_T.bool().sum().clamp_min(1)
-
-
-def _floating(logits_TE: Tensor) -> Tensor:
-    return logits_TE.to(torch.promote_types(logits_TE.dtype, torch.float32))
+def _check_name(argument: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise ValueError(f"{argument} is {name!r}: choose one of {', '.join(known)}")

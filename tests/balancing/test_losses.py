@@ -112,7 +112,7 @@ def test_bf16_logits_are_summed_in_fp32():
 @pytest.mark.parametrize(
     ("ids_shape", "options", "message"),
     [
-        ((3, 1), {"normalization": "mean"}, "normalization is 'mean': choose one of switch, huggingface"),
+        ((3, 1), {"normalization": "mean"}, "normalization is 'mean': choose one of switch, gshard, huggingface"),
         ((2, 1), {}, r"topk_ids_TK has shape \(2, 1\): give \(T, K\) with T=3"),
         ((3,), {}, r"topk_ids_TK has shape \(3,\)"),
         ((3, 1), {"mask_T": torch.ones(4)}, r"mask_T has shape \(4,\): give one entry per token"),
