@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from moe_lessons.exercises import subjects
 from moe_lessons.exercises.spec import Plain
 
 STUB_MESSAGE = "your code here"
@@ -106,9 +107,17 @@ def _gradient(answer: Callable[..., Any], args: list[Any], options: Mapping[str,
     return (output, *filled)
 
 
+def _subject(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
+    """The answer takes a function: the argument in ``place`` names one of ``subjects.SUBJECTS``."""
+    place = options["place"]
+    subject = subjects.SUBJECTS[args[place]]
+    return answer(*args[:place], lambda *given: subject(*given), *args[place + 1 :])
+
+
 DRIVERS: dict[str, Callable[[Callable[..., Any], list[Any], Mapping[str, Any]], Any]] = {
     "call": _call,
     "gradient": _gradient,
+    "subject": _subject,
 }
 
 
@@ -170,9 +179,10 @@ def _message(error: BaseException) -> str:
 def _failure(error: BaseException, message: str) -> Failure:
     """Name the error and the innermost line that is the learner's own rather than a library's."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_LIBRARIES)]
-    own = [f for f in frames if f.filename != __file__ and "-packages" not in f.filename]
+    own = [f for f in frames if f.filename not in _OURS and "-packages" not in f.filename]
     line = f"line {own[-1].lineno}: {own[-1].line}" if own and own[-1].line else ""
     return Failure("exception", f"{type(error).__name__}: {message}".split("\n")[0].rstrip(": "), line)
 
 
+_OURS = (__file__, subjects.__file__)
 _LIBRARIES = (sysconfig.get_path("stdlib"), "<frozen")

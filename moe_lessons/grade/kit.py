@@ -13,6 +13,7 @@ import moe_lessons
 FILES = (
     "exercises/__init__.py",
     "exercises/spec.py",
+    "exercises/subjects.py",
     "exercises/drivers.py",
     "exercises/answers.py",
     "exercises/own_code.py",

@@ -147,3 +147,24 @@ def test_uneven_weights_see_what_a_plain_sum_would_hide():
 def test_a_gradient_needs_a_tensor():
     found = gradient(lambda x: x.tolist())
     assert found == Failure("bad return", "returned a list; a tensor that carries gradients is needed")
+
+
+def test_an_answer_may_take_a_function():
+    args = {"route": "plain", "logits_TE": np.log([[3.0, 1.0, 2.0]]).astype(np.float32)}
+    request = Request("subject", args, {}, {"place": 0})
+    (value,) = run(lambda route, logits_TE: route(logits_TE), request)
+    assert np.allclose(value.data, [[0.6, 0.0, 0.4]])
+
+
+def test_a_function_that_an_answer_takes_hides_its_name():
+    request = Request("subject", {"route": "plain"}, {}, {"place": 0})
+    (value,) = run(lambda route: route.__name__, request)
+    assert value.data == "<lambda>"
+
+
+def test_an_error_in_a_function_that_an_answer_takes_names_the_learners_line():
+    def answer(route):
+        return route(torch.ones(3))
+
+    found = run(answer, Request("subject", {"route": "plain"}, {}, {"place": 0}))
+    assert found.line.endswith("return route(torch.ones(3))")
