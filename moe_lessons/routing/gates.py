@@ -47,7 +47,9 @@ def topk_softmax(logits_TE: Tensor, top_k: int) -> Routing:
     return Routing(logits_TE, topk_ids_TK, topk_logits_TK.softmax(dim=-1))
 
 
-def softmax_topk(logits_TE: Tensor, top_k: int, *, renormalize: bool) -> Routing:
+def softmax_topk(
+    logits_TE: Tensor, top_k: int, *, renormalize: bool, expert_bias_E: Tensor | None = None
+) -> Routing:
     """Softmax over all experts, then keep the top-k probabilities, as they are or rescaled to sum to 1.
 
     Without renormalising: Switch, Grok-1, OLMoE, Qwen1.5-MoE and Qwen2-MoE, LongCat, DeepSeek-V2 (times 16).
@@ -59,10 +61,13 @@ def softmax_topk(logits_TE: Tensor, top_k: int, *, renormalize: bool) -> Routing
     top_k : int, 1 to E
     renormalize : bool
         Divide by the sum of the kept probabilities. With k = 1 the weight is then always 1.
+    expert_bias_E : Tensor of shape (E,), optional
+        Added to the probabilities for selection only, as in `sigmoid_topk`.
 
     References
     ----------
-    Switch Transformer, arXiv 2101.03961, eq. 1-2; GShard, arXiv 2006.16668, algorithm 1.
+    Switch Transformer, arXiv 2101.03961, eq. 1-2; GShard, arXiv 2006.16668, algorithm 1; the bias: Wang et
+    al., arXiv 2408.15664, appendix C.
 
     Examples
     --------
@@ -71,6 +76,8 @@ def softmax_topk(logits_TE: Tensor, top_k: int, *, renormalize: bool) -> Routing
     tensor([[0.5000, 0.3333]])
     """
     logits_TE = checked_logits(logits_TE, top_k)
+    if expert_bias_E is not None:
+        return _score_topk(logits_TE, logits_TE.softmax(dim=-1), top_k, expert_bias_E, renormalize, 1.0)
     # Selecting by logit rather than by probability: far-off logits all underflow to probability 0.
     topk_ids_TK = logits_TE.topk(top_k, dim=-1).indices
     weights_TK = logits_TE.softmax(dim=-1).gather(-1, topk_ids_TK)
