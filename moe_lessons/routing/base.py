@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+TINY = 1e-20  # every sigmoid may underflow to 0; DeepSeek's code adds the same constant
+
 
 class Routing(NamedTuple):
     """What a router decided for T tokens: logits (T, E), expert ids (T, K), their weights (T, K)."""
@@ -77,14 +79,38 @@ def tokens_per_expert(topk_ids_TK: Tensor, n_experts: int, mask_T: Tensor | None
     return torch.zeros(n_experts, dtype=torch.int64, device=ids_S.device).scatter_add_(0, ids_S, ones_S)
 
 
-def checked_logits(logits_TE: Tensor, top_k: int) -> Tensor:
+def checked_logits(logits_TE: Tensor, top_k: int = 1, name: str = "logits_TE") -> Tensor:
     """Refuse wrong shapes, a top_k outside 1..E and NaN; return the logits in at least fp32."""
     if logits_TE.dim() != 2:
-        raise ValueError(f"logits_TE has shape {tuple(logits_TE.shape)}: flatten it to (T, E)")
+        raise ValueError(f"{name} has shape {tuple(logits_TE.shape)}: flatten it to (T, E)")
     n_experts = logits_TE.shape[-1]
+    if n_experts == 0:
+        raise ValueError(f"{name} has shape {tuple(logits_TE.shape)}: give at least one expert")
     if not 1 <= top_k <= n_experts:
         raise ValueError(f"top_k is {top_k} with {n_experts} experts: choose 1 to {n_experts}")
     on_host = logits_TE.device.type == "cpu" and not torch.compiler.is_compiling()
     if on_host and bool(logits_TE.isnan().any()):
-        raise ValueError("logits_TE holds NaN: look for a diverged loss or bad inputs before the router")
+        raise ValueError(f"{name} holds NaN: look for a diverged loss or bad inputs before the router")
     return logits_TE.to(torch.promote_types(logits_TE.dtype, torch.float32))
+
+
+def biased(scores_TE: Tensor, expert_bias_E: Tensor | None) -> Tensor:
+    """Add a selection bias to the scores, after a look at its shape."""
+    if expert_bias_E is None:
+        return scores_TE
+    if expert_bias_E.shape != scores_TE.shape[-1:]:
+        raise ValueError(
+            f"expert_bias_E has shape {tuple(expert_bias_E.shape)}: give one bias per expert, "
+            f"shape ({scores_TE.shape[-1]},)"
+        )
+    return scores_TE + expert_bias_E
+
+
+def weigh(
+    logits_TE: Tensor, scores_TE: Tensor, topk_ids_TK: Tensor, renormalize: bool, scale: float
+) -> Routing:
+    """Weigh experts chosen in whatever way by their own scores."""
+    weights_TK = scores_TE.gather(-1, topk_ids_TK)
+    if renormalize:
+        weights_TK = weights_TK / (weights_TK.sum(dim=-1, keepdim=True) + TINY)
+    return Routing(logits_TE, topk_ids_TK, weights_TK * scale)

@@ -10,9 +10,7 @@ from functools import partial
 from torch import Tensor
 from torch.nn import functional as F
 
-from moe_lessons.routing.base import Routing, checked_logits
-
-_TINY = 1e-20  # every sigmoid may underflow to 0; DeepSeek's code adds the same constant
+from moe_lessons.routing.base import TINY, Routing, biased, checked_logits, weigh
 
 
 def topk_softmax(logits_TE: Tensor, top_k: int) -> Routing:
@@ -96,8 +94,8 @@ def sigmoid_topk(
 ) -> Routing:
     """Score each expert by a sigmoid of its own; a bias may steer who is chosen, never the weight.
 
-    Used by DeepSeek-V3 (scale 2.5), Kimi-K2 (2.827) and GLM-4.5 (2.5). Limiting a token to a few groups of
-    experts, as DeepSeek-V3 does, is left out here.
+    Used by DeepSeek-V3 (scale 2.5), Kimi-K2 (2.827) and GLM-4.5 (2.5). DeepSeek-V3 also limits a token to a
+    few groups of experts: `group_limited_topk`.
 
     Parameters
     ----------
@@ -161,9 +159,7 @@ def sqrt_softplus_topk(
     tensor([[4., 3.]])
     """
     logits_TE = checked_logits(logits_TE, top_k)
-    # softplus underflows to 0 near -100 in fp32, where the square root's slope is infinite.
-    scores_TE = F.softplus(logits_TE).clamp_min(_TINY).sqrt()
-    return _score_topk(logits_TE, scores_TE, top_k, expert_bias_E, renormalize, scale)
+    return _score_topk(logits_TE, sqrt_softplus(logits_TE), top_k, expert_bias_E, renormalize, scale)
 
 
 def topk_sigmoid(logits_TE: Tensor, top_k: int) -> Routing:
@@ -201,6 +197,12 @@ GATES: dict[str, Callable[..., Routing]] = {
 }
 
 
+def sqrt_softplus(logits_TE: Tensor) -> Tensor:
+    """Return sqrt(log(1 + exp(logit))), with a finite slope everywhere."""
+    # softplus underflows to 0 near -100 in fp32, where the square root's slope is infinite.
+    return F.softplus(logits_TE).clamp_min(TINY).sqrt()
+
+
 def _score_topk(
     logits_TE: Tensor,
     scores_TE: Tensor,
@@ -209,16 +211,5 @@ def _score_topk(
     renormalize: bool,
     scale: float,
 ) -> Routing:
-    selection_TE = scores_TE
-    if expert_bias_E is not None:
-        if expert_bias_E.shape != logits_TE.shape[-1:]:
-            raise ValueError(
-                f"expert_bias_E has shape {tuple(expert_bias_E.shape)}: give one bias per expert, "
-                f"shape ({logits_TE.shape[-1]},)"
-            )
-        selection_TE = scores_TE + expert_bias_E
-    topk_ids_TK = selection_TE.topk(top_k, dim=-1).indices
-    weights_TK = scores_TE.gather(-1, topk_ids_TK)
-    if renormalize:
-        weights_TK = weights_TK / (weights_TK.sum(dim=-1, keepdim=True) + _TINY)
-    return Routing(logits_TE, topk_ids_TK, weights_TK * scale)
+    topk_ids_TK = biased(scores_TE, expert_bias_E).topk(top_k, dim=-1).indices
+    return weigh(logits_TE, scores_TE, topk_ids_TK, renormalize, scale)
