@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from moe_lessons.routing.base import checked_logits
+from moe_lessons.routing.base import biased, checked_logits
 
 
 def load_error(tokens_per_expert_E: Tensor) -> Tensor:
@@ -67,10 +67,10 @@ def sign_update(
     tensor([-0.7500,  0.2500,  0.2500,  0.2500])
     """
     _check(expert_bias_E, tokens_per_expert_E, rate=rate)
-    step_E = rate * load_error(tokens_per_expert_E).sign()
+    step_E = rate * load_error(tokens_per_expert_E).sign().to(expert_bias_E.dtype)
     if recenter:
         step_E = step_E - step_E.mean(dim=-1, keepdim=True)
-    return expert_bias_E + step_E.to(expert_bias_E.dtype)
+    return expert_bias_E + step_E
 
 
 @torch.no_grad()
@@ -95,7 +95,7 @@ def proportional_update(expert_bias_E: Tensor, tokens_per_expert_E: Tensor, rate
     tensor([-0.5000,  0.5000,  0.0000])
     """
     _check(expert_bias_E, tokens_per_expert_E, rate=rate)
-    return expert_bias_E + (rate * load_error(tokens_per_expert_E)).to(expert_bias_E.dtype)
+    return expert_bias_E + rate * load_error(tokens_per_expert_E).to(expert_bias_E.dtype)
 
 
 @torch.no_grad()
@@ -128,8 +128,8 @@ def ema_update(
     _check(expert_bias_E, tokens_per_expert_E, gain=gain)
     if not 0 <= decay < 1:
         raise ValueError(f"decay is {decay}: choose 0 to below 1")
-    step_E = (1 - decay) * gain * load_error(tokens_per_expert_E)
-    return decay * expert_bias_E + step_E.to(expert_bias_E.dtype)
+    error_E = load_error(tokens_per_expert_E).to(expert_bias_E.dtype)
+    return decay * expert_bias_E + (1 - decay) * gain * error_E
 
 
 @torch.no_grad()
@@ -173,7 +173,7 @@ def quantile_bias(
     >>> (scores_TE + bias_E).argmax(1)
     tensor([0, 0, 1, 1])
     """
-    scores_TE = checked_logits(scores_TE, top_k)
+    scores_TE = checked_logits(scores_TE, top_k, "scores_TE")
     n_tokens, n_experts = scores_TE.shape
     if iterations < 1:
         raise ValueError(f"iterations is {iterations}: give at least 1")
@@ -181,7 +181,7 @@ def quantile_bias(
     if top_k == n_experts or n_tokens == 0:
         return torch.zeros_like(bias_E)
     for _ in range(iterations):
-        highest = (scores_TE + bias_E).topk(top_k + 1, dim=-1).values
+        highest = biased(scores_TE, bias_E).topk(top_k + 1, dim=-1).values
         price_T1 = (highest[:, top_k - 1 : top_k] + highest[:, top_k:]) / 2
         bias_E = -torch.quantile(scores_TE - price_T1, 1 - top_k / n_experts, dim=0)
         bias_E = bias_E - bias_E.mean()

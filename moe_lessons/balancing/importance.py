@@ -115,7 +115,8 @@ def selection_probability(
     >>> selection_probability(logits_TE, logits_TE, torch.tensor([[1.0, 1.0]]), 1)  # Phi(-1), Phi(1)
     tensor([[0.1587, 0.8413]])
     """
-    logits_TE, noisy_logits_TE = checked_logits(logits_TE, top_k), checked_logits(noisy_logits_TE, top_k)
+    logits_TE = checked_logits(logits_TE, top_k)
+    noisy_logits_TE = checked_logits(noisy_logits_TE, top_k, "noisy_logits_TE")
     if logits_TE.shape != noisy_logits_TE.shape:
         raise ValueError(
             f"noisy_logits_TE has shape {tuple(noisy_logits_TE.shape)}: give that of logits_TE, "

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from moe_lessons.balancing.groups import mean_over_tokens, sum_over_ranks, tokens_by_group
 from moe_lessons.routing import tokens_per_expert
 from moe_lessons.routing.base import checked_logits
+from moe_lessons.routing.gates import sqrt_softplus
 
 NORMALIZATIONS = ("switch", "gshard", "huggingface", "megatron", "deepseek")
 SCOPES = ("micro_batch", "sequence", "global_batch")
@@ -21,7 +22,7 @@ SCOPES = ("micro_batch", "sequence", "global_batch")
 PROBABILITIES: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda logits_TE: logits_TE.softmax(dim=-1),
     "sigmoid": lambda logits_TE: F.logsigmoid(logits_TE).softmax(dim=-1),
-    "sqrt_softplus": lambda logits_TE: (F.softplus(logits_TE).clamp_min(1e-20).log() / 2).softmax(dim=-1),
+    "sqrt_softplus": lambda logits_TE: sqrt_softplus(logits_TE).log().softmax(dim=-1),
 }
 
 
@@ -151,7 +152,7 @@ def z_loss(logits_TE: Tensor, *, mask_T: Tensor | None = None) -> Tensor:
     >>> z_loss(torch.zeros(3, 4)).sqrt().exp()  # logsumexp of four zeros is ln 4
     tensor(4.)
     """
-    return mean_over_tokens(checked_logits(logits_TE, 1).logsumexp(dim=-1).square(), mask_T)
+    return mean_over_tokens(checked_logits(logits_TE).logsumexp(dim=-1).square(), mask_T)
 
 
 def _n_groups(scope: str, n_sequences: int | None, n_tokens: int) -> int:
