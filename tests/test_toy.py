@@ -88,6 +88,20 @@ def test_rules_meet_the_same_world_the_same_weights_and_the_same_tokens():
     assert not torch.equal(one.error_NS, two.error_NS)
 
 
+def test_an_even_start_is_blind_to_what_all_tokens_share():
+    loads, routers = [], []
+    for mu in (0.0, 4.0):
+        run = ToyRun(Toy(mu=mu, even_start=True), TopK(1))
+        routers.append(run.router_SDE.detach().clone())
+        loads.append(run.advance(1).shares_NSE[0])
+        seen_SE = torch.einsum("sd,sde->se", run.world.direction_SD, routers[-1])
+        assert seen_SE.abs().max() < 1e-5
+    assert torch.equal(*routers)
+    torch.testing.assert_close(*loads, atol=0.01, rtol=0)  # rounding may move a token at a border
+    uneven = ToyRun(Toy(mu=4.0), TopK(1)).advance(1).shares_NSE[0]
+    assert uneven.amax(-1).mean() > 0.5 > loads[1].amax(-1).mean()
+
+
 def test_the_same_run_twice_and_in_two_parts():
     whole, parts = ToyRun(SMALL, TopK(1)).advance(6), ToyRun(SMALL, TopK(1)).advance(2).advance(4)
     assert torch.equal(whole.shares_NSE, parts.shares_NSE)

@@ -17,6 +17,10 @@ class Toy:
     The same `seed` draws the same world, the same initial weights and the same tokens whatever the other
     settings, except those that change a size: two rules can be compared seed by seed.
 
+    With a large `mu` a random router sends most tokens to one or two experts before any training, because the
+    shared vector adds the same to every token's logits. To see what training does, take that out of the
+    initial router: with `even_start` all `mu` begin with the same router and nearly the same, rather even load.
+
     Raises
     ------
     ValueError
@@ -27,6 +31,7 @@ class Toy:
     n_experts: int = 8  # E
     mu: float = 0.0  # how much all tokens have in common, against a cluster's spread of 1.5
     router_scale: float = 1.0  # of the initial router; 1 gives logits the size of a token's entries
+    even_start: bool = False  # begin with a router that does not see what all tokens have in common
     learning_rate: float = 3e-3
     n_tokens: int = 256  # T, fresh ones each step
     n_clusters: int = 16  # C
@@ -93,6 +98,9 @@ class ToyRun:
             n_seeds, self.generator, n_clusters=settings.n_clusters, width=width, mu=settings.mu
         )
         self.router_SDE = settings.router_scale * self._randn(n_seeds, width, n_experts) / width**0.5
+        if settings.even_start:
+            seen_SE = torch.einsum("sd,sde->se", self.world.direction_SD, self.router_SDE)
+            self.router_SDE -= self.world.direction_SD.unsqueeze(-1) * seen_SE.unsqueeze(1)
         self.up_SDEF = self._randn(n_seeds, width, n_experts, d_expert) / width**0.5
         self.down_SEFD = self._randn(n_seeds, n_experts, d_expert, width) / d_expert**0.5
         parameters = [self.router_SDE, self.up_SDEF, self.down_SEFD]

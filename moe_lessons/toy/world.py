@@ -28,13 +28,15 @@ class World:
     centres_SCD : Tensor of shape (S, C, D)
     maps_SCDD : Tensor of shape (S, C, D, D)
         Input axis before output axis.
-    shared_SD : Tensor of shape (S, D)
-        What every token of a seed has in common.
+    direction_SD : Tensor of shape (S, D)
+        Unit vectors along which the tokens of a seed are shifted.
+    mu : float
     """
 
     centres_SCD: Tensor
     maps_SCDD: Tensor
-    shared_SD: Tensor
+    direction_SD: Tensor
+    mu: float
 
     SPREAD = 1.5
     NOISE = 0.5
@@ -60,8 +62,12 @@ class World:
         centres_SCD = cls.SPREAD * torch.randn(n_seeds, n_clusters, width, generator=generator)
         maps_SCDD = torch.randn(n_seeds, n_clusters, width, width, generator=generator) / width**0.5
         direction_SD = torch.randn(n_seeds, width, generator=generator)
-        unit_SD = direction_SD / direction_SD.norm(dim=-1, keepdim=True)
-        return cls(centres_SCD, maps_SCDD, mu * width**0.5 * unit_SD)
+        return cls(centres_SCD, maps_SCDD, direction_SD / direction_SD.norm(dim=-1, keepdim=True), mu)
+
+    @property
+    def shared_SD(self) -> Tensor:
+        """The vector that every token of a seed has in common."""
+        return self.mu * self.direction_SD.shape[-1] ** 0.5 * self.direction_SD
 
     def batch(self, n_tokens: int, generator: torch.Generator) -> Batch:
         """Draw fresh tokens, so that the error on a batch before its step is an error on unseen data.
