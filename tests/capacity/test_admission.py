@@ -2,9 +2,9 @@ import re
 
 import pytest
 import torch
+from drawn_routings import routings
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from drawn_routings import routings
 
 from moe_lessons import capacity as cap
 from moe_lessons.routing import topk_softmax

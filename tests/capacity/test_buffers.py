@@ -1,8 +1,8 @@
 import pytest
 import torch
+from drawn_routings import routings
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from drawn_routings import routings
 
 from moe_lessons import capacity as cap
 from moe_lessons.dispatch import moe_loop
