@@ -19,7 +19,7 @@ class Toy:
 
     With a large `mu` a random router sends most tokens to one or two experts before any training, because the
     shared vector adds the same to every token's logits. To see what training does, take that out of the
-    initial router: with `even_start` all `mu` begin with the same router and nearly the same, rather even load.
+    initial router: with `even_start` every `mu` begins with the same router and nearly the same even load.
 
     Raises
     ------
