@@ -11,7 +11,7 @@ import click
 
 import moe_lessons
 from moe_lessons.accounting.command import count
-from moe_lessons.config import PRESETS, preset
+from moe_lessons.config import BALANCING, PRESETS, preset
 from moe_lessons.grade.command import grade
 
 USER_ERROR, INTERRUPTED = 2, 130
@@ -111,7 +111,9 @@ OVERRIDES = {
     "batch_size": "Windows in a batch.",
     "seed": "Seed of weights and batches.",
     "learning_rate": "Peak learning rate.",
-    "alpha": "Weight of the load-balancing loss.",
+    "balancing": f"How experts are kept in use: {', '.join(BALANCING)}. A bias needs --gate sigmoid.",
+    "alpha": "Weight of the load-balancing loss, with aux_loss.",
+    "bias_rate": "Step of the expert bias, with bias_sign and the like.",
     "z_loss_weight": "Weight of the router z-loss.",
     "corpus": "language-reference, standard-library, or the path of a text file.",
     "device": "auto, cpu or cuda.",

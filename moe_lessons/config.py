@@ -45,6 +45,7 @@ class ModelConfig:
     n_experts: int = 8  # E
     top_k: int = 2  # K
     gate: str = "topk_softmax"
+    expert_bias: bool = False  # a bias on the choice of experts, for a `balancing` that sets it
     n_shared_experts: int = 0
     context_length: int = 128  # L
     rope_theta: float = 10_000.0
@@ -85,6 +86,9 @@ class ModelConfig:
         return self.d_model // self.n_heads
 
 
+BALANCING = ("none", "aux_loss", "bias_sign", "bias_proportional", "bias_ema", "bias_quantile")
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that determines a training run.
@@ -98,6 +102,7 @@ class TrainConfig:
     ----------
     Loshchilov and Hutter, "Decoupled Weight Decay Regularization", arXiv:1711.05101 (AdamW);
     Fedus et al., "Switch Transformers", arXiv:2101.03961, equation 4 (alpha);
+    Wang et al., "Auxiliary-Loss-Free Load Balancing", arXiv:2408.15664, algorithm 1 (bias_rate);
     Zoph et al., "ST-MoE", arXiv:2202.08906, equation 5 (z-loss).
     """
 
@@ -113,7 +118,9 @@ class TrainConfig:
     weight_decay: float = 0.4  # on matrices only
     betas: tuple[float, float] = (0.9, 0.95)
     grad_clip: float = 1.0  # largest norm of the gradient
-    alpha: float = 0.01  # weight of the load-balancing loss, summed over layers
+    balancing: str = "aux_loss"  # one of BALANCING; a bias needs a gate that takes one, such as "sigmoid"
+    alpha: float = 0.01  # with "aux_loss": weight of the load-balancing loss, summed over layers
+    bias_rate: float = 0.001  # with "bias_...": the rule's rate, for "bias_ema" its gain
     z_loss_weight: float = 0.001  # weight of the router z-loss, summed over layers
     log_every: int = 10
     evaluate_every: int = 200
@@ -123,7 +130,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "log_every", "evaluate_every", "checkpoint_every"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "choose 1 or more")
-        for name in ("warmup_steps", "weight_decay", "alpha", "z_loss_weight", "seed"):
+        for name in ("warmup_steps", "weight_decay", "alpha", "bias_rate", "z_loss_weight", "seed"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "choose 0 or more")
         for name in ("learning_rate", "grad_clip"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "choose a positive number")
@@ -132,6 +139,15 @@ class TrainConfig:
             "min_learning_rate_ratio",
             self.min_learning_rate_ratio,
             "choose 0 to 1",
+        )
+        _require(
+            self.balancing in BALANCING, "balancing", self.balancing, f"choose one of {', '.join(BALANCING)}"
+        )
+        _require(
+            self.model.expert_bias or not self.balancing.startswith("bias_"),
+            "balancing",
+            self.balancing,
+            "give the model expert_bias=True, as override(balancing=...) does",
         )
 
     @property
@@ -151,12 +167,16 @@ class TrainConfig:
     def override(self, **changes: Any) -> "TrainConfig":
         """Return a copy with some settings changed, those of the model included; None means unchanged.
 
+        A new `balancing` also gives the model an expert bias, or takes it away.
+
         Examples
         --------
         >>> preset("smoke").override(steps=5, top_k=1, seed=None).model.top_k
         1
         """
         given = {name: value for name, value in changes.items() if value is not None}
+        if "balancing" in given:
+            given.setdefault("expert_bias", given["balancing"].startswith("bias_"))
         model_names = {item.name for item in dataclasses.fields(ModelConfig)}
         for_model = {name: given.pop(name) for name in list(given) if name in model_names}
         return dataclasses.replace(self, model=dataclasses.replace(self.model, **for_model), **given)

@@ -1,5 +1,6 @@
 """The MoE layer: a router, a bank of experts, and the dispatch between them."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -8,6 +9,15 @@ from torch import Tensor, nn
 from moe_lessons.dispatch import PATHS, grouped_supported
 from moe_lessons.experts import SwiGLU, SwiGLUExperts, check_sizes
 from moe_lessons.routing import GATES, Routing, router_logits
+from moe_lessons.routing.gates import sqrt_softplus
+
+# The gates whose choice a bias can steer, and the scores that it is added to.
+BIASED_GATES: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "sqrt_softplus": sqrt_softplus,
+    "softmax_topk": lambda logits_TE: logits_TE.softmax(dim=-1),
+    "softmax_topk_renorm": lambda logits_TE: logits_TE.softmax(dim=-1),
+}
 
 
 class MoEOutput(NamedTuple):
@@ -18,7 +28,7 @@ class MoEOutput(NamedTuple):
 
 
 class Router(nn.Module):
-    """One linear map without bias from D to E whose weight never drops below fp32.
+    """One linear map from D to E that never drops below fp32, and if asked for, a bias for the choice alone.
 
     `layer.to(torch.bfloat16)` or `layer.half()` move everything else; the router keeps its bits.
 
@@ -28,12 +38,22 @@ class Router(nn.Module):
         D and E.
     std : float
         Standard deviation of the initial weights.
+    expert_bias : bool
+        Whether there is an `expert_bias_E`.
     generator : torch.Generator, optional
         Source of the initial weights.
 
+    Attributes
+    ----------
+    weight : Parameter of shape (E, D)
+    expert_bias_E : Tensor of shape (E,) or None
+        Zero at first; saved with the weights, without gradient. `forward` leaves it out: a gate adds it to
+        its scores when it chooses.
+
     References
     ----------
-    Switch Transformer, arXiv 2101.03961, section 2.4 (selective precision).
+    Switch Transformer, arXiv 2101.03961, section 2.4 (selective precision); DeepSeek-V3, arXiv 2412.19437,
+    eq. 16 (the bias).
 
     Examples
     --------
@@ -41,11 +61,20 @@ class Router(nn.Module):
     torch.float32
     """
 
+    expert_bias_E: Tensor | None
+
     def __init__(
-        self, d_model: int, n_experts: int, *, std: float = 0.02, generator: torch.Generator | None = None
+        self,
+        d_model: int,
+        n_experts: int,
+        *,
+        std: float = 0.02,
+        expert_bias: bool = False,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(n_experts, d_model, dtype=torch.float32))
+        self.register_buffer("expert_bias_E", torch.zeros(n_experts) if expert_bias else None)
         nn.init.normal_(self.weight, std=std, generator=generator)
 
     def forward(self, hidden_TD: Tensor) -> Tensor:
@@ -75,6 +104,9 @@ class MoELayer(nn.Module):
         D, F, E and K.
     gate : str
         A key of `moe_lessons.routing.GATES`. With "topk_sigmoid" the weight scales the expert's input.
+    expert_bias : bool
+        Whether the router has an `expert_bias_E`, which steers the choice and never the weights; for the
+        gates in `BIASED_GATES`. `moe_lessons.balancing` has the rules that set it.
     n_shared_experts : int
         Experts that see every token: one SwiGLU network of width `n_shared_experts * d_expert`, added
         with weight 1.
@@ -94,7 +126,8 @@ class MoELayer(nn.Module):
     Raises
     ------
     ValueError
-        If a size is below 1, `top_k` exceeds `n_experts`, or `gate` or `path` is unknown.
+        If a size is below 1, `top_k` exceeds `n_experts`, `gate` or `path` is unknown, or the gate takes no
+        bias.
 
     References
     ----------
@@ -116,6 +149,7 @@ class MoELayer(nn.Module):
         top_k: int,
         *,
         gate: str = "topk_softmax",
+        expert_bias: bool = False,
         n_shared_experts: int = 0,
         path: str = "auto",
         generator: torch.Generator | None = None,
@@ -128,12 +162,14 @@ class MoELayer(nn.Module):
             raise ValueError(f"n_shared_experts is {n_shared_experts}: give 0 or more")
         if gate not in GATES:
             raise ValueError(f"gate is {gate!r}: choose one of {', '.join(GATES)}")
+        if expert_bias and gate not in BIASED_GATES:
+            raise ValueError(f"gate is {gate!r}: with an expert bias choose one of {', '.join(BIASED_GATES)}")
         if path != "auto" and path not in PATHS:
             raise ValueError(f"path is {path!r}: choose one of auto, {', '.join(PATHS)}")
         self.top_k = top_k
         self.gate = gate
         self.path = path
-        self.router = Router(d_model, n_experts, generator=generator)
+        self.router = Router(d_model, n_experts, expert_bias=expert_bias, generator=generator)
         self.experts = SwiGLUExperts(n_experts, d_model, d_expert, generator=generator)
         self.shared_experts = (
             SwiGLU(d_model, n_shared_experts * d_expert, generator=generator) if n_shared_experts else None
@@ -153,7 +189,9 @@ class MoELayer(nn.Module):
                 f"hidden has width {hidden.shape[-1]}: give (..., {d_model}), the layer's d_model"
             )
         hidden_TD = hidden.reshape(-1, d_model)
-        routing = GATES[self.gate](self.router(hidden_TD), self.top_k)
+        bias_E = self.router.expert_bias_E
+        biased = {} if bias_E is None else {"expert_bias_E": bias_E}
+        routing = GATES[self.gate](self.router(hidden_TD), self.top_k, **biased)
         output_TD = self._routed(hidden_TD, routing)
         if self.shared_experts is not None:
             output_TD = output_TD + self.shared_experts(hidden_TD)

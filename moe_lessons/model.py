@@ -49,6 +49,7 @@ class Block(nn.Module):
             config.n_experts,
             config.top_k,
             gate=config.gate,
+            expert_bias=config.expert_bias,
             n_shared_experts=config.n_shared_experts,
             generator=generator,
         )
@@ -115,6 +116,11 @@ class MoETransformer(nn.Module):
                 writes = name.endswith(("o_proj.weight", "down_proj"))
                 scale = 1 / math.sqrt(2 * self.config.n_layers) if writes else 1.0
                 parameter.normal_(0.0, deviation * scale, generator=generator)
+
+    @property
+    def moe_layers(self) -> list[MoELayer]:
+        """The blocks' MoE layers, first to last."""
+        return [block.moe for block in self.blocks]  # type: ignore[misc]
 
     def forward(self, tokens_BL: Tensor, targets_BL: Tensor | None = None) -> ModelOutput:
         """Predict each token's successor.

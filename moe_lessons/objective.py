@@ -7,11 +7,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from moe_lessons.balancing import load_balancing_loss, z_loss
+from moe_lessons.balancing import UPDATES, load_balancing_loss, quantile_bias, z_loss
+from moe_lessons.balancing.groups import sum_over_ranks, world_size
 from moe_lessons.config import TrainConfig
 from moe_lessons.data import evaluation_windows
+from moe_lessons.layer import BIASED_GATES
 from moe_lessons.model import MoETransformer
-from moe_lessons.routing import Routing
+from moe_lessons.routing import Routing, tokens_per_expert
+
+# What the balancing loss makes P of: the score that the gate's weights are made of.
+SCORES = {"sigmoid": "sigmoid", "topk_sigmoid": "sigmoid", "sqrt_softplus": "sqrt_softplus"}
 
 
 class RouterLosses(NamedTuple):
@@ -21,7 +26,7 @@ class RouterLosses(NamedTuple):
     z: Tensor
 
 
-def router_losses(routings: tuple[Routing, ...]) -> RouterLosses:
+def router_losses(routings: tuple[Routing, ...], gate: str = "topk_softmax") -> RouterLosses:
     """Sum the load-balancing loss and the z-loss over the layers.
 
     Each layer for itself: loads pooled over layers can look even while every layer has collapsed.
@@ -30,6 +35,8 @@ def router_losses(routings: tuple[Routing, ...]) -> RouterLosses:
     ----------
     routings : tuple of Routing
         One per layer.
+    gate : str
+        The gate that made them: P in the load-balancing loss is of the same kind of score.
 
     Returns
     -------
@@ -41,10 +48,55 @@ def router_losses(routings: tuple[Routing, ...]) -> RouterLosses:
     >>> float(router_losses((undecided, undecided)).load_balancing)  # 1 per layer when balanced
     2.0
     """
-    balancing = [load_balancing_loss(routing.logits_TE, routing.topk_ids_TK) for routing in routings]
+    scores = SCORES.get(gate, "softmax")
+    balancing = [load_balancing_loss(r.logits_TE, r.topk_ids_TK, scores=scores) for r in routings]
     return RouterLosses(
         torch.stack(balancing).sum(), torch.stack([z_loss(r.logits_TE) for r in routings]).sum()
     )
+
+
+@torch.no_grad()
+def update_expert_bias(model: MoETransformer, routings: tuple[Routing, ...], config: TrainConfig) -> None:
+    """Set each layer's selection bias for the next step from the load of the one just done.
+
+    After the optimizer's step, never before: a bias from the tokens that it routes lets later tokens decide
+    about earlier ones. Loads are added up over the ranks of torch.distributed: all keep the same bias.
+
+    Parameters
+    ----------
+    model : MoETransformer
+    routings : tuple of Routing
+        Of that step, one per layer.
+    config : TrainConfig
+        `balancing` names the rule; without "bias_" nothing is done.
+
+    Raises
+    ------
+    ValueError
+        If the model has no expert bias, or with "bias_quantile" on several ranks: quantiles, unlike counts,
+        do not add up.
+
+    References
+    ----------
+    Wang et al., arXiv 2408.15664, algorithm 1.
+    """
+    rule = config.balancing.removeprefix("bias_")
+    if rule == config.balancing:
+        return
+    if rule == "quantile" and world_size() > 1:
+        raise ValueError(f"balancing is {config.balancing!r} on {world_size()} ranks: choose bias_sign")
+    counts_LE = torch.stack([tokens_per_expert(r.topk_ids_TK, r.logits_TE.shape[1]) for r in routings])
+    (counts_LE,) = sum_over_ranks(counts_LE)
+    for moe, routing, counts_E in zip(model.moe_layers, routings, counts_LE, strict=True):
+        bias_E = moe.router.expert_bias_E
+        if bias_E is None:
+            raise ValueError(f"balancing is {config.balancing!r}: build the model with expert_bias=True")
+        if rule == "quantile":
+            scores_TE = BIASED_GATES[moe.gate](routing.logits_TE)
+            new_E = quantile_bias(scores_TE, moe.top_k, expert_bias_E=bias_E, iterations=1)
+        else:
+            new_E = UPDATES[rule](bias_E, counts_E, config.bias_rate)
+        bias_E.copy_(new_E)
 
 
 def learning_rate_at(config: TrainConfig, step: int) -> float:

@@ -23,7 +23,14 @@ from moe_lessons.config import TrainConfig, difference
 from moe_lessons.data import Corpus, training_batch
 from moe_lessons.device import environment
 from moe_lessons.model import MoETransformer
-from moe_lessons.objective import evaluate, learning_rate_at, make_optimizer, precision, router_losses
+from moe_lessons.objective import (
+    evaluate,
+    learning_rate_at,
+    make_optimizer,
+    precision,
+    router_losses,
+    update_expert_bias,
+)
 from moe_lessons.runlog import IntervalMeter, RunLog, StepRecord, deferred_interrupt
 
 # These may change at a resume: they don't touch the weights. The corpus is compared by its checksum.
@@ -46,7 +53,7 @@ class Run:
         generator = torch.Generator().manual_seed(config.seed)
         self.model = MoETransformer(config.model, generator=generator).to(device)
         self.optimizer = make_optimizer(self.model, config)
-        self.meter = IntervalMeter(config.model.n_experts)
+        self.meter = IntervalMeter(config.model.n_layers, config.model.n_experts)
         self.step = 0
         self.training_s = 0.0
         self.validation_bits_per_byte = math.nan
@@ -112,8 +119,9 @@ class Run:
                 output = self.model(inputs_BL.to(self.device), targets_BL.to(self.device))
         except ValueError as error:  # a router that meets NaN says so before the loss can
             raise self.diverged(str(error)) from error
-        losses = router_losses(output.routings)
-        loss = output.loss + config.alpha * losses.load_balancing + config.z_loss_weight * losses.z
+        losses = router_losses(output.routings, config.model.gate)
+        alpha = config.alpha if config.balancing == "aux_loss" else 0.0
+        loss = output.loss + alpha * losses.load_balancing + config.z_loss_weight * losses.z
         loss.backward()
         gradient_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)
         if not math.isfinite(gradient_norm.item()):
@@ -122,6 +130,7 @@ class Run:
             group["lr"] = learning_rate_at(config, self.step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        update_expert_bias(self.model, output.routings, config)
         self.step += 1
         seconds = time.perf_counter() - started
         self.training_s += seconds
@@ -137,6 +146,7 @@ class Run:
             learning_rate=learning_rate_at(self.config, self.step - 1),
             validation=validation,
             elapsed_s=self.elapsed_s,
+            expert_biases=[moe.router.expert_bias_E for moe in self.model.moe_layers],
         )
         try:
             self.log.append(record)
@@ -163,9 +173,11 @@ class Run:
     def restore(self, checkpoint: Path) -> None:
         """Take over a checkpoint of the same run."""
         state = read_state(checkpoint)
-        theirs, ours = (
-            {**values} for values in (state["config"], json.loads(json.dumps(self.config.to_dict())))
-        )
+        ours = json.loads(json.dumps(self.config.to_dict()))
+        # A checkpoint from before a setting existed had its default.
+        defaults = json.loads(json.dumps(TrainConfig().to_dict()))
+        theirs = {**defaults, **state["config"]}
+        theirs["model"] = {**defaults["model"], **theirs["model"]}
         for name in FREE_SETTINGS:
             theirs.pop(name, None)
             ours.pop(name)

@@ -4,18 +4,17 @@ import dataclasses
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 import torch
 
-from moe_lessons.metrics import effective_experts, load_shares, routing_entropy
+from moe_lessons.metrics import LoadRecorder, routing_entropy
 from moe_lessons.model import ModelOutput
 from moe_lessons.objective import RouterLosses, bits_per_byte
-from moe_lessons.routing import tokens_per_expert
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,12 @@ class StepRecord:
         Without evaluation and checkpoints.
     elapsed_s : float
         Wall-clock seconds since the run began, with them.
+    max_violation_by_layer : list of float
+        MaxVio of those shares: the fullest expert over the mean, less 1.
+    dead_experts_by_layer : list of int
+        Experts that received no token.
+    expert_bias_by_layer : list of list of float
+        ``[layer][expert]``, as it stands after the last step; empty where the model has none.
     """
 
     step: int
@@ -62,20 +67,24 @@ class StepRecord:
     router_entropy_nats_by_layer: list[float]
     tokens_per_second: float
     elapsed_s: float
+    # Younger than the first logs, which lack them.
+    max_violation_by_layer: list[float] = field(default_factory=list)
+    dead_experts_by_layer: list[int] = field(default_factory=list)
+    expert_bias_by_layer: list[list[float]] = field(default_factory=list)
 
 
 class IntervalMeter:
     """Collects steps and turns them into a `StepRecord`; tensors stay on the device until then."""
 
-    def __init__(self, n_experts: int) -> None:
-        self.n_experts = n_experts
+    def __init__(self, n_layers: int, n_experts: int) -> None:
+        self.load = LoadRecorder(n_layers, n_experts)
         self.reset()
 
     def reset(self) -> None:
         """Start a new interval."""
         self.n_steps, self.n_tokens, self.seconds = 0, 0, 0.0
         self.sums_4: torch.Tensor | float = 0.0
-        self.counts_by_layer: list[torch.Tensor] | None = None
+        self.load.reset()
         self.output: ModelOutput | None = None
 
     @torch.no_grad()
@@ -88,9 +97,7 @@ class IntervalMeter:
         self.sums_4 = self.sums_4 + torch.stack(
             [output.loss, losses.load_balancing / n_layers, losses.z / n_layers, gradient_norm]
         )
-        counts = [tokens_per_expert(routing.topk_ids_TK, self.n_experts) for routing in output.routings]
-        before = self.counts_by_layer or [torch.zeros_like(counts_E) for counts_E in counts]
-        self.counts_by_layer = [old_E + new_E for old_E, new_E in zip(before, counts, strict=True)]
+        self.load.add([routing.topk_ids_TK for routing in output.routings])
         self.n_steps += 1
         self.n_tokens += len(output.routings[0].topk_ids_TK)
         self.seconds += seconds
@@ -98,13 +105,20 @@ class IntervalMeter:
 
     @torch.no_grad()
     def record(
-        self, *, step: int, tokens: int, learning_rate: float, validation: float | None, elapsed_s: float
+        self,
+        *,
+        step: int,
+        tokens: int,
+        learning_rate: float,
+        validation: float | None,
+        elapsed_s: float,
+        expert_biases: Sequence[torch.Tensor | None] = (),
     ) -> StepRecord:
         """Return the interval's record and start the next one."""
         assert isinstance(self.sums_4, torch.Tensor)
-        assert self.counts_by_layer is not None
         assert self.output is not None
         loss, load_balancing, z, gradient_norm = (self.sums_4 / self.n_steps).tolist()
+        load = self.load.record()
         record = StepRecord(
             step=step,
             tokens=tokens,
@@ -114,13 +128,16 @@ class IntervalMeter:
             load_balancing_loss=load_balancing,
             z_loss=z,
             gradient_norm=gradient_norm,
-            load_shares_by_layer=[load_shares(counts_E).tolist() for counts_E in self.counts_by_layer],
-            effective_experts_by_layer=[effective_experts(c_E).item() for c_E in self.counts_by_layer],
+            load_shares_by_layer=load["load_shares_by_layer"],
+            effective_experts_by_layer=load["effective_experts_by_layer"],
             router_entropy_nats_by_layer=[
                 routing_entropy(routing.logits_TE).item() for routing in self.output.routings
             ],
             tokens_per_second=self.n_tokens / max(self.seconds, 1e-9),
             elapsed_s=elapsed_s,
+            max_violation_by_layer=load["max_violation_by_layer"],
+            dead_experts_by_layer=load["dead_experts_by_layer"],
+            expert_bias_by_layer=[bias_E.tolist() for bias_E in expert_biases if bias_E is not None],
         )
         self.reset()
         return record

@@ -56,14 +56,18 @@ def real_tokens(values_T: Tensor, mask_T: Tensor | None) -> Tensor | None:
     return mask_T.bool()
 
 
-def sum_over_ranks(counts_GE: Tensor, n_tokens_G: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Add up counts over all ranks in one message; also return how many ranks there are.
+def world_size() -> int:
+    """Count the ranks of `torch.distributed`; 1 where it was not initialised."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size()
+    return 1
 
-    Without an initialised `torch.distributed` there is one rank and nothing to send.
-    """
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return counts_GE, n_tokens_G, 1
-    message = torch.cat([counts_GE.reshape(-1), n_tokens_G.reshape(-1)])
+
+def sum_over_ranks(*counts: Tensor) -> tuple[Tensor, ...]:
+    """Add up integer tensors over all ranks, in one message."""
+    if world_size() == 1:
+        return counts
+    message = torch.cat([tensor.reshape(-1) for tensor in counts])
     distributed.all_reduce(message)
-    counts_S, n_tokens = message.split([counts_GE.numel(), n_tokens_G.numel()])
-    return counts_S.view_as(counts_GE), n_tokens.view_as(n_tokens_G), distributed.get_world_size()
+    sums = message.split([tensor.numel() for tensor in counts])
+    return tuple(total.view_as(tensor) for total, tensor in zip(sums, counts, strict=True))

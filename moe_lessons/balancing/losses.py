@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from moe_lessons.balancing.groups import mean_over_tokens, sum_over_ranks, tokens_by_group
+from moe_lessons.balancing.groups import mean_over_tokens, sum_over_ranks, tokens_by_group, world_size
 from moe_lessons.routing import tokens_per_expert
 from moe_lessons.routing.base import checked_logits
 from moe_lessons.routing.gates import sqrt_softplus
@@ -114,7 +114,8 @@ def load_balancing_loss(
     ).unflatten(0, (groups.number, n_experts))
     n_tokens_G, n_ranks = groups.n_tokens_G, 1
     if scope == "global_batch":
-        counts_GE, n_tokens_G, n_ranks = sum_over_ranks(counts_GE, n_tokens_G)
+        n_ranks = world_size()
+        counts_GE, n_tokens_G = sum_over_ranks(counts_GE, n_tokens_G)
 
     load_GE = counts_GE.to(probs_TE.dtype) / n_tokens_G.clamp_min(1).unsqueeze(1)
     probs_GE = groups.sums_GE * n_ranks / n_tokens_G.clamp_min(1).unsqueeze(1)

@@ -1,25 +1,7 @@
-"""Numbers that say how evenly the experts are used. Every function works along the last axis, E.
-
-Functions of a load take counts or shares alike, and several layers at once as (layers, E). Where no token was
-routed a share is 0/0, and NaN says so.
-"""
+"""Measures of a load: how evenly experts are used. Every function works along the last axis, E."""
 
 import torch
 from torch import Tensor
-
-from moe_lessons.routing import tokens_per_expert
-
-__all__ = [
-    "coefficient_of_variation",
-    "dead_experts",
-    "effective_experts",
-    "entropy",
-    "inverse_simpson_experts",
-    "load_shares",
-    "max_violation",
-    "routing_entropy",
-    "tokens_per_expert",
-]
 
 
 def load_shares(tokens_per_expert_E: Tensor) -> Tensor:
@@ -156,6 +138,29 @@ def max_violation(tokens_per_expert_E: Tensor) -> Tensor:
     return load_E.amax(dim=-1) / load_E.mean(dim=-1) - 1
 
 
+def max_over_mean(tokens_per_expert_E: Tensor) -> Tensor:
+    """The fullest expert's load over the mean: how much longer than needed everybody waits for it.
+
+    Parameters
+    ----------
+    tokens_per_expert_E : Tensor of shape (..., E)
+
+    Returns
+    -------
+    Tensor of shape (...), 1 to E
+
+    References
+    ----------
+    Shazeer et al., arXiv 1701.06538, table 6.
+
+    Examples
+    --------
+    >>> max_over_mean(torch.tensor([6, 1, 1, 0]))  # 6 / 2
+    tensor(3.)
+    """
+    return max_violation(tokens_per_expert_E) + 1
+
+
 def dead_experts(tokens_per_expert_E: Tensor) -> Tensor:
     """Count the experts that received no row.
 
@@ -173,6 +178,29 @@ def dead_experts(tokens_per_expert_E: Tensor) -> Tensor:
     tensor(1)
     """
     return (tokens_per_expert_E == 0).sum(dim=-1)
+
+
+def drop_rate(tokens_per_expert_E: Tensor, kept_per_expert_E: Tensor) -> Tensor:
+    """Share of the routed rows that no expert worked on, because it was full.
+
+    Parameters
+    ----------
+    tokens_per_expert_E : Tensor of shape (..., E)
+        Rows that the router sent.
+    kept_per_expert_E : Tensor of shape (..., E)
+        Those that found a place.
+
+    Returns
+    -------
+    Tensor of shape (...), 0 to 1
+
+    Examples
+    --------
+    >>> drop_rate(torch.tensor([6, 2]), torch.tensor([4, 2]))  # 2 of 8
+    tensor(0.2500)
+    """
+    routed = _floating(tokens_per_expert_E).sum(dim=-1)
+    return (routed - _floating(kept_per_expert_E).sum(dim=-1)) / routed
 
 
 def routing_entropy(logits_TE: Tensor) -> Tensor:

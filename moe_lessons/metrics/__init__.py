@@ -1,0 +1,36 @@
+"""Numbers that say how evenly the experts are used, of one layer, of a model, and over a run.
+
+Functions of a load take counts or shares alike, and several layers at once as (layers, E). Where no token was
+routed a share is 0/0, and NaN says so.
+"""
+
+from moe_lessons.metrics.load import (
+    coefficient_of_variation,
+    dead_experts,
+    drop_rate,
+    effective_experts,
+    entropy,
+    inverse_simpson_experts,
+    load_shares,
+    max_over_mean,
+    max_violation,
+    routing_entropy,
+)
+from moe_lessons.metrics.recorder import LoadRecorder, load_record
+from moe_lessons.routing import tokens_per_expert
+
+__all__ = [
+    "LoadRecorder",
+    "coefficient_of_variation",
+    "dead_experts",
+    "drop_rate",
+    "effective_experts",
+    "entropy",
+    "inverse_simpson_experts",
+    "load_record",
+    "load_shares",
+    "max_over_mean",
+    "max_violation",
+    "routing_entropy",
+    "tokens_per_expert",
+]
