@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from moe_lessons.dispatch import moe_loop
-from moe_lessons.layer import MoELayer
+from moe_lessons.layer import BIASED_GATES, MoELayer
 from moe_lessons.routing import GATES
 
 
@@ -162,6 +162,38 @@ def test_a_bf16_layer_keeps_an_fp32_router():
     assert layer.float().router.weight.dtype == torch.float32
 
 
+@pytest.mark.parametrize("gate", BIASED_GATES)
+def test_a_bias_steers_the_choice_and_nothing_else(gate):
+    plain, layer = build(gate=gate), build(gate=gate, expert_bias=True)
+    hidden_TD = draw(20, 8)
+    assert torch.equal(layer.router.expert_bias_E, torch.zeros(5))
+    torch.testing.assert_close(layer(hidden_TD).hidden, plain(hidden_TD).hidden)
+    layer.router.expert_bias_E += torch.tensor([0.0, 0.0, 0.0, 0.0, 9.0])
+    routing = layer(hidden_TD).routing
+    assert bool((routing.topk_ids_TK[:, 0] == 4).all())
+    assert not bool((plain(hidden_TD).routing.topk_ids_TK == 4).any(1).all())
+    scores_TE = BIASED_GATES[gate](routing.logits_TE)
+    weights_TK = scores_TE.gather(1, routing.topk_ids_TK)
+    if gate != "softmax_topk":
+        weights_TK = weights_TK / weights_TK.sum(1, keepdim=True)
+    torch.testing.assert_close(routing.topk_weights_TK, weights_TK)
+    torch.testing.assert_close(routing.logits_TE, plain(hidden_TD).routing.logits_TE)
+
+
+def test_a_bias_is_a_saved_fp32_buffer():
+    layer = build(gate="sigmoid", expert_bias=True)
+    layer.router.expert_bias_E.fill_(1 / 3)
+    exact_E = layer.router.expert_bias_E.clone()
+    assert torch.equal(layer.bfloat16().router.expert_bias_E, exact_E)
+    assert torch.equal(layer.state_dict()["router.expert_bias_E"], exact_E)
+    copy = build(gate="sigmoid", expert_bias=True)
+    copy.load_state_dict(layer.state_dict())
+    assert torch.equal(copy.router.expert_bias_E, exact_E)
+    layer(draw(4, 8)).hidden.sum().backward()
+    assert layer.router.expert_bias_E.grad is None
+    assert build().router.expert_bias_E is None
+
+
 def test_autocast_leaves_the_router_alone():
     layer = build()
     hidden_TD = draw(32, 8)
@@ -240,6 +272,7 @@ def test_training_runs_are_bitwise_equal():
         ({"d_expert": -3}, "d_expert is -3: give at least 1"),
         ({"n_shared_experts": -1}, "n_shared_experts is -1: give 0 or more"),
         ({"gate": "softmax"}, "gate is 'softmax': choose one of topk_softmax, softmax_topk"),
+        ({"expert_bias": True}, "gate is 'topk_softmax': with an expert bias choose one of sigmoid, sqrt_"),
         ({"path": "fast"}, "path is 'fast': choose one of auto, loop, unbind, grouped"),
     ],
 )
