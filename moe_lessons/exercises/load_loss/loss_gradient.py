@@ -1,0 +1,173 @@
+"""Exercise 05.loss_gradient: what the load-balancing loss does to each logit, by hand."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moe_lessons.exercises.load_loss.draws import best_ids, lopsided_logits
+from moe_lessons.exercises.load_loss.f_and_p import mean_probability, shares
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Uneven loads at K = 1 to 3, and one even load, where the gradient is zero."""
+    cases = []
+    for n_tokens, n_experts, top_k in [(8, 4, 1), (6, 5, 2), (9, 6, 3)]:
+        logits_TE = lopsided_logits(rng, n_tokens, n_experts, lean=1.5)
+        args = {"logits_TE": logits_TE, "topk_ids_TK": best_ids(logits_TE, top_k)}
+        cases.append(Case(f"T={n_tokens}, E={n_experts}, K={top_k}", args))
+    even_TE = np.concatenate([np.roll(np.array([2.0, 0.5, -1.0]), i)[None] for i in range(3)] * 2)
+    even_TE = (even_TE + rng.uniform(-0.3, 0.3, even_TE.shape)).astype(np.float32)
+    cases.append(
+        Case("T=6, E=3, K=1, even load", {"logits_TE": even_TE, "topk_ids_TK": best_ids(even_TE, 1)})
+    )
+    return cases
+
+
+def through_softmax(probs_TE: Tensor, incoming_E: Tensor) -> Tensor:
+    """Gradient with respect to the logits from that with respect to the probabilities."""
+    return probs_TE * (incoming_E - (probs_TE * incoming_E).sum(dim=-1, keepdim=True))
+
+
+def reference(logits_TE: Tensor, topk_ids_TK: Tensor) -> Tensor:
+    """E f / T reaches each probability, because P is a mean; then each token's own softmax."""
+    n_tokens, n_experts = logits_TE.shape
+    pressure_E = n_experts * shares(logits_TE, topk_ids_TK) / n_tokens
+    return through_softmax(logits_TE.softmax(dim=-1), pressure_E)
+
+
+def _scaled(factor: Callable[[int, int, int], float]) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda z, ids: reference(z, ids) * factor(z.shape[0], z.shape[1], ids.shape[1])
+
+
+def _no_softmax(z: Tensor, ids: Tensor) -> Tensor:
+    return (z.shape[1] * shares(z, ids) / len(z)).expand_as(z)
+
+
+def _diagonal(z: Tensor, ids: Tensor) -> Tensor:
+    p_TE = z.softmax(dim=-1)
+    return p_TE * (1 - p_TE) * _no_softmax(z, ids)
+
+
+def _through_both(z: Tensor, ids: Tensor) -> Tensor:
+    return through_softmax(z.softmax(dim=-1), 2 * z.shape[1] * mean_probability(z) / len(z))
+
+
+def _mean_softmax(z: Tensor, ids: Tensor) -> Tensor:
+    P_E = mean_probability(z)
+    return through_softmax(P_E[None], z.shape[1] * shares(z, ids) / len(z)).expand_as(z)
+
+
+def _chosen_only(z: Tensor, ids: Tensor) -> Tensor:
+    return reference(z, ids) * torch.zeros_like(z).scatter(1, ids, 1.0)
+
+
+def _own_choice(z: Tensor, ids: Tensor) -> Tensor:
+    own_TE = torch.zeros_like(z).scatter(1, ids, 1.0) / ids.shape[1]
+    return through_softmax(z.softmax(dim=-1), z.shape[1] * own_TE / len(z))
+
+
+def _rows_cancel(case: Case, got: Outputs, want: Outputs) -> str | None:
+    sums_T = np.abs(got["gradient_TE"].sum(axis=-1))
+    if sums_T.max() > 1e-4:
+        return (
+            f"the gradients of token {int(sums_T.argmax())} sum to {sums_T.max():.3g}; adding one number to "
+            "all logits of a token changes no probability, so they must cancel"
+        )
+    return None
+
+
+LOSS_GRADIENT = Exercise(
+    id="05.loss_gradient",
+    title="Its gradient, by hand",
+    task=(
+        "The loss is `E · sum(f · P)` with `f` the shares of the T·K rows. Return its gradient with respect "
+        "to the logits, `[T, E]`, without calling backward. f is a constant: it was counted. Autograd is a "
+        "fair way to check yourself."
+    ),
+    entry="loss_gradient",
+    points=4,
+    minutes=20,
+    difficulty=4,
+    outputs=(Output("gradient_TE", "TE", atol=1e-6),),
+    draw=draw,
+    reference=reference,
+    properties=(Property("each token's gradients cancel", _rows_cancel),),
+    misconceptions=(
+        Misconception(
+            "no_softmax",
+            "This is the gradient with respect to the probabilities: E f / T, the same for every token. A "
+            "softmax lies between them and the logits.",
+            wrong=_no_softmax,
+            hint=2,
+        ),
+        Misconception(
+            "diagonal",
+            "Only the diagonal of the softmax's derivative was used, p (1 - p). Raising one logit also "
+            "lowers the other probabilities of the token.",
+            wrong=_diagonal,
+            hint=2,
+        ),
+        Misconception(
+            "through_f",
+            "This is the gradient of E · sum(P²): f was taken for P, and so got a gradient too. f is "
+            "counted, a constant. Its value decides how hard each expert is pushed.",
+            wrong=_through_both,
+            hint=1,
+        ),
+        Misconception(
+            "mean_softmax",
+            "All tokens get the same row. The mean P went through the softmax's derivative, but each token "
+            "has a softmax of its own.",
+            wrong=_mean_softmax,
+            hint=2,
+        ),
+        Misconception(
+            "chosen_only",
+            "The experts that a token did not choose get nothing. Their probabilities are in P too: the loss "
+            "reaches all E logits of every token.",
+            wrong=_chosen_only,
+            hint=1,
+        ),
+        Misconception(
+            "own_choice",
+            "Each token is pushed away from the expert that it chose itself. The pressure comes from f, the "
+            "load of the whole batch: a token at an empty expert is welcome there.",
+            wrong=_own_choice,
+            hint=1,
+        ),
+        Misconception(
+            "no_mean",
+            "The factor 1/T is missing: P is a *mean* over tokens.",
+            wrong=_scaled(lambda n_tokens, n_experts, top_k: n_tokens),
+            hint=3,
+        ),
+        Misconception(
+            "no_E",
+            "The factor E is missing.",
+            wrong=_scaled(lambda n_tokens, n_experts, top_k: 1 / n_experts),
+            hint=3,
+        ),
+        Misconception(
+            "no_K",
+            "f sums to K here: it was divided by T alone. It is a share of the T·K rows.",
+            wrong=_scaled(lambda n_tokens, n_experts, top_k: top_k),
+            hint=3,
+        ),
+        Misconception(
+            "sign",
+            "The sign is flipped. This is the direction in which gradient *descent* moves the logits; the "
+            "gradient itself points uphill.",
+            wrong=_scaled(lambda n_tokens, n_experts, top_k: -1),
+            hint=2,
+        ),
+    ),
+    hints=(
+        "First step: how does the loss change with P_i? The answer has no P in it.",
+        "Through a softmax p with incoming gradient s, logit j receives p_j (s_j - sum over i of p_i s_i). "
+        "Here s is the same for all tokens, p is not.",
+        "s_i = E f_i / T. Then two lines: the mean of s under each token's p, and p times (s minus that).",
+    ),
+)

@@ -1,0 +1,169 @@
+"""Exercise 05.scope: the same loss over a sequence, a micro-batch or the global batch."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from moe_lessons.exercises.load_loss.draws import chosen, lopsided_logits
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Plain
+
+SCOPES = ("sequence", "micro_batch", "global_batch")
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Each sequence has favourites of its own, so that the three scopes differ."""
+    cases = []
+    for scope, sizes in zip(SCOPES * 2, [(2, 3, 4, 5, 2)] * 3 + [(3, 2, 5, 4, 1)] * 3, strict=True):
+        n_micro, n_sequences, length, n_experts, top_k = sizes
+        logits_MBLE = lopsided_logits(rng, n_micro, n_sequences, length, n_experts, lean=2.0)
+        for m in range(n_micro):
+            for b in range(n_sequences):
+                logits_MBLE[m, b] = np.roll(logits_MBLE[m, b], 2 * m + b, axis=-1)
+        args: dict[str, Plain] = {"logits_MBLE": logits_MBLE, "top_k": top_k, "scope": scope}
+        name = f"{scope}: M={n_micro}, B={n_sequences}, L={length}, E={n_experts}, K={top_k}"
+        cases.append(Case(name, args))
+    return cases
+
+
+def grouped(logits_MBLE: Tensor, scope: str) -> Tensor:
+    """Tokens by the groups in which the load shall be even, [groups, tokens, E]."""
+    start, end = {"sequence": (0, 1), "micro_batch": (1, 2), "global_batch": (0, 2)}[scope]
+    flat = logits_MBLE.flatten(start, end)
+    return flat[None] if scope == "global_batch" else flat
+
+
+def losses(logits_GTE: Tensor, top_k: int) -> Tensor:
+    """E * sum of f P in each group."""
+    f_GE = chosen(logits_GTE, top_k).mean(dim=1) / top_k
+    return logits_GTE.shape[-1] * (f_GE * logits_GTE.softmax(dim=-1).mean(dim=1)).sum(dim=-1)
+
+
+def reference(logits_MBLE: Tensor, top_k: int, scope: str) -> Tensor:
+    """A loss for each group, and their mean."""
+    return losses(grouped(logits_MBLE, scope), top_k).mean()
+
+
+Scoped = Callable[[Tensor, int, str], Tensor]
+
+
+def _renamed(names: dict[str, str]) -> Scoped:
+    return lambda z, k, scope: reference(z, k, names.get(scope, scope))
+
+
+def _positions(z: Tensor, k: int, scope: str) -> Tensor:
+    """Groups of the tokens that stand at the same position."""
+    return reference(z.transpose(1, 2) if scope == "sequence" else z, k, scope)
+
+
+def _tokens(z: Tensor, k: int, scope: str) -> Tensor:
+    return losses(z.flatten(0, 2)[:, None], k).mean() if scope == "sequence" else reference(z, k, scope)
+
+
+def _summed(z: Tensor, k: int, scope: str) -> Tensor:
+    return losses(grouped(z, scope), k).sum()
+
+
+def _views(z: Tensor, k: int, scope: str) -> Tensor:
+    """A reshape that keeps the order in memory and so mixes sequences: [B, L] read as [L, B]."""
+    n_groups = {"sequence": z.shape[0] * z.shape[2], "micro_batch": z.shape[0], "global_batch": 1}[scope]
+    return losses(z.reshape(n_groups, -1, z.shape[-1]), k).mean()
+
+
+def _no_K(z: Tensor, k: int, scope: str) -> Tensor:
+    return k * reference(z, k, scope)
+
+
+SCOPE = Exercise(
+    id="05.scope",
+    title="Balanced where?",
+    task=(
+        "One step sees M micro-batches of B sequences of L tokens. Return the loss `E · sum(f · P)` at "
+        'one of three scopes: `"sequence"` (one loss for each of the M·B sequences), `"micro_batch"` (one '
+        'for each micro-batch), `"global_batch"` (one for all tokens together). Where there are several losses, return '
+        "their mean. f is the share of routed rows. Gradients are checked too."
+    ),
+    entry="scoped_loss",
+    points=4,
+    minutes=12,
+    difficulty=3,
+    outputs=(Output("loss"), Output("gradient_MBLE", "MBLE")),
+    draw=draw,
+    reference=reference,
+    driver="gradient",
+    options={"wrt": [0]},
+    misconceptions=(
+        Misconception(
+            "averaged_first",
+            "All three scopes give the same number, that of the global batch. Somewhere f or P is averaged "
+            "over the groups before the two are multiplied. The mean of products is not the product of "
+            "means, and that difference is the whole of this exercise.",
+            wrong=_renamed(dict.fromkeys(SCOPES, "global_batch")),
+            hint=1,
+        ),
+        Misconception(
+            "always_micro",
+            "The scope changes nothing: there is one loss for each micro-batch, always.",
+            wrong=_renamed(dict.fromkeys(SCOPES, "micro_batch")),
+            hint=2,
+        ),
+        Misconception(
+            "always_sequence",
+            "The scope changes nothing: there is one loss for each sequence, always.",
+            wrong=_renamed(dict.fromkeys(SCOPES, "sequence")),
+            hint=2,
+        ),
+        Misconception(
+            "global_is_micro",
+            'For "global_batch" the micro-batches\' losses were averaged. That is what "micro_batch" asks '
+            "for. The global f is counted over all tokens before anything is multiplied.",
+            wrong=_renamed({"global_batch": "micro_batch"}),
+            hint=1,
+        ),
+        Misconception(
+            "reversed",
+            '"sequence" and "global_batch" are the wrong way round.',
+            wrong=_renamed({"sequence": "global_batch", "global_batch": "sequence"}),
+            hint=2,
+        ),
+        Misconception(
+            "positions",
+            'For "sequence" the mean ran over the sequences of a micro-batch instead of along a sequence: '
+            "the groups are positions. Axis 2 is L, the tokens of one sequence.",
+            wrong=_positions,
+            hint=3,
+        ),
+        Misconception(
+            "tokens",
+            'For "sequence" every token is a group of its own. Its f is 1/K at what it chose: the loss would '
+            "ask each single token to be undecided.",
+            wrong=_tokens,
+            hint=2,
+        ),
+        Misconception(
+            "summed",
+            "The groups' losses are added up. Take their mean, or alpha means something else at each scope.",
+            wrong=_summed,
+            hint=1,
+        ),
+        Misconception(
+            "mixed_reshape",
+            'The tokens were reshaped into M·L groups of B for "sequence". A reshape keeps the order in '
+            "memory: there are M·B sequences, and each has its L tokens side by side.",
+            wrong=_views,
+            hint=3,
+        ),
+        Misconception(
+            "no_K",
+            "f is a fraction of the tokens and sums to K. Divide by K: it is a share of the routed rows.",
+            wrong=_no_K,
+            hint=3,
+        ),
+    ),
+    hints=(
+        "How many losses are there at each scope? M·B, M, 1. Each has an f and a P of its own.",
+        "Bring the logits to the shape [groups, tokens, E] first. After that one formula serves all three.",
+        '`logits_MBLE.flatten(0, 1)` for "sequence", `.flatten(1, 2)` for "micro_batch", and for '
+        '"global_batch" `.flatten(0, 2)[None]`. Then means over dim 1.',
+    ),
+)

@@ -1,0 +1,344 @@
+"""Answers to lesson 05 as learners write them: wrong ones by misconception, and right ones."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from planted import load_loss_scope as scope
+from planted import load_loss_theory as theory
+
+# f_and_p
+
+
+def fp_onehot(logits_TE, topk_ids_TK):
+    E = logits_TE.size(1)
+    f = F.one_hot(topk_ids_TK, E).float().mean(dim=(0, 1))
+    return f, F.softmax(logits_TE, dim=1).sum(0) / logits_TE.size(0)
+
+
+def fp_loop(logits_TE, topk_ids_TK):
+    T, E = logits_TE.shape
+    f, P = [0.0] * E, [0.0] * E
+    for t in range(T):
+        for e in topk_ids_TK[t].tolist():
+            f[e] += 1 / topk_ids_TK.numel()
+        exps = np.exp(logits_TE[t].numpy())
+        for e in range(E):
+            P[e] += exps[e] / exps.sum() / T
+    return np.array(f), np.array(P)
+
+
+def fp_swapped(logits_TE, topk_ids_TK):
+    f, P = fp_onehot(logits_TE, topk_ids_TK)
+    return P, f
+
+
+def fp_per_token(logits_TE, topk_ids_TK):
+    f = F.one_hot(topk_ids_TK, logits_TE.shape[-1]).sum(dim=1).float().mean(dim=0)
+    return f, logits_TE.softmax(-1).mean(0)
+
+
+def fp_soft(logits_TE, topk_ids_TK):
+    probs = logits_TE.softmax(-1)
+    return probs.mean(0), probs.mean(0)
+
+
+def fp_first(logits_TE, topk_ids_TK):
+    f = F.one_hot(logits_TE.argmax(-1), logits_TE.shape[-1]).float().mean(0)
+    return f, logits_TE.softmax(-1).mean(0)
+
+
+def fp_gate_weights(logits_TE, topk_ids_TK):
+    """As in several small code bases: the gate's weights are at hand, so they are averaged."""
+    w = logits_TE.gather(1, topk_ids_TK).softmax(dim=-1)
+    P = torch.zeros(logits_TE.shape[1]).index_add_(0, topk_ids_TK.flatten(), w.flatten()) / len(logits_TE)
+    return fp_onehot(logits_TE, topk_ids_TK)[0], P
+
+
+def fp_kept_mass(logits_TE, topk_ids_TK):
+    keep = torch.zeros_like(logits_TE).scatter_(1, topk_ids_TK, 1)
+    return keep.mean(0) / topk_ids_TK.shape[1], (logits_TE.softmax(-1) * keep).mean(0)
+
+
+def fp_summed(logits_TE, topk_ids_TK):
+    f, P = fp_onehot(logits_TE, topk_ids_TK)
+    return f, P * len(logits_TE)
+
+
+def fp_columns(logits_TE, topk_ids_TK):
+    return fp_onehot(logits_TE, topk_ids_TK)[0], F.softmax(logits_TE, dim=0).mean(0)
+
+
+def fp_mean_logits(logits_TE, topk_ids_TK):
+    return fp_onehot(logits_TE, topk_ids_TK)[0], F.softmax(logits_TE.mean(0), dim=0)
+
+
+def fp_short(logits_TE, topk_ids_TK):
+    counts = torch.bincount(topk_ids_TK.reshape(-1)).float()
+    return counts / counts.sum(), logits_TE.softmax(-1).mean(0)
+
+
+# balancing_loss
+
+
+def loss_loop(logits_NTE, mask_T, top_k):
+    """Drop the padding first, then layer by layer."""
+    losses = []
+    for logits_TE in logits_NTE:
+        real = logits_TE[mask_T.bool()]
+        T, E = real.shape
+        f = torch.bincount(real.topk(top_k).indices.flatten(), minlength=E) / (T * top_k)
+        losses.append(E * torch.dot(f, real.softmax(-1).mean(0)))
+    return torch.stack(losses).mean()
+
+
+def loss_einsum(logits_NTE, mask_T, top_k):
+    E = logits_NTE.shape[-1]
+    onehot = F.one_hot(logits_NTE.topk(top_k, dim=-1).indices, E).sum(-2).float()
+    m = mask_T.float() / mask_T.sum()
+    f = torch.einsum("nte,t->ne", onehot, m) / top_k
+    P = torch.einsum("nte,t->ne", logits_NTE.softmax(-1), m)
+    return E * torch.einsum("ne,ne->", f, P) / len(logits_NTE)
+
+
+def loss_switch_form(logits_NTE, mask_T, top_k):
+    """Switch's own line: the mean over experts, times E squared."""
+    real = logits_NTE[:, mask_T]
+    E = real.shape[-1]
+    f = torch.zeros_like(real).scatter(-1, real.topk(top_k, -1).indices, 1.0).mean(1) / top_k
+    return (f * real.softmax(-1).mean(1)).mean() * E**2
+
+
+def loss_pooled(logits_NTE, mask_T, top_k):
+    """All layers' tokens in one heap, as in transformers."""
+    real = logits_NTE[:, mask_T].flatten(0, 1)
+    E = real.shape[-1]
+    f = F.one_hot(real.topk(top_k, -1).indices, E).float().mean((0, 1))
+    return E * (f * real.softmax(-1).mean(0)).sum()
+
+
+def loss_gates(logits_NTE, mask_T, top_k):
+    real = logits_NTE[:, mask_T]
+    E = real.shape[-1]
+    w, ids = real.topk(top_k, -1)
+    gates = torch.zeros_like(real).scatter(-1, ids, w.softmax(-1))
+    f = (gates > 0).float().mean(1) / top_k
+    return E * (f * gates.mean(1)).sum(-1).mean()
+
+
+def loss_squares(logits_NTE, mask_T, top_k):
+    P = logits_NTE[:, mask_T].softmax(-1).mean(1)
+    return P.shape[-1] * (P * P).sum(-1).mean()
+
+
+def loss_unmasked(logits_NTE, mask_T, top_k):
+    return loss_loop(logits_NTE, torch.ones_like(mask_T), top_k)
+
+
+def _two_masks(logits_NTE, mask_f, mask_P, top_k):
+    E = logits_NTE.shape[-1]
+    f = F.one_hot(logits_NTE[:, mask_f].topk(top_k, -1).indices, E).float().mean((1, 2))
+    P = logits_NTE[:, mask_P].softmax(-1).mean(1)
+    return E * (f * P).sum(-1).mean()
+
+
+def loss_f_unmasked(logits_NTE, mask_T, top_k):
+    return _two_masks(logits_NTE, torch.ones_like(mask_T), mask_T, top_k)
+
+
+def loss_P_unmasked(logits_NTE, mask_T, top_k):
+    return _two_masks(logits_NTE, mask_T, torch.ones_like(mask_T), top_k)
+
+
+def loss_zeroed(logits_NTE, mask_T, top_k):
+    m = mask_T.float()[None, :, None]
+    E = logits_NTE.shape[-1]
+    onehot = F.one_hot(logits_NTE.topk(top_k, -1).indices, E).sum(-2)
+    f, P = (onehot * m).mean(1) / top_k, (logits_NTE.softmax(-1) * m).mean(1)
+    return E * (f * P).sum(-1).mean()
+
+
+def loss_no_E(logits_NTE, mask_T, top_k):
+    return loss_switch_form(logits_NTE, mask_T, top_k) / logits_NTE.size(-1)
+
+
+def loss_huggingface(logits_NTE, mask_T, top_k):
+    return torch.stack([top_k * loss_loop(layer[None], mask_T, top_k) for layer in logits_NTE]).mean()
+
+
+def loss_added_up(logits_NTE, mask_T, top_k):
+    return sum(loss_loop(layer[None], mask_T, top_k) for layer in logits_NTE)
+
+
+def loss_no_grad(logits_NTE, mask_T, top_k):
+    with torch.no_grad():
+        return loss_einsum(logits_NTE, mask_T, top_k)
+
+
+# loss_gradient
+
+
+def gradient_autograd(logits_TE, topk_ids_TK):
+    with torch.enable_grad():
+        z = logits_TE.detach().clone().requires_grad_()
+        f, P = fp_onehot(z, topk_ids_TK)
+        (z.size(1) * (f.detach() * P).sum()).backward()
+    return z.grad
+
+
+def gradient_jacobian(logits_TE, topk_ids_TK):
+    """The softmax's full Jacobian, token by token."""
+    T, E = logits_TE.shape
+    f = F.one_hot(topk_ids_TK, E).float().mean((0, 1))
+    rows = []
+    for p in logits_TE.softmax(-1):
+        rows.append((torch.diag(p) - torch.outer(p, p)) @ f * E / T)
+    return torch.stack(rows)
+
+
+def _pieces(logits_TE, topk_ids_TK):
+    T, E = logits_TE.shape
+    p = logits_TE.softmax(-1)
+    f = torch.bincount(topk_ids_TK.flatten(), minlength=E) / topk_ids_TK.numel()
+    return T, E, p, f
+
+
+def gradient_of_P(logits_TE, topk_ids_TK):
+    T, E, _p, f = _pieces(logits_TE, topk_ids_TK)
+    return (E * f / T).repeat(T, 1)
+
+
+def gradient_diagonal(logits_TE, topk_ids_TK):
+    T, E, p, f = _pieces(logits_TE, topk_ids_TK)
+    return E / T * f * (p - p**2)
+
+
+def gradient_squares(logits_TE, topk_ids_TK):
+    with torch.enable_grad():
+        z = logits_TE.clone().requires_grad_()
+        P = z.softmax(-1).mean(0)
+        (len(P) * (P**2).sum()).backward()
+    return z.grad
+
+
+def gradient_of_mean(logits_TE, topk_ids_TK):
+    T, E, p, f = _pieces(logits_TE, topk_ids_TK)
+    P = p.mean(0)
+    return (E / T * P * (f - f @ P)).repeat(T, 1)
+
+
+def gradient_chosen(logits_TE, topk_ids_TK):
+    mask = F.one_hot(topk_ids_TK, logits_TE.shape[1]).sum(1)
+    return gradient_jacobian(logits_TE, topk_ids_TK) * mask
+
+
+def gradient_own(logits_TE, topk_ids_TK):
+    T, E, p, _f = _pieces(logits_TE, topk_ids_TK)
+    own = F.one_hot(topk_ids_TK, E).float().mean(1)
+    return E / T * (p * own - p * (p * own).sum(1, keepdim=True))
+
+
+def gradient_summed(logits_TE, topk_ids_TK):
+    _T, E, p, f = _pieces(logits_TE, topk_ids_TK)
+    return E * p * (f - (p @ f)[:, None])
+
+
+def gradient_no_E(logits_TE, topk_ids_TK):
+    T, _E, p, f = _pieces(logits_TE, topk_ids_TK)
+    return p * (f - (p @ f)[:, None]) / T
+
+
+def gradient_no_K(logits_TE, topk_ids_TK):
+    T, E, p, _ = _pieces(logits_TE, topk_ids_TK)
+    f = torch.bincount(topk_ids_TK.flatten(), minlength=E) / T
+    return E / T * p * (f - (p @ f)[:, None])
+
+
+def gradient_downhill(logits_TE, topk_ids_TK):
+    T, E, p, f = _pieces(logits_TE, topk_ids_TK)
+    return E / T * p * ((p @ f)[:, None] - f)
+
+
+# z_loss
+
+
+def z_by_hand(logits_TE):
+    top = logits_TE.max(dim=-1, keepdim=True).values.detach()
+    lse = (logits_TE - top).exp().sum(-1).log() + top[:, 0]
+    return torch.mean(lse**2)
+
+
+def z_loop(logits_TE):
+    total = 0.0
+    for row in logits_TE:
+        total = total + torch.logsumexp(row, 0) ** 2
+    return total / len(logits_TE)
+
+
+def z_softmax_denominator(logits_TE):
+    """The logsumexp is the logit minus its log-probability."""
+    lse = (logits_TE - F.log_softmax(logits_TE, dim=-1))[:, 0]
+    return lse.pow(2).mean()
+
+
+RIGHT = {
+    "05.f_and_p": [fp_onehot, fp_loop],
+    "05.balancing_loss": [loss_loop, loss_einsum, loss_switch_form],
+    "05.loss_gradient": [gradient_autograd, gradient_jacobian],
+    "05.chebyshev": theory.CHEBYSHEV_RIGHT,
+    "05.counterexample": theory.COUNTEREXAMPLE_RIGHT,
+    "05.z_loss": [z_by_hand, z_loop, z_softmax_denominator],
+    "05.scope": scope.RIGHT,
+}
+WRONG = {
+    "05.f_and_p": {
+        "swapped_return": fp_swapped,
+        "f_per_token": fp_per_token,
+        "soft_f": fp_soft,
+        "first_choice": fp_first,
+        "renormalized_P": fp_gate_weights,
+        "masked_P": fp_kept_mass,
+        "summed_P": fp_summed,
+        "softmax_over_tokens": fp_columns,
+        "softmax_of_mean": fp_mean_logits,
+        "short_count": fp_short,
+    },
+    "05.balancing_loss": {
+        "pooled": loss_pooled,
+        "renormalized_P": loss_gates,
+        "soft_f": loss_squares,
+        "padding_everywhere": loss_unmasked,
+        "padding_in_f": loss_f_unmasked,
+        "padding_in_P": loss_P_unmasked,
+        "divided_by_all": loss_zeroed,
+        "no_E": loss_no_E,
+        "no_K": loss_huggingface,
+        "summed_layers": loss_added_up,
+        "detached": loss_no_grad,
+    },
+    "05.loss_gradient": {
+        "no_softmax": gradient_of_P,
+        "diagonal": gradient_diagonal,
+        "through_f": gradient_squares,
+        "mean_softmax": gradient_of_mean,
+        "chosen_only": gradient_chosen,
+        "own_choice": gradient_own,
+        "no_mean": gradient_summed,
+        "no_E": gradient_no_E,
+        "no_K": gradient_no_K,
+        "sign": gradient_downhill,
+    },
+    "05.chebyshev": theory.CHEBYSHEV_WRONG,
+    "05.counterexample": theory.COUNTEREXAMPLE_WRONG,
+    "05.z_loss": {
+        "square_of_mean": lambda z: torch.logsumexp(z, 1).mean() ** 2,
+        "not_squared": lambda z: torch.logsumexp(z, 1).sum() / z.size(0),
+        "bare_exp": lambda z: torch.log(torch.exp(z).sum(1)).pow(2).mean(),
+        "after_softmax": lambda z: torch.logsumexp(F.softmax(z, 1), 1).pow(2).mean(),
+        "log_softmax": lambda z: (F.log_softmax(z, 1) ** 2).mean(),
+        "squared_logits": lambda z: torch.mean(z**2),
+        "max_only": lambda z: z.max(1).values.pow(2).mean(),
+        "over_tokens": lambda z: (torch.logsumexp(z, 0) ** 2).mean(),
+        "summed": lambda z: (torch.logsumexp(z, -1) ** 2).sum(),
+    },
+    "05.scope": scope.WRONG,
+}
