@@ -10,6 +10,7 @@ from moe_lessons.routing.base import Routing, checked_logits, weigh
 def base_assignment(logits_TE: Tensor, *, training: bool = True) -> Routing:
     """Give every expert T / E tokens so that the sum of the chosen logits is as large as it can be (BASE).
 
+    Maximise the sum over t of logits[t, a_t], with every expert chosen T / E times.
     Where E does not divide T, every expert gets T / E rounded down or up. The weight is the sigmoid of the
     chosen logit. The problem is solved on the CPU by scipy, whatever the device, in O(T^3) at worst.
 
@@ -33,7 +34,7 @@ def base_assignment(logits_TE: Tensor, *, training: bool = True) -> Routing:
 
     References
     ----------
-    Lewis et al., BASE layers, arXiv 2103.16716, eq. 1-3 and section 3.1.
+    Lewis et al., BASE layers, arXiv 2103.16716, section 3; fairseq, modules/base_layer.py.
 
     Examples
     --------

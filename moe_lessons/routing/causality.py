@@ -115,7 +115,7 @@ def leak_rate(
         other_TD[-n_last:] = torch.randn(n_last, d_model, generator=generator)
         changed.append(earlier_tokens_changed(decide, hidden_TD, other_TD))
     changed_NT = torch.stack(changed)
-    return LeakRate(float(changed_NT.any(dim=1).float().mean()), float(changed_NT.float().mean()))
+    return LeakRate(float(changed_NT.any(dim=1).double().mean()), float(changed_NT.double().mean()))
 
 
 def _per_token(decision: Decision | Tensor) -> Tensor:

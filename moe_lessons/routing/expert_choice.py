@@ -18,6 +18,7 @@ class ExpertChoice(NamedTuple):
 def expert_choice(logits_TE: Tensor, capacity: int) -> ExpertChoice:
     """Softmax over experts per token, then each expert takes the `capacity` tokens that score it highest.
 
+    S = softmax(x W), shape (T, E); weights, ids = top-C of each row of S transposed.
     Every expert gets exactly C tokens. A token gets 0 to E experts, and its weights sum to at most 1.
 
     Not causal: whether a token is picked depends on every other token in the batch, later ones included. In a
@@ -36,7 +37,7 @@ def expert_choice(logits_TE: Tensor, capacity: int) -> ExpertChoice:
 
     References
     ----------
-    Zhou et al., arXiv 2202.09368, section 3.2, eq. 1-2; section 6 says that it is not causal.
+    Zhou et al., arXiv 2202.09368, section 3.2; section 6 says that it is not causal.
 
     Examples
     --------

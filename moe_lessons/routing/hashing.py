@@ -32,7 +32,7 @@ def random_table(
 
     References
     ----------
-    Roller et al., arXiv 2106.04426, section 3.1 (random hash).
+    Roller et al., arXiv 2106.04426, section 3 (random hash).
 
     Examples
     --------
@@ -65,7 +65,7 @@ def balanced_table(counts_V: Tensor, n_experts: int, top_k: int) -> Tensor:
 
     References
     ----------
-    Roller et al., arXiv 2106.04426, section 3.1 (balanced assignment).
+    Roller et al., arXiv 2106.04426, section 3 (balanced assignment).
 
     Examples
     --------
@@ -110,7 +110,7 @@ def hash_topk(token_ids_T: Tensor, table_VK: Tensor, n_experts: int) -> Routing:
 
     References
     ----------
-    Roller et al., arXiv 2106.04426, eq. 3.
+    Roller et al., arXiv 2106.04426, section 3.
 
     Examples
     --------

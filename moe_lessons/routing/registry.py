@@ -120,8 +120,7 @@ def _hash(logits_TE: Tensor, top_k: int, token_ids_T: Tensor) -> Routing:
 
 
 def _expert_choice(logits_TE: Tensor, top_k: int, _: Tensor) -> ExpertChoice:
-    n_tokens, n_experts = logits_TE.shape
-    return expert_choice(logits_TE, n_tokens * top_k // max(1, n_experts))
+    return expert_choice(logits_TE, logits_TE.shape[0] * top_k // max(1, logits_TE.shape[-1]))
 
 
 def _soft(logits_TE: Tensor, top_k: int, _: Tensor) -> SoftSlots:
@@ -169,7 +168,7 @@ ROUTERS = {
         False,
         False,
         "every token's plan is scaled by what all tokens ask for",
-        "arXiv 2202.01169, appendix B.2.1",
+        "arXiv 2202.01169; Megatron-LM",
     ),
     "soft_moe": Router(_soft, False, True, "a slot is an average over all tokens", "arXiv 2308.00951"),
 }

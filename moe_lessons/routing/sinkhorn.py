@@ -11,6 +11,7 @@ from moe_lessons.routing.base import Routing, checked_logits
 def sinkhorn_plan(logits_TE: Tensor, *, n_iterations: int = 100, tolerance: float = 1e-4) -> Tensor:
     """Find the plan with rows that sum to 1 and columns that sum to T / E, nearest to exp(logits).
 
+    plan[t, e] = u[t] exp(logits[t, e]) v[e], with u and v found by scaling rows and columns in turn.
     It maximises sum(plan * logits) + entropy(plan): an assignment with soft edges. Computed with logarithms,
     so logits of any size stay finite. Gradients flow through the iterations.
 
@@ -35,7 +36,7 @@ def sinkhorn_plan(logits_TE: Tensor, *, n_iterations: int = 100, tolerance: floa
 
     References
     ----------
-    Cuturi, arXiv 1306.0895, algorithm 1; Clark et al., arXiv 2202.01169, appendix B.2.1 (S-BASE).
+    Cuturi, arXiv 1306.0895, algorithm 1; Clark et al., arXiv 2202.01169 (S-BASE).
 
     Examples
     --------

@@ -19,6 +19,7 @@ class SoftSlots(NamedTuple):
 def soft_slots(logits_TEP: Tensor) -> SoftSlots:
     """Softmax over tokens says what each slot is made of, softmax over slots what each token gets back.
 
+    slots = D^T x with D = softmax(logits) over t; output = C f(slots) with C = softmax(logits) over (e, p).
     Every expert computes P rows whatever the tokens are, and everything is differentiable.
 
     Not causal: a slot is an average over all tokens, later ones included, so no decoder can use it as it is.
@@ -35,7 +36,7 @@ def soft_slots(logits_TEP: Tensor) -> SoftSlots:
 
     References
     ----------
-    Puigcerver et al., arXiv 2308.00951, eq. 1-3.
+    Puigcerver et al., arXiv 2308.00951, section 2.1.
 
     Examples
     --------
