@@ -1,0 +1,135 @@
+"""Answers to lesson 06 as learners write them: tests for causality."""
+
+import torch
+
+# Right
+
+
+def by_truncation(route, logits_TE):
+    """What a prefix gets alone against what it gets within longer texts."""
+    for trial in range(5):
+        z = logits_TE if trial == 0 else 2.0 * torch.randn_like(logits_TE)
+        whole = route(z)
+        for t in range(1, len(z)):
+            if not torch.allclose(route(z[:t]), whole[:t], atol=1e-5):
+                return True
+    return False
+
+
+def by_shuffling_and_negating(route, logits_TE):
+    base = route(logits_TE)
+    n = len(logits_TE)
+    for t in range(1, n):
+        for scale in (-3.0, -1.0, 0.0, 3.0):
+            other = logits_TE.clone()
+            other[t:] *= scale
+            if float((route(other)[:t] - base[:t]).abs().max()) > 1e-5:
+                return True
+        for _ in range(5):
+            other = logits_TE.clone()
+            other[t:] = other[t:][torch.randperm(n - t)][:, torch.randperm(other.shape[1])]
+            if float((route(other)[:t] - base[:t]).abs().max()) > 1e-5:
+                return True
+    return False
+
+
+def by_random_futures(route, logits_TE):
+    """Own prefixes, two random futures each."""
+    for _ in range(200):
+        t = int(torch.randint(1, len(logits_TE), ()))
+        a, b = torch.randn(2, *logits_TE.shape) * 2
+        b[:t] = a[:t]
+        if (route(a)[:t] - route(b)[:t]).abs().sum() > 1e-4:
+            return True
+    return False
+
+
+# Wrong
+
+
+def compares_everything(route, logits_TE):
+    other = logits_TE.clone()
+    other[-1] = torch.randn_like(other[-1])
+    return not torch.allclose(route(other), route(logits_TE), atol=1e-5)
+
+
+def changes_the_first(route, logits_TE):
+    before = route(logits_TE)
+    for _ in range(50):
+        other = logits_TE.clone()
+        other[0] = 2 * torch.randn_like(other[0])
+        if not torch.allclose(route(other)[1:], before[1:], atol=1e-5):
+            return True
+    return False
+
+
+def compares_loads(route, logits_TE):
+    before = (route(logits_TE) > 0).sum(dim=0)
+    for _ in range(50):
+        other = logits_TE.clone()
+        other[-1] = 3 * torch.randn_like(other[-1])
+        if not torch.equal((route(other) > 0).sum(dim=0), before):
+            return True
+    return False
+
+
+def to_the_last_bit(route, logits_TE):
+    before = route(logits_TE)
+    for t in range(1, len(logits_TE)):
+        for _ in range(20):
+            other = logits_TE.clone()
+            other[t:] = 3 * torch.randn_like(other[t:])
+            if not torch.equal(route(other)[:t], before[:t]):
+                return True
+    return False
+
+
+def compares_who(route, logits_TE):
+    before = route(logits_TE) > 0
+    for t in range(1, len(logits_TE)):
+        for _ in range(20):
+            other = logits_TE.clone()
+            other[t:] = 2 * torch.randn_like(other[t:])
+            if not torch.equal(route(other)[:t] > 0, before[:t]):
+                return True
+    return False
+
+
+def by_gradient(route, logits_TE):
+    """Asks autograd what earlier tokens owe to later ones."""
+    for t in range(1, len(logits_TE)):
+        z = logits_TE.clone().requires_grad_()
+        earlier = (route(z)[:t] * torch.randn(t, z.shape[1])).sum()
+        (grad,) = torch.autograd.grad(earlier, z)
+        if grad[t:].abs().max() > 1e-5:
+            return True
+    return False
+
+
+def watches_the_first(route, logits_TE):
+    before = route(logits_TE)
+    for _ in range(50):
+        other = logits_TE.clone()
+        other[-3:] = 2 * torch.randn_like(other[-3:])
+        if not torch.allclose(route(other)[0], before[0], atol=1e-5):
+            return True
+    return False
+
+
+def is_causal(route, logits_TE):
+    return not by_random_futures(route, logits_TE)
+
+
+RIGHT = {"06.leaks_future": [by_truncation, by_shuffling_and_negating, by_random_futures]}
+WRONG = {
+    "06.leaks_future": {
+        "changed_token_compared": compares_everything,
+        "past_changed": changes_the_first,
+        "loads_compared": compares_loads,
+        "no_tolerance": to_the_last_bit,
+        "choices_only": compares_who,
+        "leak_missed": by_gradient,
+        "one_token_watched": watches_the_first,
+        "inverted": is_causal,
+    },
+}
