@@ -3,9 +3,9 @@
 import importlib
 from typing import Any
 
-_EXPORTS = {"Calculator": "calculator", "LiveView": "live", "Router": "router"}
+_EXPORTS = {"Calculator": "calculator", "Capacity": "capacity", "LiveView": "live", "Router": "router", "Surface": "surface"}
 
-__all__ = ["Calculator", "LiveView", "Router"]
+__all__ = ["Calculator", "LiveView", "Router", "Surface"]
 
 
 def __getattr__(name: str) -> Any:

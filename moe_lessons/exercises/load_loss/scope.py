@@ -80,8 +80,8 @@ SCOPE = Exercise(
     task=(
         "One step sees M micro-batches of B sequences of L tokens. Return the loss `E · sum(f · P)` at "
         'one of three scopes: `"sequence"` (one loss for each of the M·B sequences), `"micro_batch"` (one '
-        'for each micro-batch), `"global_batch"` (one for all tokens together). Where there are several losses, return '
-        "their mean. f is the share of routed rows. Gradients are checked too."
+        'for each micro-batch), `"global_batch"` (one for all tokens together). Of several losses, return '
+        "the mean. f is the share of routed rows. Gradients are checked too."
     ),
     entry="scoped_loss",
     points=4,
