@@ -1,0 +1,156 @@
+"""Compile kernels for GPUs that are not here, and read from the machine code what they will use."""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import torch
+import triton
+from torch import Tensor
+
+SHARED_LIMIT_BYTES = {80: 163 * 1024, 86: 99 * 1024, 89: 99 * 1024, 90: 227 * 1024}
+_SASS = {
+    "wgmma": r"\b[HIQ]GMMA\.",  # Hopper's matrix unit, fed by a group of four warps from shared memory
+    "mma": r"\b[HIQ]MMA\.",  # the matrix unit as Ampere has it, fed by one warp from registers
+    "async_copies": r"\bLDGSTS\.",
+    "atomics": r"\b(ATOM|ATOMG|ATOMS|RED|REDG)\b",
+    "local_memory": r"\b(LDL|STL)\b",
+}
+
+
+class Launch(NamedTuple):
+    """One start of a kernel: its arguments by name, and the options it was given."""
+
+    kernel: Any
+    grid: tuple[int, ...]
+    arguments: dict[str, Any]
+    options: dict[str, int]
+
+
+class Machine(NamedTuple):
+    """What one compiled kernel uses.
+
+    `registers` per thread (255 at most), `shared_bytes` per program, `spill_bytes` of stack per thread, and
+    how often instructions of a kind stand in the machine code: `wgmma`, `mma`, `async_copies`, `atomics`,
+    `local_memory` (accesses to what was spilled).
+    """
+
+    registers: int
+    shared_bytes: int
+    spill_bytes: int
+    wgmma: int
+    mma: int
+    async_copies: int
+    atomics: int
+    local_memory: int
+
+
+def record_launches(call: Callable[[], object]) -> list[Launch]:
+    """Run `call` and note the kernels it would start, starting none.
+
+    With tensors on PyTorch's "meta" device, which have shapes and no contents, this also proves that the host
+    reads no value from a tensor: it would raise.
+    """
+    launches = []
+
+    def run(self: Any, *args: Any, grid: Any, warmup: bool, **options: Any) -> None:
+        arguments = dict(zip(self.arg_names, args, strict=False))
+        arguments |= {name: options.pop(name) for name in self.arg_names if name in options}
+        launches.append(Launch(self, grid, arguments, options))
+
+    with mock.patch.object(triton.JITFunction, "run", run):
+        call()
+    return launches
+
+
+def compile_launch(launch: Launch, capability: int) -> Machine:
+    """Compile one launch for a compute capability and read the machine code.
+
+    Parameters
+    ----------
+    launch : Launch
+        As `record_launches` notes it. As at a real launch, addresses and sizes that are multiples of 16 are
+        compiled as such, and a size of 1 as a constant.
+    capability : int
+        Such as 80 (A100) or 90 (H100).
+
+    Returns
+    -------
+    Machine
+
+    Raises
+    ------
+    RuntimeError
+        In a process where Triton is in interpreter mode.
+    """
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from moe_lessons.kernels.common import INTERPRETED
+
+    if INTERPRETED:
+        raise RuntimeError("TRITON_INTERPRET is set: compile in a process that starts without it")
+    signature, constants, attributes = {}, {}, {}
+    for index, (name, value) in enumerate(launch.arguments.items()):
+        is_constexpr = launch.kernel.params[index].is_constexpr
+        if is_constexpr or value is None or (isinstance(value, int) and value == 1):
+            signature[name], constants[name] = "constexpr", value
+            continue
+        signature[name] = triton.runtime.jit.mangle_type(value)
+        if isinstance(value, Tensor) or value % 16 == 0:
+            attributes[(index,)] = [["tt.divisibility", 16]]
+    source = ASTSource(launch.kernel, signature, constants, attributes)
+    binary = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=launch.options)
+    return read_machine_code(binary.asm["cubin"], binary.metadata.shared)
+
+
+def read_machine_code(cubin: bytes, shared_bytes: int) -> Machine:
+    """Disassemble a compiled kernel with the tools that come with Triton."""
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernel.cubin"
+        path.write_bytes(cubin)
+        command = [str(tool), "-res-usage", "-sass", str(path)]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    registers, stack = re.search(r"REG:(\d+) STACK:(\d+)", text).groups()  # type: ignore[union-attr]
+    counts = {name: len(re.findall(pattern, text)) for name, pattern in _SASS.items()}
+    return Machine(int(registers), shared_bytes, int(stack), **counts)
+
+
+def moe_launches(
+    n_tokens: int, d_model: int, d_expert: int, n_experts: int, top_k: int, dtype: torch.dtype, tiles: Any
+) -> dict[str, Launch]:
+    """Note every launch of one forward and backward pass of the MoE, by the name of its step."""
+    from moe_lessons.kernels import moe
+
+    def meta(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
+        return torch.empty(*shape, dtype=dtype, device="meta")
+
+    hidden_TD, ids_TK = meta(n_tokens, d_model), meta(n_tokens, top_k, dtype=torch.int64)
+    weights_TK = meta(n_tokens, top_k, dtype=torch.float32)
+    gate_up, down = meta(n_experts, 2 * d_expert, d_model), meta(n_experts, d_model, d_expert)
+
+    def both() -> None:
+        output_TD, pre_S2F, plan = moe.forward(hidden_TD, ids_TK, weights_TK, gate_up, down, tiles, True)
+        moe.backward(
+            output_TD, hidden_TD, weights_TK, gate_up, down, pre_S2F, plan, tiles, needs=[True, True, True]
+        )
+
+    return dict(zip(STEPS, record_launches(both), strict=True))
+
+
+STEPS = (
+    "plan",
+    "up",
+    "down",
+    "combine",
+    "pre_gradient",
+    "hidden_gradient",
+    "hidden_combine",
+    "gate_up_gradient",
+    "down_gradient",
+)

@@ -1,0 +1,148 @@
+"""Whether the kernels can run here, and the one function that uses them where they can."""
+
+import importlib.util
+import os
+import sys
+import warnings
+
+import torch
+from torch import Tensor
+
+from moe_lessons.dispatch import moe_grouped
+
+LOWEST_CAPABILITY = (8, 0)  # Triton's own floor, and the first with bf16; a T4 is 7.5
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def interpreting() -> bool:
+    """Say whether Triton runs, or would run, kernels in its interpreter in this process.
+
+    Triton reads TRITON_INTERPRET when it is first imported; later changes come too late.
+    """
+    if importlib.util.find_spec("triton") is None:
+        return False
+    if "triton" in sys.modules:
+        from moe_lessons.kernels.common import INTERPRETED
+
+        return INTERPRETED
+    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
+
+
+def triton_supported(hidden_TD: Tensor) -> tuple[bool, str]:
+    """Say whether `moe_triton` runs Triton kernels on such a tensor and, if not, why not.
+
+    Parameters
+    ----------
+    hidden_TD : Tensor
+        Its device and dtype decide; under autocast, the dtype that autocast would give it.
+
+    Returns
+    -------
+    (bool, str)
+        The reason is one line, empty if all is well.
+
+    Examples
+    --------
+    >>> triton_supported(torch.ones(1, 1, dtype=torch.float64))
+    (False, 'Triton kernels compute in fp32, bf16 and fp16, not in float64')
+    """
+    dtype, device = compute_dtype(hidden_TD), hidden_TD.device
+    if dtype not in DTYPES:
+        return False, f"Triton kernels compute in fp32, bf16 and fp16, not in {str(dtype).split('.')[-1]}"
+    if importlib.util.find_spec("triton") is None:
+        return False, "Triton is not installed: it exists for Linux only"
+    if device.type == "cpu":
+        if interpreting():
+            return True, ""
+        return False, "Triton kernels run on a GPU, or on a CPU with TRITON_INTERPRET=1 set before the start"
+    if device.type != "cuda":
+        return False, f"Triton kernels run on CUDA GPUs, not on {device.type}"
+    if interpreting():
+        return False, "Triton is in interpreter mode (TRITON_INTERPRET is set): it would leave the GPU idle"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < LOWEST_CAPABILITY:
+        name, (major, minor) = torch.cuda.get_device_name(device), capability
+        return False, f"Triton needs compute capability 8.0, and {name} has {major}.{minor}"
+    return True, ""
+
+
+def moe_triton(
+    hidden_TD: Tensor, topk_ids_TK: Tensor, topk_weights_TK: Tensor, gate_up_proj: Tensor, down_proj: Tensor
+) -> Tensor:
+    """Sum each token's chosen experts in six Triton kernels, forward and backward.
+
+    The host is never asked how many tokens an expert has, so the call can be captured in a CUDA graph; no
+    floating-point number is added by two programs, so results repeat bit for bit. Where `triton_supported`
+    says no, one warning gives the reason and `moe_grouped` does the work.
+
+    Parameters
+    ----------
+    hidden_TD : Tensor of shape (T, D)
+    topk_ids_TK : integer Tensor of shape (T, K)
+        Expert ids, 0 to E - 1, trusted: looking at them would stop the host.
+    topk_weights_TK : Tensor of shape (T, K)
+    gate_up_proj : Tensor of shape (E, 2F, D)
+    down_proj : Tensor of shape (E, D, F)
+        Tensors that are not contiguous are copied first.
+
+    Returns
+    -------
+    Tensor of shape (T, D), dtype of `hidden_TD`
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+
+    References
+    ----------
+    Guo et al., SonicMoE, arXiv 2512.14080: the dataflow, and what need not be saved for the backward pass.
+
+    Examples
+    --------
+    >>> hidden_TD, ids_TK, weights_TK = torch.ones(1, 1), torch.tensor([[1]]), torch.tensor([[0.5]])
+    >>> gate_up_proj, down_proj = torch.tensor([[[50.0], [1.0]], [[50.0], [2.0]]]), torch.ones(2, 1, 1)
+    >>> moe_triton(hidden_TD, ids_TK, weights_TK, gate_up_proj, down_proj)  # doctest: +SKIP
+    tensor([[50.]])
+    """
+    check_shapes(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
+    supported, reason = triton_supported(hidden_TD)
+    if not supported:
+        warnings.warn(f"moe_triton is moe_grouped here: {reason}", stacklevel=2)
+        return moe_grouped(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
+    from moe_lessons.kernels.moe import moe_forward
+
+    dtype = compute_dtype(hidden_TD)
+    differentiable = (hidden_TD, topk_weights_TK, gate_up_proj, down_proj)
+    output_TD, *_ = moe_forward(
+        hidden_TD.to(dtype).contiguous(),
+        topk_ids_TK.contiguous(),
+        topk_weights_TK.contiguous(),
+        gate_up_proj.to(dtype).contiguous(),
+        down_proj.to(dtype).contiguous(),
+        training=torch.is_grad_enabled() and any(tensor.requires_grad for tensor in differentiable),
+    )
+    return output_TD.to(hidden_TD.dtype)
+
+
+def compute_dtype(hidden_TD: Tensor) -> torch.dtype:
+    """Return autocast's dtype where autocast is on, else the tensor's own."""
+    device_type = hidden_TD.device.type
+    if torch.is_autocast_enabled(device_type):
+        return torch.get_autocast_dtype(device_type)
+    return hidden_TD.dtype
+
+
+def check_shapes(
+    hidden_TD: Tensor, topk_ids_TK: Tensor, topk_weights_TK: Tensor, gate_up_proj: Tensor, down_proj: Tensor
+) -> None:
+    """Raise a ValueError that names the first tensor whose shape does not fit the others."""
+    n_experts, d_model, d_expert = down_proj.shape
+    expected = {
+        "hidden_TD": (hidden_TD, (topk_ids_TK.shape[0], d_model)),
+        "topk_weights_TK": (topk_weights_TK, tuple(topk_ids_TK.shape)),
+        "gate_up_proj": (gate_up_proj, (n_experts, 2 * d_expert, d_model)),
+    }
+    for name, (tensor, shape) in expected.items():
+        if tuple(tensor.shape) != shape:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}: the other tensors ask for {shape}")
