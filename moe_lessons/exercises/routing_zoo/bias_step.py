@@ -89,19 +89,21 @@ def _decisive(args: dict[str, Any]) -> bool:
         return False
     load_E = _count(right_TK, logits_TE)
     mean, soft_E = load_E.mean(), logits_TE.sigmoid().sum(dim=0)
+    above, below, at_rest = load_E > mean, load_E < mean, load_E == mean
     others = [wrong(logits_TE, bias_E, top_k, rate)[0] for wrong in (early, on_logits)]
-    return (
-        all(not torch.equal(ids_TK.sort().values, right_TK.sort().values) for ids_TK in others)
-        and bool((load_E > mean).any() and (load_E < mean).any())
-        and ((load_E - mean) * (soft_E - soft_E.mean()) < -1).any().item()
-        and (top_k == 1 or ((load_E < mean) & (load_E > mean / top_k)).any().item())
-        and ((load_E == mean).any().item() or not mean.item().is_integer())
+    telling = (
+        above.any() and below.any(),
+        ((load_E - mean) * (soft_E - soft_E.mean()) < -1).any(),
+        top_k == 1 or (below & (load_E > mean / top_k)).any(),
+        at_rest.any() or mean != mean.round(),
     )
+    different = (not torch.equal(ids_TK.sort().values, right_TK.sort().values) for ids_TK in others)
+    return all(different) and all(bool(condition) for condition in telling)
 
 
 def _smallest_gap(values_TE: Tensor, top_k: int) -> float:
     sorted_TE = values_TE.sort(dim=-1, descending=True).values
-    return (sorted_TE[:, top_k - 1] - sorted_TE[:, top_k]).min().item()
+    return float((sorted_TE[:, top_k - 1] - sorted_TE[:, top_k]).min())
 
 
 def same_choice(values: dict[str, Any]) -> dict[str, Any]:
@@ -156,16 +158,16 @@ BIAS_STEP = Exercise(
     misconceptions=(
         Misconception(
             "bias_in_weight",
-            "The bias leaked into the weights. An expert that is in short supply would now also speak louder, "
-            "and the layer computes something else each time the bias moves. The bias decides who is chosen; "
-            "the weights come from the scores alone.",
+            "The bias leaked into the weights. An expert that is in short supply would now also speak "
+            "louder, and the layer computes something else each time the bias moves. The bias decides who "
+            "is chosen; the weights come from the scores alone.",
             wrong=_variant(biased_weights=True),
             hint=1,
         ),
         Misconception(
             "bias_on_logits",
-            "The bias was added to the logits. The sigmoid then squeezes it: much where an expert is undecided, "
-            "hardly at all where it is sure. Add it to the scores.",
+            "The bias was added to the logits. The sigmoid then squeezes it: much where an expert is "
+            "undecided, hardly at all where it is sure. Add it to the scores.",
             wrong=on_logits,
             hint=1,
         ),
@@ -179,15 +181,16 @@ BIAS_STEP = Exercise(
         ),
         Misconception(
             "sign_flipped",
-            "The step goes the wrong way: experts that are too full become even more attractive. Within a few "
-            "hundred batches they would have everything. Who has less than the mean goes up.",
+            "The step goes the wrong way: experts that are too full become even more attractive. Within a "
+            "few hundred batches they would have everything. Who has less than the mean goes up.",
             wrong=_variant(update=lambda b, n, u, t: b - u * (n.mean() - n).sign()),
             hint=3,
         ),
         Misconception(
             "proportional",
-            "The step grows with the error. That rule exists, and it balances too, but it is not the one asked "
-            "for: here everyone moves by the same `rate`, however far from the mean. Only the direction counts.",
+            "The step grows with the error. That rule exists, and it balances too, but it is not the one "
+            "asked for: here everyone moves by the same `rate`, however far from the mean. Only the "
+            "direction counts.",
             detects=_proportional,
             hint=3,
         ),
@@ -213,15 +216,15 @@ BIAS_STEP = Exercise(
         ),
         Misconception(
             "moved_at_rest",
-            "An expert whose count is exactly the mean was moved as well. With `sign` it would rest: the sign "
-            "of 0 is 0. A two-way comparison has no third case.",
+            "An expert whose count is exactly the mean was moved as well. With `sign` it would rest: the "
+            "sign of 0 is 0. A two-way comparison has no third case.",
             wrong=_variant(update=_moved_at_rest),
             hint=3,
         ),
         Misconception(
             "scores_for_load",
-            "The load was taken from the scores of all experts. What has to be balanced is work, and an expert "
-            "works for those tokens that *chose* it. Count the ids.",
+            "The load was taken from the scores of all experts. What has to be balanced is work, and an "
+            "expert works for those tokens that *chose* it. Count the ids.",
             wrong=_variant(load=lambda ids_TK, scores_TE: scores_TE.sum(dim=0)),
             hint=2,
         ),

@@ -26,7 +26,7 @@ def _variant(
 
     def route(logits_TE: Tensor, experts_per_token: int) -> Tensor:
         scores_TE = score(logits_TE)
-        n = capacity(*logits_TE.shape, experts_per_token)
+        n = capacity(logits_TE.shape[0], logits_TE.shape[1], experts_per_token)
         ids_CE = rank(logits_TE, scores_TE).topk(n, dim=0).indices
         return finish(scores_TE, torch.zeros_like(scores_TE).scatter(0, ids_CE, 1.0))
 
@@ -58,8 +58,8 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     cases = []
     for n_tokens, n_experts, c in SHAPES:
         while True:
-            # Rows of different temperature: the largest logit of a column need not be its largest probability.
-            # A row near 0 is undecided: few experts want such a token.
+            # Rows of different spread: the largest logit of a column need not be its largest probability,
+            # and few experts want a token whose row is nearly flat.
             heat_T1 = rng.permutation(np.linspace(0.1, 2.5, n_tokens)).reshape(-1, 1)
             logits_TE = (heat_T1 * rng.standard_normal((n_tokens, n_experts))).astype(np.float32)
             if _decisive(torch.from_numpy(logits_TE), c):
@@ -114,8 +114,8 @@ EXPERT_CHOICE = Exercise(
     misconceptions=(
         Misconception(
             "tokens_choose",
-            "The tokens chose: top-k went along the experts. Here an expert looks down its *column* of tokens "
-            "and takes the best. Which axis is that?",
+            "The tokens chose: top-k went along the experts. Here an expert looks down its *column* of "
+            "tokens and takes the best. Which axis is that?",
             wrong=tokens_choose,
             hint=1,
         ),
@@ -128,8 +128,9 @@ EXPERT_CHOICE = Exercise(
         ),
         Misconception(
             "ranked_by_logit",
-            "The experts ranked the tokens by their logits. Along a row logits and probabilities have the same "
-            "order, but down a column they do not: every row has a denominator of its own. Rank by probability.",
+            "The experts ranked the tokens by their logits. Along a row logits and probabilities have the "
+            "same order, but down a column they do not: every row has a denominator of its own. Rank by "
+            "probability.",
             wrong=by_logit,
             hint=2,
         ),
@@ -148,15 +149,15 @@ EXPERT_CHOICE = Exercise(
         ),
         Misconception(
             "only_a_mask",
-            "These are ones and zeros. Who is chosen is right, but a weight is the probability: without it no "
-            "gradient reaches the router.",
+            "These are ones and zeros. Who is chosen is right, but a weight is the probability: without it "
+            "no gradient reaches the router.",
             wrong=_variant(finish=lambda s, chosen: chosen),
             hint=3,
         ),
         Misconception(
             "rescaled_per_token",
-            "Each token's weights were rescaled to sum to 1. That is a choice of other gates; here a token may "
-            "have no expert at all, and the probabilities stay as they are.",
+            "Each token's weights were rescaled to sum to 1. That is a choice of other gates; here a token "
+            "may have no expert at all, and the probabilities stay as they are.",
             wrong=_variant(finish=_per_token),
             hint=3,
         ),

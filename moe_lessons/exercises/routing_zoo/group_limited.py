@@ -103,8 +103,8 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
 
 
 def _decisive(args: dict[str, Any]) -> bool:
-    given = [torch.from_numpy(v) if isinstance(v, np.ndarray) else v for v in args.values()]
-    scores_TE, bias_E, n_groups, kept, top_k = given
+    given: list[Any] = [torch.from_numpy(v) if isinstance(v, np.ndarray) else v for v in args.values()]
+    scores_TE, bias_E, n_groups, kept, _ = given
     biased_TE = scores_TE + bias_E
     right_TK = reference(*given)[0].sort().values
     different = (not torch.equal(right_TK, f(*given)[0].sort().values) for f in WRONG.values())
@@ -119,7 +119,7 @@ def _decisive(args: dict[str, Any]) -> bool:
 
 def _few_groups(case: Case, got: Outputs, want: Outputs) -> str | None:
     n_groups, kept = int(case.args["n_groups"]), int(case.args["groups_per_token"])  # type: ignore[arg-type]
-    size = np.shape(case.args["scores_TE"])[1] // n_groups
+    size = np.asarray(case.args["scores_TE"]).shape[1] // n_groups
     for t, ids_K in enumerate(got["topk_ids_TK"].tolist()):
         n = len({e // size for e in ids_K})
         if n > kept:
@@ -149,15 +149,15 @@ GROUP_LIMITED = Exercise(
         SWAPPED_RETURN,
         Misconception(
             "unlimited",
-            "The groups played no part: this is plain top-k. A token may then have experts on as many machines "
-            "as it has experts.",
+            "The groups played no part: this is plain top-k. A token may then have experts on as many "
+            "machines as it has experts.",
             wrong=WRONG["unlimited"],
             hint=1,
         ),
         Misconception(
             "best_of_group",
-            "A group was judged by its best expert alone. DeepSeek-V2 did that for its devices; here it is the "
-            "sum of the *two* best, since a token takes more than one from a group.",
+            "A group was judged by its best expert alone. DeepSeek-V2 did that for its devices; here it is "
+            "the sum of the *two* best, since a token takes more than one from a group.",
             wrong=WRONG["best_of_group"],
             hint=2,
         ),
@@ -177,15 +177,15 @@ GROUP_LIMITED = Exercise(
         ),
         Misconception(
             "unbiased_groups",
-            "The groups were judged by the scores without the bias, the experts with it. A choice is a choice: "
-            "the bias takes part in both.",
+            "The groups were judged by the scores without the bias, the experts with it. A choice is a "
+            "choice: the bias takes part in both.",
             wrong=WRONG["unbiased_groups"],
             hint=1,
         ),
         Misconception(
             "strided_groups",
-            "The groups are the wrong ones: experts 0, G, 2G, ... were taken together. Neighbours form a group, "
-            "so the group is the *slower* axis of the reshape.",
+            "The groups are the wrong ones: experts 0, G, 2G, ... were taken together. Neighbours form a "
+            "group, so the group is the *slower* axis of the reshape.",
             wrong=WRONG["strided_groups"],
             hint=2,
         ),
@@ -197,8 +197,8 @@ GROUP_LIMITED = Exercise(
         ),
         Misconception(
             "mask_on_weights",
-            "The experts were chosen without regard to groups, and those outside got weight 0. The token still "
-            "travels to them, or has fewer than K experts left. The limit belongs before the top-k.",
+            "The experts were chosen without regard to groups, and those outside got weight 0. The token "
+            "still travels to them, or has fewer than K experts left. The limit belongs before the top-k.",
             wrong=_variant(late=True),
             hint=3,
         ),
@@ -213,7 +213,7 @@ GROUP_LIMITED = Exercise(
         "Three decisions: which groups, which experts, which weights. Which of them see the bias?",
         "`biased_TE.unflatten(1, (n_groups, -1))` puts each group's experts on an axis of their own. "
         "`topk(2, dim=-1).values.sum(dim=-1)` is what a group is worth.",
-        "Make a mask `[T, n_groups]` of the kept groups, stretch it with `repeat_interleave(size, dim=1)`, and "
-        "`masked_fill(~mask_TE, -torch.inf)` before the top-k.",
+        "Make a mask `[T, n_groups]` of the kept groups, stretch it with `repeat_interleave(size, dim=1)`, "
+        "and `masked_fill(~mask_TE, -torch.inf)` before the top-k.",
     ),
 )

@@ -144,8 +144,9 @@ LEAKS_FUTURE = Exercise(
     misconceptions=(
         Misconception(
             "changed_token_compared",
-            "The test calls every router leaky, the plainest too. It compares the token that was changed along "
-            "with the others, and of course that one is routed anew. Compare only tokens *before* the change.",
+            "The test calls every router leaky, the plainest too. It compares the token that was changed "
+            "along with the others, and of course that one is routed anew. Compare only tokens *before* "
+            "the change.",
             # Where places run out, a token at the end may be dropped before and after, and nothing shows.
             detects=lambda case, got, want: bool(got["leaks"]) or _kind(case) == "first_come",
             hint=1,
@@ -159,37 +160,38 @@ LEAKS_FUTURE = Exercise(
         ),
         Misconception(
             "loads_compared",
-            "The test compares how many tokens each expert has. That changes when the last token goes elsewhere, "
-            "in a clean router too; and where experts choose it never changes. Compare token by token.",
+            "The test compares how many tokens each expert has. That changes when the last token goes "
+            "elsewhere, in a clean router too; and where experts choose it never changes. Compare token by "
+            "token.",
             detects=lambda case, got, want: bool(got["leaks"]) == (_kind(case) not in EQUAL_COUNTS),
             hint=1,
         ),
         Misconception(
             "no_tolerance",
-            "The test asks for equality to the last bit. A router may divide by something common to the whole "
-            "batch, which cancels, and differ by rounding. Allow for 1e-5 or so.",
+            "The test asks for equality to the last bit. A router may divide by something common to the "
+            "whole batch, which cancels, and differ by rounding. Allow for 1e-5 or so.",
             wrong=_variant(tolerance=0.0),
             hint=3,
         ),
         Misconception(
             "choices_only",
-            "The test looks at which experts are chosen and not at their weights. A weight can carry news from "
-            "the future just as well.",
+            "The test looks at which experts are chosen and not at their weights. A weight can carry news "
+            "from the future just as well.",
             wrong=_variant(view=lambda weights_TE, t: weights_TE[:t] > 0),
             hint=2,
         ),
         Misconception(
             "leak_missed",
             "Some leaks were missed where only the *choice* changes. A choice does not move with a small "
-            "change, and a gradient sees nothing at all: it flips when one token overtakes another. Put quite "
-            "different tokens at the end, large ones too, and try many.",
+            "change, and a gradient sees nothing at all: it flips when one token overtakes another. Put "
+            "quite different tokens at the end, large ones too, and try many.",
             detects=_missed,
             hint=2,
         ),
         Misconception(
             "one_token_watched",
-            "The test watches a single token, such as the first. A leak may reach only a neighbour: watch all "
-            "tokens before the change.",
+            "The test watches a single token, such as the first. A leak may reach only a neighbour: watch "
+            "all tokens before the change.",
             detects=_one_token,
             hint=1,
         ),
@@ -204,6 +206,7 @@ LEAKS_FUTURE = Exercise(
         "What may a token's routing depend on? Then what must not change, whatever you do to the rest?",
         "Replace everything from position t on by other logits and compare the weights of tokens 0 to t-1. "
         "One try can miss a leak: use many positions and many replacements of several sizes.",
-        "`(route(changed_TE)[:t] - route(logits_TE)[:t]).abs().max() > 1e-4` in a loop; True at the first hit.",
+        "`(route(changed_TE)[:t] - route(logits_TE)[:t]).abs().max() > 1e-4` in a loop; True at the first "
+        "hit.",
     ),
 )

@@ -124,8 +124,8 @@ NOISY_TOPK = Exercise(
         ),
         Misconception(
             "no_softplus",
-            "The noise was multiplied by the noise logits themselves. They may be negative or large; softplus "
-            "turns them into a standard deviation, which is positive.",
+            "The noise was multiplied by the noise logits themselves. They may be negative or large; "
+            "softplus turns them into a standard deviation, which is positive.",
             wrong=_variant(noisy=NOISES[1]),
             hint=2,
         ),
@@ -145,8 +145,8 @@ NOISY_TOPK = Exercise(
         ),
         Misconception(
             "noise_after_topk",
-            "The choice was made before the noise was added. Such noise shakes the weights of the same experts "
-            "and never lets another one try. Add it before the top-k.",
+            "The choice was made before the noise was added. Such noise shakes the weights of the same "
+            "experts and never lets another one try. Add it before the top-k.",
             wrong=_variant(gates=lambda clean, noisy, k: _kept(clean, noisy, k)),
             hint=1,
         ),

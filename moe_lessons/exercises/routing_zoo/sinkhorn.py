@@ -136,8 +136,8 @@ SINKHORN = Exercise(
         Misconception(
             "overflow",
             "Right for moderate logits, not for large ones: exp(150) is infinite in fp32. Subtracting each "
-            "row's maximum does not help, since the other experts' numbers then vanish. Keep the logarithm of "
-            "the plan, and take the exponential at the very end.",
+            "row's maximum does not help, since the other experts' numbers then vanish. Keep the logarithm "
+            "of the plan, and take the exponential at the very end.",
             detects=_overflow,
             hint=2,
         ),
@@ -150,8 +150,8 @@ SINKHORN = Exercise(
         ),
         Misconception(
             "sums_to_one_in_all",
-            "The whole plan sums to 1, as a joint distribution would. The balance is right; only the scale is "
-            "not: each token's row should sum to 1.",
+            "The whole plan sums to 1, as a joint distribution would. The balance is right; only the scale "
+            "is not: each token's row should sum to 1.",
             detects=_like(lambda z: _plan(z) / z.shape[0]),
             hint=3,
         ),
