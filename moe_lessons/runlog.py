@@ -48,6 +48,8 @@ class StepRecord:
         Wall-clock seconds since the run began, with them.
     max_violation_by_layer : list of float
         MaxVio of those shares: the fullest expert over the mean, less 1.
+    batch_max_violation_by_layer : list of float
+        MaxVio of each step's own shares, averaged: it shows a load that swings from step to step.
     dead_experts_by_layer : list of int
         Experts that received no token.
     expert_bias_by_layer : list of list of float
@@ -69,6 +71,7 @@ class StepRecord:
     elapsed_s: float
     # Younger than the first logs, which lack them.
     max_violation_by_layer: list[float] = field(default_factory=list)
+    batch_max_violation_by_layer: list[float] = field(default_factory=list)
     dead_experts_by_layer: list[int] = field(default_factory=list)
     expert_bias_by_layer: list[list[float]] = field(default_factory=list)
 
@@ -136,6 +139,7 @@ class IntervalMeter:
             tokens_per_second=self.n_tokens / max(self.seconds, 1e-9),
             elapsed_s=elapsed_s,
             max_violation_by_layer=load["max_violation_by_layer"],
+            batch_max_violation_by_layer=load["batch_max_violation_by_layer"],
             dead_experts_by_layer=load["dead_experts_by_layer"],
             expert_bias_by_layer=[bias_E.tolist() for bias_E in expert_biases if bias_E is not None],
         )

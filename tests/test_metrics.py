@@ -162,6 +162,20 @@ def test_an_empty_record_has_none_where_nothing_is_defined():
     assert "NaN" not in json.dumps(record)
 
 
+def test_a_load_that_swings_is_even_over_time_and_never_in_a_batch():
+    recorder = LoadRecorder(1, 2)
+    for expert in (0, 1, 0, 1):
+        recorder.add([torch.full((5, 1), expert)])
+    recorder.add([torch.zeros(5, 1).long()], mask_T=torch.zeros(5, dtype=torch.bool))  # no batch at all
+    record = recorder.record()
+    assert record["max_violation_by_layer"] == [0]
+    assert record["batch_max_violation_by_layer"] == [1]
+    assert record["batch_max_violation"] == 1
+    recorder.reset()
+    recorder.add([torch.tensor([[0], [1], [1], [1]])])
+    assert recorder.record()["batch_max_violation"] == pytest.approx(0.5)
+
+
 def test_drop_rate_of_several_layers():
     routed_LE, kept_LE = torch.tensor([[6, 2], [4, 4]]), torch.tensor([[4, 2], [4, 4]])
     assert drop_rate(routed_LE, kept_LE).tolist() == [0.25, 0.0]

@@ -101,6 +101,8 @@ class LoadRecorder:
         """Forget all counts."""
         self._counts_LE = torch.zeros(self.n_layers, self.n_experts, dtype=torch.int64)
         self._kept_LE = self._counts_LE.clone()
+        self._violation_L = torch.zeros(self.n_layers)
+        self._batches_L = torch.zeros(self.n_layers, dtype=torch.int64)
 
     @torch.no_grad()
     def add(
@@ -143,6 +145,9 @@ class LoadRecorder:
             kept_LE = torch.stack([_count_kept(ids, kept, self.n_experts, mask_T) for ids, kept in pairs])
         self._counts_LE = self._counts_LE.to(counts_LE.device) + counts_LE
         self._kept_LE = self._kept_LE.to(counts_LE.device) + kept_LE
+        violation_L = load.max_violation(counts_LE).nan_to_num(0)  # NaN where the batch has no token
+        self._violation_L = self._violation_L.to(counts_LE.device) + violation_L
+        self._batches_L = self._batches_L.to(counts_LE.device) + (counts_LE.sum(dim=1) > 0)
         return counts_LE
 
     @property
@@ -151,8 +156,20 @@ class LoadRecorder:
         return self._counts_LE
 
     def record(self) -> dict[str, Any]:
-        """Return `load_record` of what was counted since the last `reset`."""
-        return load_record(self._counts_LE, self._kept_LE)
+        """Return `load_record` of what was counted since the last `reset`, and MaxVio batch by batch.
+
+        "batch_max_violation_by_layer" is the mean over batches of each batch's own MaxVio: a load that swings
+        from one expert to another is even over time and never even, and only this says so.
+
+        References
+        ----------
+        Wang et al., arXiv 2408.15664, section 4.1 (MaxVio over a batch and over many).
+        """
+        per_batch_L = self._violation_L / self._batches_L
+        return load_record(self._counts_LE, self._kept_LE) | {
+            "batch_max_violation_by_layer": _plain(per_batch_L),
+            "batch_max_violation": _plain(per_batch_L.mean()),
+        }
 
 
 def _count_kept(ids_TK: Tensor, kept_TK: Tensor, n_experts: int, mask_T: Tensor | None) -> Tensor:

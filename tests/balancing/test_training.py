@@ -200,7 +200,12 @@ def test_runs_from_before_the_bias_go_on(tmp_path):
     del state["config"]["model"]["expert_bias"]
     (tmp_path / "step-000010" / "state.json").write_text(json.dumps(state))
     log = tmp_path / "log.jsonl"
-    younger = {"max_violation_by_layer", "dead_experts_by_layer", "expert_bias_by_layer"}
+    younger = {
+        "max_violation_by_layer",
+        "batch_max_violation_by_layer",
+        "dead_experts_by_layer",
+        "expert_bias_by_layer",
+    }
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     old = [{name: value for name, value in line.items() if name not in younger} for line in lines]
     log.write_text("".join(json.dumps(line) + "\n" for line in old))
@@ -219,6 +224,10 @@ def test_a_record_says_what_it_says():
     ):
         assert violation == pytest.approx(8 * max(shares) - 1, abs=1e-5)
         assert dead == shares.count(0)
+    assert record.batch_max_violation_by_layer == pytest.approx(record.max_violation_by_layer)  # one step
+    for record in train(dataclasses.replace(SMOKE, log_every=5)).history:
+        pairs = zip(record.batch_max_violation_by_layer, record.max_violation_by_layer, strict=True)
+        assert all(batch > interval for batch, interval in pairs)
 
 
 def test_the_command_line_takes_a_bias(tmp_path, monkeypatch):
