@@ -226,8 +226,9 @@ def test_a_record_says_what_it_says():
         assert dead == shares.count(0)
     assert record.batch_max_violation_by_layer == pytest.approx(record.max_violation_by_layer)  # one step
     for record in train(dataclasses.replace(SMOKE, log_every=5)).history:
+        # The mean of the maxima is at least the maximum of the means; equal if one expert is always fullest.
         pairs = zip(record.batch_max_violation_by_layer, record.max_violation_by_layer, strict=True)
-        assert all(batch > interval for batch, interval in pairs)
+        assert all(batch > interval - 1e-5 for batch, interval in pairs)
 
 
 def test_the_command_line_takes_a_bias(tmp_path, monkeypatch):
