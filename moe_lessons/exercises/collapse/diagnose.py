@@ -1,0 +1,215 @@
+"""Exercise 04.diagnose: what is the matter with this run, from its load history alone?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from moe_lessons.exercises.collapse.diagnose_draws import KINDS, draw_history
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Every kind of history, in an order that tells nothing."""
+    cases = []
+    for i, place in enumerate(rng.permutation(len(KINDS))):
+        kind = list(KINDS)[place]
+        n_experts = int(rng.choice([8, 10, 12]))
+        shares_NE = draw_history(kind, rng, n_experts)
+        cases.append(Case(f"history {i + 1}, E={n_experts}", {"shares_NE": shares_NE}))
+    return cases
+
+
+def effective(shares: torch.Tensor) -> torch.Tensor:
+    """Exponential of the entropy along the last axis."""
+    return torch.special.entr(shares).sum(dim=-1).exp()
+
+
+def diagnosis(
+    *, collapsed: bool, oscillates: bool, falls: bool, starves: bool, first_of_all_starves: bool = False
+) -> str:
+    """The first name that applies."""
+    if first_of_all_starves and starves:
+        return "dead expert"
+    if collapsed:
+        return "collapsed"
+    if oscillates:
+        return "oscillating"
+    if falls:
+        return "collapsing"
+    return "dead expert" if starves else "healthy"
+
+
+def facts(shares_NE: torch.Tensor, late_NE: torch.Tensor | None = None) -> dict[str, bool]:
+    """Answer the four questions as the task asks them, or with other rows as the late ones."""
+    n_experts = shares_NE.shape[1]
+    quarters = shares_NE.chunk(4)
+    late_NE = quarters[3] if late_NE is None else late_NE
+    n_1, n_2, n_3, n_4 = (float(effective(quarter.mean(dim=0))) for quarter in quarters)
+    half = n_experts / 2
+    return {
+        "collapsed": float(effective(late_NE.mean(dim=0))) < half,
+        "oscillates": float(effective(late_NE).mean()) < half,
+        "falls": n_1 > n_2 > n_3 > n_4 and n_1 - n_4 >= 1,
+        "starves": bool((late_NE == 0).all(dim=0).any()),
+    }
+
+
+def reference(shares_NE: torch.Tensor) -> str:
+    """Answer the four questions and return the first name that applies."""
+    return diagnosis(**facts(shares_NE))
+
+
+def _last_row(shares_NE: torch.Tensor) -> str:
+    return diagnosis(**facts(shares_NE, shares_NE[-1:]))
+
+
+def _whole(shares_NE: torch.Tensor) -> str:
+    return diagnosis(**facts(shares_NE, shares_NE))
+
+
+def _max_share(shares_NE: torch.Tensor) -> str:
+    late_NE = shares_NE.chunk(4)[3]
+    seen = {
+        "collapsed": bool(late_NE.mean(dim=0).max() > 0.5),
+        "oscillates": bool(late_NE.amax(dim=-1).mean() > 0.5),
+    }
+    return diagnosis(**{**facts(shares_NE), **seen})
+
+
+def _quiet(shares_NE: torch.Tensor) -> str:
+    quiet = bool((shares_NE.chunk(4)[3].mean(dim=0) < 0.5 / shares_NE.shape[1]).any())
+    return diagnosis(**{**facts(shares_NE), "starves": quiet})
+
+
+def _rested(shares_NE: torch.Tensor) -> str:
+    return diagnosis(**{**facts(shares_NE), "starves": bool((shares_NE.chunk(4)[3] == 0).any())})
+
+
+def _mean_of_rows(shares_NE: torch.Tensor) -> str:
+    seen = facts(shares_NE)
+    return diagnosis(**{**seen, "collapsed": seen["oscillates"]})
+
+
+def _ends(shares_NE: torch.Tensor) -> str:
+    first, *_, last = shares_NE.chunk(4)
+    fell = float(effective(first.mean(dim=0)) - effective(last.mean(dim=0))) >= 1
+    return diagnosis(**{**facts(shares_NE), "falls": fell})
+
+
+def _any_fall(shares_NE: torch.Tensor) -> str:
+    n_1, n_2, n_3, n_4 = (float(effective(quarter.mean(dim=0))) for quarter in shares_NE.chunk(4))
+    return diagnosis(**{**facts(shares_NE), "falls": n_1 > n_2 > n_3 > n_4})
+
+
+def _dead_first(shares_NE: torch.Tensor) -> str:
+    return diagnosis(**facts(shares_NE), first_of_all_starves=True)
+
+
+def _no_exp(shares_NE: torch.Tensor) -> str:
+    late_NE = shares_NE.chunk(4)[3]
+    entropies = torch.special.entr(late_NE.mean(dim=0)).sum()
+    return diagnosis(**{**facts(shares_NE), "collapsed": bool(entropies < shares_NE.shape[1] / 2)})
+
+
+DIAGNOSE = Exercise(
+    id="04.diagnose",
+    title="What is the matter with this run?",
+    task=(
+        "`shares_NE` is a load history: N rows, one per logging interval, each an interval's load shares; N "
+        "is a multiple of 4. Return the **first** of these names that applies, where n(s) is the "
+        "exponential of the entropy and a quarter's shares are the mean of its rows.<br>"
+        "`collapsed`: the last quarter's shares have n < E/2. "
+        "`oscillating`: over the rows of the last quarter, the mean of n(row) is below E/2. "
+        "`collapsing`: n of the quarters' shares falls from each quarter to the next, by 1 or more from "
+        "the first to the last. "
+        "`dead expert`: some expert has share 0 in every row of the last quarter. "
+        "`healthy`: none of these."
+    ),
+    entry="diagnose",
+    points=4,
+    minutes=20,
+    difficulty=3,
+    outputs=(Output("diagnosis", kind="text"),),
+    draw=draw,
+    reference=reference,
+    misconceptions=(
+        Misconception(
+            "last_row",
+            "Only the last row is looked at. One batch of a special kind, or an expert that rests for one "
+            "interval, then looks like a catastrophe. Look at the whole last quarter.",
+            wrong=_last_row,
+            hint=2,
+        ),
+        Misconception(
+            "whole_log",
+            "The whole history is averaged. A run that collapsed late then looks fine, because its good "
+            "start is in the mean. What counts now is the last quarter.",
+            wrong=_whole,
+            hint=2,
+        ),
+        Misconception(
+            "max_share",
+            "A collapse is read off the fullest expert's share. When two of eight experts share everything, "
+            "neither has more than half, and the alarm is silent. Count effective experts.",
+            wrong=_max_share,
+        ),
+        Misconception(
+            "quiet_is_dead",
+            "An expert with a small share is called dead. It gets tokens, so it gets gradients. Dead means "
+            "0 in every row of the last quarter.",
+            wrong=_quiet,
+            hint=3,
+        ),
+        Misconception(
+            "rested_is_dead",
+            "An expert that had no row in one interval is called dead, though it is used in the intervals "
+            "around it. All rows of the last quarter must be 0.",
+            wrong=_rested,
+            hint=3,
+        ),
+        Misconception(
+            "mean_of_rows",
+            "The oscillating run is called collapsed. In each row one expert has nearly everything, but "
+            "every expert has its turn: averaged over the quarter the load is even. Average the shares "
+            "first and count effective experts then.",
+            wrong=_mean_of_rows,
+            hint=2,
+        ),
+        Misconception(
+            "only_the_ends",
+            "A run that fell once, early, and has been steady since is called collapsing. First and last "
+            "quarter alone cannot tell the two apart: look at the steps between.",
+            wrong=_ends,
+            hint=3,
+        ),
+        Misconception(
+            "any_fall",
+            "A drift of a fraction of an expert is called collapsing. Loads are noisy, and a small fall in "
+            "each quarter is no alarm; the task asks for 1 or more in all.",
+            wrong=_any_fall,
+            hint=3,
+        ),
+        Misconception(
+            "dead_first",
+            "Collapsed runs with idle experts are called `dead expert`. It is true of them, but the worse "
+            "news comes first in the list: reviving experts does not mend a collapse.",
+            wrong=_dead_first,
+            hint=1,
+        ),
+        Misconception(
+            "no_exp",
+            "Nearly everything is called collapsed: the entropy, in nats, is compared with E/2. The entropy "
+            "of eight even shares is 2.08; its exponential is 8.",
+            wrong=_no_exp,
+            hint=2,
+        ),
+    ),
+    hints=(
+        "Four questions with yes or no, asked in the order of the list. Which numbers does each need?",
+        "`quarters = shares_NE.chunk(4)`. Two different things: n of the mean of the rows, and the mean of "
+        "n over the rows.",
+        "With `n = [n(q.mean(dim=0)) for q in quarters]` a fall is `n[0] > n[1] > n[2] > n[3]`. Dead: "
+        "`(last == 0).all(dim=0).any()`.",
+    ),
+)

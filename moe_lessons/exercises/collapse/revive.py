@@ -1,0 +1,216 @@
+"""Exercise 04.revive: re-initialise dead experts from busy ones, router row and optimizer state included."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+
+Three = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+SIZES = ((6, 3, 5, 2), (5, 4, 7, 3), (7, 2, 4, 0), (4, 5, 3, 1))
+"""E, D, P and the number of dead experts."""
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """None, one, two, and more dead experts than living ones; loads without ties."""
+    cases = []
+    for n_experts, width, n_weights, n_dead in SIZES:
+        counts_E = np.sort(rng.choice(np.arange(3, 400), n_experts, replace=False))
+        counts_E[:n_dead] = 0
+        args = {
+            "router_ED": rng.standard_normal((n_experts, width)).astype(np.float32),
+            "experts_EP": rng.standard_normal((n_experts, n_weights)).astype(np.float32),
+            "momentum_EP": rng.standard_normal((n_experts, n_weights)).astype(np.float32),
+            "counts_E": rng.permutation(counts_E),
+            "noise_ED": 0.1 * rng.standard_normal((n_experts, width)).astype(np.float32),
+        }
+        cases.append(Case(f"E={n_experts}, D={width}, P={n_weights}, {n_dead} dead", args))
+    return cases
+
+
+def pairs(counts_E: torch.Tensor) -> list[tuple[int, int]]:
+    """Dead experts in order of id, each with its donor: the busiest, the second busiest, and so on."""
+    dead = (counts_E == 0).nonzero().flatten().tolist()
+    busy = [e for e in counts_E.argsort(descending=True).tolist() if counts_E[e] > 0]
+    return [(d, busy[i % len(busy)]) for i, d in enumerate(dead)]
+
+
+def copied(
+    router_ED: torch.Tensor,
+    experts_EP: torch.Tensor,
+    momentum_EP: torch.Tensor,
+    noise_ED: torch.Tensor,
+    chosen: list[tuple[int, int]],
+) -> Three:
+    """Carry out the plan: weights from the donor, its router row with noise, no momentum."""
+    router_ED, experts_EP, momentum_EP = router_ED.clone(), experts_EP.clone(), momentum_EP.clone()
+    source = router_ED.clone()
+    for d, donor in chosen:
+        router_ED[d] = source[donor] + noise_ED[d]
+        experts_EP[d] = experts_EP[donor]
+        momentum_EP[d] = 0
+    return router_ED, experts_EP, momentum_EP
+
+
+def reference(
+    router_ED: torch.Tensor,
+    experts_EP: torch.Tensor,
+    momentum_EP: torch.Tensor,
+    counts_E: torch.Tensor,
+    noise_ED: torch.Tensor,
+) -> Three:
+    """Pair the dead with donors, and copy."""
+    return copied(router_ED, experts_EP, momentum_EP, noise_ED, pairs(counts_E))
+
+
+def _with(
+    change: Callable[[Three, tuple[torch.Tensor, ...]], Three],
+) -> Callable[..., Three]:
+    """The right answer with one of its parts changed; the change sees the answer and the inputs."""
+
+    def wrong(*inputs: torch.Tensor) -> Three:
+        return change(reference(*inputs), inputs)
+
+    return wrong
+
+
+def _by(plan: Callable[[torch.Tensor], list[tuple[int, int]]]) -> Callable[..., Three]:
+    """The right copying after another plan of who is replaced by whom."""
+
+    def wrong(*inputs: torch.Tensor) -> Three:
+        router_ED, experts_EP, momentum_EP, counts_E, noise_ED = inputs
+        return copied(router_ED, experts_EP, momentum_EP, noise_ED, plan(counts_E))
+
+    return wrong
+
+
+def _one_donor(counts_E: torch.Tensor) -> list[tuple[int, int]]:
+    return [(d, int(counts_E.argmax())) for d, _ in pairs(counts_E)]
+
+
+def _only_one(counts_E: torch.Tensor) -> list[tuple[int, int]]:
+    return pairs(counts_E)[:1]
+
+
+def _quiet_too(counts_E: torch.Tensor) -> list[tuple[int, int]]:
+    poor = (counts_E < counts_E.float().mean()).nonzero().flatten().tolist()
+    busy = [e for e in counts_E.argsort(descending=True).tolist() if e not in poor]
+    return [(d, busy[i % len(busy)]) for i, d in enumerate(poor)]
+
+
+def _least_busy(counts_E: torch.Tensor) -> list[tuple[int, int]]:
+    living = [e for e in counts_E.argsort().tolist() if counts_E[e] > 0]
+    return [(d, living[i % len(living)]) for i, (d, _) in enumerate(pairs(counts_E))]
+
+
+def _zero_weights(right: Three, inputs: tuple[torch.Tensor, ...]) -> Three:
+    experts_EP = torch.where((inputs[3] == 0).unsqueeze(1), 0.0, right[1])
+    return right[0], experts_EP, right[2]
+
+
+def _copied_momentum(right: Three, inputs: tuple[torch.Tensor, ...]) -> Three:
+    momentum_EP = right[2].clone()
+    for d, donor in pairs(inputs[3]):
+        momentum_EP[d] = inputs[2][donor]
+    return right[0], right[1], momentum_EP
+
+
+def _no_noise(right: Three, inputs: tuple[torch.Tensor, ...]) -> Three:
+    router_ED, experts_EP, momentum_EP, counts_E, noise_ED = inputs
+    return copied(router_ED, experts_EP, momentum_EP, torch.zeros_like(noise_ED), pairs(counts_E))
+
+
+REVIVE = Exercise(
+    id="04.revive",
+    title="Bring the dead back",
+    task=(
+        "Replace the dead experts, those with `counts_E` 0. Take them in order of id: the first gets the "
+        "busiest expert as its donor, the second the second busiest, and so on; when the living run out, "
+        "start again with the busiest. A revived expert gets its donor's weights (row of `experts_EP`), its "
+        "donor's router row plus its own row of `noise_ED`, and momentum 0. Everything else stays. Return "
+        "`router_ED, experts_EP, momentum_EP`."
+    ),
+    entry="revive",
+    points=4,
+    minutes=15,
+    difficulty=3,
+    outputs=(Output("router_ED", "ED"), Output("experts_EP", "EP"), Output("momentum_EP", "EP")),
+    draw=draw,
+    reference=reference,
+    misconceptions=(
+        Misconception(
+            "router_untouched",
+            "The dead experts' router rows are as they were. They were not chosen before because of those "
+            "rows, and no token will meet the new weights either.",
+            wrong=_with(lambda right, inputs: (inputs[0], right[1], right[2])),
+        ),
+        Misconception(
+            "momentum_kept",
+            "The momentum of the revived experts is what it was before they died. The first steps would "
+            "move the new weights by an old memory; set it to 0.",
+            wrong=_with(lambda right, inputs: (right[0], right[1], inputs[2])),
+            hint=2,
+        ),
+        Misconception(
+            "momentum_copied",
+            "The donor's momentum is copied along. That would be a plan too: weights and momentum belong "
+            "together. But the task asks for a fresh start, with momentum 0.",
+            wrong=_with(_copied_momentum),
+            hint=2,
+        ),
+        Misconception(
+            "all_momentum_reset",
+            "The momentum of every expert is 0 now, also of those that live. Only the revived ones start "
+            "anew; the others lose what they had gathered.",
+            wrong=_with(lambda right, inputs: (right[0], right[1], torch.zeros_like(right[2]))),
+            hint=2,
+        ),
+        Misconception(
+            "no_noise",
+            "The router row is an exact copy of the donor's. Every token then scores both experts the same, "
+            "the tie is broken by their order, and one of the two stays empty. Add the noise.",
+            wrong=_with(_no_noise),
+        ),
+        Misconception(
+            "zero_weights",
+            "The revived experts' weights are zero. In an expert of two matrices each one's gradient is a "
+            "product with the other, so from zero nothing ever moves.",
+            wrong=_with(_zero_weights),
+        ),
+        Misconception(
+            "one_donor",
+            "All dead experts copy the busiest one and crowd in its place. The task spreads them over the "
+            "busy ones: busiest, second busiest, ...",
+            wrong=_by(_one_donor),
+            hint=3,
+        ),
+        Misconception(
+            "only_one",
+            "Only one dead expert is revived. `argmin` finds one; there may be several, or none.",
+            wrong=_by(_only_one),
+            hint=2,
+        ),
+        Misconception(
+            "quiet_too",
+            "Experts below the mean load are replaced. They are alive and have learned something, which is "
+            "now overwritten. Dead is a count of 0.",
+            wrong=_by(_quiet_too),
+            hint=1,
+        ),
+        Misconception(
+            "least_busy",
+            "The donors are the least busy experts. The idea is to split a crowd: copy those with the most "
+            "tokens.",
+            wrong=_by(_least_busy),
+            hint=3,
+        ),
+    ),
+    hints=(
+        "First make a list of pairs (dead, donor). What decides who is in it?",
+        "`(counts_E == 0).nonzero().flatten()` are the dead, in order of id. `clone()` before you write, and "
+        "write to the rows of the dead only.",
+        "`busy = counts_E.argsort(descending=True)`, without the dead; the donor of the i-th dead expert "
+        "is `busy[i % len(busy)]`.",
+    ),
+)
