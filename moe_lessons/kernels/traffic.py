@@ -2,8 +2,8 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -13,84 +13,123 @@ from torch import Tensor
 from moe_lessons.kernels.common import INTERPRETED
 
 
+class Region(NamedTuple):
+    """One tensor's memory, from `start` up to `end`, and how often each of its elements was moved."""
+
+    name: str
+    tensor: Tensor  # held, so that its memory is not given to another while we count
+    start: int
+    end: int
+    reads: np.ndarray
+    writes: np.ndarray
+
+
 class Traffic:
     """What kernels moved while `count_traffic` watched.
 
-    `reads[name]` and `writes[name]` have the tensor's shape and count how often each element was loaded and
-    stored; `program_bytes[i]` is what program i of all launches together moved. An element that two programs
-    write is a race; one that none writes keeps what was in memory before.
+    Tensors go by the name of the kernel's argument that first brought them, or as `kernel.argument` if another
+    tensor has that name. `program_bytes[i]` is what program i of all launches together moved. An element that
+    two programs write is a race; one that none writes keeps what was in memory before.
     """
 
-    def __init__(self, tensors: dict[str, Tensor]) -> None:
-        self.counted = INTERPRETED
+    counted = INTERPRETED
+
+    def __init__(self) -> None:
         self.program_bytes: Counter[tuple[int, int, int]] = Counter()
-        self.reads: dict[str, Tensor] = {}
-        self.writes: dict[str, Tensor] = {}
-        self._itemsizes = {name: tensor.itemsize for name, tensor in tensors.items()}
-        self._regions: list[tuple[str, int, int, np.ndarray, np.ndarray]] = []
-        for name, tensor in tensors.items():
-            storage = tensor.untyped_storage()
-            start, end = storage.data_ptr(), storage.data_ptr() + storage.nbytes()
-            counts = [torch.zeros(storage.nbytes() // tensor.itemsize, dtype=torch.int64) for _ in range(2)]
-            shape = (tensor.shape, tensor.stride(), tensor.storage_offset())
-            self.reads[name], self.writes[name] = (count.as_strided(*shape) for count in counts)
-            self._regions.append((name, start, end, counts[0].numpy(), counts[1].numpy()))
+        self._regions: dict[str, Region] = {}
+        self._reachable: list[Region] = []
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors seen, by name."""
+        return {name: region.tensor for name, region in self._regions.items()}
+
+    def reads(self, name: str) -> Tensor:
+        """Return how often each element of a tensor was loaded, in the tensor's shape."""
+        return self._shaped(name, self._regions[name].reads)
+
+    def writes(self, name: str) -> Tensor:
+        """Return how often each element of a tensor was stored, in the tensor's shape."""
+        return self._shaped(name, self._regions[name].writes)
 
     @property
     def read_bytes(self) -> int:
-        """All bytes loaded, an element loaded twice counted twice."""
-        return sum(int(count.sum()) * self._itemsizes[name] for name, count in self.reads.items())
+        """All bytes loaded; an element loaded twice counts twice."""
+        return sum(int(region.reads.sum()) * region.tensor.itemsize for region in self._regions.values())
 
     @property
     def written_bytes(self) -> int:
         """All bytes stored."""
-        return sum(int(count.sum()) * self._itemsizes[name] for name, count in self.writes.items())
+        return sum(int(region.writes.sum()) * region.tensor.itemsize for region in self._regions.values())
 
     def report(self) -> str:
-        """Return a table: a line per tensor, its size, and how many bytes were moved."""
+        """Return a table: a line per tensor, its size, and how many bytes of it were moved."""
         if not self.counted:
             return "not counted: compiled kernels do not say what they move, the interpreter does"
-        lines = [f"{'tensor':16}{'bytes':>9}{'read':>9}{'written':>9}"]
-        for name, reads in self.reads.items():
-            size = self._itemsizes[name]
-            moved = (reads.numel() * size, int(reads.sum()) * size, int(self.writes[name].sum()) * size)
-            lines.append(f"{name:16}" + "".join(f"{number:9}" for number in moved))
+        width = max([6, *map(len, self._regions)])
+        lines = [f"{'tensor':{width}}{'bytes':>10}{'read':>10}{'written':>10}"]
+        for name, region in self._regions.items():
+            moved = (region.tensor.numel(), int(region.reads.sum()), int(region.writes.sum()))
+            numbers = "".join(f"{count * region.tensor.itemsize:10}" for count in moved)
+            lines.append(f"{name:{width}}{numbers}")
         return "\n".join(lines)
 
-    def _note(self, verb: str, pointers: Any, mask: np.ndarray, program: tuple[int, int, int]) -> None:
+    def _shaped(self, name: str, counts: np.ndarray) -> Tensor:
+        tensor = self._regions[name].tensor
+        return torch.from_numpy(counts).as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+
+    def _arrive(self, kernel: str, arguments: dict[str, Any]) -> None:
+        """Note a launch: its tensors are all that its programs may touch."""
+        self._reachable = []
+        for argument, tensor in arguments.items():
+            if not isinstance(tensor, Tensor):
+                continue
+            if tensor.device.type != "cpu":
+                raise ValueError(f"{argument} is on {tensor.device}: traffic is counted for CPU tensors only")
+            storage = tensor.untyped_storage()
+            start, end = storage.data_ptr(), storage.data_ptr() + storage.nbytes()
+            known = [
+                region for region in self._regions.values() if (region.start, region.end) == (start, end)
+            ]
+            if not known:
+                name = argument if argument not in self._regions else f"{kernel}.{argument}"
+                counts = (np.zeros(storage.nbytes() // tensor.itemsize, dtype=np.int64) for _ in range(2))
+                known = [Region(name, tensor, start, end, *counts)]
+                self._regions[name] = known[0]
+            self._reachable += known[:1]
+
+    def _move(self, verb: str, pointers: Any, mask: np.ndarray, program: tuple[int, int, int]) -> None:
         itemsize = max(1, pointers.get_element_ty().primitive_bitwidth // 8)
         addresses = pointers.data[np.broadcast_to(mask, pointers.data.shape)].astype(np.int64)
         self.program_bytes[program] += addresses.size * itemsize
-        for _, start, end, reads, writes in self._regions:
-            inside = (addresses >= start) & (addresses + itemsize <= end)
-            if inside.any():
-                np.add.at(reads if verb == "reads" else writes, (addresses[inside] - start) // itemsize, 1)
-                addresses = addresses[~inside]
-            if addresses.size == 0:
-                return
-        raise IndexError(f"program {program} {verb} {self._where(addresses)}: is a mask missing, or wrong?")
+        for region in self._reachable:
+            inside = (addresses >= region.start) & (addresses + itemsize <= region.end)
+            counts = region.reads if verb == "reads" else region.writes
+            np.add.at(counts, (addresses[inside] - region.start) // itemsize, 1)
+            addresses = addresses[~inside]
+        if addresses.size:
+            raise IndexError(
+                f"program {program} {verb} {self._where(addresses)}: is a mask missing, or wrong?"
+            )
 
     def _where(self, stray: np.ndarray) -> str:
-        name, start, end, *_ = min(
-            self._regions, key=lambda region: np.maximum(region[1] - stray, stray - region[2] + 1).min()
+        nearest = min(
+            self._reachable,
+            key=lambda region: np.maximum(region.start - stray, stray - region.end + 1).min(),
         )
-        size = self._itemsizes[name]
-        after, before = (stray >= end).sum(), (stray < start).sum()
-        if after >= before:
-            return f"{after} elements past the end of {name}, up to {(stray.max() - end) // size + 1} past it"
-        return (
-            f"{before} elements before the start of {name}, up to {(start - stray.min()) // size} before it"
-        )
+        end = nearest.end
+        after = stray[stray >= end]
+        if after.size:
+            furthest = (int(after.max()) - end) // nearest.tensor.itemsize + 1
+            return f"{after.size} elements past the end of {nearest.name}, up to {furthest} past it"
+        return f"{stray.size} elements before the start of {nearest.name}"
 
 
 @contextlib.contextmanager
-def count_traffic(**tensors: Tensor) -> Iterator[Traffic]:
-    """Watch the named tensors while interpreted kernels run.
+def count_traffic() -> Iterator[Traffic]:
+    """Watch interpreted kernels: count what they move, and stop them at an address that is none of theirs.
 
-    Parameters
-    ----------
-    **tensors : Tensor
-        Every tensor that a kernel may touch, on the CPU. On a GPU nothing is counted, and nothing is checked.
+    On a GPU nothing is counted and nothing is checked.
 
     Returns
     -------
@@ -99,41 +138,53 @@ def count_traffic(**tensors: Tensor) -> Iterator[Traffic]:
     Raises
     ------
     IndexError
-        Inside a kernel, as Triton's InterpreterError: an address belongs to none of the tensors. On a GPU
-        such a kernel reads a neighbour's numbers, or crashes; here it would take the whole notebook with it.
+        Inside a kernel, as Triton's InterpreterError: an address lies in none of the launch's tensors. On a
+        GPU such a kernel reads a neighbour's numbers, or crashes; here it would take the notebook with it.
 
     Examples
     --------
-    >>> with count_traffic(x=torch.zeros(8)) as moved:
-    ...     pass  # kernel[grid](x, ...)
-    >>> moved.read_bytes, moved.reads["x"].shape
-    (0, torch.Size([8]))
+    >>> with count_traffic() as moved:
+    ...     pass  # kernel[grid](x, out, ...)
+    >>> moved.read_bytes, moved.written_bytes
+    (0, 0)
     """
-    traffic = Traffic(tensors)
+    traffic = Traffic()
     if not INTERPRETED:
         yield traffic
         return
+    from triton.runtime.interpreter import InterpretedFunction
     from triton.runtime.interpreter import interpreter_builder as builder
 
-    load, store, atomic = builder.create_masked_load, builder.create_masked_store, builder.create_atomic_rmw
+    run, load, store = InterpretedFunction.run, builder.create_masked_load, builder.create_masked_store
+
+    def watched_run(kernel: Any, *args: Any, **options: Any) -> Any:
+        arguments = dict(zip(kernel.arg_names, args, strict=False)) | options
+        traffic._arrive(kernel.__name__, arguments)
+        return run(kernel, *args, **options)
 
     def counted_load(pointers: Any, mask: Any, *rest: Any) -> Any:
-        traffic._note("reads", pointers, mask.data, builder.grid_idx)
+        traffic._move("reads", pointers, mask.data, builder.grid_idx)
         return load(pointers, mask, *rest)
 
     def counted_store(pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
-        traffic._note("writes", pointers, mask.data, builder.grid_idx)
+        traffic._move("writes", pointers, mask.data, builder.grid_idx)
         return store(pointers, value, mask, *rest)
 
-    def counted_atomic(operation: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
-        traffic._note("reads", pointers, mask.data, builder.grid_idx)
-        traffic._note("writes", pointers, mask.data, builder.grid_idx)
-        return atomic(operation, pointers, value, mask, *rest)
-
-    with mock.patch.multiple(
-        builder,
-        create_masked_load=counted_load,
-        create_masked_store=counted_store,
-        create_atomic_rmw=counted_atomic,
+    with (
+        mock.patch.object(InterpretedFunction, "run", watched_run),
+        mock.patch.object(builder, "create_masked_load", counted_load),
+        mock.patch.object(builder, "create_masked_store", counted_store),
+        mock.patch.object(builder, "create_atomic_rmw", _counted_atomic(builder, traffic)),
     ):
         yield traffic
+
+
+def _counted_atomic(builder: Any, traffic: Traffic) -> Callable[..., Any]:
+    atomic = builder.create_atomic_rmw
+
+    def counted(operation: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        traffic._move("reads", pointers, mask.data, builder.grid_idx)
+        traffic._move("writes", pointers, mask.data, builder.grid_idx)
+        return atomic(operation, pointers, value, mask, *rest)
+
+    return counted
