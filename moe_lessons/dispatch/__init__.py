@@ -1,0 +1,36 @@
+"""Bring each token to its experts and the results back: one sort, and several ways to do the arithmetic.
+
+All paths share one signature and compute, for each token t, the sum over its choices k of
+weight[t, k] * expert[id[t, k]](hidden[t]).
+`moe_loop` is the definition. `moe_unbind` runs one expert after the other, `moe_grouped` all of them in
+PyTorch's grouped products: both leave gradients to autograd. `moe_fused` and `moe_padded` bring their own.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from moe_lessons.dispatch.fused import moe_fused, moe_padded
+from moe_lessons.dispatch.grouped import grouped_supported, moe_grouped
+from moe_lessons.dispatch.loops import moe_loop, moe_unbind
+from moe_lessons.dispatch.plan import Plan, permutation_plan
+
+PATHS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+    "loop": moe_loop,
+    "unbind": moe_unbind,
+    "grouped": moe_grouped,
+    "fused": moe_fused,
+    "padded": moe_padded,
+}
+
+__all__ = [
+    "PATHS",
+    "Plan",
+    "grouped_supported",
+    "moe_fused",
+    "moe_grouped",
+    "moe_loop",
+    "moe_padded",
+    "moe_unbind",
+    "permutation_plan",
+]

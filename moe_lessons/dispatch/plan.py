@@ -1,0 +1,87 @@
+"""The permutation plan: one stable sort says where each routed row goes and where each result comes from."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from moe_lessons.dispatch.arguments import check_ids
+from moe_lessons.routing import tokens_per_expert
+
+
+class Plan(NamedTuple):
+    """Where each routed row goes when rows are sorted by expert.
+
+    A slot is one (token, choice) pair, numbered t * K + k. Sorted position p holds slot `row_ids_S[p]`,
+    which belongs to token `token_ids_S[p]`; slot s sits at position `inverse_S[s]`. Expert e owns the
+    positions from `expert_ends_E[e - 1]` (0 for the first) up to `expert_ends_E[e]`, excluded.
+    """
+
+    row_ids_S: Tensor
+    token_ids_S: Tensor
+    inverse_S: Tensor
+    tokens_per_expert_E: Tensor
+    expert_ends_E: Tensor
+
+
+def permutation_plan(topk_ids_TK: Tensor, n_experts: int) -> Plan:
+    """Sort the routed rows by expert, keeping token order within each expert.
+
+    Parameters
+    ----------
+    topk_ids_TK : integer Tensor of shape (T, K)
+        Expert ids, 0 to E - 1.
+    n_experts : int
+
+    Returns
+    -------
+    Plan
+        Ids are int64, `expert_ends_E` is int32 as `F.grouped_mm` wants it.
+
+    Raises
+    ------
+    ValueError
+        If `topk_ids_TK` is not 2-D or holds an id outside 0..E-1. Ids are looked at in CPU tensors only: on a
+        GPU the question would stop the host until the answer is back.
+
+    Examples
+    --------
+    >>> plan = permutation_plan(torch.tensor([[2, 0], [0, 1]]), n_experts=3)
+    >>> plan.row_ids_S, plan.token_ids_S, plan.expert_ends_E
+    (tensor([1, 2, 3, 0]), tensor([0, 1, 1, 0]), tensor([2, 3, 4], dtype=torch.int32))
+    """
+    if topk_ids_TK.dim() != 2:
+        raise ValueError(f"topk_ids_TK has shape {tuple(topk_ids_TK.shape)}: give (T, K)")
+    check_ids(topk_ids_TK, n_experts)
+    ids_S = topk_ids_TK.reshape(-1)
+    # A radix sort takes time in proportion to the width of the key: uint8 is about six times int64.
+    narrow = torch.uint8 if n_experts <= 256 else torch.int16 if n_experts <= 2**15 else torch.int32
+    row_ids_S = ids_S.to(narrow).sort(stable=True).indices
+    inverse_S = torch.empty_like(row_ids_S)
+    inverse_S[row_ids_S] = torch.arange(row_ids_S.numel(), device=row_ids_S.device)
+    counts_E = tokens_per_expert(topk_ids_TK, n_experts)
+    return Plan(
+        row_ids_S=row_ids_S,
+        token_ids_S=row_ids_S // topk_ids_TK.shape[1],
+        inverse_S=inverse_S,
+        tokens_per_expert_E=counts_E,
+        expert_ends_E=counts_E.cumsum(0).to(torch.int32),
+    )
+
+
+def gather_slots(hidden_TD: Tensor, plan: Plan, top_k: int) -> Tensor:
+    """Bring each token's row to the places of its K slots, sorted by expert.
+
+    Through one row per slot, though the tokens could be indexed at once: so the backward adds up each
+    token's K gradients in a fixed order, on a GPU too.
+    """
+    n_tokens, d_model = hidden_TD.shape
+    slots_SD = hidden_TD.unsqueeze(1).expand(n_tokens, top_k, d_model).reshape(-1, d_model)
+    return slots_SD.index_select(0, plan.row_ids_S)
+
+
+def combine(results_SD: Tensor, topk_weights_TK: Tensor, plan: Plan) -> Tensor:
+    """Sum each token's K results in a fixed order; adding rows where they fall would depend on timing."""
+    results_TKD = results_SD.index_select(0, plan.inverse_S).unflatten(0, topk_weights_TK.shape)
+    dtype = torch.promote_types(results_SD.dtype, torch.float32)
+    return (results_TKD.to(dtype) * topk_weights_TK.to(dtype).unsqueeze(-1)).sum(dim=1)
