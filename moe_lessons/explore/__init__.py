@@ -3,9 +3,15 @@
 import importlib
 from typing import Any
 
-_EXPORTS = {"Calculator": "calculator", "Capacity": "capacity", "LiveView": "live", "Router": "router", "Surface": "surface"}
+_EXPORTS = {
+    "Calculator": "calculator",
+    "Capacity": "capacity",
+    "LiveView": "live",
+    "Router": "router",
+    "Surface": "surface",
+}
 
-__all__ = ["Calculator", "LiveView", "Router", "Surface"]
+__all__ = ["Calculator", "Capacity", "LiveView", "Router", "Surface"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,248 @@
+"""Exercise 07.dispatch_combine: rows into fixed buffers, results back, and what becomes of the dropped."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moe_lessons.exercises.capacity.draws import Ids, crowded_ids, queue_positions
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
+
+Layer = tuple[Tensor, Tensor]
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Tokens that lose one choice, all of them, none; K = 1; a capacity that holds everybody; no token."""
+    sizes = [(9, 4, 3, 2, 3), (11, 5, 3, 3, 4), (8, 3, 4, 1, 2)]
+    cases = [_case(rng, crowded(rng, t, e, k, c), d, e, c) for t, e, d, k, c in sizes]
+    roomy = crowded_ids(rng, 5, 4, 2)
+    return [*cases, _case(rng, roomy, 3, 4, 5), _case(rng, roomy[:0], 3, 4, 2)]
+
+
+def crowded(rng: np.random.Generator, n_tokens: int, n_experts: int, top_k: int, capacity: int) -> Ids:
+    """Draw until some token loses everything, some other a part of it, and the last expert one of its "
+    "rows."""
+    while True:
+        ids_TK = crowded_ids(rng, n_tokens, n_experts, top_k)
+        kept_TK = queue_positions(ids_TK) < capacity
+        lost_T = (~kept_TK).sum(axis=1)
+        some = top_k == 1 or ((lost_T > 0) & (lost_T < top_k) & kept_TK[:, 0]).any()
+        if some and (lost_T == top_k).any():
+            return ids_TK
+
+
+def _case(rng: np.random.Generator, ids_TK: Ids, d_model: int, n_experts: int, capacity: int) -> Case:
+    n_tokens, top_k = ids_TK.shape
+    args: dict[str, Plain] = {
+        "hidden_TD": rng.standard_normal((n_tokens, d_model)).astype(np.float32),
+        "topk_ids_TK": ids_TK,
+        "topk_weights_TK": rng.uniform(0.15, 0.75, (n_tokens, top_k)).astype(np.float32),
+        "positions_TK": queue_positions(ids_TK),
+        "capacity": capacity,
+        "experts_EDD": rng.standard_normal((n_experts, d_model, d_model)).astype(np.float32),
+    }
+    return Case(f"T={n_tokens}, E={n_experts}, K={top_k}, C={capacity}", args)
+
+
+def reference(x: Tensor, ids: Tensor, w: Tensor, positions: Tensor, capacity: int, experts: Tensor) -> Layer:
+    """One spare cell takes the dropped rows on the way in, and holds zeros on the way back."""
+    kept_TK = positions < capacity
+    return _layer(x, ids, w, positions, capacity, experts, kept_TK)
+
+
+def _layer(
+    x: Tensor, ids: Tensor, w: Tensor, positions: Tensor, capacity: int, experts: Tensor, kept_TK: Tensor
+) -> Layer:
+    buffers_ECD = _filled(x, ids, positions, capacity, experts, kept_TK)
+    results_TKD = _results(buffers_ECD, ids, positions, experts, kept_TK)
+    return buffers_ECD, (results_TKD * w[..., None]).sum(dim=1)
+
+
+def _filled(
+    x: Tensor, ids: Tensor, positions: Tensor, capacity: int, experts: Tensor, kept: Tensor
+) -> Tensor:
+    buffers_ECD = torch.zeros(len(experts), capacity, x.shape[1])
+    tokens, choices = kept.nonzero(as_tuple=True)
+    buffers_ECD[ids[tokens, choices], positions[tokens, choices]] = x[tokens]
+    return buffers_ECD
+
+
+def _results(buffers: Tensor, ids: Tensor, positions: Tensor, experts: Tensor, kept: Tensor) -> Tensor:
+    """What each slot gets back: its row of the experts' results, zeros where it was dropped."""
+    rows_TKD = (buffers @ experts)[ids, positions.clamp(max=buffers.shape[1] - 1)]
+    return rows_TKD * kept[..., None]
+
+
+def _one_short(x: Tensor, ids: Tensor, w: Tensor, positions: Tensor, capacity: int, experts: Tensor) -> Layer:
+    return _layer(x, ids, w, positions, capacity, experts, positions + 1 < capacity)
+
+
+def _one_too_many(
+    x: Tensor, ids: Tensor, w: Tensor, positions: Tensor, capacity: int, experts: Tensor
+) -> Layer:
+    return _layer(x, ids, w, positions, capacity + 1, experts, positions <= capacity)
+
+
+def _clamped_read(
+    x: Tensor, ids: Tensor, w: Tensor, positions: Tensor, capacity: int, experts: Tensor
+) -> Layer:
+    buffers_ECD = _filled(x, ids, positions, capacity, experts, positions < capacity)
+    everyone = torch.ones_like(ids, dtype=torch.bool)
+    return buffers_ECD, (_results(buffers_ECD, ids, positions, experts, everyone) * w[..., None]).sum(dim=1)
+
+
+def _input_instead(
+    x: Tensor, ids: Tensor, w: Tensor, positions: Tensor, capacity: int, experts: Tensor
+) -> Layer:
+    buffers_ECD, output_TD = reference(x, ids, w, positions, capacity, experts)
+    served_T = (positions < capacity).any(dim=1)
+    return buffers_ECD, torch.where(served_T[:, None], output_TD, x)
+
+
+def _renormalised(
+    x: Tensor, ids: Tensor, w: Tensor, positions: Tensor, capacity: int, experts: Tensor
+) -> Layer:
+    kept_TK = w * (positions < capacity)
+    w = kept_TK / kept_TK.sum(dim=1, keepdim=True).clamp_min(1e-9)
+    return reference(x, ids, w, positions, capacity, experts)
+
+
+def _no_weights(
+    x: Tensor, ids: Tensor, w: Tensor, positions: Tensor, capacity: int, experts: Tensor
+) -> Layer:
+    return reference(x, ids, torch.ones_like(w), positions, capacity, experts)
+
+
+def _whole_token(
+    x: Tensor, ids: Tensor, w: Tensor, positions: Tensor, capacity: int, experts: Tensor
+) -> Layer:
+    buffers_ECD, output_TD = reference(x, ids, w, positions, capacity, experts)
+    return buffers_ECD, output_TD * (positions < capacity).all(dim=1, keepdim=True)
+
+
+def _overwritten(
+    x: Tensor, ids: Tensor, w: Tensor, positions: Tensor, capacity: int, experts: Tensor
+) -> Layer:
+    """Writes one expert's results after the other: the kept choice with the highest expert id survives."""
+    buffers_ECD, _ = reference(x, ids, w, positions, capacity, experts)
+    kept_TK = positions < capacity
+    results_TKD = _results(buffers_ECD, ids, positions, experts, kept_TK) * w[..., None]
+    last_T = torch.where(kept_TK, ids, -1).argmax(dim=1) if len(x) else ids.new_zeros(0)
+    return buffers_ECD, results_TKD[torch.arange(len(x)), last_T]
+
+
+def _layout_swapped(
+    x: Tensor, ids: Tensor, w: Tensor, positions: Tensor, capacity: int, experts: Tensor
+) -> Layer:
+    """Cell number position * E + expert, then viewed as [E, C, D]."""
+    n_experts, kept_TK = len(experts), positions < capacity
+    cells_TK = (positions * n_experts + ids).masked_fill(~kept_TK, n_experts * capacity)
+    flat = torch.zeros(n_experts * capacity + 1, x.shape[1])
+    flat[cells_TK.flatten()] = x.repeat_interleave(ids.shape[1], dim=0)
+    buffers_ECD = flat[:-1].view(n_experts, capacity, -1)
+    results = torch.cat([(buffers_ECD @ experts).view(-1, x.shape[1]), torch.zeros(1, x.shape[1])])
+    return buffers_ECD, (results[cells_TK] * w[..., None]).sum(dim=1)
+
+
+def _dropped_are_zero(case: Case, got: Outputs, want: Outputs) -> str | None:
+    lost_T = (np.asarray(case.args["positions_TK"]) >= case.args["capacity"]).all(axis=1)
+    for t in np.flatnonzero(lost_T):
+        if np.abs(got["output_TD"][t]).max() > 1e-6:
+            shown = got["output_TD"][t].round(2).tolist()
+            return f"token {t} found no place anywhere, yet its output is {shown}"
+    return None
+
+
+DISPATCH_COMBINE = Exercise(
+    id="07.dispatch_combine",
+    title="Dispatch and combine, with drops",
+    task=(
+        "A slot has a place if its position is *below* the capacity; else it is dropped. Copy the tokens of "
+        "the kept slots to `buffers_ECD[expert, position]`, with zeros in places that nobody took. Expert e "
+        "is here just the matrix `experts_EDD[e]`: its results are `buffers_ECD[e] @ experts_EDD[e]`. Bring "
+        "them back: each token gets the sum of its kept slots' results times their weights, *as they are*. "
+        "Return the buffers `[E, C, D]` and the layer's output `[T, D]`. The residual is added by the caller."
+    ),
+    entry="dispatch_combine",
+    points=5,
+    minutes=25,
+    difficulty=4,
+    outputs=(Output("buffers_ECD", "ECD"), Output("output_TD", "TD")),
+    draw=draw,
+    reference=reference,
+    properties=(Property("a token without any place gets zeros", _dropped_are_zero),),
+    misconceptions=(
+        Misconception(
+            "one_short",
+            "Every expert keeps one row too few: the last of its C places stays empty. Positions start at 0, "
+            "so the last place is C - 1 and the test is `position < C`.",
+            wrong=_one_short,
+            hint=1,
+        ),
+        Misconception(
+            "one_too_many",
+            "Position C was kept as well. Positions start at 0, so 0 to C - 1 are C places, and `<=` makes "
+            "it C + 1.",
+            wrong=_one_too_many,
+            hint=1,
+        ),
+        Misconception(
+            "clamped_read",
+            "Dropped slots got somebody's result. Their index was clamped to the last place, and there sits "
+            "another token. A dropped slot must add zero.",
+            wrong=_clamped_read,
+            hint=3,
+        ),
+        Misconception(
+            "input_instead",
+            "A token without a place returns its own input. But the caller adds the residual: the token "
+            "would come out doubled. A dropped token's layer output is zero, and the residual does the rest.",
+            wrong=_input_instead,
+            hint=3,
+        ),
+        Misconception(
+            "renormalised",
+            "The weights of the kept choices were rescaled to sum to 1. DeepSpeed's top-2 gate does that; "
+            "here, as in GShard and Switch, what a dropped choice would have added is simply missing.",
+            wrong=_renormalised,
+            hint=2,
+        ),
+        Misconception(
+            "no_weights",
+            "The experts' results are added as they are. Multiply each by its slot's routing weight.",
+            wrong=_no_weights,
+            hint=2,
+        ),
+        Misconception(
+            "whole_token",
+            "A token that lost one of its choices lost everything. Only the refused expert's share is "
+            "missing; the other choices still count.",
+            wrong=_whole_token,
+            hint=2,
+        ),
+        Misconception(
+            "overwritten",
+            "A token with several places keeps the result of only one of its experts: the results were "
+            "written, each over the one before. Add them.",
+            wrong=_overwritten,
+            hint=2,
+        ),
+        Misconception(
+            "layout_swapped",
+            "The rows went to cell `position * E + expert`, but the buffer is [E, C, D]: an expert's C "
+            "places lie side by side. Rows of different experts are mixed, and each is multiplied by a "
+            "wrong matrix.",
+            wrong=_layout_swapped,
+            hint=3,
+        ),
+    ),
+    hints=(
+        "Positions start at 0. Which are the C positions that have a place?",
+        "`kept.nonzero(as_tuple=True)` lists the kept slots as tokens and choices. With them, the expert and "
+        "the position of each is an index away, on the way in and on the way back.",
+        "`buffers_ECD[ids[t, k], positions[t, k]] = hidden_TD[t]` fills all kept places at once. On the way "
+        "back, `index_add` the weighted results of the kept slots onto zeros: whoever was dropped stays at "
+        "0.",
+    ),
+)
