@@ -6,12 +6,13 @@ from typing import Any
 _EXPORTS = {
     "Calculator": "calculator",
     "Capacity": "capacity",
+    "Collapse": "collapse",
     "LiveView": "live",
     "Router": "router",
     "Surface": "surface",
 }
 
-__all__ = ["Calculator", "Capacity", "LiveView", "Router", "Surface"]
+__all__ = ["Calculator", "Capacity", "Collapse", "LiveView", "Router", "Surface"]
 
 
 def __getattr__(name: str) -> Any:
