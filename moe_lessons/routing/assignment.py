@@ -10,9 +10,10 @@ from moe_lessons.routing.base import Routing, checked_logits, weigh
 def base_assignment(logits_TE: Tensor, *, training: bool = True) -> Routing:
     """Give every expert T / E tokens so that the sum of the chosen logits is as large as it can be (BASE).
 
-    Maximise the sum over t of logits[t, a_t], with every expert chosen T / E times.
-    Where E does not divide T, every expert gets T / E rounded down or up. The weight is the sigmoid of the
-    chosen logit. The problem is solved on the CPU by scipy, whatever the device, in O(T^3) at worst.
+    Maximise the sum over t of logits[t, a_t], with every expert chosen T / E times. Where E does not divide T,
+    every expert gets T / E rounded down or up. The weight is the sigmoid of the chosen logit.
+
+    scipy solves it on the CPU, whatever the device, with T^2 numbers of memory and up to O(T^3) steps.
 
     Not causal in training: moving one token moves others. In evaluation each token goes to its best expert,
     which is causal but not balanced, and not what the model was trained with.

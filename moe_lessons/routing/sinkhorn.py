@@ -19,7 +19,7 @@ def sinkhorn_plan(logits_TE: Tensor, *, n_iterations: int = 100, tolerance: floa
     ----------
     logits_TE : Tensor of shape (T, E)
     n_iterations : int, at least 1
-        The most that are made; each scales the rows, then the columns.
+        The most that are made; each scales the rows, then the columns. Larger logits need more.
     tolerance : float
         Stop once every row's sum is this near to 1. Columns are exact after each iteration. 0 makes all
         iterations and does not look, which spares a GPU the wait.
