@@ -10,8 +10,8 @@ from moe_lessons.routing.base import Routing, checked_logits, weigh
 def base_assignment(logits_TE: Tensor, *, training: bool = True) -> Routing:
     """Give every expert T / E tokens so that the sum of the chosen logits is as large as it can be (BASE).
 
-    Maximise the sum over t of logits[t, a_t], with every expert chosen T / E times. Where E does not divide T,
-    every expert gets T / E rounded down or up. The weight is the sigmoid of the chosen logit.
+    Maximise the sum over t of logits[t, a_t], each expert being chosen T / E times. If E does not divide T,
+    each gets T / E rounded down or up. The weight is the sigmoid of the chosen logit.
 
     scipy solves it on the CPU, whatever the device, with T^2 numbers of memory and up to O(T^3) steps.
 
