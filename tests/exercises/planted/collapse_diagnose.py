@@ -1,5 +1,6 @@
 """Answers to 04.diagnose as learners write them."""
 
+import itertools
 import math
 
 import numpy as np
@@ -22,7 +23,7 @@ def in_numpy(shares_NE):
         return "collapsed"
     if sum(n(row) for row in last) / len(last) < half:
         return "oscillating"
-    if all(a > b for a, b in zip(ns[:-1], ns[1:], strict=True)) and ns[0] - ns[-1] >= 1:
+    if all(a > b for a, b in itertools.pairwise(ns)) and ns[0] - ns[-1] >= 1:
         return "collapsing"
     return "dead expert" if (last.sum(0) == 0).any() else "healthy"
 
