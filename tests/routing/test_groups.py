@@ -78,6 +78,14 @@ def test_filling_with_zero_would_bring_a_masked_expert_back():
     assert sorted(filled_TE.topk(2).indices[0].tolist()) == [2, 3]
 
 
+def test_underflow_does_not_lead_out_of_the_kept_group():
+    """The second-best probability of the kept group is 0 in fp32; experts masked with 0 would tie with it."""
+    logits_TE = torch.tensor([[100.0, -100.0, 99.0, 98.0]])
+    routing = group_limited_softmax_topk(logits_TE, 2, n_groups=2, topk_groups=1)
+    assert routing.topk_ids_TK.tolist() == [[0, 1]]
+    assert float(routing.topk_weights_TK[0, 1]) == 0
+
+
 def test_gradients_reach_the_logits_and_not_the_bias():
     logits_TE, bias_E = draw(5, 6).requires_grad_(), draw(6, seed=1).requires_grad_()
     limits = {"n_groups": 3, "topk_groups": 2}
