@@ -109,6 +109,32 @@ def test_the_same_run_twice_and_in_two_parts():
     torch.testing.assert_close(whole.shares_NSE.sum(-1), torch.ones(6, 3))
 
 
+def test_a_fork_goes_on_alike_and_apart():
+    class Learning(TopK):
+        def __init__(self):
+            super().__init__(1)
+            self.scale = torch.ones(1, requires_grad=True)
+
+        def __call__(self, logits_STE, batch):
+            return super().__call__(logits_STE * self.scale, batch)
+
+        def parameters(self):
+            return [self.scale]
+
+    run = ToyRun(SMALL, Learning(), loss=load_balancing, alpha=0.1).advance(3)
+    twin = run.fork()
+    with torch.no_grad():
+        changed = run.fork()
+        changed.up_SDEF[0] += 1.0
+    changed.advance(2)
+    run.advance(2)
+    twin.advance(2)
+    assert torch.equal(run.error_NS, twin.error_NS)
+    assert torch.equal(run.rule.scale, twin.rule.scale)
+    assert torch.equal(run.error_NS[:3], changed.error_NS[:3])
+    assert not torch.equal(run.error_NS[3:, 0], changed.error_NS[3:, 0])
+
+
 def test_it_learns():
     run = ToyRun(Toy(n_seeds=4), TopK(2, renormalize=True)).advance(200)
     assert (run.error_NS[-10:].mean(0) < 0.5 * run.error_NS[0]).all()

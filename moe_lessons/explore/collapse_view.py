@@ -100,7 +100,15 @@ def _curves(state: State, left: float, top: float, width: float, height: float, 
         legend = f"━ seed {state.params.seed}    ╍ median of 16: {state.median:.1f}    ─ the others"
         parts.append(text(left - 18, top + height + 34, legend, fill=MUTED))
     for i in range(0, len(STEPS), 5 if large else 10):
-        parts.append(text(x(i), top + height + 16, str(STEPS[i]), text_anchor="middle", fill=MUTED))
+        parts.append(
+            text(
+                x(i),
+                top + height + 16,
+                f"step {STEPS[i]}" if i == 0 else str(STEPS[i]),
+                text_anchor="middle",
+                fill=MUTED,
+            )
+        )
     return "".join(parts)
 
 
@@ -145,7 +153,7 @@ def strip() -> Drawing:
     Examples
     --------
     >>> strip()
-    One model, six settings: some even out, some collapse, one was uneven from the start. ...
+    One model, six settings: some even out, some collapse, one began uneven. ...
     """
     parts, words = [], []
     for i, (params, name) in enumerate(PANELS):
@@ -155,7 +163,7 @@ def strip() -> Drawing:
         parts.append(text(left, top + 13, note, font_weight="600"))
         parts.append(_curves(state, left + 20, top + 28, 188, 122, large=False))
         words.append(note)
-    title = "One model, six settings: some even out, some collapse, one was uneven from the start"
+    title = "One model, six settings: some even out, some collapse, one began uneven"
     caption = (
         "Step across, effective experts (exp of the load's entropy) up. Thin: 16 seeds; dashed: median, its "
         "first and last value in the heading. Tiny: initial router divided by 100. As drawn: a router that "

@@ -1,5 +1,6 @@
 """Train S toy models side by side and keep what happened to their loads."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -103,11 +104,10 @@ class ToyRun:
             self.router_SDE -= self.world.direction_SD.unsqueeze(-1) * seen_SE.unsqueeze(1)
         self.up_SDEF = self._randn(n_seeds, width, n_experts, d_expert) / width**0.5
         self.down_SEFD = self._randn(n_seeds, n_experts, d_expert, width) / d_expert**0.5
-        parameters = [self.router_SDE, self.up_SDEF, self.down_SEFD]
-        for parameter in parameters:
+        for parameter in self._parameters():
             parameter.requires_grad_()
-        make = optimizer or (lambda trained: torch.optim.Adam(trained, lr=settings.learning_rate))
-        self.optimizer = make([*parameters, *rule.parameters()])
+        self._make = optimizer or (lambda trained: torch.optim.Adam(trained, lr=settings.learning_rate))
+        self.optimizer = self._make([*self._parameters(), *rule.parameters()])
         self._shares: list[Tensor] = []
         self._errors: list[Tensor] = []
 
@@ -129,6 +129,32 @@ class ToyRun:
         for _ in range(steps):
             self._step()
         return self
+
+    def fork(self) -> "ToyRun":
+        """Return a second run in the same state, which goes on to meet the same tokens.
+
+        What happens to one no longer touches the other: for interventions and their controls.
+
+        Examples
+        --------
+        >>> from moe_lessons.toy import TopK
+        >>> run = ToyRun(Toy(n_seeds=2), TopK(1)).advance(2)
+        >>> twin = run.fork().advance(1)
+        >>> torch.equal(twin.error_NS, run.advance(1).error_NS)
+        True
+        """
+        rule = copy.deepcopy(self.rule)
+        twin = ToyRun(self.settings, rule, loss=self.loss, alpha=self.alpha, optimizer=self._make)
+        with torch.no_grad():
+            for mine, theirs in zip(twin._parameters(), self._parameters(), strict=True):
+                mine.copy_(theirs)
+        twin.optimizer.load_state_dict(copy.deepcopy(self.optimizer.state_dict()))
+        twin.generator.set_state(self.generator.get_state())
+        twin._shares, twin._errors = list(self._shares), list(self._errors)
+        return twin
+
+    def _parameters(self) -> list[Tensor]:
+        return [self.router_SDE, self.up_SDEF, self.down_SEFD]
 
     def experts(self, inputs_STD: Tensor, weights_STE: Tensor) -> Tensor:
         """Add up the experts' answers to S batches of tokens, each times its weight; (S, T, D)."""
