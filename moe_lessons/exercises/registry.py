@@ -12,6 +12,8 @@ _MODULES = {
     "01": "router",
     "02": "moe_layer",
     "03": "counting",
+    "05": "load_loss",
+    "07": "capacity",
     "10": "mini_transformer",
 }
 """Lesson number to module of this package; each defines ``LESSON``."""
