@@ -22,6 +22,7 @@ from moe_lessons.svg.base import (
     wrap,
 )
 from moe_lessons.svg.charts import bar_chart, line_chart
+from moe_lessons.svg.dots import dot_rows
 from moe_lessons.svg.tables import heat_map, routing_strip
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Drawing",
     "bar_chart",
     "color",
+    "dot_rows",
     "element",
     "escape",
     "figure",
