@@ -67,8 +67,8 @@ def record_launches(call: Callable[[], object]) -> list[Launch]:
     return launches
 
 
-def compile_launch(launch: Launch, capability: int) -> Machine:
-    """Compile one launch for a compute capability and read the machine code.
+def compile_launch(launch: Launch, capability: int) -> Any:
+    """Compile one launch for a compute capability, as it would be compiled on such a GPU.
 
     Parameters
     ----------
@@ -80,7 +80,8 @@ def compile_launch(launch: Launch, capability: int) -> Machine:
 
     Returns
     -------
-    Machine
+    triton.compiler.CompiledKernel
+        With every stage in `asm`: "ttir", "ttgir", "llir", "ptx", "cubin".
 
     Raises
     ------
@@ -104,21 +105,20 @@ def compile_launch(launch: Launch, capability: int) -> Machine:
         if isinstance(value, Tensor) or value % 16 == 0:
             attributes[(index,)] = [["tt.divisibility", 16]]
     source = ASTSource(launch.kernel, signature, constants, attributes)
-    binary = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=launch.options)
-    return read_machine_code(binary.asm["cubin"], binary.metadata.shared)
+    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=launch.options)
 
 
-def read_machine_code(cubin: bytes, shared_bytes: int) -> Machine:
-    """Disassemble a compiled kernel with the tools that come with Triton."""
+def read_machine_code(binary: Any) -> Machine:
+    """Disassemble what `compile_launch` returned, with the tools that come with Triton."""
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.cubin"
-        path.write_bytes(cubin)
+        path.write_bytes(binary.asm["cubin"])
         command = [str(tool), "-res-usage", "-sass", str(path)]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     registers, stack = re.search(r"REG:(\d+) STACK:(\d+)", text).groups()  # type: ignore[union-attr]
     counts = {name: len(re.findall(pattern, text)) for name, pattern in _SASS.items()}
-    return Machine(int(registers), shared_bytes, int(stack), **counts)
+    return Machine(int(registers), binary.metadata.shared, int(stack), **counts)
 
 
 def moe_launches(

@@ -56,17 +56,20 @@ def backward(
     d_pre_S2F, weighted_act_SF, d_weights_TK = pre_gradient(
         grad_TD, down_proj, topk_weights_TK, pre_S2F, plan, tiles.pre_gradient
     )
-    d_hidden_TD = d_gate_up = d_down = hidden_TD.new_empty(0)
+    d_hidden_TD, d_gate_up, d_down = _room((hidden_TD, gate_up_proj, down_proj), needs)
     if needs[0]:
         d_results_SD = product(d_pre_S2F, gate_up_proj.mT, plan, tiles.hidden_gradient)
         d_hidden_TD = combine(d_results_SD, None, plan)
     if needs[1]:
-        d_gate_up = torch.empty_like(gate_up_proj)
         weight_gradient(hidden_TD, d_pre_S2F, plan, tiles.weight_gradient, out_EMN=d_gate_up.mT)
     if needs[2]:
-        d_down = torch.empty_like(down_proj)
         weight_gradient(grad_TD, weighted_act_SF, plan, tiles.weight_gradient, out_EMN=d_down)
     return d_hidden_TD, d_weights_TK.to(topk_weights_TK.dtype), d_gate_up, d_down
+
+
+def _room(tensors: tuple[Tensor, ...], needs: list[bool]) -> list[Tensor]:
+    pairs = zip(tensors, needs, strict=True)
+    return [torch.empty_like(tensor) if need else tensor.new_empty(0) for tensor, need in pairs]
 
 
 def _tiles(hidden_TD: Tensor, slots_TK: Tensor, down_proj: Tensor) -> Tiles:
@@ -147,14 +150,10 @@ def _(
     topk_weights_TK: Tensor,
     gate_up_proj: Tensor,
     down_proj: Tensor,
-    *saved: Tensor | list[bool],
+    *plan_and_needs: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    needs = saved[-1]
-    d_hidden, d_gate_up, d_down = (
-        torch.empty_like(tensor) if need else hidden_TD.new_empty(0)
-        for need, tensor in zip(needs, (hidden_TD, gate_up_proj, down_proj), strict=True)
-    )
-    return d_hidden, torch.empty_like(topk_weights_TK), d_gate_up, d_down
+    d_hidden_TD, d_gate_up, d_down = _room((hidden_TD, gate_up_proj, down_proj), plan_and_needs[-1])
+    return d_hidden_TD, torch.empty_like(topk_weights_TK), d_gate_up, d_down
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -167,18 +166,10 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 def _differentiate(ctx: Any, grad_TD: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
     if grad_TD is None:
         return (None,) * 6
-    wants = ctx.needs_input_grad
-    needs = [wants[0], wants[3], wants[4]]
-    gradients = moe_backward(grad_TD, *ctx.saved_tensors, needs)
-    d_hidden, d_weights, d_gate_up, d_down = gradients
-    return (
-        d_hidden if wants[0] else None,
-        None,
-        d_weights if wants[2] else None,
-        d_gate_up if wants[3] else None,
-        d_down if wants[4] else None,
-        None,
-    )
+    wants = ctx.needs_input_grad  # hidden, ids, weights, gate_up, down, training
+    gradients = moe_backward(grad_TD, *ctx.saved_tensors, [wants[0], wants[3], wants[4]])
+    inputs = dict(zip((0, 2, 3, 4), gradients, strict=True))
+    return tuple(inputs[i] if wants[i] else None for i in range(6))
 
 
 moe_forward.register_autograd(_differentiate, setup_context=_save)

@@ -46,7 +46,10 @@ def triton_supported(hidden_TD: Tensor) -> tuple[bool, str]:
     >>> triton_supported(torch.ones(1, 1, dtype=torch.float64))
     (False, 'Triton kernels compute in fp32, bf16 and fp16, not in float64')
     """
-    dtype, device = compute_dtype(hidden_TD), hidden_TD.device
+    device = hidden_TD.device
+    if device.type not in ("cpu", "cuda"):
+        return False, f"Triton kernels run on CUDA GPUs, not on {device.type}"
+    dtype = compute_dtype(hidden_TD)
     if dtype not in DTYPES:
         return False, f"Triton kernels compute in fp32, bf16 and fp16, not in {str(dtype).split('.')[-1]}"
     if importlib.util.find_spec("triton") is None:
@@ -55,8 +58,6 @@ def triton_supported(hidden_TD: Tensor) -> tuple[bool, str]:
         if interpreting():
             return True, ""
         return False, "Triton kernels run on a GPU, or on a CPU with TRITON_INTERPRET=1 set before the start"
-    if device.type != "cuda":
-        return False, f"Triton kernels run on CUDA GPUs, not on {device.type}"
     if interpreting():
         return False, "Triton is in interpreter mode (TRITON_INTERPRET is set): it would leave the GPU idle"
     capability = torch.cuda.get_device_capability(device)

@@ -27,7 +27,7 @@ class Region(NamedTuple):
 class Traffic:
     """What kernels moved while `count_traffic` watched.
 
-    Tensors go by the name of the kernel's argument that first brought them, or as `kernel.argument` if another
+    Tensors go by the name of the kernel's argument that first brought them; `kernel.argument` if another
     tensor has that name. `program_bytes[i]` is what program i of all launches together moved. An element that
     two programs write is a race; one that none writes keeps what was in memory before.
     """

@@ -1,0 +1,125 @@
+"""Every kernel compiles for GPUs that are not here, and the host reads nothing from the device."""
+
+import json
+import re
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+from moe_lessons.build import paths
+from moe_lessons.kernels import tiles
+from moe_lessons.kernels.compiled import (
+    SHARED_LIMIT_BYTES,
+    STEPS,
+    Launch,
+    compile_launch,
+    moe_launches,
+    read_machine_code,
+    record_launches,
+)
+from moe_lessons.kernels.plan import make_plan, make_plan_naive
+
+RESULTS = paths.PACKAGE / "results" / "kernels-compiled.json"
+LAYER = (8192, 1024, 2048, 64, 8)  # T, D, F, E, K
+MATRIX_STEPS = [step for step in STEPS if step not in ("plan", "combine", "hidden_combine")]
+TARGETS = {"A100": (80, tiles.SAFE), "H100": (90, tiles.HOPPER)}
+
+
+def test_the_host_reads_nothing_from_the_device():
+    """Tensors without contents: a question about a value would raise."""
+    assert list(moe_launches(*LAYER, torch.bfloat16, tiles.HOPPER)) == list(STEPS)
+    ids_TK = torch.empty(4, 2, dtype=torch.int64, device="meta")
+    assert len(record_launches(lambda: make_plan(ids_TK, 8, 16))) == 1
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        make_plan_naive(ids_TK, 8, 16)
+
+
+def test_grids_do_not_depend_on_the_routing():
+    for n_tokens, rows in ((8192, 128), (1, 16)):
+        choice = tiles.HOPPER if rows == 128 else tiles.DECODE
+        launches = moe_launches(n_tokens, *LAYER[1:], torch.bfloat16, choice)
+        n_slots = n_tokens * 8
+        assert launches["plan"].grid == (n_slots // rows + min(64, n_slots),)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("gpu", TARGETS)
+def test_compiles_within_the_hardware(gpu, step):
+    capability, choice = TARGETS[gpu]
+    launch = moe_launches(*LAYER, torch.bfloat16, choice)[step]
+    binary = compile_launch(launch, capability)
+    machine = read_machine_code(binary)
+    assert machine.atomics == 0
+    assert machine.shared_bytes <= SHARED_LIMIT_BYTES[capability]
+    assert machine.spill_bytes <= 8  # `up` parks two registers outside its loop
+    if step in MATRIX_STEPS:
+        unit = machine.wgmma if capability == 90 else machine.mma
+        assert unit > 0, "the products run on the slow units"
+        assert machine.async_copies > 0, "loads do not run ahead of the products"
+    assert narrow_products(binary.asm["ttir"]) == []
+
+
+def test_recorded_results_are_of_these_tiles():
+    """After a change: `python benchmarks/compile_kernels.py`."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    assert not results["measured_on_a_gpu"]
+    seen = set()
+    for row in results["rows"]:
+        n_tokens, d_model, d_expert, n_experts, top_k = results["layers_TDFEK"][row["layer"]]
+        itemsize = getattr(torch, row["dtype"]).itemsize
+        capability = {"A100": (8, 0), "H100": (9, 0)}[row["gpu"]]
+        aligned = d_model * itemsize % 16 == 0 == d_expert * itemsize % 16
+        choice = tiles.tiles_for(capability, itemsize, n_tokens * top_k / n_experts, aligned)
+        if row["kernel"] in MATRIX_STEPS:
+            tile = getattr(choice, row["kernel"].replace("gate_up_gradient", "weight_gradient"), None)
+            tile = tile or choice.weight_gradient
+            assert (*row["tile"], row["warps"], row["stages"]) == tuple(tile), row
+        assert row["atomics"] == 0
+        assert row["registers"] <= 255
+        assert row["spill_bytes"] <= 8
+        seen.add((row["gpu"], row["dtype"], row["kernel"]))
+    assert len(seen) == 2 * 3 * len(STEPS)
+
+
+def narrow_products(ttir):
+    """Return the 32-bit multiplications by a width or a stride: where large tensors overflow."""
+    sizes = set(re.findall(r"(%(?:d_\w+|n_in|n_out|n_m|n_n|stride_\w+)): i32", ttir))
+    assert sizes or "plan_kernel" in ttir
+    found = []
+    for line in ttir.splitlines():
+        made = re.match(r"\s*(%\w+) = (\S+) (.*?) :.*?(\S+)(?: loc|$)", line)
+        if not made:
+            continue
+        name, operation, operands, dtype = made.groups()
+        uses = {operand.strip() for operand in operands.split(",")} & sizes
+        if uses and operation in ("tt.splat", "tt.broadcast", "tt.expand_dims"):
+            sizes.add(name)
+        elif uses and operation == "arith.muli" and "i32" in dtype:
+            found.append(line.strip())
+    return found
+
+
+@triton.jit
+def overflowing_kernel(out, d_model, BLOCK: tl.constexpr):
+    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out + row * d_model, row)
+
+
+def test_the_search_for_narrow_products_finds_one():
+    arguments = {"out": torch.empty(1, device="meta"), "d_model": 64, "BLOCK": 16}
+    binary = compile_launch(Launch(overflowing_kernel, (1,), arguments, {}), 80)
+    assert len(narrow_products(binary.asm["ttir"])) == 1
+
+
+@triton.jit
+def adding_kernel(out, BLOCK: tl.constexpr):
+    tl.atomic_add(out + tl.arange(0, BLOCK), 1.0)
+
+
+def test_the_search_for_atomics_finds_one():
+    arguments = {"out": torch.empty(1, device="meta"), "BLOCK": 32}
+    machine = read_machine_code(compile_launch(Launch(adding_kernel, (1,), arguments, {}), 90))
+    assert machine.atomics > 0
