@@ -50,7 +50,7 @@ def race(*, n_seeds: int, steps: int, say: Callable[[str], Any] = lambda line: N
             "load": (1000 * shares_FSE[:, :SHOWN]).round().int().tolist(),
             "error": (1000 * error_FS[:, :SHOWN]).round().int().tolist(),
             "vio": (1000 * vio_FS[:, :SHOWN]).round().int().tolist(),
-            "mean_error": (1000 * error_FS.mean(dim=1)).round(decimals=1).tolist(),
+            "mean_error": [round(1000 * error, 1) for error in error_FS.mean(dim=1).tolist()],
             "mean_vio": (1000 * vio_FS.mean(dim=1)).round().int().tolist(),
         }
         last = torch.stack([error_FS[-5:].mean(), vio_FS[-5:].mean()]).tolist()
