@@ -54,7 +54,7 @@ def dot_rows(
     low, high = x_range or (min(every), max(every))
     ticks = nice_ticks(low, high)
     low, high = (ticks[0], ticks[-1]) if x_range is None else x_range
-    left, right = 14 + max(7.0 * len(name) for name in values), width - 54
+    left, right = 24 + max(7.2 * len(name) for name in values), width - 54
     bottom = 30 + ROW * len(values)
 
     def x(value: float) -> float:
