@@ -37,49 +37,49 @@ def rate_by_adding_tokens(T, E, K, C):
 
 def rate_of_means(T, E, K, C):
     mean = T * K / E
-    return max(mean - C, 0) / mean
+    return float(max(mean - C, 0) / mean)
 
 
 def rate_poisson(T, E, K, C):
     lam = T * K / E
     n = np.arange(C, int(lam + 20 * math.sqrt(lam) + 50))
-    return ((n - C) * poisson.pmf(n, lam)).sum() / lam
+    return float(((n - C) * poisson.pmf(n, lam)).sum() / lam)
 
 
 def rate_with_replacement(T, E, K, C):
     n = np.arange(C, T * K + 1)
-    return E * ((n - C) * binom.pmf(n, T * K, 1 / E)).sum() / (T * K)
+    return float(E * ((n - C) * binom.pmf(n, T * K, 1 / E)).sum() / (T * K))
 
 
 def rate_per_token(T, E, K, C):
-    return rate_by_sums(T, E, K, C) * K
+    return float(rate_by_sums(T, E, K, C) * K)
 
 
 def rate_one_expert(T, E, K, C):
     n = np.arange(T + 1)
-    return (np.maximum(n - C, 0) * binom.pmf(n, T, K / E)).sum() / (T * K)
+    return float((np.maximum(n - C, 0) * binom.pmf(n, T, K / E)).sum() / (T * K))
 
 
 def rate_chance(T, E, K, C):
-    return 1 - binom.cdf(C, T, K / E)
+    return float(1 - binom.cdf(C, T, K / E))
 
 
 def rate_bell(T, E, K, C):
     p = K / E
     sd = math.sqrt(T * p * (1 - p))
     if sd == 0:
-        return max(T * p - C, 0) / (T * p)
+        return float(max(T * p - C, 0) / (T * p))
     gap = T * p - C
-    return (gap * norm.cdf(gap / sd) + sd * norm.pdf(gap / sd)) / (T * p)
+    return float((gap * norm.cdf(gap / sd) + sd * norm.pdf(gap / sd)) / (T * p))
 
 
 def rate_short(T, E, K, C):
-    return rate_by_tails(T, E, K, max(C - 1, 0))
+    return float(rate_by_tails(T, E, K, max(C - 1, 0)))
 
 
 def rate_k_one(T, E, K, C):
     n = np.arange(C, T + 1)
-    return E * ((n - C) * binom.pmf(n, T, 1 / E)).sum() / (T * K)
+    return float(E * ((n - C) * binom.pmf(n, T, 1 / E)).sum() / (T * K))
 
 
 RATE_RIGHT = [rate_by_sums, rate_by_tails, rate_by_adding_tokens]
