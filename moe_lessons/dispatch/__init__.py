@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from moe_lessons.dispatch.choose import choose, moe_auto
 from moe_lessons.dispatch.fused import moe_fused, moe_padded
 from moe_lessons.dispatch.grouped import grouped_supported, moe_grouped
 from moe_lessons.dispatch.loops import moe_loop, moe_unbind
@@ -26,7 +27,9 @@ PATHS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]] = {
 __all__ = [
     "PATHS",
     "Plan",
+    "choose",
     "grouped_supported",
+    "moe_auto",
     "moe_fused",
     "moe_grouped",
     "moe_loop",

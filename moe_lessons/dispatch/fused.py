@@ -13,6 +13,7 @@ With dy the gradient of the token's output, the backward needs neither a nor y f
 w rides along with the two gathers of dy and x and with the last sum, which pass over the rows anyway.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from torch.nn import functional as F
 
 from moe_lessons.dispatch.arguments import check_shapes, compute_dtype
 from moe_lessons.dispatch.loops import moe_unbind
-from moe_lessons.dispatch.plan import Plan, permutation_plan
+from moe_lessons.dispatch.plan import Plan, permutation_plan, weighted_sum
 from moe_lessons.dispatch.products import product
 from moe_lessons.dispatch.rooms import Piece, Rooms, equal_rooms, tight_rooms
 
@@ -29,14 +30,19 @@ aten = torch.ops.aten
 
 
 def moe_fused(
-    hidden_TD: Tensor, topk_ids_TK: Tensor, topk_weights_TK: Tensor, gate_up_proj: Tensor, down_proj: Tensor
+    hidden_TD: Tensor,
+    topk_ids_TK: Tensor,
+    topk_weights_TK: Tensor,
+    gate_up_proj: Tensor,
+    down_proj: Tensor,
+    plan: Plan | None = None,
 ) -> Tensor:
     """Sort rows by expert and run the experts one after the other, in pieces that fit the cache.
 
     Forward and backward are written by hand: see this module's first lines. Any dtype and shape; idle experts
     cost nothing. Where gradients of gradients are asked for, `moe_unbind` gives them.
 
-    Parameters, returns and errors are those of `moe_loop`.
+    Parameters, returns and errors are those of `moe_loop`; `plan` spares the sort where it is done already.
 
     Examples
     --------
@@ -45,18 +51,23 @@ def moe_fused(
     >>> moe_fused(hidden_TD, ids_TK, weights_TK, gate_up_proj, down_proj)  # half of silu(50) * 2
     tensor([[50.]])
     """
-    return run_fused(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj, equal=False)
+    return run_fused(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj, plan, tight_rooms)
 
 
 def moe_padded(
-    hidden_TD: Tensor, topk_ids_TK: Tensor, topk_weights_TK: Tensor, gate_up_proj: Tensor, down_proj: Tensor
+    hidden_TD: Tensor,
+    topk_ids_TK: Tensor,
+    topk_weights_TK: Tensor,
+    gate_up_proj: Tensor,
+    down_proj: Tensor,
+    plan: Plan | None = None,
 ) -> Tensor:
     """Give every expert as many rows as the busiest needs, and run all of them in batched products.
 
     Few calls, but zeros are multiplied too: good for small experts with even loads. Forward and backward are
     those of `moe_fused`.
 
-    Parameters, returns and errors are those of `moe_loop`.
+    Parameters, returns and errors are those of `moe_loop`; `plan` spares the sort where it is done already.
 
     Examples
     --------
@@ -65,7 +76,7 @@ def moe_padded(
     >>> moe_padded(hidden_TD, ids_TK, weights_TK, gate_up_proj, down_proj)
     tensor([[50.]])
     """
-    return run_fused(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj, equal=True)
+    return run_fused(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj, plan, equal_rooms)
 
 
 @torch.compiler.disable
@@ -75,86 +86,80 @@ def run_fused(
     topk_weights_TK: Tensor,
     gate_up_proj: Tensor,
     down_proj: Tensor,
-    *,
-    equal: bool,
-    plan: Plan | None = None,
+    plan: Plan | None,
+    make_rooms: Callable[[Plan, Tensor, int], Rooms],
 ) -> Tensor:
-    """Run `moe_padded` (equal rooms) or `moe_fused` (tight ones), with a plan if there is one already."""
+    """Lay out the rows and run the experts; `torch.compile` breaks its graph here."""
     check_shapes(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
-    if topk_ids_TK.numel() == 0:
+    if topk_ids_TK.numel() == 0 or torch._C._are_functorch_transforms_active():
         return moe_unbind(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
     n_experts, d_model, d_expert = down_proj.shape
-    plan = plan or permutation_plan(topk_ids_TK, n_experts)
     dtype = compute_dtype(hidden_TD)
-    rooms = (equal_rooms if equal else tight_rooms)(
-        plan, topk_ids_TK, row_bytes=(2 * d_model + 3 * d_expert) * dtype.itemsize
-    )
-    inputs = hidden_TD.to(dtype), topk_weights_TK, gate_up_proj.to(dtype), down_proj.to(dtype)
-    output_TD, _ = FusedExperts.apply(*inputs, topk_ids_TK, rooms, torch.is_grad_enabled())
+    row_bytes = (2 * d_model + 3 * d_expert) * dtype.itemsize
+    rooms = make_rooms(plan or permutation_plan(topk_ids_TK, n_experts), topk_ids_TK, row_bytes)
+    inputs = [
+        hidden_TD.to(dtype).contiguous(),
+        topk_weights_TK,
+        gate_up_proj.to(dtype).contiguous(),
+        down_proj.to(dtype).contiguous(),
+    ]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
+        output_TD = FusedExperts.apply(*inputs, topk_ids_TK, rooms)
+    else:
+        output_TD, _ = fused_output(inputs, rooms, keep=False)
     return output_TD.to(hidden_TD.dtype)
 
 
 class FusedExperts(torch.autograd.Function):
-    """The formulas above, piece by piece."""
+    """The formulas above as one step of autograd."""
 
     @staticmethod
-    def forward(
-        hidden_TD: Tensor,
-        topk_weights_TK: Tensor,
-        gate_up_proj: Tensor,
-        down_proj: Tensor,
-        topk_ids_TK: Tensor,
-        rooms: Rooms,
-        keep: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the output (T, D), and the pre-activations (R, 2F) or, unless `keep`, none of them."""
-        hidden_TD, gate_up_proj, down_proj = (
-            tensor.contiguous() for tensor in (hidden_TD, gate_up_proj, down_proj)
-        )
-        d_model, d_expert = down_proj.shape[1:]
-        results_RD = hidden_TD.new_empty(rooms.n_rows, d_model)
-        kept_R2F = hidden_TD.new_empty(rooms.n_rows if keep else 0, 2 * d_expert)
-        for piece in rooms.pieces:
-            n_rows = piece.rows.stop - piece.rows.start
-            gate_up_N2F = kept_R2F[piece.rows] if keep else kept_R2F.new_empty(n_rows, 2 * d_expert)
-            through_experts(piece, rooms, rooms.gather(hidden_TD, piece), gate_up_proj.mT, gate_up_N2F)
-            gate_NF, up_NF = gate_up_N2F.chunk(2, dim=1)
-            activation_NF = F.silu(gate_NF).mul_(up_NF)
-            through_experts(piece, rooms, activation_NF, down_proj.mT, results_RD[piece.rows])
-        return rooms.combine(results_RD, topk_weights_TK.to(results_RD.dtype)), kept_R2F
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        """Return the output (T, D) for hidden, routing weights, both projections, expert ids and rooms."""
+        *inputs, topk_ids_TK, ctx.rooms = arguments
+        output_TD, kept_R2F = fused_output(inputs, ctx.rooms, keep=True)
+        ctx.save_for_backward(*inputs, topk_ids_TK, kept_R2F)
+        return output_TD
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-        """Keep the inputs and the pre-activations."""
-        *tensors, rooms, _ = inputs
-        ctx.rooms = rooms
-        ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors, output[1])
-
-    @staticmethod
-    def backward(ctx: Any, d_output_TD: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
-        """Return the gradients of the four tensors."""
-        if d_output_TD is None:
-            return (None,) * 7
+    def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of the first four arguments."""
         *inputs, topk_ids_TK, kept_R2F = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:4]
         if torch.is_grad_enabled():  # create_graph=True: these gradients are to be differentiated again
-            return *differentiable_gradients(inputs, topk_ids_TK, d_output_TD, wanted), None, None, None
-        return *fused_gradients(inputs, kept_R2F, ctx.rooms, d_output_TD, wanted), None, None, None
+            return *differentiable_gradients(inputs, topk_ids_TK, d_outputs[0], wanted), None, None
+        return *fused_gradients(inputs, kept_R2F, ctx.rooms, d_outputs[0], wanted), None, None
+
+
+def fused_output(inputs: list[Tensor], rooms: Rooms, *, keep: bool) -> tuple[Tensor, Tensor]:
+    """Return the output (T, D), and the pre-activations (R, 2F) or, unless `keep`, none of them."""
+    hidden_TD, topk_weights_TK, gate_up_proj, down_proj = inputs
+    d_model, d_expert = down_proj.shape[1:]
+    to_hidden, to_output = experts_of(gate_up_proj.mT, rooms), experts_of(down_proj.mT, rooms)
+    results_RD = hidden_TD.new_empty(rooms.n_rows, d_model)
+    kept_R2F = hidden_TD.new_empty(rooms.n_rows if keep else 0, 2 * d_expert)
+    for piece in rooms.pieces:
+        n_rows = piece.rows.stop - piece.rows.start
+        gate_up_N2F = kept_R2F[piece.rows] if keep else kept_R2F.new_empty(n_rows, 2 * d_expert)
+        through_experts(piece, rooms.gather(hidden_TD, piece), to_hidden, gate_up_N2F)
+        gate_NF, up_NF = gate_up_N2F.chunk(2, dim=1)
+        activation_NF = F.silu(gate_NF).mul_(up_NF)
+        through_experts(piece, activation_NF, to_output, results_RD[piece.rows])
+    return weighted_sum(results_RD, rooms.rows_TK, topk_weights_TK), kept_R2F
 
 
 def fused_gradients(
     inputs: list[Tensor], kept_R2F: Tensor, rooms: Rooms, d_output_TD: Tensor, wanted: tuple[bool, ...]
 ) -> tuple[Tensor | None, ...]:
     """Walk through the pieces again, from the output's gradient to those of the inputs that are wanted."""
-    hidden_TD, topk_weights_TK, gate_up_proj, down_proj = (tensor.contiguous() for tensor in inputs)
+    hidden_TD, topk_weights_TK, gate_up_proj, down_proj = inputs
     d_output_TD = d_output_TD.contiguous()
     weights_TK = topk_weights_TK.to(hidden_TD.dtype)
     want_hidden, _, want_gate_up, want_down = wanted
-    d_gate_up_proj = empty_gradient(gate_up_proj, rooms) if want_gate_up else None
-    d_down_proj = empty_gradient(down_proj, rooms) if want_down else None
-    d_rows_RD = hidden_TD.new_empty(rooms.n_rows, hidden_TD.shape[1]) if want_hidden else None
+    from_hidden, from_output = experts_of(gate_up_proj, rooms), experts_of(down_proj, rooms)
+    d_gate_up_proj, d_down_proj = empty_gradient(gate_up_proj, rooms), empty_gradient(down_proj, rooms)
+    d_gate_up, d_down = experts_of(d_gate_up_proj, rooms), experts_of(d_down_proj, rooms)
+    d_rows_RD = hidden_TD.new_empty(rooms.n_rows, hidden_TD.shape[1])
     d_weights_R = topk_weights_TK.new_empty(rooms.n_rows)
     for piece in rooms.pieces:
         gate_NF, up_NF = kept_R2F[piece.rows].chunk(2, dim=1)
@@ -162,56 +167,66 @@ def fused_gradients(
         activation_NF = silu_NF * up_NF
 
         d_activation_NF = torch.empty_like(silu_NF)
-        through_experts(piece, rooms, rooms.gather(d_output_TD, piece), down_proj, d_activation_NF)
+        through_experts(piece, rooms.gather(d_output_TD, piece), from_output, d_activation_NF)
         d_weights_R[piece.rows] = (d_activation_NF * activation_NF).sum(dim=1, dtype=d_weights_R.dtype)
-        if d_down_proj is not None:
-            weighted_ND = rooms.gather(d_output_TD, piece, weights_TK)
-            over_rows(piece, rooms, weighted_ND.t(), activation_NF, d_down_proj)
+        if want_down:
+            over_rows(piece, rooms.gather(d_output_TD, piece, weights_TK), activation_NF, d_down)
 
         d_gate_up_N2F = torch.empty_like(kept_R2F[piece.rows])
         d_gate_NF, d_up_NF = d_gate_up_N2F.chunk(2, dim=1)
         torch.mul(d_activation_NF, silu_NF, out=d_up_NF)
         aten.silu_backward.grad_input(d_activation_NF.mul_(up_NF), gate_NF, grad_input=d_gate_NF)
-        if d_gate_up_proj is not None:
-            weighted_ND = rooms.gather(hidden_TD, piece, weights_TK)
-            over_rows(piece, rooms, d_gate_up_N2F.t(), weighted_ND, d_gate_up_proj)
-        if d_rows_RD is not None:
-            through_experts(piece, rooms, d_gate_up_N2F, gate_up_proj, d_rows_RD[piece.rows])
-    d_hidden_TD = None if d_rows_RD is None else rooms.combine(d_rows_RD, weights_TK)
-    return d_hidden_TD, d_weights_R[rooms.rows_TK], d_gate_up_proj, d_down_proj
+        if want_gate_up:
+            over_rows(piece, d_gate_up_N2F, rooms.gather(hidden_TD, piece, weights_TK), d_gate_up)
+        if want_hidden:
+            through_experts(piece, d_gate_up_N2F, from_hidden, d_rows_RD[piece.rows])
+    return (
+        weighted_sum(d_rows_RD, rooms.rows_TK, weights_TK) if want_hidden else None,
+        d_weights_R[rooms.rows_TK],
+        d_gate_up_proj if want_gate_up else None,
+        d_down_proj if want_down else None,
+    )
 
 
-def through_experts(
-    piece: Piece, rooms: Rooms, rows_NM: Tensor, matrices_EMP: Tensor, out_NP: Tensor
-) -> None:
+Matrices = Tensor | dict[int, Tensor]
+
+
+def experts_of(matrices_EMP: Tensor, rooms: Rooms) -> Matrices:
+    """Make each busy expert's matrix ready for products; equal rooms multiply with all of them at once."""
+    if rooms.equal:
+        return matrices_EMP
+    busy = [expert for piece in rooms.pieces for expert in piece.experts]
+    if 2 * len(busy) > len(matrices_EMP):
+        return dict(enumerate(matrices_EMP.unbind(0)))  # one call instead of one for each expert
+    return {expert: matrices_EMP[expert] for expert in busy}
+
+
+def through_experts(piece: Piece, rows_NM: Tensor, matrices: Matrices, out_NP: Tensor) -> None:
     """Multiply each room's rows with the matrix of its expert."""
-    if rooms.equal:
-        experts = slice(piece.experts[0], piece.experts[-1] + 1)
+    if isinstance(matrices, Tensor):
         in_rooms = (len(piece.experts), -1)
-        torch.bmm(rows_NM.unflatten(0, in_rooms), matrices_EMP[experts], out=out_NP.unflatten(0, in_rooms))
+        experts_EMP = matrices[piece.experts[0] : piece.experts[-1] + 1]
+        torch.bmm(rows_NM.unflatten(0, in_rooms), experts_EMP, out=out_NP.unflatten(0, in_rooms))
         return
-    for expert, rows, out in zip(
-        piece.experts, rows_NM.split(piece.sizes), out_NP.split(piece.sizes), strict=True
-    ):
-        product(rows, matrices_EMP[expert], out)
+    rooms = zip(piece.experts, rows_NM.split(piece.sizes), out_NP.split(piece.sizes), strict=True)
+    for expert, rows, out in rooms:
+        product(rows, matrices[expert], out)
 
 
-def over_rows(piece: Piece, rooms: Rooms, left_MN: Tensor, right_NP: Tensor, out_EMP: Tensor) -> None:
-    """Multiply left and right of each room, summing over its rows: the gradient of its expert's matrix."""
-    if rooms.equal:
-        experts = slice(piece.experts[0], piece.experts[-1] + 1)
+def over_rows(piece: Piece, left_NM: Tensor, right_NP: Tensor, matrices: Matrices) -> None:
+    """Write left.T @ right of each room: the gradient of its expert's matrix, summed over the room's rows."""
+    if isinstance(matrices, Tensor):
         in_rooms = (len(piece.experts), -1)
-        left_EMC = left_MN.t().unflatten(0, in_rooms).mT
-        torch.bmm(left_EMC, right_NP.unflatten(0, in_rooms), out=out_EMP[experts])
+        experts_EMP = matrices[piece.experts[0] : piece.experts[-1] + 1]
+        torch.bmm(left_NM.unflatten(0, in_rooms).mT, right_NP.unflatten(0, in_rooms), out=experts_EMP)
         return
-    for expert, left, right in zip(
-        piece.experts, left_MN.split(piece.sizes, dim=1), right_NP.split(piece.sizes), strict=True
-    ):
-        product(left, right, out_EMP[expert])
+    rooms = zip(piece.experts, left_NM.split(piece.sizes), right_NP.split(piece.sizes), strict=True)
+    for expert, left, right in rooms:
+        product(left.t(), right, matrices[expert])
 
 
 def empty_gradient(matrices_EMP: Tensor, rooms: Rooms) -> Tensor:
-    """Return room for a gradient, zero for idle experts and not yet written for the others."""
+    """Return memory for a gradient: zero for idle experts, not yet written for the others."""
     gradient_EMP = torch.empty_like(matrices_EMP)
     for expert in rooms.idle_experts:
         gradient_EMP[expert].zero_()

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from moe_lessons.dispatch.arguments import check_shapes, compute_dtype
 from moe_lessons.dispatch.loops import moe_unbind
-from moe_lessons.dispatch.plan import combine, gather_slots, permutation_plan
+from moe_lessons.dispatch.plan import Plan, combine, gather_slots, permutation_plan
 from moe_lessons.experts import swiglu_activation
 
 GROUPED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)  # F.grouped_mm rejects fp64
@@ -14,13 +14,18 @@ GROUPED_ALIGNMENT_BYTES = 16
 
 
 def moe_grouped(
-    hidden_TD: Tensor, topk_ids_TK: Tensor, topk_weights_TK: Tensor, gate_up_proj: Tensor, down_proj: Tensor
+    hidden_TD: Tensor,
+    topk_ids_TK: Tensor,
+    topk_weights_TK: Tensor,
+    gate_up_proj: Tensor,
+    down_proj: Tensor,
+    plan: Plan | None = None,
 ) -> Tensor:
     """Sort rows by expert and run all experts in two grouped matrix products, with no wait for the host.
 
     Where `grouped_supported` says no (fp64, widths off the 16-byte alignment), it is `moe_unbind`.
 
-    Parameters, returns and errors are those of `moe_loop`.
+    Parameters, returns and errors are those of `moe_loop`; `plan` spares the sort where it is done already.
 
     Examples
     --------
@@ -29,10 +34,10 @@ def moe_grouped(
     >>> moe_grouped(hidden_TD, ids_TK, weights_TK, gate_up_proj, torch.ones(2, 4, 4))  # 2 * 4 * 1600
     tensor([[12800., 12800., 12800., 12800.]])
     """
-    if not grouped_supported(hidden_TD, gate_up_proj, down_proj):
+    if topk_ids_TK.numel() == 0 or not grouped_supported(hidden_TD, gate_up_proj, down_proj):
         return moe_unbind(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
     check_shapes(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
-    plan = permutation_plan(topk_ids_TK, gate_up_proj.shape[0])
+    plan = plan or permutation_plan(topk_ids_TK, gate_up_proj.shape[0])
     dtype = compute_dtype(hidden_TD)
     rows_SD = gather_slots(hidden_TD.to(dtype), plan, topk_ids_TK.shape[1])
     # The plan's last end is S, so no row is left uninitialised.

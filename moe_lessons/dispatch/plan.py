@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from moe_lessons.dispatch.arguments import check_ids
 from moe_lessons.routing import tokens_per_expert
@@ -57,24 +58,24 @@ def permutation_plan(topk_ids_TK: Tensor, n_experts: int) -> Plan:
     # A radix sort takes time in proportion to the width of the key: uint8 is about six times int64.
     narrow = torch.uint8 if n_experts <= 256 else torch.int16 if n_experts <= 2**15 else torch.int32
     row_ids_S = ids_S.to(narrow).sort(stable=True).indices
-    inverse_S = torch.empty_like(row_ids_S)
-    inverse_S[row_ids_S] = torch.arange(row_ids_S.numel(), device=row_ids_S.device)
+    positions_S = torch.arange(row_ids_S.numel(), device=row_ids_S.device)
+    inverse_S = torch.empty_like(row_ids_S).scatter_(0, row_ids_S, positions_S)
     counts_E = tokens_per_expert(topk_ids_TK, n_experts)
     return Plan(
         row_ids_S=row_ids_S,
         token_ids_S=row_ids_S // topk_ids_TK.shape[1],
         inverse_S=inverse_S,
         tokens_per_expert_E=counts_E,
-        expert_ends_E=counts_E.cumsum(0).to(torch.int32),
+        expert_ends_E=counts_E.cumsum(0, dtype=torch.int32),
     )
 
 
 def gather_slots(hidden_TD: Tensor, plan: Plan, top_k: int) -> Tensor:
-    """Bring each token's row to the places of its K slots, sorted by expert.
-
-    Through one row per slot, though the tokens could be indexed at once: so the backward adds up each
-    token's K gradients in a fixed order, on a GPU too.
-    """
+    """Bring each token's row to the places of its K slots, sorted by expert."""
+    if not torch.is_grad_enabled():
+        return hidden_TD.index_select(0, plan.token_ids_S)
+    # One row for each slot first: then the backward adds up each token's K gradients in a fixed order, on a
+    # GPU too.
     n_tokens, d_model = hidden_TD.shape
     slots_SD = hidden_TD.unsqueeze(1).expand(n_tokens, top_k, d_model).reshape(-1, d_model)
     return slots_SD.index_select(0, plan.row_ids_S)
@@ -82,6 +83,22 @@ def gather_slots(hidden_TD: Tensor, plan: Plan, top_k: int) -> Tensor:
 
 def combine(results_SD: Tensor, topk_weights_TK: Tensor, plan: Plan) -> Tensor:
     """Sum each token's K results in a fixed order; adding rows where they fall would depend on timing."""
+    if not torch.is_grad_enabled() and results_SD.device.type == "cpu":
+        return weighted_sum(results_SD, plan.inverse_S.view(topk_weights_TK.shape), topk_weights_TK)
     results_TKD = results_SD.index_select(0, plan.inverse_S).unflatten(0, topk_weights_TK.shape)
     dtype = torch.promote_types(results_SD.dtype, torch.float32)
     return (results_TKD.to(dtype) * topk_weights_TK.to(dtype).unsqueeze(-1)).sum(dim=1)
+
+
+def weighted_sum(rows_RD: Tensor, rows_TK: Tensor, topk_weights_TK: Tensor) -> Tensor:
+    """Sum the K rows that each token names, times their weights, in the order of k and in one pass.
+
+    Examples
+    --------
+    >>> rows_RD = torch.tensor([[1.0], [10.0], [100.0]])
+    >>> weighted_sum(rows_RD, torch.tensor([[0, 2], [1, 1]]), torch.tensor([[1.0, 2.0], [0.5, 0.5]]))
+    tensor([[201.],
+            [ 10.]])
+    """
+    weights_TK = topk_weights_TK.to(rows_RD.dtype)
+    return F.embedding_bag(rows_TK, rows_RD, mode="sum", per_sample_weights=weights_TK)

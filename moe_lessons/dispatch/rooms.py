@@ -54,10 +54,6 @@ class Rooms(NamedTuple):
             token_ids, hidden_TD, starts, mode="sum", per_sample_weights=weights_S, include_last_offset=True
         )
 
-    def combine(self, rows_RD: Tensor, topk_weights_TK: Tensor) -> Tensor:
-        """Sum each token's K rows, times their weights, in the order of k and in one pass."""
-        return F.embedding_bag(self.rows_TK, rows_RD, mode="sum", per_sample_weights=topk_weights_TK)
-
 
 def tight_rooms(plan: Plan, topk_ids_TK: Tensor, row_bytes: int) -> Rooms:
     """Give each expert as many rows as it has; idle experts get no room and cost nothing.

@@ -1,0 +1,108 @@
+"""Which path is fastest: a short rule from this project's measurements.
+
+`moe-lessons bench` measures every path beside the others; what it found on the CPU is in
+`benchmarks/results/layer-cpu.json`.
+"""
+
+import torch
+from torch import Tensor
+
+from moe_lessons.dispatch.arguments import check_shapes, compute_dtype
+from moe_lessons.dispatch.fused import moe_fused, moe_padded
+from moe_lessons.dispatch.grouped import grouped_supported, moe_grouped
+from moe_lessons.dispatch.loops import moe_unbind
+from moe_lessons.dispatch.plan import permutation_plan
+
+# Multiplications that one expert's product must have before it doesn't matter that Python starts it. A start
+# takes about 2 us in fp32, and 12 us in 16-bit types, which also multiply four times as fast.
+LARGE_PRODUCT, LARGE_NARROW_PRODUCT = 2**21, 2**23
+MOST_PADDING = 3  # the padded path may hold so many times the rows there are
+
+
+def choose(
+    n_slots: int,
+    n_experts: int,
+    d_model: int,
+    d_expert: int,
+    dtype: torch.dtype,
+    *,
+    device: str = "cpu",
+    largest_load: int | None = None,
+    grouped: bool = True,
+) -> str:
+    """Name the fastest path.
+
+    Parameters
+    ----------
+    n_slots : int
+        S = T * K routed rows.
+    n_experts, d_model, d_expert : int
+        E, D and F.
+    dtype : torch.dtype
+        Of the products.
+    device : str
+        "cpu", or another type of device.
+    largest_load : int, optional
+        Rows of the busiest expert; without it, loads count as even.
+    grouped : bool
+        Whether `F.grouped_mm` takes the tensors: what `grouped_supported` says.
+
+    Returns
+    -------
+    str
+        A key of `PATHS`. Off the CPU "grouped", which never waits for the host, or else "unbind". On the CPU
+        "fused" where an expert's products are large. Where they are small, what counts is how they are
+        started: in 16-bit types all at once in "padded" if loads are even enough, otherwise one after the
+        other without Python in "grouped".
+
+    Examples
+    --------
+    >>> choose(4096, 8, 256, 512, torch.float32)
+    'fused'
+    >>> choose(8192, 64, 128, 128, torch.bfloat16, largest_load=150)
+    'padded'
+    >>> choose(2, 8, 512, 1024, torch.float32)
+    'grouped'
+    """
+    if device != "cpu":
+        return "grouped" if grouped else "unbind"
+    narrow = dtype.itemsize == 2
+    multiplications = n_slots * d_model * d_expert / max(1, min(n_experts, n_slots))
+    if not grouped or multiplications >= (LARGE_NARROW_PRODUCT if narrow else LARGE_PRODUCT):
+        return "fused"
+    if largest_load is None:
+        largest_load = -(-n_slots // n_experts)
+    return "padded" if narrow and n_experts * largest_load <= MOST_PADDING * n_slots else "grouped"
+
+
+def moe_auto(
+    hidden_TD: Tensor, topk_ids_TK: Tensor, topk_weights_TK: Tensor, gate_up_proj: Tensor, down_proj: Tensor
+) -> Tensor:
+    """Take the path that `choose` names for these tensors and this load.
+
+    Parameters, returns and errors are those of `moe_loop`.
+
+    Examples
+    --------
+    >>> hidden_TD, ids_TK, weights_TK = torch.ones(1, 1), torch.tensor([[1]]), torch.tensor([[0.5]])
+    >>> gate_up_proj, down_proj = torch.tensor([[[50.0], [1.0]], [[50.0], [2.0]]]), torch.ones(2, 1, 1)
+    >>> moe_auto(hidden_TD, ids_TK, weights_TK, gate_up_proj, down_proj)
+    tensor([[50.]])
+    """
+    arguments = hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj
+    check_shapes(*arguments)
+    grouped = grouped_supported(hidden_TD, gate_up_proj, down_proj)
+    if hidden_TD.device.type != "cpu" or torch.compiler.is_compiling():
+        return moe_grouped(*arguments) if grouped else moe_unbind(*arguments)
+    n_experts, d_model, d_expert = down_proj.shape
+    plan = permutation_plan(topk_ids_TK, n_experts)
+    path = choose(
+        topk_ids_TK.numel(),
+        n_experts,
+        d_model,
+        d_expert,
+        compute_dtype(hidden_TD),
+        largest_load=int(plan.tokens_per_expert_E.max()),
+        grouped=grouped,
+    )
+    return {"fused": moe_fused, "padded": moe_padded, "grouped": moe_grouped}[path](*arguments, plan)
