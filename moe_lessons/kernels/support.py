@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from moe_lessons.dispatch import moe_grouped
+from moe_lessons.dispatch.arguments import check_ids, check_shapes, compute_dtype
 
 LOWEST_CAPABILITY = (8, 0)  # Triton's own floor, and the first with bf16; a T4 is 7.5
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -60,11 +61,15 @@ def triton_supported(hidden_TD: Tensor) -> tuple[bool, str]:
         return False, "Triton kernels run on a GPU, or on a CPU with TRITON_INTERPRET=1 set before the start"
     if interpreting():
         return False, "Triton is in interpreter mode (TRITON_INTERPRET is set): it would leave the GPU idle"
-    capability = torch.cuda.get_device_capability(device)
-    if capability < LOWEST_CAPABILITY:
-        name, (major, minor) = torch.cuda.get_device_name(device), capability
+    name, (major, minor) = _gpu(device)
+    if (major, minor) < LOWEST_CAPABILITY:
         return False, f"Triton needs compute capability 8.0, and {name} has {major}.{minor}"
     return True, ""
+
+
+@torch.compiler.assume_constant_result  # torch.compile need not look inside
+def _gpu(device: torch.device) -> tuple[str, tuple[int, int]]:
+    return torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
 
 
 def moe_triton(
@@ -80,7 +85,7 @@ def moe_triton(
     ----------
     hidden_TD : Tensor of shape (T, D)
     topk_ids_TK : integer Tensor of shape (T, K)
-        Expert ids, 0 to E - 1, trusted: looking at them would stop the host.
+        Expert ids, 0 to E - 1. On a GPU they are trusted: looking at them would stop the host.
     topk_weights_TK : Tensor of shape (T, K)
     gate_up_proj : Tensor of shape (E, 2F, D)
     down_proj : Tensor of shape (E, D, F)
@@ -93,7 +98,7 @@ def moe_triton(
     Raises
     ------
     ValueError
-        If the shapes do not fit together.
+        If the shapes do not fit together, or an id in a CPU tensor is outside 0..E-1.
 
     References
     ----------
@@ -107,6 +112,7 @@ def moe_triton(
     tensor([[50.]])
     """
     check_shapes(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
+    check_ids(topk_ids_TK, down_proj.shape[0])
     supported, reason = triton_supported(hidden_TD)
     if not supported:
         warnings.warn(f"moe_triton is moe_grouped here: {reason}", stacklevel=2)
@@ -124,26 +130,3 @@ def moe_triton(
         training=torch.is_grad_enabled() and any(tensor.requires_grad for tensor in differentiable),
     )
     return output_TD.to(hidden_TD.dtype)
-
-
-def compute_dtype(hidden_TD: Tensor) -> torch.dtype:
-    """Return autocast's dtype where autocast is on, else the tensor's own."""
-    device_type = hidden_TD.device.type
-    if torch.is_autocast_enabled(device_type):
-        return torch.get_autocast_dtype(device_type)
-    return hidden_TD.dtype
-
-
-def check_shapes(
-    hidden_TD: Tensor, topk_ids_TK: Tensor, topk_weights_TK: Tensor, gate_up_proj: Tensor, down_proj: Tensor
-) -> None:
-    """Raise a ValueError that names the first tensor whose shape does not fit the others."""
-    n_experts, d_model, d_expert = down_proj.shape
-    expected = {
-        "hidden_TD": (hidden_TD, (topk_ids_TK.shape[0], d_model)),
-        "topk_weights_TK": (topk_weights_TK, tuple(topk_ids_TK.shape)),
-        "gate_up_proj": (gate_up_proj, (n_experts, 2 * d_expert, d_model)),
-    }
-    for name, (tensor, shape) in expected.items():
-        if tuple(tensor.shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(tensor.shape)}: the other tensors ask for {shape}")

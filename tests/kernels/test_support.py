@@ -89,3 +89,9 @@ def test_shapes_that_do_not_fit(position, name):
     wrong = [tensor[:, :-1] if i == position else tensor for i, tensor in enumerate(CASE)]
     with pytest.raises(ValueError, match=f"{name} has shape"):
         moe_triton(*wrong)
+
+
+def test_an_id_that_no_expert_has():
+    hidden_TD, ids_TK, *rest = CASE
+    with pytest.raises(ValueError, match="topk_ids_TK runs from 1 to 3 with 3 experts"):
+        moe_triton(hidden_TD, torch.tensor([[1, 3]]).expand_as(ids_TK), *rest)
