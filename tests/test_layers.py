@@ -19,6 +19,7 @@ LAYERS = (
     "device",
     "dispatch",
     "metrics",
+    "ranks",
     "toy",
     "kernels",
     "layer",
