@@ -565,8 +565,7 @@ print("exactly, of 200 trials (K = 1, K = 2):", {p: [round(200 * x) for x in xs]
 # behaves differently. Vision models, where V-MoE comes from, have no such order. With K = 1, first choices
 # are all there are, and `choice` is the same as `token`.
 #
-# Leaks of this size may be harmless in a large batch; sources disagree on how much they matter. Know which
-# rule you have.
+# How much so small a leak helps or harms a trained model, we do not measure here. Know which rule you have.
 
 # %% [markdown]
 # ### Falling back
@@ -842,8 +841,8 @@ print("the buffered layer without a limit equals the sorted one of lesson 02:", 
 # %% [markdown]
 # So the buffer is the wrong container for it. The sorted rows of lesson 02 have no empty places at all:
 # groups of different sizes, one after another, and a matrix product that knows where each begins. On a GPU
-# that needs a kernel of its own. MegaBlocks brought one in 2022, and since then most open models have trained
-# without drops: Mixtral, OLMoE, DeepSeek-V3. Capacity has not gone away. It is still there where shapes must
+# that needs a kernel of its own. MegaBlocks brought one in 2022, and many models have trained without drops
+# since: Mixtral, OLMoE, DeepSeek-V3. Capacity has not gone away. It is still there where shapes must
 # be fixed (TPUs, captured graphs), and in another form wherever a device can only hold so much: DeepSeek-V2
 # dropped per *device*, not per expert. Lesson 08 computes with groups of any size.
 
