@@ -9,8 +9,8 @@ start("05_load_loss")
 # *count*: 37 tokens went to expert 3. A count does not change when a logit moves a little. It has no
 # gradient.
 #
-# This lesson is about the trick that gets around this, one line of code that is in nearly every large MoE
-# model. You will write it, take its derivative by hand, and find out how differently public codes scale it.
+# This lesson is about the trick that gets around this, one line of code that is in the code of most large MoE
+# models. You will write it, take its derivative by hand, and find out how differently public codes scale it.
 # Then we look at the theorem that is told about it. It is not quite true, and the way in which it fails is
 # worth knowing.
 #
@@ -312,7 +312,7 @@ claim("L49", "wrong", holds=abs(pooled - 1) < 0.01 and min(per_layer) > 7.99 and
 # %% [markdown]
 # A perfect score for a model that is dead from top to bottom. It has been discussed since 2023 (issue 28255
 # of transformers), and it is more than a display error: the *gradient* is pooled as well, so nothing pushes
-# any of these layers apart. In practice layers rarely collapse this neatly. But whoever fine-tunes with that
+# any of these layers apart. Real layers need not collapse this neatly. But whoever fine-tunes with that
 # function and watches this number should watch the loads of each layer beside it.
 
 # %% [markdown]
@@ -739,8 +739,7 @@ svg.line_chart(
 # %% [markdown]
 # ## Then why does it work?
 #
-# It does work; lesson after lesson of practice says so, and you will see it below. If it is not the minimum,
-# what balances?
+# It does work, in published models and in the toys below. If it is not the minimum, what balances?
 
 # %% tags=["nbval-ignore-output"] why="widget"
 predict("05.descend")
@@ -856,8 +855,8 @@ claim("L59", "correct", holds=max(agreement.values()) < -0.8 and importance_blin
 
 # %% [markdown]
 # All three push the same way, down on the full and up on the empty. In the paper's table 6 it hardly mattered
-# which: without any of them the perplexity was 39.8, with either or both 35.6 to 35.7. Switch's loss won
-# because it is one line, needs no noise, and looks at tokens.
+# which: without any of them the perplexity was 39.8, with either or both 35.6 to 35.7. Switch's loss is
+# the one that stayed: it is one line, needs no noise, and counts tokens.
 
 # %% [markdown]
 # ## A loss for the size of logits

@@ -150,8 +150,8 @@ COUNTEREXAMPLE = Exercise(
         ),
         Misconception(
             "sure_majority",
-            "The fullest expert has a large P too: f and P are co-sorted, and then Chebyshev keeps the loss "
-            "at 1 or above. Who has to be sure, and who must not be?",
+            "The loss is above 1: on the whole, fuller experts have the larger P too. Who has to be sure for "
+            "the opposite, and who must not be?",
             detects=_looks_like(
                 lambda z, loss, f: f.max() < 1 and np.ptp(f) > 1.5 / len(z) and loss > 1 + 1e-6
             ),
@@ -159,8 +159,8 @@ COUNTEREXAMPLE = Exercise(
         ),
         Misconception(
             "not_far_enough",
-            "Below 1, so the theorem is broken already. But not by 0.05 yet. Make the undecided even less "
-            "decided, the decided more, or move the split: with two experts, 75 to 25 goes furthest.",
+            "Below 1, so f and P are not co-sorted any more. But not by 0.05 yet. Make the undecided even "
+            "less decided, the decided more, or move the split: with two experts, 75 to 25 goes furthest.",
             detects=_looks_like(
                 lambda z, loss, f: f.max() < 1 and np.ptp(f) > 1.5 / len(z) and loss <= 1 + 1e-6
             ),
