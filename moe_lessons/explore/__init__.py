@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
+    "BalancingRace": "balancing_race",
     "Calculator": "calculator",
     "Capacity": "capacity",
     "Collapse": "collapse",
@@ -12,7 +13,7 @@ _EXPORTS = {
     "Surface": "surface",
 }
 
-__all__ = ["Calculator", "Capacity", "Collapse", "LiveView", "Router", "Surface"]
+__all__ = ["BalancingRace", "Calculator", "Capacity", "Collapse", "LiveView", "Router", "Surface"]
 
 
 def __getattr__(name: str) -> Any:
