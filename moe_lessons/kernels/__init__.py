@@ -2,7 +2,8 @@
 
 In the order of a call: `plan` (who sits where), `up`, `product` (down), `combine`; backward `pre_gradient`,
 `product` and `combine` again, `weight_gradient`. `moe` puts them in order, `support` says where they run,
-`tiles` how large a piece one program takes, `limits` how fast the hardware would let them be.
+`mode` whether compiled or interpreted, `tiles` how large a piece one program takes, `limits` how fast the
+hardware would let them be; `traffic` counts what they move, `compiled` what they use.
 
 Importing this package loads neither torch nor Triton.
 """
@@ -10,9 +11,14 @@ Importing this package loads neither torch nor Triton.
 import importlib
 from typing import Any
 
-_EXPORTS = {"moe_triton": "support", "triton_supported": "support", "roofline": "limits"}
+_EXPORTS = {
+    "kernel_device": "mode",
+    "moe_triton": "support",
+    "roofline": "limits",
+    "triton_supported": "support",
+}
 
-__all__ = ["moe_triton", "roofline", "triton_supported"]
+__all__ = ["kernel_device", "moe_triton", "roofline", "triton_supported"]
 
 
 def __getattr__(name: str) -> Any:

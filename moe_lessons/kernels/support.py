@@ -1,8 +1,6 @@
 """Whether the kernels can run here, and the one function that uses them where they can."""
 
 import importlib.util
-import os
-import sys
 import warnings
 
 import torch
@@ -10,23 +8,9 @@ from torch import Tensor
 
 from moe_lessons.dispatch import moe_grouped
 from moe_lessons.dispatch.arguments import check_ids, check_shapes, compute_dtype
+from moe_lessons.kernels.mode import LOWEST_CAPABILITY, interpreting
 
-LOWEST_CAPABILITY = (8, 0)  # Triton's own floor, and the first with bf16; a T4 is 7.5
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-
-
-def interpreting() -> bool:
-    """Say whether Triton runs, or would run, kernels in its interpreter in this process.
-
-    Triton reads TRITON_INTERPRET when it is first imported; later changes come too late.
-    """
-    if importlib.util.find_spec("triton") is None:
-        return False
-    if "triton" in sys.modules:
-        from moe_lessons.kernels.common import INTERPRETED
-
-        return INTERPRETED
-    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
 
 
 def triton_supported(hidden_TD: Tensor) -> tuple[bool, str]:
@@ -67,9 +51,13 @@ def triton_supported(hidden_TD: Tensor) -> tuple[bool, str]:
     return True, ""
 
 
-@torch.compiler.assume_constant_result  # torch.compile need not look inside
 def _gpu(device: torch.device) -> tuple[str, tuple[int, int]]:
     return torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
+
+
+# torch.compile takes the answer as a constant. `torch.compiler.assume_constant_result` sets just this, but
+# imports Triton, and then it is too late for `kernel_device`.
+_gpu._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def moe_triton(

@@ -1,6 +1,9 @@
 """Where the kernels run, and what is said where they do not."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +12,8 @@ from kernel_cases import draw_case
 
 from moe_lessons.dispatch import moe_grouped
 from moe_lessons.kernels import moe_triton, triton_supported
-from moe_lessons.kernels.support import interpreting
+from moe_lessons.kernels.mode import interpreting
+from moe_lessons.kernels.support import _gpu
 
 CASE = draw_case(5, 8, 4, 3, 2, dtype=torch.float32)
 
@@ -63,6 +67,53 @@ def test_a_gpu_while_the_interpreter_is_on(monkeypatch):
     tensor = on_gpu(monkeypatch, "a GPU", (9, 0))
     monkeypatch.setattr("moe_lessons.kernels.support.interpreting", lambda: True)
     assert "interpreter mode" in triton_supported(tensor)[1]
+
+
+def in_fresh_process(code, **variables):
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from moe_lessons.kernels.mode import *\n" + code],
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+
+
+NO_GPU = "torch.cuda.is_available = lambda: False\n"
+AN_H100 = "torch.cuda.is_available = lambda: True\ntorch.cuda.get_device_capability = lambda: (9, 0)\n"
+A_T4 = AN_H100.replace("(9, 0)", "(7, 5)")
+
+
+@pytest.mark.parametrize(
+    ("before", "variables", "answer"),
+    [
+        (NO_GPU, {}, "cpu True"),
+        (A_T4, {}, "cpu True"),
+        (AN_H100, {}, "cuda False"),
+        (AN_H100, {"TRITON_INTERPRET": "1"}, "cpu True"),
+        (NO_GPU + "import triton\n", {"TRITON_INTERPRET": "1"}, "cpu True"),
+        (AN_H100 + "import triton\n", {}, "cuda False"),
+    ],
+)
+def test_kernels_are_interpreted_where_no_gpu_can_compile_them(before, variables, answer):
+    code = before + "device = kernel_device()\nimport triton\nprint(device, interpreting())"
+    assert in_fresh_process(code, **variables) == answer
+
+
+def test_triton_imported_too_early():
+    answer = in_fresh_process(NO_GPU + "import triton\nkernel_device()")
+    assert answer.startswith("RuntimeError: Triton was imported before")
+
+
+def test_torch_compile_does_not_stop_at_the_question_about_the_gpu(monkeypatch):
+    on_gpu(monkeypatch, "a GPU", (9, 0))
+
+    def question(tensor):
+        return tensor + _gpu(tensor.device)[1][0]
+
+    assert torch.compile(question, fullgraph=True, backend="eager")(torch.zeros(1)) == 9
 
 
 def test_reasons_are_one_line(monkeypatch):
