@@ -12,6 +12,7 @@ _MODULES = {
     "01": "router",
     "02": "moe_layer",
     "03": "counting",
+    "04": "collapse",
     "05": "load_loss",
     "07": "capacity",
     "10": "mini_transformer",

@@ -1,0 +1,946 @@
+# %% tags=["setup"]
+from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start
+
+start("04_collapse")
+
+# %% [markdown]
+# A layer of eight experts is built, and nobody tells the router how to use them. It is trained to lower one
+# number, the error. Will it use all eight?
+#
+# Often it does not. Some experts get more and more tokens, others fewer and fewer, until they get none at
+# all. You then pay for eight experts and use three. This is called **collapse**, and explainers like to say
+# that it happens always, and by necessity. It does not, so this lesson looks for what it depends on.
+#
+# ## A world small enough to run sixteen times
+#
+# One run proves little: the next seed may do something else. So we need a model that trains sixteen times
+# in a second or two. The package has one, `moe_lessons.toy`:
+#
+# - Tokens come from 16 clusters, and each cluster has a linear map of its own. The target of a token is its
+#   map times the token. So there is work to divide, and dividing it pays.
+# - To every token one and the same vector is added, of length `mu` times $\sqrt{D}$. It says nothing about
+#   the target. It only makes all tokens look alike, as the hidden states of a real model do: they have a
+#   common mean, and often a large one.
+# - Router and experts are what you built in lessons 01 and 02. The weight of the chosen expert is its softmax
+#   probability, and the loss is the squared error. Nothing balances anything.
+#
+# Here is one setting, chosen on purpose so that something happens: K = 1, and `mu` = 4.
+
+# %%
+import torch
+import torch.nn.functional as F
+
+from moe_lessons.toy import Decision, TopK, Toy, ToyRun, load_balancing
+
+STEPS = 200
+COMMON = Toy(mu=4.0, even_start=True)  # even_start: a router that starts nearly even; more on it below
+race = ToyRun(COMMON, TopK(1)).advance(STEPS)
+
+
+def late(run, steps=20):
+    """Load shares [S, E] over a run's last steps, taken together."""
+    return run.shares_NSE[-steps:].mean(dim=0)
+
+
+print("steps, seeds, experts:", tuple(race.shares_NSE.shape))
+
+# %% tags=["nbval-ignore-output"] why="image"
+from moe_lessons.svg import bar_chart, dot_rows, heat_map, line_chart
+
+smooth_PE = race.shares_NSE[:, 0].unflatten(0, (-1, 10)).mean(dim=1)
+fullest = int(smooth_PE[-1].argmax())
+line_chart(
+    {f"{e}": (list(range(10, STEPS + 1, 10)), (100 * smooth_PE[:, e]).tolist()) for e in range(8)},
+    title=f"Seed 0: expert {fullest} ends with {smooth_PE[-1, fullest]:.0%} of the tokens",
+    x_label="step",
+    y_label="share of the routed rows (%), mean of ten steps",
+    references={"even share": 12.5},
+    caption="One line per expert. When is the race decided? Does the early leader win?",
+)
+
+# %% [markdown]
+# One picture of one seed. To compare many runs we need numbers, and there are several in use. First the
+# load itself.
+
+# %% [markdown]
+# {{exercise 04.load_shares}}
+
+
+# %% answer="04.load_shares"
+def load_shares(topk_ids_TK: torch.Tensor, n_experts: int, mask_T: torch.Tensor) -> torch.Tensor:
+    """Each expert's share [E] of the routed rows.
+
+    topk_ids_TK: [T, K] chosen experts. n_experts: E. mask_T: [T] False for padding.
+    """
+    ### BEGIN SOLUTION
+    ids_S = topk_ids_TK[mask_T].flatten()
+    counts_E = torch.bincount(ids_S, minlength=n_experts)
+    return counts_E / counts_E.sum()
+    ### END SOLUTION
+
+
+# %%
+check("04.load_shares")
+
+# %% [markdown]
+# ## How many experts is that?
+#
+# Eight shares are seven numbers too many. The **entropy** of the load, $H = -\sum_e s_e \ln s_e$, is one:
+# 0 when one expert has everything, $\ln E$ when all share alike. Its exponential is easier to read. It counts
+# experts: if n of them share everything evenly, $e^H = n$. We call it the **effective experts**.
+#
+# There is a second way to count. The **coefficient of variation**, CV, is the standard deviation of the
+# loads over their mean. From it comes $E / (1 + \text{CV}^2)$, which is also $1 / \sum_e s_e^2$. It says n
+# too when n share evenly. In between the two differ, because squares give more weight to the fullest.
+
+# %%
+from moe_lessons.metrics import coefficient_of_variation, entropy
+
+examples = {
+    "all alike": [10, 10, 10, 10],
+    "two alike, two idle": [20, 20, 0, 0],
+    "one ahead": [25, 5, 5, 5],
+    "one alone": [40, 0, 0, 0],
+}
+print(f"{'load':<22}{'exp(H)':>8}{'E/(1+CV²)':>12}")
+for name, counts in examples.items():
+    counts_E = torch.tensor(counts)
+    by_cv = len(counts) / (1 + coefficient_of_variation(counts_E) ** 2)
+    print(f"{name:<22}{entropy(counts_E).exp():>8.2f}{by_cv:>12.2f}")
+
+# %% [markdown]
+# Papers say "effective number of experts" and mean either. Whoever quotes one should say which; in this
+# course it is exp(H) unless something else is said.
+
+# %% [markdown]
+# {{exercise 04.effective_experts}}
+
+
+# %% answer="04.effective_experts"
+def effective_experts(counts_LE: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two effective numbers of every layer, [L] each: exp(entropy) and E / (1 + CV²).
+
+    counts_LE: [L, E] routed rows of each expert in each layer.
+    """
+    ### BEGIN SOLUTION
+    shares_LE = counts_LE / counts_LE.sum(dim=-1, keepdim=True)
+    from_entropy_L = torch.special.entr(shares_LE).sum(dim=-1).exp()
+    load_LE = counts_LE.float()
+    cv_L = load_LE.std(dim=-1, correction=0) / load_LE.mean(dim=-1)
+    return from_entropy_L, counts_LE.shape[-1] / (1 + cv_L**2)
+    ### END SOLUTION
+
+
+# %%
+check("04.effective_experts")
+
+# %% [markdown]
+# Both numbers are about the whole load. Three alarms are about its ends: the CV itself; **MaxVio**, by what
+# fraction of the mean the fullest expert exceeds the mean (on a cluster everybody waits for that one); and
+# the number of **dead** experts, those that got nothing at all.
+
+# %% [markdown]
+# {{exercise 04.imbalance}}
+
+
+# %% answer="04.imbalance"
+def imbalance(counts_LE: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Coefficient of variation, MaxVio and number of dead experts of every layer, [L] each.
+
+    counts_LE: [L, E] routed rows of each expert in each layer.
+    """
+    ### BEGIN SOLUTION
+    load_LE = counts_LE.float()
+    mean_L = load_LE.mean(dim=-1)
+    cv_L = load_LE.std(dim=-1, correction=0) / mean_L
+    max_violation_L = load_LE.amax(dim=-1) / mean_L - 1
+    return cv_L, max_violation_L, (counts_LE == 0).sum(dim=-1)
+    ### END SOLUTION
+
+
+# %%
+check("04.imbalance")
+
+# %% [markdown]
+# ## Sixteen races
+#
+# The run above was one of sixteen. All began with 6.7 effective experts or nearly. Before you look at the
+# others: how do they end?
+
+# %% tags=["nbval-ignore-output"] why="widget"
+from moe_lessons.explore import Collapse
+
+explorable = Collapse(ask=False)
+predict("04.race", unlocks=explorable)
+
+# %%
+from moe_lessons import metrics
+
+start_S, end_S = (metrics.effective_experts(shares) for shares in (race.shares_NSE[0], late(race)))
+print("median at step 0 between 6 and 7.5:", bool(6 < start_S.median() < 7.5))
+print("median at the end between 2 and 4:", bool(2 < end_S.median() < 4))
+print("at least 15 of 16 runs end lower than they began:", int((end_S < start_S).sum()) >= 15)
+print("fewer than 4 runs have exactly one expert left:", int((end_S < 1.01).sum()) < 4)
+winner_S = late(race).argmax(dim=-1)
+leads = {step: int((race.shares_NSE[step].argmax(dim=-1) == winner_S).sum()) for step in (0, 100)}
+print("who wins led at step 0 in at most 7 of 16:", leads[0] <= 7)
+print("  and at step 100 in at least 10:", leads[100] >= 10)
+
+# %%
+reveal("04.race")
+
+# %% [markdown]
+# The explorable holds these runs and 23 other settings of the same model, precomputed. Drag the step, then
+# change one thing: `mu`, K, the initial router, the seed. Look for a setting that does *not* collapse, and
+# for one that is uneven before anything is trained.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+explorable
+
+# %% [markdown]
+# Now some of those settings live, and two more gates. Every dot below is a training run of its own; within
+# a column of dots only the seed differs, from row to row only what the row's name says.
+
+# %%
+SETTINGS = {
+    "mu=0, K=1": (Toy(even_start=True), TopK(1)),
+    "mu=0, K=2": (Toy(even_start=True), TopK(2, renormalize=True)),
+    "mu=2, K=1": (Toy(mu=2.0, even_start=True), TopK(1)),
+    "mu=4, K=1": None,  # the race above
+    "mu=4, K=2": (COMMON, TopK(2, renormalize=True)),
+    "mu=4, K=2, sigmoid gate": (COMMON, TopK(2, score="sigmoid", renormalize=True)),
+    "mu=4, K=4": (COMMON, TopK(4, renormalize=True)),
+    "mu=4, K=1, router x 0.01": (Toy(mu=4.0, even_start=True, router_scale=0.01), TopK(1)),
+    "mu=4, K=1, router as drawn": (Toy(mu=4.0), TopK(1)),
+}
+runs = {name: ToyRun(*made).advance(STEPS) if made else race for name, made in SETTINGS.items()}
+began = {name: metrics.effective_experts(run.shares_NSE[0]) for name, run in runs.items()}
+ended = {name: metrics.effective_experts(late(run)) for name, run in runs.items()}
+idle = {name: metrics.dead_experts(late(run)) for name, run in runs.items()}
+
+# %% tags=["nbval-ignore-output"] why="image"
+dot_rows(
+    {name: values.tolist() for name, values in ended.items()},
+    title="Collapse is a tendency: it depends on data, K, gate and initial router",
+    x_label="effective experts of 8 at step 200, exp(H)",
+    marks={name: float(values.quantile(0.5)) for name, values in began.items()},
+    mark_label="median at step 0",
+    x_range=(1, 8),
+    caption="16 runs in each row. Where did training lower the number, and where did it raise it?",
+)
+
+# %%
+middle = {name: float(values.quantile(0.5)) for name, values in ended.items()}
+at_start = {name: float(values.quantile(0.5)) for name, values in began.items()}
+evens_out = middle["mu=0, K=2"] > at_start["mu=0, K=2"] and int(idle["mu=0, K=2"].max()) == 0
+print("mu=0, K=2: the load evens out by itself, no expert is dead in any run:", evens_out)
+print("the more in common, the fewer:", middle["mu=0, K=1"] > middle["mu=2, K=1"] > middle["mu=4, K=1"])
+print(
+    "the more experts per token, the more:", middle["mu=4, K=4"] > middle["mu=4, K=2"] > middle["mu=4, K=1"]
+)
+print(
+    "a tiny initial router collapses deepest:", middle["mu=4, K=1, router x 0.01"] < middle["mu=4, K=1"] - 0.5
+)
+spread = float(ended["mu=4, K=1"].max() - ended["mu=4, K=1"].min())
+print("seeds alone make a difference of more than one expert:", spread > 1)
+
+# %%
+claim("L70", "wrong", holds=evens_out and middle["mu=4, K=1"] < 4 and spread > 1)
+
+# %% [markdown]
+# So it is no law, and the same code with other data does the opposite.
+#
+# ### A trap in the last row
+#
+# In the last row the router is drawn as routers usually are, and the runs *begin* with about 1.7 effective
+# experts. No step has been taken. Why?
+#
+# A token is $x = c + m$, a part of its own and the common part. Its logits are $c^\top W + m^\top W$, and the
+# second term is the same for all tokens: a bias per expert that nobody asked for. If $m$ is long, the expert
+# with the largest bias gets nearly everything, from the start. Training here spreads the load *a little*.
+#
+# Whoever looks at the end only would call this collapse by training. That is why the other rows start with
+# `even_start`: the initial router is made blind to the common part, $m^\top W = 0$, and every `mu` begins
+# with the same load. What is lost after that, training has lost.
+
+# %%
+drawn = "mu=4, K=1, router as drawn"
+print("as drawn, few at step 0:", at_start[drawn] < 2.5, " more at the end:", middle[drawn] > at_start[drawn])
+blind = ToyRun(COMMON, TopK(1))
+seen = torch.einsum("sd,sde->se", blind.world.shared_SD, blind.router_SDE).abs().max()
+print("even start: largest logit that the common part gives is 0:", bool(seen < 1e-4))
+
+# %% [markdown]
+# ## Why it feeds on itself
+#
+# Take K = 1. The output is $\hat y = p_c\, f_c(x)$, where c is the chosen expert and $p$ the softmax of the
+# logits $z$. With $g$ the gradient of the loss with respect to $\hat y$,
+#
+# $$\frac{\partial L}{\partial z_j} = (g \cdot f_c(x))\; p_c\,(\delta_{jc} - p_j).$$
+#
+# Everything hangs on one number, $g \cdot f_c(x)$. If it is negative, more of this expert would lower the
+# loss: its logit rises and all others fall. If it is positive, its logit falls and all others rise. The
+# experts that were not chosen are not asked. They move by what c did.
+#
+# That gives a loop. A chosen expert learns, so it gets better at its tokens; so its logit rises for them;
+# and where tokens look alike, it rises for all of them; so it is chosen more. And what of an expert that has
+# not learned anything yet? We record the push on the chosen logit, summed over the tokens of a step.
+
+
+# %%
+class Watched(TopK):
+    """Top-k that keeps each step's logits and choice, so that we can read the gradient afterwards."""
+
+    def __call__(self, logits_STE, batch):
+        logits_STE.retain_grad()
+        self.decision = super().__call__(logits_STE, batch)
+        return self.decision
+
+
+rule = Watched(1)
+watched = ToyRun(COMMON, rule)
+push_NS = []
+for _ in range(120):
+    watched.advance(1)
+    down_STE = rule.decision.logits_STE.grad * rule.decision.chosen_STE
+    push_NS.append(-down_STE.sum(dim=(1, 2)))  # the step goes against the gradient
+push_NS = torch.stack(push_NS)
+print("step 0: the chosen logit is pushed down in", int((push_NS[0] < 0).sum()), "of 16 runs")
+late_push = (push_NS[-20:].mean(dim=0) > 0).sum()
+print("steps 100 to 120: it is pushed up in at least 14 of 16:", bool(late_push >= 14))
+
+# %% tags=["nbval-ignore-output"] why="image"
+from statistics import median
+
+line_chart(
+    {
+        "lowest run": (list(range(120)), push_NS.amin(dim=1).tolist()),
+        "median": (list(range(120)), [median(row) for row in push_NS.tolist()]),
+        "highest run": (list(range(120)), push_NS.amax(dim=1).tolist()),
+    },
+    title="First the chosen are pushed away, then held on to",
+    x_label="step",
+    y_label="push on the chosen logits, summed over a step's tokens",
+    references={"no push": 0},
+    y_range=(-1, 0.4),
+    caption="Below 0: being chosen makes an expert less likely to be chosen. The first steps reach below -2.",
+)
+
+# %% [markdown]
+# At first the rich get *poorer*. An untrained expert's output is noise; less of it is better, so whoever is
+# chosen is pushed away, and the load evens out a little. (Look at the first steps of the curves in the
+# explorable: they rise.) Then the experts begin to be of use, the sign turns, and the loop closes.
+#
+# Is it really the loop, and not something else that goes on at the same time? An experiment can tell. We
+# give one expert a head start, without touching the router.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("04.head_start")
+
+
+# %%
+class HeadStart(TopK):
+    """For some steps all tokens train expert 0 and the router rests; then top-1 as ever."""
+
+    def __init__(self, steps):
+        super().__init__(1)
+        self.left = steps
+
+    def __call__(self, logits_STE, batch):
+        decision = super().__call__(logits_STE, batch)
+        if self.left <= 0:
+            return decision
+        # The weight that the token's own choice would have had, and no gradient for the router.
+        weights_STE = torch.zeros_like(logits_STE)
+        weights_STE[..., 0] = decision.weights_STE.detach().amax(dim=-1)
+        return Decision(logits_STE, weights_STE > 0, weights_STE)
+
+    def after_step(self, decision):
+        self.left -= 1
+
+
+favoured = ToyRun(COMMON, HeadStart(100)).advance(100 + 150)
+share_0 = {"none": race.shares_NSE[130:150, :, 0].mean(0), "head start": late(favoured)[:, 0]}
+released_S = favoured.shares_NSE[100, :, 0]
+wins = {"none": race.shares_NSE[130:150].mean(0), "head start": late(favoured)}
+wins = {name: int((shares.argmax(dim=-1) == 0).sum()) for name, shares in wins.items()}
+print("right after the head start, by the untouched router: under 20 %:", bool(released_S.mean() < 0.2))
+print("150 steps later, median over a quarter:", bool(share_0["head start"].quantile(0.5) > 0.25))
+print("without a head start, median under a fifth:", bool(share_0["none"].quantile(0.5) < 0.2))
+print(
+    "expert 0 wins: at most 3 of 16 without, at least 6 with:", wins["none"] <= 3 and wins["head start"] >= 6
+)
+
+# %%
+reveal("04.head_start")
+
+# %%
+claim(
+    "L67",
+    "correct",
+    holds=bool(share_0["head start"].mean() > 2 * share_0["none"].mean()) and wins["head start"] >= 6,
+)
+
+# %% tags=["nbval-ignore-output"] why="image"
+dot_rows(
+    {
+        "without": (100 * share_0["none"]).tolist(),
+        "with head start, at its end": (100 * released_S).tolist(),
+        "with, 150 steps later": (100 * share_0["head start"]).tolist(),
+    },
+    title=f"With a head start expert 0 wins {wins['head start']} of 16 races instead of {wins['none']}",
+    x_label="share of expert 0 after 150 steps of normal training (%)",
+    value_format="{:.0f}",
+    x_range=(0, 100),
+    caption="The router was not touched during the head start. Which other experts could pay for this?",
+)
+
+# %% [markdown]
+# Shazeer and colleagues described the loop in [2017](https://arxiv.org/abs/1701.06538) and called it
+# self-reinforcing. Note what it needs: experts that differ in how far they are, *and* tokens so alike that
+# what is learned for one holds for the next. With `mu` = 0 the second is missing.
+#
+# ## A real language model
+#
+# A toy shows what can happen. Does it, on text? We take the model of lesson 10, smaller: two layers, eight
+# experts, K = 1 with the probability as weight (as in Switch), bytes of Python's language reference. K = 1 is
+# a choice made on purpose; K = 2 comes after it.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("04.language")
+
+# %% [markdown]
+# Two runs, live, from the same initial weights on the same batches: one without any balancing, one with the
+# load-balancing loss of lesson 05. The settings come out of the result file that we look at afterwards, only
+# with fewer steps. It takes about ten seconds, on a slow machine a minute.
+
+# %% tags=["nbval-ignore-output"] why="trained"
+from moe_lessons.config import TrainConfig
+from moe_lessons.explore import LiveView
+from moe_lessons.report import load_report
+from moe_lessons.train import train
+
+report = load_report("collapse")
+base = TrainConfig.from_dict(report["config"]).override(steps=300, log_every=10)
+LIVE = {"none": base, "loss": base.override(balancing="aux_loss", alpha=0.01)}
+histories = {name: [] for name in LIVE}
+
+
+def draw_live(title="Effective experts of each layer, so far"):
+    series = {
+        f"{name}, layer {n}": (
+            [r.step for r in records],
+            [r.effective_experts_by_layer[n] for r in records],
+        )
+        for name, records in histories.items()
+        for n in range(base.model.n_layers)
+        if records
+    }
+    return line_chart(
+        series or {"none": ([0], [8])},
+        title=title,
+        x_label="step",
+        y_label="effective experts of 8, exp(H), mean of ten steps",
+        x_range=(0, base.steps),
+        y_range=(1, 8),
+    )
+
+
+picture, trained = LiveView(), {}
+for name, config in LIVE.items():
+
+    def watch(record, name=name):
+        histories[name].append(record)
+        picture.update(draw_live)
+
+    trained[name] = train(config, on_step=watch)
+picture.finish(draw_live("Without balancing the first layer falls to little more than one expert"))
+for name, result in trained.items():
+    bits = result.validation_bits_per_byte
+    print(f"{name:<6}{result.seconds:>4.0f} s, held-out bits per byte after {base.steps} steps: {bits:.3f}")
+
+# %%
+used = {
+    name: metrics.effective_experts(torch.tensor([r.load_shares_by_layer for r in records[-10:]]).mean(0))
+    for name, records in histories.items()
+}
+print("without: layer 0 uses fewer than 3 of 8:", bool(used["none"][0] < 3))
+print("without: layer 1 uses more than layer 0:", bool(used["none"][1] > used["none"][0] + 1))
+print("with the loss: both use more than 6.5:", bool(used["loss"].min() > 6.5))
+first, tenth = (histories["none"][i].effective_experts_by_layer[0] for i in (0, 9))
+print("layer 0, steps 1 to 10: more than 4; steps 91 to 100: fewer than 3:", first > 4, tenth < 3)
+
+# %%
+reveal("04.language")
+
+# %% tags=["nbval-ignore-output"] why="image"
+steps_shown = (10, 20, 30, 50, 100, 200, 300)
+heat_map(
+    [[100 * s for s in histories["none"][step // 10 - 1].load_shares_by_layer[0]] for step in steps_shown],
+    rows=[f"step {step}" for step in steps_shown],
+    title="Layer 0 without balancing: within some dozen steps one expert has nearly everything",
+    row_label="when",
+    column_label="expert of layer 0",
+    unit="% of the layer's routed rows, mean of ten steps",
+    value_format="{:.0f}",
+    highest=100,
+)
+
+# %% [markdown]
+# ### Longer, with five seeds, and with other remedies
+#
+# `python benchmarks/collapse.py` trains the same model for longer, with nine methods and five seeds each. Its
+# result comes with the course; nothing below is trained now.
+
+# %%
+methods = report["methods"]
+
+
+def of(name, key):
+    return torch.tensor([run[key] for run in methods[name]["runs"]])
+
+
+print(
+    f"{report['config']['steps']} steps, {report['seeds']} seeds, {report['device']}, torch {report['torch']}"
+)
+print(f"\n{'':<22}{'effective experts, mean':^26}{'dead':^8}{'bits per byte':^16}")
+print(f"{'method':<22}{'layer 0':^13}{'layer 1':^13}{'mean':^8}{'mean':^16}")
+for name in methods:
+    layer_0, layer_1 = of(name, "late_effective_experts_by_layer").mean(dim=0).tolist()
+    dead = of(name, "late_dead_experts_by_layer").sum(dim=1).float().mean()
+    bits = of(name, "validation_bits_per_byte").mean()
+    print(f"{name:<22}{layer_0:^13.1f}{layer_1:^13.1f}{dead:^8.1f}{bits:^16.3f}")
+
+# %% [markdown]
+# Read it by rows.
+#
+# - **none**: layer 0 collapses in each of the five seeds, layer 1 goes half way in each. A smaller initial
+#   router takes layer 1 along.
+# - **none, top-2**: no collapse. Two experts per token, so also more computation: its bits per byte cannot
+#   be compared with the others'.
+# - **z-loss**: keeps logits small. It is often listed among the balancing losses; it balances nothing here.
+# - **aux loss**: 0.001 is too weak, 0.01 is enough, 0.1 is as even as can be and costs a little.
+# - **bias**: a number per expert, added for the choice only and moved by a sign rule. Lesson 06.
+
+# %%
+none_0, none_1 = of("none", "late_effective_experts_by_layer").T
+remedies = ("aux loss 0.01", "aux loss 0.1", "bias, sign 0.001", "bias, sign 0.01")
+worst = min(float(of(name, "late_effective_experts_by_layer").min()) for name in remedies)
+z_loss_0 = of("z-loss 0.001", "late_effective_experts_by_layer")[:, 0]
+print(f"loss and bias: the emptiest layer of all runs uses {worst:.1f} of 8")
+
+claim("L68", "correct", holds=worst > 7 and float(none_0.max()) < 2 and float(z_loss_0.max()) < 2)
+
+# %% [markdown]
+# "One or two experts capture all tokens", explainers write. In layer 0, yes. In layer 1, no. In the
+# literature, both: OLMoE ([figure 10](https://arxiv.org/abs/2409.02060), 8 experts) saw everything go to one
+# expert and some of it later to a second. Shazeer et al. had 256 experts and no loss, and their table 6
+# reports a CV of the load of 3.01. What is that in experts?
+
+# %%
+shazeer_experts, shazeer_cv = 256, 3.01  # arXiv 1701.06538, table 6, first row
+left = shazeer_experts / (1 + shazeer_cv**2)
+print(f"E / (1 + CV²) = {left:.1f} effective experts of {shazeer_experts}")
+
+# %%
+claim("L69", "contested", holds=float(none_0.max()) < 2 < float(none_1.min()) and 20 < left < 30)
+
+# %% [markdown]
+# ## What does it cost?
+#
+# Less than one might think. Their model with a collapsed router had a perplexity of 39.8, with any of the
+# losses 35.6 or 35.7 (table 6). The same paper's model with just 32 experts reaches 39.7 (table 7): the one
+# with 25 effective experts was worth about what 25 experts are worth. It was still far ahead of the dense
+# models, at 45 and more.
+#
+# In our language model, seed by seed, against the same model with the loss:
+
+# %%
+costs_B = of("none", "validation_bits_per_byte") - of("aux loss 0.01", "validation_bits_per_byte")
+print("bits per byte lost, by seed:", [f"{cost:.3f}" for cost in costs_B.tolist()])
+print(f"mean {costs_B.mean():.3f} of about {of('none', 'validation_bits_per_byte').mean():.2f}")
+
+# %%
+claim(
+    "L74",
+    "imprecise",
+    holds=float(none_0.max()) < 2 and 0 < float(costs_B.min()) <= float(costs_B.max()) < 0.2,
+)
+
+# %% [markdown]
+# Each seed loses something, and none fails. After the 300 steps of the live runs the difference is smaller,
+# and on another text its sign may change: experts that have learned little are not missed.
+#
+# The toy says when collapse is dear. We train three geometries with the loss (weight 0.3) and compare the
+# errors seed by seed.
+
+# %%
+alone = {"mu=0": "mu=0, K=1", "mu=2": "mu=2, K=1", "mu=4": "mu=4, K=1", "mu=4, router x 0.01": None}
+alone["mu=4, router x 0.01"] = "mu=4, K=1, router x 0.01"
+balanced = {
+    name: ToyRun(SETTINGS[key][0] if SETTINGS[key] else COMMON, TopK(1), loss=load_balancing, alpha=0.3)
+    for name, key in alone.items()
+}
+extra = {}
+for name, run in balanced.items():
+    error_S = run.advance(STEPS).error_NS[-20:].mean(dim=0)
+    extra[name] = runs[alone[name]].error_NS[-20:].mean(dim=0) / error_S - 1
+print("mu=0: balancing gains less than 5 % in the median:", bool(extra["mu=0"].quantile(0.5) < 0.05))
+print("mu=4: it gains something in at least 9 of 16:", int((extra["mu=4"] > 0).sum()) >= 9)
+tiny = extra["mu=4, router x 0.01"]
+print("deepest collapse: it gains more than 20 % in the median:", bool(tiny.quantile(0.5) > 0.2))
+
+# %% tags=["nbval-ignore-output"] why="image"
+dot_rows(
+    {name: (100 * values).tolist() for name, values in extra.items()},
+    title="The deeper the collapse, the dearer",
+    x_label="error without balancing, compared with the same seed with it (% more)",
+    value_format="{:+.0f}",
+    caption="Left of 0 the balanced run is worse. Why might an even load be the wrong one for some data?",
+)
+
+# %% [markdown]
+# Where the load was nearly even anyway, the loss costs as much as it brings. An even load is not the aim;
+# a low error is. Balance also pays in another currency, time on many devices (lessons 07 and 08).
+#
+# ## Reading a log
+#
+# Your training job writes the load shares of every layer. Before you change anything: what is it that you
+# see? Five diagnoses, and each asks for something else.
+#
+# - **Collapsed**: the last quarter, averaged, uses fewer than half of the experts. It needs a remedy, and
+#   perhaps revival.
+# - **Oscillating**: averaged it is even, but each row is not: the experts take turns. The router or its bias
+#   takes too large steps.
+# - **Collapsing**: fewer effective experts in every quarter, by one or more in all. Act now.
+# - **Dead expert**: one got nothing for a quarter of the run, the rest is fine. Revive it.
+# - **Healthy**: none of these. A bad beginning or a single bad batch is no illness.
+
+# %% [markdown]
+# {{exercise 04.diagnose}}
+
+
+# %% answer="04.diagnose"
+def diagnose(shares_NE: torch.Tensor) -> str:
+    """What is the matter with this run?
+
+    shares_NE: [N, E] load shares, a row per logging interval; N is a multiple of 4.
+    Returns the first that applies: "collapsed", "oscillating", "collapsing", "dead expert", "healthy".
+    """
+
+    ### BEGIN SOLUTION
+    def n(shares):
+        return torch.special.entr(shares).sum(dim=-1).exp()
+
+    quarters = shares_NE.chunk(4)
+    last = quarters[3]
+    n_1, n_2, n_3, n_4 = (n(quarter.mean(dim=0)) for quarter in quarters)
+    if n_4 < shares_NE.shape[1] / 2:
+        return "collapsed"
+    if n(last).mean() < shares_NE.shape[1] / 2:
+        return "oscillating"
+    if n_1 > n_2 > n_3 > n_4 and n_1 - n_4 >= 1:
+        return "collapsing"
+    if (last == 0).all(dim=0).any():
+        return "dead expert"
+    return "healthy"
+    ### END SOLUTION
+
+
+# %%
+check("04.diagnose")
+
+# %% [markdown]
+# ## What becomes of a starved expert?
+#
+# An expert that no token chose took no part in the output. So the gradient of all its weights is zero; not
+# small, zero. What happens to weights that get a zero, step after step?
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("04.fate")
+
+# %% [markdown]
+# One weight, four optimizers. It starts at 1, gets a gradient for one step, then zeros for 2,000. And there
+# is a second column: some codes do not hand the optimizer a zero but *nothing*, because the idle expert is a
+# module of its own that was never called (`grad` is None).
+
+# %%
+LR, DECAY, ZERO_STEPS = 3e-3, 0.1, 2000
+OPTIMIZERS = {
+    "SGD": lambda p: torch.optim.SGD(p, lr=LR),
+    "SGD, momentum 0.9": lambda p: torch.optim.SGD(p, lr=LR, momentum=0.9),
+    "Adam": lambda p: torch.optim.Adam(p, lr=LR),
+    "AdamW, decay 0.1": lambda p: torch.optim.AdamW(p, lr=LR, weight_decay=DECAY),
+}
+
+
+def fate(make, nothing):
+    """Move one weight by one step of gradient, then starve it; where it was and where it ends."""
+    weight = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
+    optimizer = make([weight])
+    weight.grad = torch.full_like(weight, 0.5)
+    optimizer.step()
+    before = weight.item()
+    for _ in range(ZERO_STEPS):
+        weight.grad = None if nothing else torch.zeros_like(weight)
+        optimizer.step()
+    return before, weight.item()
+
+
+print(f"{'':<20}{'when it starved':>16}{'after zeros':>14}{'after nothing':>15}")
+fates = {}
+for name, make in OPTIMIZERS.items():
+    before, after_zeros = fate(make, nothing=False)
+    fates[name] = before, after_zeros, fate(make, nothing=True)[1]
+    print(f"{name:<20}{before:>16.4f}{after_zeros:>14.4f}{fates[name][2]:>15.4f}")
+predicted = (1 - LR * DECAY) ** ZERO_STEPS
+print(f"\nby decay alone: (1 - {LR} * {DECAY}) ** {ZERO_STEPS} = {predicted:.3f}")
+print(f"measured under AdamW: {fates['AdamW, decay 0.1'][1]:.3f}")
+
+# %%
+reveal("04.fate")
+
+# %% [markdown]
+# Three different fates, by optimizer and by a detail of the code that nobody documents. Decay explains most
+# of it; the rest is momentum, which goes on for some dozen steps after the last gradient.
+#
+# And in the toy, where the experts really starve? We train with AdamW and look at experts that had no token
+# in 150 steps.
+
+# %%
+STARVED_STEPS, WD = 150, 0.4
+decayed = ToyRun(
+    COMMON, TopK(1), optimizer=lambda p: torch.optim.AdamW(p, lr=COMMON.learning_rate, weight_decay=WD)
+).advance(150)
+norm_SE = decayed.up_SDEF.detach().square().sum(dim=(1, 3)).sqrt()
+decayed.advance(STARVED_STEPS)
+starved_SE = (decayed.shares_NSE[100:] == 0).all(dim=0)  # 50 steps before we look: momentum has faded
+shrunk = decayed.up_SDEF.detach().square().sum(dim=(1, 3)).sqrt() / norm_SE
+expected = (1 - COMMON.learning_rate * WD) ** STARVED_STEPS
+off = (shrunk[starved_SE] / expected - 1).abs().max()
+exact_zero = bool((decayed.up_SDEF.grad.abs().amax(dim=(1, 3))[starved_SE] == 0).all())
+print("at least 16 starved experts in 16 runs:", int(starved_SE.sum()) >= 16)
+print("their gradient is exactly zero:", exact_zero)
+print(f"their weights shrink to {expected:.3f} of what they were, within 1 %:", bool(off < 0.01))
+
+# %%
+claim("L71", "correct", holds=exact_zero and bool(off < 0.01) and fates["AdamW, decay 0.1"][1] < 0.6)
+
+# %%
+frozen = fates["SGD"][0] == fates["SGD"][1] and fates["AdamW, decay 0.1"][0] == fates["AdamW, decay 0.1"][2]
+claim("L72", "imprecise", holds=frozen and fates["AdamW, decay 0.1"][1] < 0.6)
+
+# %% [markdown]
+# So "drift" is the wrong word: nothing pushes them anywhere new. As for resetting dead experts in
+# production, we know of no published account.
+#
+# One part of a dead expert may still move: its **router row**. Does it get a gradient? Four tokens, expert 3
+# chosen by none of them, two of the gates from lesson 01:
+
+# %%
+from moe_lessons.routing import softmax_topk, topk_softmax
+
+logits = torch.tensor(
+    [[2.0, 1.0, 0.5, -3.0], [1.0, 2.0, 0.3, -2.0], [0.2, 1.5, 1.0, -2.5], [1.2, 0.1, 1.4, -4.0]]
+)
+value = torch.arange(8.0).reshape(4, 2).cos()  # stands for what the experts' outputs do to the loss
+gates = {
+    "softmax, then top-2": lambda z: softmax_topk(z, 2, renormalize=False),
+    "top-2, then softmax": lambda z: topk_softmax(z, 2),
+}
+reaches = {}
+for name, gate in gates.items():
+    leaf = logits.clone().requires_grad_()
+    (gate(leaf).topk_weights_TK * value).sum().backward()
+    reaches[name] = bool((leaf.grad[:, 3] != 0).any())
+    print(f"{name}: a gradient for the logits of expert 3: {reaches[name]}")
+
+# %% [markdown]
+# With a softmax over all experts the dead one still takes part in the denominator, so its row moves: away
+# when the chosen do well. With a softmax over the chosen only, it gets nothing, and nothing will ever bring
+# it back.
+#
+# ## Bringing it back
+#
+# What would you change to revive an expert? New weights alone do nothing, since the router does not choose
+# it. A new router row alone sends tokens to an expert that knows nothing. The usual recipe is to **split a
+# busy expert**: copy its weights, copy its router row with a little noise, and forget the old momentum. Then
+# both halves can do the work at once, and some of the tokens change over.
+
+# %% [markdown]
+# {{exercise 04.revive}}
+
+
+# %% answer="04.revive"
+def revive(
+    router_ED: torch.Tensor,
+    experts_EP: torch.Tensor,
+    momentum_EP: torch.Tensor,
+    counts_E: torch.Tensor,
+    noise_ED: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Replace dead experts by copies of busy ones; returns router_ED, experts_EP, momentum_EP.
+
+    router_ED: [E, D] one vector per expert. experts_EP: [E, P] all its weights, flat.
+    momentum_EP: [E, P] the optimizer's. counts_E: [E] routed rows. noise_ED: [E, D].
+    """
+    ### BEGIN SOLUTION
+    dead = (counts_E == 0).nonzero().flatten().tolist()
+    busy = [e for e in counts_E.argsort(descending=True).tolist() if counts_E[e] > 0]
+    router_ED, experts_EP, momentum_EP = router_ED.clone(), experts_EP.clone(), momentum_EP.clone()
+    for i, d in enumerate(dead):
+        donor = busy[i % len(busy)]
+        router_ED[d] = router_ED[donor] + noise_ED[d]
+        experts_EP[d] = experts_EP[donor]
+        momentum_EP[d] = 0
+    return router_ED, experts_EP, momentum_EP
+    ### END SOLUTION
+
+
+# %%
+check("04.revive")
+
+# %% [markdown]
+# Does it help? We take the state of the race after 150 steps and go on from it in four ways, with the same
+# tokens: nothing; revive the dead; switch the balancing loss on; both. First your guess about the second way.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("04.revive")
+
+
+# %%
+def split_busy(run, noise=0.1):
+    """Replace the dead experts of every seed of a toy run, as in the exercise."""
+    generator = torch.Generator().manual_seed(1)
+    shares_SE = late(run)
+    moments = [run.optimizer.state[p] for p in (run.router_SDE, run.up_SDEF, run.down_SEFD)]
+    with torch.no_grad():
+        for s, shares_E in enumerate(shares_SE):
+            busy = [e for e in shares_E.argsort(descending=True).tolist() if shares_E[e] > 0]
+            for i, d in enumerate((shares_E == 0).nonzero().flatten().tolist()):
+                donor_D = run.router_SDE[s, :, busy[i % len(busy)]]
+                jitter_D = noise * donor_D.std() * torch.randn(len(donor_D), generator=generator)
+                run.router_SDE[s, :, d] = donor_D + jitter_D
+                run.up_SDEF[s, :, d] = run.up_SDEF[s, :, busy[i % len(busy)]]
+                run.down_SEFD[s, d] = run.down_SEFD[s, busy[i % len(busy)]]
+                for key in ("exp_avg", "exp_avg_sq"):
+                    moments[0][key][s, :, d], moments[1][key][s, :, d], moments[2][key][s, d] = 0, 0, 0
+
+
+at_150 = ToyRun(COMMON, TopK(1), loss=load_balancing, alpha=0.0).advance(150)
+arms = {name: at_150.fork() for name in ("nothing", "revive", "loss 0.3", "loss 0.3 and revive")}
+was_dead_SE = late(at_150) == 0
+for name, run in arms.items():
+    if "revive" in name:
+        split_busy(run)
+    run.alpha = 0.3 if "loss" in name else 0.0
+    run.advance(150)
+dead = {name: int((late(run) == 0).sum()) for name, run in arms.items()}
+left_over = {name: float(metrics.effective_experts(late(run)).quantile(0.5)) for name, run in arms.items()}
+errors = {name: run.error_NS[-20:].mean(dim=0) for name, run in arms.items()}
+was_dead = int(was_dead_SE.sum())
+both = "loss 0.3 and revive"
+print("dead experts at step 150: more than 32 of 128:", was_dead > 32)
+print("revived, no remedy: at least 3 in 4 as many are dead again:", dead["revive"] > 0.75 * was_dead)
+no_gain = abs(left_over["revive"] - left_over["nothing"]) < 1
+print("  effective experts as if nothing had been done, give or take 1:", no_gain)
+print("loss and revival: fewer than 1 in 4 as many are dead:", dead[both] < 0.25 * was_dead)
+print("  and at least 3 more effective experts:", left_over[both] > left_over["nothing"] + 3)
+gain = errors["loss 0.3"] - errors["loss 0.3 and revive"]
+print("with the loss, reviving lowers the error in at least 11 of 16 runs:", int((gain > 0).sum()) >= 11)
+
+# %%
+reveal("04.revive")
+
+# %% tags=["nbval-ignore-output"] why="image"
+dot_rows(
+    {name: metrics.effective_experts(late(run)).tolist() for name, run in arms.items()},
+    title="Revival without a remedy does not last",
+    x_label="effective experts of 8, exp(H), 150 steps later",
+    marks=dict.fromkeys(arms, float(metrics.effective_experts(late(at_150)).quantile(0.5))),
+    mark_label="median when the four parted",
+    x_range=(1, 8),
+    caption="Mean error at the end: "
+    + ", ".join(f"{name} {e.mean():.3f}" for name, e in errors.items())
+    + ".",
+)
+
+# %% [markdown]
+# What starved them is still at work, so it starves them again. With the loss on, the dead come back by
+# themselves (it pushes the router rows of the empty experts up), but they come back as beginners and the
+# error rises for a while; copies of busy experts spare that.
+#
+# ## Is a balancing mechanism essential?
+#
+# There are routers that have no loop. A **hash router** decides by the token's id, by a table drawn once:
+# nothing learns, so nothing can collapse. It needs no loss. Is it even? As even as the text. We draw twenty
+# tables that send the 256 byte values to 8 experts, and count on the language reference.
+
+# %%
+from moe_lessons.data import load_corpus
+
+bytes_N = load_corpus("language-reference").train_N
+frequency_V = torch.bincount(bytes_N, minlength=256)
+tables = torch.randint(8, (20, 256), generator=torch.Generator().manual_seed(0))
+loads = torch.stack([torch.zeros(8).index_add(0, table_V, frequency_V.float()) for table_V in tables])
+hashed = metrics.effective_experts(loads)
+filled_E = torch.zeros(8)
+for v in frequency_V.argsort(descending=True).tolist():  # the most frequent first, to whoever has least
+    filled_E[int(filled_E.argmin())] += frequency_V[v]
+sorted_table = float(metrics.effective_experts(filled_E))
+print("random tables, effective experts: all above 3.5:", bool(hashed.min() > 3.5))
+print("  and all below 7.8:", bool(hashed.max() < 7.8))
+print("a table that deals out the frequent bytes evenly: above 7.5:", sorted_table > 7.5)
+
+# %%
+claim("L73", "imprecise", holds=bool(hashed.min() > 3.5) and sorted_table > 7.5 and float(none_0.max()) < 2)
+
+# %% tags=["nbval-ignore-output"] why="machine"
+spread = f"{hashed.min():.1f} to {hashed.max():.1f}"
+print(f"random tables: {spread}, median {hashed.quantile(0.5):.1f}; dealt out: {sorted_table:.2f}")
+
+# %% [markdown]
+# A space is one byte in six, and whoever gets it has a sixth of the text. With a vocabulary of 50,000 the
+# most frequent token matters less.
+#
+# BASE, expert choice and Soft MoE fix the load by construction too (lesson 06). And *fine-tuning* is
+# another matter: there ST-MoE found about the same with the loss and without (table 5, 85.7 to 86.4), and
+# OLMoE a little better without (table 7, 57.7 against 57.1). For token choice in pre-training, everybody we
+# know of uses something.
+#
+# ## What to take along
+#
+# - Collapse is a tendency, not a law. Tokens that look alike, K = 1 and a small initial router further it. A
+#   different setting of the same code evens out by itself.
+# - A router can be uneven before its first step, through what all tokens have in common. Look at step 0
+#   before you blame training.
+# - The loop: chosen, therefore better, therefore chosen. In the first steps it runs backwards, since an
+#   untrained expert is a nuisance.
+# - Say which effective number you mean, exp(H) or E / (1 + CV²), and look at each layer by itself.
+# - A starved expert's gradient is exactly zero. AdamW shrinks it, SGD leaves it, and a gradient of None
+#   leaves it under any optimizer.
+# - Collapse costs what the lost experts were worth: little in a short run, more later. Reviving without a
+#   remedy does not last.
+#
+# ### Check yourself
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("04.q_two_numbers")
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("04.q_pooled")
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("04.q_first_step")
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("04.q_frozen")
+
+# %% [markdown]
+# What this lesson settled of what explainers say:
+
+# %%
+claims_table()
+
+# %%
+score()
