@@ -9,11 +9,21 @@ _EXPORTS = {
     "Capacity": "capacity",
     "Collapse": "collapse",
     "LiveView": "live",
+    "Permutation": "permutation",
     "Router": "router",
     "Surface": "surface",
 }
 
-__all__ = ["BalancingRace", "Calculator", "Capacity", "Collapse", "LiveView", "Router", "Surface"]
+__all__ = [
+    "BalancingRace",
+    "Calculator",
+    "Capacity",
+    "Collapse",
+    "LiveView",
+    "Permutation",
+    "Router",
+    "Surface",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,178 @@
+"""Exercise 08.bytes_moved: what each stage reads and writes, predicted from shapes and routing."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moe_lessons.exercises.dispatch.draws import choices
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
+
+STAGES = ("gather", "gate and up", "activation", "down", "combine")
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Busy and idle experts, K of 1 to 4, two and four bytes per element, one token alone, none at all."""
+
+    def case(T: int, E: int, K: int, D: int, F: int, itemsize: int, used: int | None = None) -> Case:
+        args: dict[str, Plain] = {
+            "topk_ids_TK": choices(rng, T, E, K, used),
+            "n_experts": E,
+            "d_model": D,
+            "d_expert": F,
+            "bytes_per_element": itemsize,
+        }
+        return Case(f"T={T}, E={E}, K={K}, D={D}, F={F}, {itemsize} bytes per element", args)
+
+    return [
+        case(int(rng.integers(20, 40)), 6, 2, 16, 24, 4, 5),
+        case(int(rng.integers(5, 9)), 16, 3, 32, 8, 2, 7),
+        case(1, 8, 4, 12, 20, 2),
+        case(0, 4, 2, 8, 6, 4),
+    ]
+
+
+def _table(
+    ids: Tensor,
+    n_experts: int,
+    D: int,
+    F: int,
+    itemsize: int,
+    *,
+    rows: int | None = None,
+    matrices: int | None = None,
+    up_width: int = 2,
+    combined: int | None = None,
+    reads: int = 1,
+    writes: int = 1,
+) -> Tensor:
+    """The five sums, with one thing counted differently."""
+    S = ids.numel() if rows is None else rows
+    busy = len(ids.unique()) if matrices is None else matrices
+    T = len(ids) if combined is None else combined
+    U = up_width * F
+    read_and_written = [
+        (S * D, S * D),
+        (S * D + busy * U * D, S * U),
+        (S * U, S * F),
+        (S * F + busy * D * F, S * D),
+        (S * D, T * D),
+    ]
+    return torch.tensor([(reads * read + writes * write) * itemsize for read, write in read_and_written])
+
+
+def reference(ids: Tensor, n_experts: int, d_model: int, d_expert: int, bytes_per_element: int) -> Tensor:
+    """Rows and busy experts' matrices in, rows out."""
+    return _table(ids, n_experts, d_model, d_expert, bytes_per_element)
+
+
+def _counted(**change: Callable[[Tensor, int], int]) -> Callable[..., Tensor]:
+    """A mistake in a count: each change gets the ids and E."""
+
+    def wrong(ids: Tensor, n_experts: int, D: int, F: int, itemsize: int) -> Tensor:
+        changed = {name: count(ids, n_experts) for name, count in change.items()}
+        return _table(ids, n_experts, D, F, itemsize, **changed)
+
+    return wrong
+
+
+def _elements(ids: Tensor, n_experts: int, D: int, F: int, itemsize: int) -> Tensor:
+    return _table(ids, n_experts, D, F, 1)
+
+
+def _bits(ids: Tensor, n_experts: int, D: int, F: int, itemsize: int) -> Tensor:
+    return _table(ids, n_experts, D, F, 8 * itemsize)
+
+
+def _whole_elements(case: Case, got: Outputs, want: Outputs) -> str | None:
+    itemsize = int(case.args["bytes_per_element"])  # type: ignore[arg-type]
+    for stage, count in zip(STAGES, got["bytes_5"], strict=True):
+        if count % itemsize:
+            return f"{stage}: {count} bytes are not a whole number of {itemsize}-byte elements"
+    return None
+
+
+BYTES_MOVED = Exercise(
+    id="08.bytes_moved",
+    title="Bytes moved, predicted",
+    task=(
+        "Predict the bytes that five stages read plus write, `[5]`: gather, gate and up, activation, down, "
+        "combine. A stage reads each row it works on once and writes each row it makes once; the two "
+        "products also read the matrices of every expert that has rows, once. The gather reads one row per "
+        "slot. Count activations and matrices only, no ids or routing weights."
+    ),
+    entry="bytes_moved",
+    points=3,
+    minutes=20,
+    difficulty=3,
+    outputs=(Output("bytes_5", "N", kind="int"),),
+    draw=draw,
+    reference=reference,
+    properties=(Property("whole elements", _whole_elements),),
+    misconceptions=(
+        Misconception(
+            "elements",
+            "These are elements, not bytes: multiply by the size of one.",
+            wrong=_elements,
+            hint=1,
+        ),
+        Misconception(
+            "bits", "Eight times too many: the size is given in bytes, not in bits.", wrong=_bits, hint=1
+        ),
+        Misconception(
+            "tokens_for_rows",
+            "Each token was counted once. After the gather there are K copies of it, and every stage up to "
+            "the combine works on all of them.",
+            wrong=_counted(rows=lambda ids, E: len(ids)),
+            hint=1,
+        ),
+        Misconception(
+            "writes_forgotten",
+            "Only what is read was counted. What a stage makes has to be written too, and the next one reads "
+            "it again.",
+            wrong=_counted(writes=lambda ids, E: 0),
+            hint=1,
+        ),
+        Misconception(
+            "reads_forgotten",
+            "Only what is written was counted. In the products the reading is most of it: the matrices.",
+            wrong=_counted(reads=lambda ids, E: 0),
+            hint=1,
+        ),
+        Misconception(
+            "all_experts",
+            "The matrices of all E experts were counted. Nobody reads those of an expert without rows; how "
+            "many experts occur among the ids?",
+            wrong=_counted(matrices=lambda ids, E: E),
+            hint=2,
+        ),
+        Misconception(
+            "matrices_per_row",
+            "The matrices were counted once for each row. That is what sorting avoids: an expert's rows "
+            "stand together, and its matrices are read once for all of them.",
+            wrong=_counted(matrices=lambda ids, E: ids.numel()),
+            hint=2,
+        ),
+        Misconception(
+            "gate_forgotten",
+            "Up alone has F columns, but gate and up together have 2F, in the matrix and in the rows that "
+            "come out.",
+            wrong=_counted(up_width=lambda ids, E: 1),
+            hint=3,
+        ),
+        Misconception(
+            "combine_writes_slots",
+            "The combine reads S rows but writes only T: that is what it is for.",
+            wrong=_counted(combined=lambda ids, E: ids.numel()),
+            hint=3,
+        ),
+    ),
+    hints=(
+        "For each stage write two lines: which rows come in, and how wide; which go out, and how wide. How "
+        "many bytes is one number?",
+        "S = T * K rows. Matrices are read for the experts that occur: `len(topk_ids_TK.unique())`.",
+        "Elements: gather S·D + S·D; gate and up S·D + busy·2F·D + S·2F; activation S·2F + S·F; down and "
+        "combine in the same way, and the combine writes T rows.",
+    ),
+)

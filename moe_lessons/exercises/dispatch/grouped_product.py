@@ -1,0 +1,207 @@
+"""Exercise 08.grouped_product: one product per expert, on its own rows, from the ends alone."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moe_lessons.exercises.dispatch.draws import floats
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Idle experts in the middle and at the end; rows that nobody owns; a square matrix; no rows."""
+
+    def case(sizes: Sequence[int], unowned: int, D: int, F: int, note: str) -> Case:
+        args = {
+            "rows_SD": floats(rng, sum(sizes) + unowned, D),
+            "matrices_EDF": floats(rng, len(sizes), D, F),
+            "ends_E": np.cumsum(sizes).astype(np.int64),
+        }
+        return Case(f"group sizes {', '.join(map(str, sizes))}{note}", args)
+
+    a, b, c = (int(size) for size in rng.integers(2, 6, size=3))
+    return [
+        case((a, 1, b), 0, 4, 4, "; D = F"),
+        case((b, 0, 0, c, a, 0), 0, 3, 5, ""),
+        case((c, 0, a), 3, 4, 2, " and 3 rows of no expert"),
+        case((0, 0), 0, 3, 4, ""),
+    ]
+
+
+def reference(rows_SD: Tensor, matrices_EDF: Tensor, ends_E: Tensor) -> Tensor:
+    """Cut at the ends, multiply, fill up with zeros."""
+    return _by_slices(rows_SD, matrices_EDF, [0, *ends_E.tolist()])
+
+
+def _by_slices(rows_SD: Tensor, matrices_EDF: Tensor, bounds: list[int]) -> Tensor:
+    """Expert e gets the rows from bounds[e] up to bounds[e + 1], excluded."""
+    parts_SF = rows_SD.new_zeros(len(rows_SD), matrices_EDF.shape[2])
+    for e, (start, end) in enumerate(pairwise(bounds)):
+        placed = rows_SD[start:end] @ matrices_EDF[e]
+        parts_SF = torch.cat([parts_SF[:start], placed, parts_SF[start + len(placed) :]])
+    return parts_SF
+
+
+def _by_owner(rows_SD: Tensor, matrices_EDF: Tensor, owner_S: Tensor) -> Tensor:
+    """Row s goes to expert owner_S[s]; to none if there is no such expert."""
+    n_experts = len(matrices_EDF)
+    own_SE = owner_S.unsqueeze(1) == torch.arange(n_experts)
+    return torch.einsum("se,sd,edf->sf", own_SE.to(rows_SD.dtype), rows_SD, matrices_EDF)
+
+
+def _owners(rows_SD: Tensor, ends_E: Tensor) -> Tensor:
+    return torch.searchsorted(ends_E, torch.arange(len(rows_SD)), right=True)
+
+
+def _owned_by(change: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """A mistake in who owns a row: change gets the right owners and the ends."""
+
+    def wrong(rows_SD: Tensor, matrices_EDF: Tensor, ends_E: Tensor) -> Tensor:
+        return _by_owner(rows_SD, matrices_EDF, change(_owners(rows_SD, ends_E), ends_E))
+
+    return wrong
+
+
+def _ends_as_starts(owner_S: Tensor, ends_E: Tensor) -> Tensor:
+    return owner_S - 1
+
+
+def _last_row_lost(owner_S: Tensor, ends_E: Tensor) -> Tensor:
+    is_last_S = torch.isin(torch.arange(len(owner_S)) + 1, ends_E)
+    return torch.where(is_last_S, -1, owner_S)
+
+
+def _one_too_many(owner_S: Tensor, ends_E: Tensor) -> Tensor:
+    return torch.searchsorted(ends_E, torch.arange(len(owner_S)), right=False)
+
+
+def _tail_to_last(owner_S: Tensor, ends_E: Tensor) -> Tensor:
+    return owner_S.clamp(max=len(ends_E) - 1)
+
+
+def _ends_as_sizes(rows_SD: Tensor, matrices_EDF: Tensor, ends_E: Tensor) -> Tensor:
+    return _by_slices(rows_SD, matrices_EDF, [0, *ends_E.cumsum(0).tolist()])
+
+
+def _idle_forgotten(rows_SD: Tensor, matrices_EDF: Tensor, ends_E: Tensor) -> Tensor:
+    return _by_slices(rows_SD, matrices_EDF, sorted({0, *ends_E.tolist()}))
+
+
+def _transposed(rows_SD: Tensor, matrices_EDF: Tensor, ends_E: Tensor) -> Tensor:
+    return reference(rows_SD, matrices_EDF.mT, ends_E)
+
+
+def _detached(rows_SD: Tensor, matrices_EDF: Tensor, ends_E: Tensor) -> Tensor:
+    return reference(rows_SD, matrices_EDF.detach(), ends_E)
+
+
+def _unowned_zero(case: Case, got: Outputs, want: Outputs) -> str | None:
+    end = int(np.asarray(case.args["ends_E"])[-1])
+    tail = got["result_SF"][end:]
+    if np.any(tail != 0):
+        return f"rows from position {end} on belong to no expert: they must come out as zeros"
+    return None
+
+
+def _idle_zero(case: Case, got: Outputs, want: Outputs) -> str | None:
+    ends = np.asarray(case.args["ends_E"])
+    for e, size in enumerate(np.diff(ends, prepend=0)):
+        if size == 0 and np.any(got["d_matrices_EDF"][e] != 0):
+            return f"expert {e} has no rows, so its matrix must have a gradient of zero"
+    return None
+
+
+GROUPED_PRODUCT = Exercise(
+    id="08.grouped_product",
+    title="The grouped product",
+    task=(
+        "Rows lie sorted by expert, and `ends_E[e]` is the first position that no longer belongs to expert "
+        "e. Multiply every row with the matrix of its expert: `[S, F]`. Experts without rows do nothing; "
+        "rows from `ends_E[-1]` on belong to nobody and come out as zeros. Gradients must reach rows and "
+        "matrices."
+    ),
+    entry="grouped_product",
+    points=3,
+    minutes=15,
+    difficulty=3,
+    outputs=(
+        Output("result_SF", "SF"),
+        Output("d_rows_SD", "SD"),
+        Output("d_matrices_EDF", "EDF"),
+    ),
+    draw=draw,
+    reference=reference,
+    driver="gradient",
+    options={"wrt": [0, 1]},
+    properties=(
+        Property("rows of no expert are zero", _unowned_zero),
+        Property("idle experts have no gradient", _idle_zero),
+    ),
+    misconceptions=(
+        Misconception(
+            "ends_as_starts",
+            "Each expert works on the next expert's rows, and the first group on nothing: the ends were read "
+            "as starts. Expert 0 begins at 0, and everyone else where the one before ends.",
+            wrong=_owned_by(_ends_as_starts),
+            hint=1,
+        ),
+        Misconception(
+            "last_row_lost",
+            "The last row of every group is missing. The end is excluded already, as in a Python slice; "
+            "take nothing off.",
+            wrong=_owned_by(_last_row_lost),
+            hint=1,
+        ),
+        Misconception(
+            "one_too_many",
+            "The first row of each group went to the expert before. A row at position `ends_E[e]` is no "
+            "longer e's: look at which side your comparison takes when they are equal.",
+            wrong=_owned_by(_one_too_many),
+            hint=1,
+        ),
+        Misconception(
+            "idle_forgotten",
+            "As soon as an expert has no rows, all later groups meet the wrong matrix. An idle expert has an "
+            "empty group, but its matrix still has its number.",
+            wrong=_idle_forgotten,
+            hint=2,
+        ),
+        Misconception(
+            "tail_to_last",
+            "The last expert took the rows that belong to nobody. Buffers are often larger than the load; "
+            "what lies beyond the last end must not count, in the gradients either.",
+            wrong=_owned_by(_tail_to_last),
+            hint=3,
+        ),
+        Misconception(
+            "ends_as_sizes",
+            "The ends were used as group sizes. They are running sums: a size is the difference of two.",
+            wrong=_ends_as_sizes,
+            hint=1,
+        ),
+        Misconception(
+            "transposed",
+            "It fits where D = F, and nowhere else: here a matrix is stored [D, F], input first, so that "
+            "`rows @ matrix` needs no transpose.",
+            wrong=_transposed,
+            hint=2,
+        ),
+        Misconception(
+            "detached",
+            "The product is right, but the matrices get no gradient: somewhere a value was copied out of "
+            "the graph (`.data`, `.detach()`, `torch.tensor(...)`).",
+            wrong=_detached,
+            hint=2,
+        ),
+    ),
+    hints=(
+        "With ends 3, 3, 7: which positions are expert 0's, expert 1's, expert 2's? Where does each begin?",
+        "Cut the rows into E + 1 groups (`torch.split` takes a list of sizes, zeros allowed), multiply each "
+        "with its matrix, and `torch.cat` the results.",
+        "`sizes = torch.diff(ends_E, prepend=ends_E.new_zeros(1)).tolist()`; what is left over, "
+        "`len(rows_SD) - sum(sizes)` rows, gets `new_zeros`.",
+    ),
+)

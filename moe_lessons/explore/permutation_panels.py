@@ -1,0 +1,164 @@
+"""The columns of the dispatch permutation: tokens, slots, sorted rows, experts, and lines between them."""
+
+from dataclasses import dataclass
+
+from moe_lessons.explore.permutation_state import N_EXPERTS, STAGES, State
+from moe_lessons.svg import color, element, marker, text, tint
+
+INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d0d0d0"
+
+
+@dataclass(frozen=True)
+class Column:
+    """Where a column stands: left edge, width, top of the first row and the height of one slot's row."""
+
+    x: float
+    width: float
+    top: float
+    row: float
+
+    @property
+    def right(self) -> float:
+        """Its right edge."""
+        return self.x + self.width
+
+    def middle(self, place: int) -> float:
+        """Height of the middle of a slot's row."""
+        return self.top + self.row * (place + 0.5)
+
+
+def heading(column: Column, words: tuple[str, str], on: bool) -> str:
+    """Name a column in two lines above it."""
+    style: dict[str, str | float] = {"text_anchor": "middle", "fill": INK if on else FAINT}
+    middle = column.x + column.width / 2
+    return text(middle, column.top - 22, words[0], font_weight="600", **style) + text(
+        middle, column.top - 8, words[1], font_size=11, **style
+    )
+
+
+def tokens(state: State, column: Column, on: bool, letter: str) -> str:
+    """Draw one box per token, as tall as its K slots; `letter` is x for inputs and y for outputs."""
+    parts = []
+    for t in range(len(state.ids)):
+        followed = t == state.params.token
+        tall = state.top_k * column.row
+        parts.append(_box(column, t * tall, tall, "#ffffff", followed and on, on))
+        if on:
+            weight = "700" if followed else "400"
+            at = column.top + (t + 0.5) * tall + 4
+            parts.append(
+                text(
+                    column.x + column.width / 2, at, f"{letter}{t}", text_anchor="middle", font_weight=weight
+                )
+            )
+    return "".join(parts)
+
+
+def rows(state: State, column: Column, order: tuple[int, ...], on: bool, *, letter: str = "") -> str:
+    """Draw one box per slot in the given order, with the slot's number and its expert's marker."""
+    parts = []
+    size = min(12.0, column.row - 3)
+    for place, slot in enumerate(order):
+        followed = slot in state.slots
+        fill = tint(color(state.expert(slot)), 0.45 if followed else 0.16)
+        parts.append(
+            _box(column, place * column.row, column.row, fill if on else "#ffffff", followed and on, on)
+        )
+        if on:
+            y = column.middle(place)
+            weight = "700" if followed else "400"
+            shown = f"{letter}{slot}"
+            parts.append(
+                text(column.x + 6, y + 0.36 * size, shown, font_size=size, font_weight=weight)
+                + marker(state.expert(slot), column.right - 8, y, min(4.2, column.row / 3.4))
+            )
+    return "".join(parts)
+
+
+def links(state: State, left: Column, right: Column, ends: dict[int, tuple[float, float]], on: bool) -> str:
+    """Draw a line for each slot from its height on the left to its height on the right."""
+    parts = []
+    for slot in sorted(ends, key=lambda s: s in state.slots):
+        followed = slot in state.slots
+        y1, y2 = ends[slot]
+        look: dict[str, str | float] = {"stroke": FAINT, "stroke_width": 0.8}
+        if followed:
+            look = {"stroke": INK, "stroke_width": 2.2}
+            if slot != state.slots[0]:
+                look["stroke_dasharray"] = "6 3"
+        if on:
+            parts.append(element("line", x1=left.right + 1, x2=right.x - 1, y1=y1, y2=y2, **look))
+    return "".join(parts)
+
+
+def boundaries(state: State, column: Column, on: bool, size: float = 11) -> str:
+    """Draw each expert's range beside the sorted rows, with its ends."""
+    if not on:
+        return ""
+    x = column.right + 3
+    parts = []
+    for start, end in zip(state.starts, state.ends, strict=True):
+        top, bottom = column.top + start * column.row, column.top + end * column.row
+        if end > start:
+            parts.append(
+                element("polyline", points=_bracket(x, top + 2, bottom - 2), fill="none", stroke=INK)
+            )
+    shown = sorted({0, *state.ends})
+    for bound in shown:
+        y = column.top + bound * column.row
+        parts.append(text(x + 6, y + 4, str(bound), font_size=size, font_weight="600"))
+    return "".join(parts)
+
+
+def experts(state: State, column: Column, on: bool) -> str:
+    """Draw each expert's matrix beside its rows; one without rows is named where its empty range lies."""
+    parts = []
+    for e in range(N_EXPERTS):
+        start, end = state.starts[e], state.ends[e]
+        if end == start:
+            continue
+        tall = (end - start) * column.row
+        parts.append(
+            _box(
+                column, start * column.row + 1, tall - 2, tint(color(e), 0.3) if on else "#ffffff", False, on
+            )
+        )
+        if on:
+            middle = column.top + start * column.row + tall / 2
+            parts.append(
+                text(
+                    column.x + column.width / 2, middle - 2, f"W{e}", text_anchor="middle", font_weight="600"
+                )
+                + marker(e, column.x + column.width / 2, middle + 9, 4)
+            )
+    return "".join(parts)
+
+
+def legend(state: State, x: float, y: float) -> str:
+    """Name the experts' markers and how many rows each has."""
+    parts = []
+    for e in range(N_EXPERTS):
+        size = state.ends[e] - state.starts[e]
+        parts.append(marker(e, x + 130 * e + 6, y - 4, 5))
+        parts.append(
+            text(x + 130 * e + 16, y, f"expert {e}: {size} rows" if size else f"expert {e}: idle", fill=MUTED)
+        )
+    return "".join(parts)
+
+
+def reached(state: State, stage: str) -> bool:
+    """Whether the rows have come as far as this stage."""
+    return state.params.stage >= STAGES.index(stage)
+
+
+def _box(column: Column, top: float, tall: float, fill: str, followed: bool, on: bool) -> str:
+    look: dict[str, str | float] = {"stroke": "#8c8c8c" if on else FAINT, "stroke_width": 0.8}
+    if followed:
+        look = {"stroke": INK, "stroke_width": 2}
+    if not on:
+        look["stroke_dasharray"] = "2 3"
+    return element("rect", x=column.x, y=column.top + top, width=column.width, height=tall, fill=fill, **look)
+
+
+def _bracket(x: float, top: float, bottom: float) -> str:
+    return f"{x:.1f},{top:.1f} {x + 4:.1f},{top:.1f} {x + 4:.1f},{bottom:.1f} {x:.1f},{bottom:.1f}"
