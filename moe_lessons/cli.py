@@ -11,6 +11,7 @@ import click
 
 import moe_lessons
 from moe_lessons.accounting.command import count
+from moe_lessons.bench.command import bench
 from moe_lessons.config import BALANCING, PRESETS, preset
 from moe_lessons.grade.command import grade
 
@@ -89,6 +90,7 @@ def main() -> None:
     """
 
 
+main.add_command(bench)
 main.add_command(count)
 main.add_command(grade)
 

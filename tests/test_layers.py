@@ -44,6 +44,7 @@ LAYERS = (
     "grade",
     "build",
     "doctor",
+    "bench",
     "cli",
     "__main__",
     "lab",

@@ -4,18 +4,21 @@
 `benchmarks/results/layer-cpu.json`.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from moe_lessons.dispatch.arguments import check_shapes, compute_dtype
 from moe_lessons.dispatch.fused import moe_fused, moe_padded
 from moe_lessons.dispatch.grouped import grouped_supported, moe_grouped
-from moe_lessons.dispatch.loops import moe_unbind
+from moe_lessons.dispatch.loops import moe_slots, moe_unbind
 from moe_lessons.dispatch.plan import permutation_plan
 
 # Multiplications that one expert's product must have before it doesn't matter that Python starts it. A start
 # takes about 2 us in fp32, and 12 us in 16-bit types, which also multiply four times as fast.
 LARGE_PRODUCT, LARGE_NARROW_PRODUCT = 2**21, 2**23
+FEW_SLOTS = 8  # up to so many slots it is quicker not to sort
 MOST_PADDING = 3  # the padded path may hold so many times the rows there are
 
 
@@ -29,6 +32,7 @@ def choose(
     device: str = "cpu",
     largest_load: int | None = None,
     grouped: bool = True,
+    gradients: bool = False,
 ) -> str:
     """Name the fastest path.
 
@@ -46,6 +50,8 @@ def choose(
         Rows of the busiest expert; without it, loads count as even.
     grouped : bool
         Whether `F.grouped_mm` takes the tensors: what `grouped_supported` says.
+    gradients : bool
+        Whether there is to be a backward.
 
     Returns
     -------
@@ -53,7 +59,7 @@ def choose(
         A key of `PATHS`. Off the CPU "grouped", which never waits for the host, or else "unbind". On the CPU
         "fused" where an expert's products are large. Where they are small, what counts is how they are
         started: in 16-bit types all at once in "padded" if loads are even enough, otherwise one after the
-        other without Python in "grouped".
+        other without Python in "grouped"; and "slots" for a handful.
 
     Examples
     --------
@@ -61,11 +67,15 @@ def choose(
     'fused'
     >>> choose(8192, 64, 128, 128, torch.bfloat16, largest_load=150)
     'padded'
-    >>> choose(2, 8, 512, 1024, torch.float32)
+    >>> choose(128, 64, 512, 256, torch.float32)
     'grouped'
+    >>> choose(2, 8, 512, 1024, torch.float32)
+    'slots'
     """
     if device != "cpu":
         return "grouped" if grouped else "unbind"
+    if n_slots <= FEW_SLOTS and not gradients:
+        return "slots"
     narrow = dtype.itemsize == 2
     multiplications = n_slots * d_model * d_expert / max(1, min(n_experts, n_slots))
     if not grouped or multiplications >= (LARGE_NARROW_PRODUCT if narrow else LARGE_PRODUCT):
@@ -95,14 +105,18 @@ def moe_auto(
     if hidden_TD.device.type != "cpu" or torch.compiler.is_compiling():
         return moe_grouped(*arguments) if grouped else moe_unbind(*arguments)
     n_experts, d_model, d_expert = down_proj.shape
-    plan = permutation_plan(topk_ids_TK, n_experts)
-    path = choose(
+    ask = partial(
+        choose,
         topk_ids_TK.numel(),
         n_experts,
         d_model,
         d_expert,
         compute_dtype(hidden_TD),
-        largest_load=int(plan.tokens_per_expert_E.max()),
         grouped=grouped,
+        gradients=torch.is_grad_enabled(),
     )
+    if ask() == "slots":
+        return moe_slots(*arguments)
+    plan = permutation_plan(topk_ids_TK, n_experts)
+    path = ask(largest_load=int(plan.tokens_per_expert_E.max()))
     return {"fused": moe_fused, "padded": moe_padded, "grouped": moe_grouped}[path](*arguments, plan)

@@ -1,4 +1,6 @@
-"""The two loops: over tokens, which defines the result, and over experts, for any dtype and shape."""
+"""The loops: over tokens and choices, which defines the result, and over experts, for any dtype and shape."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,3 +81,36 @@ def moe_unbind(
     groups = rows_SD.split(plan.tokens_per_expert_E.tolist())
     results = map(swiglu, groups, gate_up_proj.unbind(0), down_proj.unbind(0))
     return combine(torch.cat(list(results)), topk_weights_TK, plan).to(hidden_TD.dtype)
+
+
+def moe_slots(
+    hidden_TD: Tensor, topk_ids_TK: Tensor, topk_weights_TK: Tensor, gate_up_proj: Tensor, down_proj: Tensor
+) -> Tensor:
+    """Run every choice of every token by itself, without a sort: for a token or two, as in decoding.
+
+    What `moe_loop` does, in fewer steps. Each choice reads its expert's weights, so that with more tokens
+    than experts the same weights are read again and again.
+
+    Parameters, returns and errors are those of `moe_loop`.
+
+    Examples
+    --------
+    >>> hidden_TD, ids_TK, weights_TK = torch.ones(1, 1), torch.tensor([[0, 1]]), torch.tensor([[0.5, 0.5]])
+    >>> gate_up_proj, down_proj = torch.tensor([[[50.0], [1.0]], [[50.0], [2.0]]]), torch.ones(2, 1, 1)
+    >>> moe_slots(hidden_TD, ids_TK, weights_TK, gate_up_proj, down_proj)
+    tensor([[75.]])
+    """
+    check_shapes(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
+    check_ids(topk_ids_TK, gate_up_proj.shape[0])
+    weights: tuple[Any, Any] = (gate_up_proj, down_proj)
+    if torch.is_grad_enabled():  # W[e] is a trap for gradients only, see `moe_unbind`
+        weights = gate_up_proj.unbind(0), down_proj.unbind(0)
+    gate_up, down = weights
+    accumulate_TK = topk_weights_TK.to(torch.promote_types(hidden_TD.dtype, torch.float32))
+    rows = [hidden_TD[:0]]
+    for token, experts in enumerate(topk_ids_TK.tolist()):
+        hidden_1D = hidden_TD[token : token + 1]
+        results_KD = torch.cat([swiglu(hidden_1D, gate_up[expert], down[expert]) for expert in experts])
+        row_1D = accumulate_TK[token : token + 1] @ results_KD.to(accumulate_TK.dtype)
+        rows.append(row_1D.to(hidden_TD.dtype))
+    return torch.cat(rows)
