@@ -39,7 +39,8 @@ def heading(column: Column, words: tuple[str, str], on: bool) -> str:
 def tokens(state: State, column: Column, on: bool, letter: str) -> str:
     """Draw one box per token, as tall as its K slots; `letter` is x for inputs and y for outputs."""
     parts = []
-    for t in range(len(state.ids)):
+    # The followed one last: its thick frame lies over its neighbours.
+    for t in sorted(range(len(state.ids)), key=state.params.token.__eq__):
         followed = t == state.params.token
         tall = state.top_k * column.row
         parts.append(_box(column, t * tall, tall, "#ffffff", followed and on, on))
@@ -58,7 +59,7 @@ def rows(state: State, column: Column, order: tuple[int, ...], on: bool, *, lett
     """Draw one box per slot in the given order, with the slot's number and its expert's marker."""
     parts = []
     size = min(12.0, column.row - 3)
-    for place, slot in enumerate(order):
+    for place, slot in sorted(enumerate(order), key=lambda row: row[1] in state.slots):
         followed = slot in state.slots
         fill = tint(color(state.expert(slot)), 0.45 if followed else 0.16)
         parts.append(
@@ -91,6 +92,18 @@ def links(state: State, left: Column, right: Column, ends: dict[int, tuple[float
     return "".join(parts)
 
 
+def positions(state: State, column: Column, on: bool, size: float = 10) -> str:
+    """Number the sorted positions, left of their boxes; on a white rim, for lines end there."""
+    rim: dict[str, str | float] = {"paint_order": "stroke", "stroke": "#ffffff", "stroke_width": 3}
+    places = range(len(state.row_ids)) if on else ()
+    return "".join(
+        text(
+            column.x - 4, column.middle(p) + 3.5, str(p), text_anchor="end", font_size=size, fill=MUTED, **rim
+        )
+        for p in places
+    )
+
+
 def boundaries(state: State, column: Column, on: bool, size: float = 11) -> str:
     """Draw each expert's range beside the sorted rows, with its ends."""
     if not on:
@@ -111,26 +124,19 @@ def boundaries(state: State, column: Column, on: bool, size: float = 11) -> str:
 
 
 def experts(state: State, column: Column, on: bool) -> str:
-    """Draw each expert's matrix beside its rows; one without rows is named where its empty range lies."""
+    """Draw each expert's matrix beside its rows; an idle one has none."""
+    if not on:
+        return _box(column, 0, len(state.row_ids) * column.row, "#ffffff", False, on)
     parts = []
     for e in range(N_EXPERTS):
         start, end = state.starts[e], state.ends[e]
         if end == start:
             continue
         tall = (end - start) * column.row
-        parts.append(
-            _box(
-                column, start * column.row + 1, tall - 2, tint(color(e), 0.3) if on else "#ffffff", False, on
-            )
-        )
-        if on:
-            middle = column.top + start * column.row + tall / 2
-            parts.append(
-                text(
-                    column.x + column.width / 2, middle - 2, f"W{e}", text_anchor="middle", font_weight="600"
-                )
-                + marker(e, column.x + column.width / 2, middle + 9, 4)
-            )
+        parts.append(_box(column, start * column.row + 1, tall - 2, tint(color(e), 0.3), False, on))
+        center, middle = column.x + column.width / 2, column.top + start * column.row + tall / 2
+        parts.append(text(center, middle - 2, f"W{e}", text_anchor="middle", font_weight="600"))
+        parts.append(marker(e, center, middle + 9, 4))
     return "".join(parts)
 
 

@@ -9,12 +9,13 @@ from moe_lessons.explore.permutation_panels import (
     heading,
     legend,
     links,
+    positions,
     reached,
     rows,
     tokens,
 )
 from moe_lessons.explore.permutation_state import Params, State, simulate
-from moe_lessons.svg import Drawing, figure, text
+from moe_lessons.svg import Drawing, figure
 
 TOP, ROW = 40.0, 20.0
 # Column, its left edge and width, the two lines above it, and the stage that fills it.
@@ -51,17 +52,7 @@ def draw(state: State) -> str:
     body += rows(state, columns["results"], state.row_ids, on["results"])
     body += rows(state, columns["back"], slots, on["back"])
     body += tokens(state, columns["out"], on["out"], "y")
-    if on["sorted"]:
-        body += "".join(
-            text(
-                columns["sorted"].x - 5,
-                columns["sorted"].middle(p) + 3.5,
-                str(p),
-                text_anchor="end",
-                font_size=10,
-            )
-            for p in range(S)
-        )
+    body += positions(state, columns["sorted"], on["sorted"])
     foot = TOP + ROW * S
     body += legend(state, 84, foot + 22)
     return figure(720, foot + 30, title(state), in_words(state), body, caption=question(state)).svg
@@ -105,7 +96,7 @@ def title(state: State) -> str:
         f"Flatten: the two copies of token {t} get slots {slots}",
         f"Sort: the slots {slots} of token {t} go to positions {places}",
         "Offsets: where each expert's rows end is all that the product must know",
-        f"One grouped product: every row meets its expert, token {t}'s rows the experts {names}",
+        f"Products: each row meets its expert, those of token {t} the experts {names}",
         f"Inverse: slots {slots} fetch their results from positions {places}",
         f"Combine: token {t} adds its {state.top_k} results, in the order of its choices",
     )[state.params.stage]
@@ -164,20 +155,20 @@ def strip() -> Drawing:
     slot_y = {s: top + row * (s + 0.5) for s in slots}
     sorted_y = {s: top + row * (state.inverse[s] + 0.5) for s in slots}
 
-    def at(x: float, width: float = 40) -> Column:
+    def at(x: float, width: float = 46) -> Column:
         return Column(x, width, top, row)
 
     def wires(left: Column, right: Column, start: dict[int, float], end: dict[int, float]) -> str:
         return links(state, left, right, {s: (start[s], end[s]) for s in slots}, True)
 
     xs: Sequence[tuple[float, str, str]] = (
-        (8, "tokens", ""),
-        (76, "1 flatten", "slots"),
-        (190, "2 sort", "positions"),
-        (282, "3, 4 product", "by ends"),
-        (344, "results", "sorted"),
-        (458, "5 inverse", "slots"),
-        (540, "6 combine", "outputs"),
+        (8, "tokens", "x"),
+        (92, "1 flatten", "slots"),
+        (232, "2 sort", "positions"),
+        (334, "3, 4", "ends, products"),
+        (408, "results", "sorted"),
+        (556, "5 inverse", "slots"),
+        (656, "6 combine", "outputs y"),
     )
     columns = [at(x) for x, _, _ in xs]
     body = "".join(heading(c, (a, b), True) for c, (_, a, b) in zip(columns, xs, strict=True))
@@ -185,13 +176,15 @@ def strip() -> Drawing:
     body += wires(start, flat, token_y, slot_y) + wires(flat, ordered, slot_y, sorted_y)
     body += wires(results, back, sorted_y, slot_y) + wires(back, out, slot_y, token_y)
     body += tokens(state, start, True, "x") + rows(state, flat, slots, True)
-    body += rows(state, ordered, state.row_ids, True) + boundaries(state, ordered, True, 10)
+    body += rows(state, ordered, state.row_ids, True) + positions(state, ordered, True, 9.5)
+    body += boundaries(state, ordered, True, 10.5)
     body += experts(state, matrices, True) + rows(state, results, state.row_ids, True)
     body += rows(state, back, slots, True) + tokens(state, out, True, "y")
-    body += legend(state, 60, top + row * S + 22)
+    body += legend(state, 92, top + row * S + 22)
     caption = (
         "A number in a box is a slot, t · 2 + k; its marker is the expert. Thick: token 5, dashed its second "
-        "choice. The numbers beside the sorted rows are the ends: expert 1 is idle, so its range is empty."
+        "choice. Left of the sorted rows their positions, right of them the ends; expert 1 is idle, so its "
+        "range is empty."
     )
     words = "Two copies of token 5 leave as slots 10 and 11, are sorted to positions 15 and 3, and come back"
-    return figure(600, top + row * S + 30, words, in_words(state), body, caption)
+    return figure(720, top + row * S + 30, words, in_words(state), body, caption)
