@@ -4,10 +4,13 @@ This is the only code that runs beside a learner's answer. It knows neither refe
 a sandboxed worker can hold it alone. ``DRIVERS`` maps the names that specs use to functions.
 """
 
+import importlib
+import os
 import sysconfig
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,9 +117,15 @@ def _subject(answer: Callable[..., Any], args: list[Any], options: Mapping[str, 
     return answer(*args[:place], lambda *given: subject(*given), *args[place + 1 :])
 
 
+def _kernel(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
+    """The answer launches Triton kernels: loaded by name, so that other lessons do not depend on it."""
+    return importlib.import_module("moe_lessons.exercises.kernel_driver").drive(answer, args, options)
+
+
 DRIVERS: dict[str, Callable[[Callable[..., Any], list[Any], Mapping[str, Any]], Any]] = {
     "call": _call,
     "gradient": _gradient,
+    "kernel": _kernel,
     "subject": _subject,
 }
 
@@ -179,10 +188,10 @@ def _message(error: BaseException) -> str:
 def _failure(error: BaseException, message: str) -> Failure:
     """Name the error and the innermost line that is the learner's own rather than a library's."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_LIBRARIES)]
-    own = [f for f in frames if f.filename not in _OURS and "-packages" not in f.filename]
+    own = [f for f in frames if not f.filename.startswith(_OURS) and "-packages" not in f.filename]
     line = f"line {own[-1].lineno}: {own[-1].line}" if own and own[-1].line else ""
     return Failure("exception", f"{type(error).__name__}: {message}".split("\n")[0].rstrip(": "), line)
 
 
-_OURS = (__file__, subjects.__file__)
+_OURS = str(Path(__file__).parents[1]) + os.sep
 _LIBRARIES = (sysconfig.get_path("stdlib"), "<frozen")

@@ -57,6 +57,9 @@ def _import() -> None:
 
     from moe_lessons.grade import worker  # noqa: F401
 
+    with contextlib.suppress(ImportError):  # it exists for Linux only
+        import triton.language  # noqa: F401
+
     torch.set_num_threads(1)  # a forked child has none of its parent's threads
 
 

@@ -1,0 +1,193 @@
+"""The driver "kernel": call a function that launches Triton kernels, in memory that shows where they stray.
+
+Each tensor lies in the middle of a larger piece of memory, filled with what no answer should ever see: NaN,
+or `FENCE_ID` among whole numbers. The same stands in for what a masked load without `other` gives, which is
+undefined on a GPU and a convenient 0 in Triton's interpreter. Triton itself is imported on the first call.
+"""
+
+import contextlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+FENCE = 8192
+"""Elements on either side of a tensor."""
+FENCE_ID = 101
+"""Beyond every row, token and expert of an exercise, and near enough for its row to lie within the fence."""
+CLEAN = "clean"
+
+
+def gpu_suits() -> bool:
+    """Whether there is a GPU that Triton compiles for: compute capability 8.0 or more (a T4 has 7.5)."""
+    return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
+
+
+def prepare() -> None:
+    """Choose Triton's interpreter where no GPU suits; Triton asks once, when it is first imported."""
+    if not gpu_suits():
+        os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+def missing() -> str:
+    """Say what kernels lack to run in this process; empty if nothing."""
+    if importlib.util.find_spec("triton") is None:
+        return "needs Linux"
+    if "triton" not in sys.modules:
+        prepare()
+    return "" if interpreted() or gpu_suits() else "needs TRITON_INTERPRET=1 before Triton is imported"
+
+
+def interpreted() -> bool:
+    """Whether kernels run in Triton's interpreter, which can be watched, rather than compiled."""
+    from moe_lessons.kernels.common import INTERPRETED
+
+    return INTERPRETED
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a call left in its outputs, and what its kernels did to memory.
+
+    `memory` is "clean", or says what was wrong. The rest is empty where kernels are compiled: those do not
+    say what they move. `reads` and `writes` count, by argument, how often each element was moved.
+    """
+
+    outputs: list[Tensor]
+    memory: str
+    reads: dict[str, Tensor] = field(default_factory=dict)
+    writes: dict[str, Tensor] = field(default_factory=dict)
+    program_bytes: dict[tuple[int, int, int], int] = field(default_factory=dict)
+
+
+def drive(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
+    """Return the arguments that `options["outputs"]` names, and in words what happened to memory.
+
+    `options["names"]` names all arguments, in order. A function of this package is a reference: it works
+    without a kernel, in clean memory.
+    """
+    if str(getattr(answer, "__module__", "")).startswith("moe_lessons."):
+        answer(*args)
+        found = dict(zip(options["names"], args, strict=True))
+        return (*(found[name] for name in options["outputs"]), CLEAN)
+    if missing():
+        raise RuntimeError(f"Triton kernels cannot run here: {missing()}")
+    seen = watch(answer, dict(zip(options["names"], args, strict=True)), options["outputs"])
+    return (*seen.outputs, seen.memory)
+
+
+def watch(answer: Callable[..., Any], args: Mapping[str, Any], outputs: Sequence[str]) -> Watched:
+    """Call `answer` with fenced copies of its tensors; errors inside a kernel come out as what they are."""
+    from moe_lessons.kernels.traffic import count_traffic
+
+    device = "cpu" if interpreted() else "cuda"
+    given = {name: _fenced(arg, device) if isinstance(arg, Tensor) else arg for name, arg in args.items()}
+    tensors = {name: arg for name, arg in given.items() if isinstance(arg, Tensor)}
+    with count_traffic() as moved, _masked_is_undefined():
+        try:
+            answer(*given.values())
+        except Exception as error:
+            raise _cause(error) from None
+    results = [tensors[name].detach().cpu() for name in outputs]
+    if not moved.counted:
+        return Watched(results, _compiled_memory(tensors))
+    reads: dict[str, Tensor] = {}
+    writes: dict[str, Tensor] = {}
+    problems = []
+    places = {arg.untyped_storage().data_ptr(): name for name, arg in tensors.items()}
+    for kernels_name, seen in moved.tensors.items():
+        name = places.get(seen.untyped_storage().data_ptr())
+        if name is not None:
+            for counts, verb in (
+                (moved.reads(kernels_name), "reads"),
+                (moved.writes(kernels_name), "writes"),
+            ):
+                inside, outside = _inside(counts, tensors[name])
+                (reads if verb == "reads" else writes)[name] = inside
+                if outside:
+                    problems.append(f"{verb} {outside} elements outside {name}")
+    if not moved.tensors:
+        problems.append("launches no kernel")
+    problems += _write_problems(writes, outputs)
+    return Watched(results, "; ".join(problems) or CLEAN, reads, writes, dict(moved.program_bytes))
+
+
+def _write_problems(writes: Mapping[str, Tensor], outputs: Sequence[str]) -> Iterator[str]:
+    for name, counts in writes.items():
+        again, never = int((counts > 1).sum()), int((counts == 0).sum())
+        if name not in outputs:
+            if counts.any():
+                yield f"changes {name}"
+            continue
+        if again:
+            yield f"writes {again} elements of {name} more than once"
+        if never:
+            yield f"leaves {never} elements of {name} unwritten"
+
+
+def _inside(counts: Tensor, fenced: Tensor) -> tuple[Tensor, int]:
+    """The counts of a tensor's own elements, and how many lie around it (counts span its whole memory)."""
+    whole = counts.as_strided((counts.untyped_storage().nbytes() // counts.itemsize,), (1,), 0)
+    inside = whole[fenced.storage_offset() :][: fenced.numel()].view(fenced.shape)
+    return inside, int(whole.sum() - inside.sum())
+
+
+def _fenced(tensor: Tensor, device: str) -> Tensor:
+    memory = torch.full((tensor.numel() + 2 * FENCE,), _poison(tensor.dtype), dtype=tensor.dtype)
+    memory[FENCE:][: tensor.numel()] = tensor.reshape(-1)
+    return memory.to(device)[FENCE:][: tensor.numel()].view(tensor.shape)
+
+
+def _poison(dtype: torch.dtype) -> float | int:
+    return float("nan") if dtype.is_floating_point else FENCE_ID
+
+
+def _compiled_memory(tensors: Mapping[str, Tensor]) -> str:
+    problems = []
+    for name, tensor in tensors.items():
+        whole = tensor.as_strided((tensor.numel() + 2 * FENCE,), (1,), 0)
+        fence = torch.cat([whole[:FENCE], whole[-FENCE:]])
+        intact = fence.isnan() if fence.is_floating_point() else fence == FENCE_ID
+        if not intact.all():
+            problems.append(f"writes {int((~intact).sum())} elements outside {name}")
+    return "; ".join(problems) or CLEAN
+
+
+@contextlib.contextmanager
+def _masked_is_undefined() -> Iterator[None]:
+    if not interpreted():
+        yield
+        return
+    import numpy as np
+    from triton.runtime.interpreter import TensorHandle
+    from triton.runtime.interpreter import interpreter_builder as builder
+
+    load = builder.create_masked_load
+
+    def poisoned(pointers: Any, mask: Any, other: Any, *rest: Any) -> Any:
+        loaded = load(pointers, mask, other, *rest)
+        # For a single element Triton 3.7 asks `if other`, and so loses an `other=0` that was given.
+        if other is None and pointers.data.size > 1 and not np.all(mask.data):
+            poison = np.nan if loaded.data.dtype.kind == "f" else FENCE_ID
+            loaded = TensorHandle(
+                np.where(mask.data, loaded.data, poison).astype(loaded.data.dtype), loaded.dtype
+            )
+        return loaded
+
+    with mock.patch.object(builder, "create_masked_load", poisoned):
+        yield
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What went wrong inside the kernel: the interpreter wraps it, the compiler quotes the line."""
+    while type(error).__name__ == "InterpreterError" and error.__cause__ is not None:
+        error = error.__cause__
+    if 'NotImplementedError("your code here")' in str(error):
+        return NotImplementedError("your code here")
+    return error

@@ -1,0 +1,195 @@
+"""Exercise 09.combine_rows: each token collects its K rows, in a fixed order."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from moe_lessons.exercises.spec import Case, Exercise, Outputs, Plain
+from moe_lessons.exercises.triton_kernels.memory import (
+    BLOCK,
+    MEMORY,
+    MEMORY_IS_CLEAN,
+    array,
+    computes,
+    load,
+    mistake,
+    options,
+    output,
+    rounds,
+    strays,
+)
+
+OUT, CANCELS = "out_TD", "large rows that cancel"
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """K = 3, 1 and 2, ragged and whole widths, and half-precision rows whose large parts cancel."""
+    cases = [
+        _case(rng, "", 5, 20, 3, np.float32),
+        _case(rng, "", 3, 16, 1, np.float32),
+        _case(rng, "", 4, 37, 2, np.float32),
+        _case(rng, CANCELS + ", ", 3, 16, 3, np.float16),
+    ]
+    results_SD, rows_S = np.asarray(cases[3].args["results_SD"]), np.asarray(cases[3].args["rows_S"])
+    np.asarray(cases[3].args["weights_TK"])[:] = [0.5, 1.0, 0.5]
+    results_SD[rows_S[0::3]], results_SD[rows_S[2::3]] = 4096, -4096
+    results_SD[rows_S[1::3]] = rng.uniform(0.5, 0.9, (3, 16))
+    return cases
+
+
+def _case(rng: np.random.Generator, name: str, n_tokens: int, d_model: int, top_k: int, dtype: type) -> Case:
+    weights_TK = rng.uniform(0.3, 2.0, (n_tokens, top_k)).astype(np.float32)
+    rows_S = rng.permutation(n_tokens * top_k)
+    while n_tokens * top_k > 1 and (rows_S == np.arange(len(rows_S))).any():
+        rows_S = rng.permutation(n_tokens * top_k)  # no slot sits in the row of its own number
+    args: dict[str, Plain] = {
+        "results_SD": rng.standard_normal((n_tokens * top_k, d_model)).astype(dtype),
+        "weights_TK": weights_TK,
+        "rows_S": rows_S,
+        OUT: np.full((n_tokens, d_model), np.nan, dtype),
+    }
+    return Case(f"{name}T={n_tokens}, D={d_model}, K={top_k}", args)
+
+
+def reference(results_SD: Tensor, weights_TK: Tensor, rows_S: Tensor, out_TD: Tensor) -> None:
+    """The weighted sum of each token's K rows, in fp32."""
+    results_TKD = results_SD.float()[rows_S].unflatten(0, weights_TK.shape)
+    out_TD.copy_((weights_TK.unsqueeze(-1) * results_TKD).sum(dim=1))
+
+
+Index = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+
+
+def _emulate(
+    *,
+    row: Index = lambda rows_S, slots_TK, top_k: rows_S[slots_TK],
+    weight: Index | None = lambda rows_S, slots_TK, top_k: slots_TK,
+    choices: slice = slice(None),
+) -> Callable[[Case], np.ndarray]:
+    """The kernel in numpy, with one thing done differently; `row` and `weight` say where to read."""
+
+    def emulate(case: Case) -> np.ndarray:
+        results_SD, weights_TK, rows_S, _ = (np.asarray(value) for value in case.args.values())
+        (_, d_model), (n_tokens, top_k) = results_SD.shape, weights_TK.shape
+        slots_TK = np.arange(n_tokens * top_k).reshape(n_tokens, top_k)
+        start_TK = row(rows_S, slots_TK, top_k) * d_model
+        results_TKD = load(results_SD, start_TK[..., None] + np.arange(d_model))
+        if weight is not None:
+            results_TKD = results_TKD * load(weights_TK, weight(rows_S, slots_TK, top_k))[..., None]
+        return np.asarray(results_TKD[:, choices].sum(axis=1))
+
+    return emulate
+
+
+def _ragged(case: Case) -> bool:
+    return array(case, OUT).shape[1] % BLOCK != 0
+
+
+def _several(case: Case) -> bool:
+    return array(case, "weights_TK").shape[1] > 1
+
+
+def _rows_raced(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Added in place: right wherever the output is wide enough for it, and stored again and again."""
+    if case.name.startswith(CANCELS):
+        return "more than once" in got["memory"]
+    return strays(OUT, ("more than once",), ("outside",), _several)(case, got, want)
+
+
+COMBINE_ROWS = Exercise(
+    id="09.combine_rows",
+    title="Combine, without a race",
+    task=(
+        "Write the kernel behind `combine_rows`: token t collects its K rows and adds them with their "
+        "weights. Slot t * K + k sits in row `rows_S[t * K + k]` of `results_SD`, and `weights_TK[t, k]` "
+        "is its weight. One program makes one piece of BLOCK columns of one token, adds in fp32, in the "
+        "order k = 0, 1, ..., and stores once. No atomics."
+    ),
+    entry="combine_rows",
+    points=4,
+    minutes=20,
+    difficulty=3,
+    outputs=(output(OUT, "TD"), MEMORY),
+    draw=draw,
+    reference=reference,
+    driver="kernel",
+    options=options((OUT,), "results_SD", "weights_TK", "rows_S", OUT),
+    properties=(MEMORY_IS_CLEAN,),
+    misconceptions=(
+        mistake(
+            "no_weights",
+            computes(OUT, _emulate(weight=None)),
+            1,
+            "The rows were added without their weights. The gradient of the tokens is added so; the output "
+            "is not.",
+        ),
+        mistake(
+            "rows_not_looked_up",
+            computes(OUT, _emulate(row=lambda rows_S, slots_TK, top_k: slots_TK)),
+            1,
+            "Rows t * K to t * K + K - 1 were added, as if the results lay in the order of the tokens. They "
+            "lie sorted by expert. `rows_S` says in which row a slot sits.",
+        ),
+        mistake(
+            "weight_of_the_row",
+            computes(OUT, _emulate(weight=lambda rows_S, slots_TK, top_k: rows_S[slots_TK])),
+            2,
+            "The weight was read at the place of the *row*. Results lie sorted by expert, weights do not: "
+            "they are [T, K], one for each slot. A row number used as a slot number picks someone else's.",
+        ),
+        mistake(
+            "one_weight_for_all",
+            computes(OUT, _emulate(weight=lambda rows_S, slots_TK, top_k: slots_TK[:, :1] + 0 * slots_TK)),
+            2,
+            "Each row of a token was weighted with the token's first weight. The weight of choice k lies k "
+            "elements after it.",
+        ),
+        mistake(
+            "last_choice_only",
+            computes(OUT, _emulate(choices=slice(-1, None))),
+            3,
+            "What is stored is the last choice alone: each step of the loop replaced the one before. Add to "
+            "an accumulator.",
+        ),
+        mistake(
+            "half_accumulator",
+            rounds(OUT, CANCELS),
+            3,
+            "Right in fp32, off in fp16: the sum was kept in the dtype of the rows. There, 2048 + 0.7 is "
+            "2048, and what cancels later takes the rest with it. Convert each row with `.to(tl.float32)` "
+            "before you add, and round once, at the store.",
+        ),
+        mistake(
+            "added_in_place",
+            _rows_raced,
+            1,
+            "Several programs write one element: each adds its row to what stands in `out_TD`. The "
+            "interpreter lets them take turns. On a GPU two of them read the same old value, and one row is "
+            "lost; with an atomic none is lost, but the order of the sum, and with it the last bits, is left "
+            "to chance. Turn it round: one program per output, which *collects* its K rows.",
+        ),
+        mistake(
+            "no_load_mask",
+            strays(OUT, ("reads",), ("writes",), _ragged),
+            2,
+            "The values are right, but the last piece of the last row loads past the end of `results_SD`. On "
+            "a GPU that is someone else's memory, or a crash. Mask the load as you mask the store.",
+        ),
+        mistake(
+            "no_store_mask",
+            strays(OUT, ("writes",), ("reads",), _ragged),
+            2,
+            "The last piece of each token is stored past its end, over the beginning of the next token. The "
+            "interpreter's order repairs it; on a GPU it is a race. Mask the store.",
+        ),
+    ),
+    hints=(
+        "A program owns a piece of one token's output. Which K rows does it need, and who tells it where "
+        "they sit?",
+        "Slot number: `token * TOP_K + k`. It is the index into `rows_S` *and* into `weights_TK`, which lie "
+        "both in the order of slots. Only `results_SD` is in the order of rows.",
+        "`acc = tl.zeros((BLOCK,), tl.float32)`; for each k: load the row number, load that row's piece with "
+        "mask and `other`, convert to fp32, multiply with the weight, add to `acc`.",
+    ),
+)

@@ -1,0 +1,230 @@
+"""Exercise 09.down_gradient: the gradient of each expert's down projection, one program per tile of it."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moe_lessons.exercises.spec import Case, Exercise, Plain
+from moe_lessons.exercises.triton_kernels.memory import (
+    BLOCK,
+    MEMORY,
+    MEMORY_IS_CLEAN,
+    computes,
+    load,
+    mistake,
+    options,
+    output,
+    rounds,
+    tail,
+)
+
+OUT, LONG = "d_down_EDF", "a long sum"
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """An empty expert between and one at the end; ragged and whole widths; and 80 rows that nearly cancel."""
+    cases = [
+        _case(rng, "", [5, 0, 19], d_model=18, d_expert=20),
+        _case(rng, "", [16, 9, 0], d_model=16, d_expert=33),
+        _case(rng, LONG + ", ", [80], d_model=16, d_expert=16),
+    ]
+    grad_SD, act_SF = np.asarray(cases[2].args["grad_SD"]), np.asarray(cases[2].args["act_SF"])
+    grad_SD[:], act_SF[:] = 0, 1
+    grad_SD[[0, 16, 32, 48, 64]] = np.array([2048, 0.75, 0.75, 0.75, -2048])[:, None]
+    act_SF[[16, 32, 48]] = rng.uniform(0.8, 1.2, (3, 16))
+    return cases
+
+
+def _case(rng: np.random.Generator, name: str, counts: list[int], d_model: int, d_expert: int) -> Case:
+    n_rows, n_experts = sum(counts), len(counts)
+    args: dict[str, Plain] = {
+        "grad_SD": rng.standard_normal((n_rows, d_model)).astype(np.float16),
+        "act_SF": rng.standard_normal((n_rows, d_expert)).astype(np.float16),
+        "ends_E": np.cumsum(counts).astype(np.int32),
+        OUT: np.full((n_experts, d_model, d_expert), np.nan, np.float16),
+    }
+    return Case(f"{name}rows per expert {counts}, D={d_model}, F={d_expert}", args)
+
+
+def reference(grad_SD: Tensor, act_SF: Tensor, ends_E: Tensor, d_down_EDF: Tensor) -> None:
+    """Transposed gradients times activations, one expert at a time, in fp32."""
+    bounds = ends_E[:-1].tolist()
+    pairs = zip(grad_SD.float().tensor_split(bounds), act_SF.float().tensor_split(bounds), strict=True)
+    d_down_EDF.copy_(torch.stack([grad.T @ act for grad, act in pairs]))
+
+
+def _emulate(
+    *,
+    start: Callable[[int, np.ndarray], int] = lambda e, ends_E: int(ends_E[e - 1]) if e else 0,
+    row_mask: bool = True,
+    other: float = 0.0,
+    last_step: bool = False,
+    mean: bool = False,
+) -> Callable[[Case], np.ndarray]:
+    """The kernel in numpy, with one thing done differently."""
+
+    def emulate(case: Case) -> np.ndarray:
+        grad_SD, act_SF, ends_E, out = (np.asarray(value) for value in case.args.values())
+        out_EDF = np.zeros(out.shape)
+        for e, end in enumerate(ends_E.tolist()):
+            begin = start(e, ends_E)
+            row = begin + np.arange(tail(max(0, end - begin)))
+            row = row[-BLOCK:] if last_step else row
+            inside = (row < end)[:, None] if row_mask else True
+            grad, act = (
+                load(rows, row[:, None] * rows.shape[1] + np.arange(rows.shape[1]), inside, other)
+                for rows in (grad_SD, act_SF)
+            )
+            out_EDF[e] = grad.T @ act / (max(1, end - begin) if mean else 1)
+        return out_EDF
+
+    return emulate
+
+
+def _empty_unwritten(case: Case) -> np.ndarray:
+    counts_E = np.diff(np.asarray(case.args["ends_E"]), prepend=0)
+    return np.where((counts_E > 0)[:, None, None], _emulate()(case), np.nan)
+
+
+def _transposed(case: Case) -> np.ndarray:
+    right_EDF = _emulate()(case)
+    return np.asarray(right_EDF.transpose(0, 2, 1).reshape(right_EDF.shape))
+
+
+def _axes_swapped(case: Case) -> np.ndarray:
+    right_EDF = _emulate()(case)
+    _, d, f = np.indices(right_EDF.shape)
+    m_pieces, n_pieces = (tail(size) // BLOCK for size in right_EDF.shape[1:])
+    return np.where((d // BLOCK < n_pieces) & (f // BLOCK < m_pieces), right_EDF, np.nan)
+
+
+def _before_the_first(e: int, ends_E: np.ndarray) -> int:
+    return int(load(ends_E, np.array(e - 1)))
+
+
+def _stored_whole(case: Case) -> np.ndarray:
+    """Whole tiles, zeros beyond the edge, stored in the interpreter's order: a later one wipes out a part."""
+    right_EDF = _emulate()(case)
+    n_experts, height, width = right_EDF.shape
+    flat = np.zeros(right_EDF.size + BLOCK * (width + 1))
+    for e, d, f in np.ndindex(n_experts, tail(height) // BLOCK, tail(width) // BLOCK):
+        d_tile, f_tile = d * BLOCK + np.arange(BLOCK), f * BLOCK + np.arange(BLOCK)
+        inside = (d_tile < height)[:, None] & (f_tile < width)
+        source = (e * height + d_tile[:, None]) * width + f_tile
+        flat[source] = load(right_EDF, np.where(inside, source, 0), inside)
+    return flat[: right_EDF.size].reshape(right_EDF.shape)
+
+
+DOWN_GRADIENT = Exercise(
+    id="09.down_gradient",
+    title="The gradient of the down projection",
+    task=(
+        "Forward, row p of expert e was `down[e] @ act_SF[p]`. Given `grad_SD`, the gradient with respect to "
+        "those results, write the kernel behind `down_gradient`: `d_down_EDF[e]` becomes the sum over the "
+        "rows p of expert e of the outer product of `grad_SD[p]` and `act_SF[p]`. One program makes one "
+        "BLOCK by BLOCK tile of one expert's gradient and walks over that expert's rows, BLOCK at a time. "
+        "Add up in fp32; an expert without rows has gradient zero, and that must be written too."
+    ),
+    entry="down_gradient",
+    points=5,
+    minutes=25,
+    difficulty=4,
+    outputs=(output(OUT, "EDF"), MEMORY),
+    draw=draw,
+    reference=reference,
+    driver="kernel",
+    options=options((OUT,), "grad_SD", "act_SF", "ends_E", OUT),
+    properties=(MEMORY_IS_CLEAN,),
+    misconceptions=(
+        mistake(
+            "empty_not_written",
+            computes(OUT, _empty_unwritten),
+            1,
+            "The gradient of an expert without rows was never written: what stands there is what was in "
+            "memory before, and the optimiser will take it for a gradient. Its sum has no terms, and is "
+            "zero. Store it all the same.",
+        ),
+        mistake(
+            "before_the_first",
+            computes(OUT, _emulate(start=_before_the_first)),
+            2,
+            "Expert 0's rows were taken to begin at `ends_E[-1]`. In Python that is the last element; a "
+            "pointer reads what lies *before* the tensor. Expert 0 begins at row 0: mask that load, with "
+            "`other=0`.",
+        ),
+        mistake(
+            "all_rows_before",
+            computes(OUT, _emulate(start=lambda e, ends_E: 0)),
+            1,
+            "Each expert's sum begins at row 0, so it includes the rows of all experts before it. Begin "
+            "where the expert before ends.",
+        ),
+        mistake(
+            "no_row_mask",
+            computes(OUT, _emulate(row_mask=False)),
+            2,
+            "The last step takes BLOCK rows, and some of them are the next expert's, or nobody's. Here rows "
+            "are what is *summed*, so each of them changes the result. Mask the rows in both loads.",
+        ),
+        mistake(
+            "no_other",
+            computes(OUT, _emulate(other=np.nan)),
+            2,
+            "The masked loads do not say what stands where the mask is false, and here these rows are summed "
+            "over. On a GPU it is undefined (here it was made NaN, so that it shows). Say `other=0.0`.",
+        ),
+        mistake(
+            "transposed",
+            computes(OUT, _transposed),
+            3,
+            "The numbers are right and lie in the wrong places: the tile was stored as [F, D]. The gradient "
+            "has the shape of the weight, [E, D, F]: one step along D is F elements.",
+        ),
+        mistake(
+            "last_step_only",
+            computes(OUT, _emulate(last_step=True)),
+            3,
+            "Experts with more than BLOCK rows lost all but their last rows: each step of the loop replaced "
+            "the one before. The accumulator goes in and out: `acc = tl.dot(a, b, acc)`.",
+        ),
+        mistake(
+            "mean",
+            computes(OUT, _emulate(mean=True)),
+            1,
+            "Each expert's gradient was divided by its number of rows. A loss may be a mean over all tokens, "
+            "and that is in `grad_SD` already. The gradient of a matrix that is used many times is a sum.",
+        ),
+        mistake(
+            "half_accumulator",
+            rounds(OUT, LONG),
+            3,
+            "Right for few rows, off for many: the partial sums were kept in fp16. A popular expert sums "
+            "over thousands of rows; there, 2048 + 0.75 is 2048. Accumulate in fp32 and round once.",
+        ),
+        mistake(
+            "axes_swapped",
+            computes(OUT, _axes_swapped),
+            1,
+            "Part of the gradient was never written. The grid is (experts, pieces of D, pieces of F): "
+            "`tl.program_id(1)` counts along D, `tl.program_id(2)` along F. They are swapped here.",
+        ),
+        mistake(
+            "no_store_mask",
+            computes(OUT, _stored_whole),
+            2,
+            "Tiles at the edge were stored whole: past the end of a row lies the next row, which lost part "
+            "of what its own program had written, and past the last expert lies someone else's memory. The "
+            "store needs a mask along D *and* along F.",
+        ),
+    ),
+    hints=(
+        "What does one program own, and over what does it sum? The sum runs over rows now, so it is the "
+        "number of rows of *this* expert that ends the loop.",
+        "The rows of expert e begin at `ends_E[e - 1]`, for e = 0 at 0, and end before `ends_E[e]`. In the "
+        "loop both tiles are masked along rows and along columns, with `other=0.0`.",
+        "Load the gradient's tile *as its transpose*: [D, rows], with `grad_SD + row[None, :] * d_model + "
+        "d[:, None]`. The activations are [rows, F]. Then `acc = tl.dot(grad, act, acc)`.",
+    ),
+)

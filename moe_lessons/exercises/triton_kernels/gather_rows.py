@@ -1,0 +1,180 @@
+"""Exercise 09.gather_rows: the smallest useful kernel, a masked copy of rows found through an index."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from moe_lessons.exercises.spec import Case, Exercise, Plain
+from moe_lessons.exercises.triton_kernels.memory import (
+    BLOCK,
+    MEMORY,
+    MEMORY_IS_CLEAN,
+    array,
+    computes,
+    load,
+    mistake,
+    options,
+    output,
+    strays,
+    tail,
+)
+
+OUT = "out_SD"
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Widths that are no multiple of a piece, one that is, one narrower than a piece, and K = 1."""
+    cases = []
+    for n_tokens, d_model, top_k in [(5, 20, 2), (3, 7, 3), (4, 32, 1), (4, 45, 2)]:
+        n_rows = n_tokens * top_k
+        args: dict[str, Plain] = {
+            "hidden_TD": rng.standard_normal((n_tokens, d_model)).astype(np.float32),
+            "slots_S": _shuffled(rng, n_rows),
+            OUT: np.full((n_rows, d_model), np.nan, np.float32),
+            "top_k": top_k,
+        }
+        cases.append(Case(f"T={n_tokens}, D={d_model}, K={top_k}", args))
+    return cases
+
+
+def _shuffled(rng: np.random.Generator, n_rows: int) -> np.ndarray:
+    """Slots in an order other than their own, so that a row is not its own source."""
+    while True:
+        slots_S = rng.permutation(n_rows)
+        if (slots_S[:2] > 1).all():
+            return slots_S
+
+
+def reference(hidden_TD: Tensor, slots_S: Tensor, out_SD: Tensor, top_k: int) -> None:
+    """Row p is the token of slot p."""
+    out_SD.copy_(hidden_TD[slots_S // top_k])
+
+
+def _with_source(
+    source: Callable[[np.ndarray, int], np.ndarray], width: int = 0
+) -> Callable[[Case], np.ndarray]:
+    """Rows copied from `source(slots, K)`, each of which is taken to be `width` elements long."""
+
+    def emulate(case: Case) -> np.ndarray:
+        n_columns, top_k = array(case, OUT).shape[1], int(array(case, "top_k"))
+        start_S = source(array(case, "slots_S"), top_k) * (width or n_columns)
+        return load(array(case, "hidden_TD"), start_S[:, None] + np.arange(n_columns))
+
+    return emulate
+
+
+def _token(slots_S: np.ndarray, top_k: int) -> np.ndarray:
+    return slots_S // top_k
+
+
+def _only(where: Callable[[np.ndarray, np.ndarray, int], np.ndarray]) -> Callable[[Case], np.ndarray]:
+    """Right where `where(row, column, pieces)` holds, unwritten elsewhere."""
+
+    def emulate(case: Case) -> np.ndarray:
+        right = _with_source(_token)(case)
+        rows, columns = np.arange(right.shape[0])[:, None], np.arange(right.shape[1])
+        return np.where(where(rows, columns, tail(right.shape[1]) // BLOCK), right, np.nan)
+
+    return emulate
+
+
+def _ragged(case: Case) -> bool:
+    return array(case, OUT).shape[1] % BLOCK != 0
+
+
+GATHER_ROWS = Exercise(
+    id="09.gather_rows",
+    title="Gather rows, with a mask",
+    task=(
+        "Write the kernel behind `gather_rows`: row p of `out_SD` becomes a copy of the token that slot "
+        "`slots_S[p]` belongs to. Slots are numbered t * K + k, so the token is the slot divided by K, "
+        "rounded down. One program copies one piece of BLOCK columns of one row. `out_SD` arrives full of "
+        "NaN; write each of its elements once, and touch nothing outside the tensors."
+    ),
+    entry="gather_rows",
+    points=3,
+    minutes=15,
+    difficulty=2,
+    outputs=(output(OUT, "SD"), MEMORY),
+    draw=draw,
+    reference=reference,
+    driver="kernel",
+    options=options((OUT,), "hidden_TD", "slots_S", OUT, "top_k"),
+    properties=(MEMORY_IS_CLEAN,),
+    misconceptions=(
+        mistake(
+            "no_load_mask",
+            strays(OUT, ("reads",), ("writes",), _ragged),
+            2,
+            "The values are right, but the last piece of a row loads past the row's end, and past the end of "
+            "`hidden_TD` for the last token. Here that is NaN which nobody keeps. On a GPU it is someone "
+            "else's memory, or a crash. The load needs the mask as much as the store does.",
+        ),
+        mistake(
+            "no_store_mask",
+            strays(OUT, ("writes",), ("reads",), _ragged),
+            2,
+            "The last piece of each row is stored past the row's end, over the beginning of the next row. "
+            "The interpreter runs programs one after another, so the next row's own program repairs it. On a "
+            "GPU nobody says which of the two comes last. Mask the store too.",
+        ),
+        mistake(
+            "no_masks",
+            strays(OUT, ("reads", "writes"), (), _ragged),
+            2,
+            "Neither the load nor the store has a mask, so the last piece of a row runs on past its end. "
+            "`tl.arange` always gives BLOCK columns; which of them exist is for you to say.",
+        ),
+        mistake(
+            "forgot_top_k",
+            computes(OUT, _with_source(lambda slots_S, top_k: slots_S)),
+            1,
+            "A slot was used as if it were a token. There are K slots for each token: slot t * K + k "
+            "belongs to token t. Rows beyond the T tokens came from memory that is not yours.",
+        ),
+        mistake(
+            "remainder",
+            computes(OUT, _with_source(lambda slots_S, top_k: slots_S % top_k)),
+            1,
+            "`slot % K` is *which choice* of the token this is, k. The token itself is the other half of the "
+            "division.",
+        ),
+        mistake(
+            "no_gather",
+            computes(OUT, _with_source(lambda slots_S, top_k: np.arange(len(slots_S)))),
+            1,
+            "Row p was copied from token p: the index in `slots_S` is never looked at. Load `slots_S` at the "
+            "place of your row first, and let that decide where to read.",
+        ),
+        mistake(
+            "axes_swapped",
+            computes(OUT, _only(lambda row, column, pieces: row < pieces)),
+            3,
+            "Most rows were never written. The grid is (rows, pieces): `tl.program_id(0)` is the row, "
+            "`tl.program_id(1)` the piece. They are swapped here.",
+        ),
+        mistake(
+            "wrong_stride",
+            computes(OUT, _with_source(_token, BLOCK)),
+            2,
+            "The row to read was found by multiplying with BLOCK. A pointer knows no rows: the next token "
+            "begins `d_model` elements further on, however wide a piece is.",
+        ),
+        mistake(
+            "first_piece_only",
+            computes(OUT, _only(lambda row, column, pieces: column < BLOCK)),
+            3,
+            "Every program copies columns 0 to BLOCK - 1; the others stay NaN. `tl.arange` starts at 0 in "
+            "each program. Which piece is this one?",
+        ),
+    ),
+    hints=(
+        "Three questions for one program: which row am I, which token does my row copy, which columns are "
+        "mine?",
+        "A row of width D begins at D times its number, in `hidden_TD` and in `out_SD` alike. Columns are "
+        "`first + tl.arange(0, BLOCK)`; the mask `column < d_model` belongs to the load *and* the store.",
+        "`row = tl.program_id(0)`, `column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)`, and "
+        "`token = tl.load(slots_S + row) // TOP_K`.",
+    ),
+)

@@ -1,0 +1,227 @@
+"""Exercise 09.grouped_product: each expert's rows times that expert's matrix, tile by tile."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moe_lessons.exercises.spec import Case, Exercise, Plain
+from moe_lessons.exercises.triton_kernels.memory import (
+    BLOCK,
+    MEMORY,
+    MEMORY_IS_CLEAN,
+    array,
+    computes,
+    load,
+    mistake,
+    options,
+    output,
+    rounds,
+    strays,
+    tail,
+)
+
+OUT, LONG = "out_SD", "a long sum"
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Ragged everywhere with an empty expert; whole steps of F; a sum that needs more than half precision."""
+    cases = [
+        _case(rng, "", [5, 0, 19], d_expert=20, d_model=18),
+        _case(rng, "", [16, 7], d_expert=16, d_model=33),
+        _case(rng, LONG + ", ", [3, 2], d_expert=80, d_model=16),
+    ]
+    rows_SF, down_EDF = np.asarray(cases[2].args["rows_SF"]), np.asarray(cases[2].args["down_EDF"])
+    # 2048, then three times 0.75, then -2048: in half precision 2048 + 0.75 is 2048.
+    rows_SF[:], down_EDF[:] = 1, 0
+    down_EDF[:, :, [0, 16, 32, 48, 64]] = [2048, 0.75, 0.75, 0.75, -2048]
+    rows_SF[:, [16, 32, 48]] = rng.uniform(0.8, 1.2, (len(rows_SF), 3))
+    return cases
+
+
+def _case(rng: np.random.Generator, name: str, counts: list[int], d_expert: int, d_model: int) -> Case:
+    n_rows, n_experts = sum(counts), len(counts)
+    ends_E = np.cumsum(counts)
+    blocks = [
+        (expert, first)
+        for expert, end in enumerate(ends_E)
+        for first in range(end - counts[expert], end, BLOCK)
+    ]
+    blocks += [(-1, 0)] * (n_rows // BLOCK + min(n_experts, n_rows) - len(blocks))
+    args: dict[str, Plain] = {
+        "rows_SF": rng.standard_normal((n_rows, d_expert)).astype(np.float16),
+        "down_EDF": (rng.standard_normal((n_experts, d_model, d_expert)) / 4).astype(np.float16),
+        "blocks_G2": np.array(blocks, np.int32),
+        "ends_E": ends_E.astype(np.int32),
+        OUT: np.full((n_rows, d_model), np.nan, np.float16),
+    }
+    return Case(f"{name}rows per expert {counts}, F={d_expert}, D={d_model}", args)
+
+
+def reference(rows_SF: Tensor, down_EDF: Tensor, blocks_G2: Tensor, ends_E: Tensor, out_SD: Tensor) -> None:
+    """Each expert's rows times its matrix, in fp32."""
+    groups = rows_SF.float().tensor_split(ends_E[:-1].tolist())
+    out_SD.copy_(torch.cat([rows @ w.T for rows, w in zip(groups, down_EDF.float(), strict=True)]))
+
+
+def _emulate(
+    *,
+    weight: Callable[..., np.ndarray] = lambda e, n, k, D, F: (e * D + n) * F + k,
+    k_mask: bool = True,
+    other: float = 0.0,
+    steps: slice = slice(None),
+    first: Callable[[int, int], int] = lambda block, first: first,
+    works: Callable[[int, np.ndarray, int], np.ndarray] = lambda block, n, blocks: n >= 0,
+    spare: bool = False,
+) -> Callable[[Case], np.ndarray]:
+    """The kernel in numpy, with one thing done differently; what it does not write stays NaN."""
+
+    def emulate(case: Case) -> np.ndarray:
+        rows_SF, down_EDF, blocks_G2, ends_E, out = (np.asarray(value) for value in case.args.values())
+        (n_rows, width), (_, height, _) = rows_SF.shape, down_EDF.shape
+        out_SD = np.full(out.shape, np.nan)
+        k = np.concatenate(np.split(np.arange(tail(width)), tail(width) // BLOCK)[steps])
+        inside = (k < width) if k_mask else np.ones_like(k, bool)
+        n = np.arange(height)
+        for block, (expert, begin) in enumerate(blocks_G2.tolist()):
+            if expert < 0 and not spare:
+                continue
+            row = first(block, begin) + np.arange(BLOCK)
+            row = row[row < min(load(ends_E, np.array(expert)), n_rows)]
+            x = load(rows_SF, row[:, None] * width + k, inside, other)
+            w = load(down_EDF, weight(expert, n[:, None], k, height, width), inside, other)
+            mine = n[works(block, n, len(blocks_G2))]
+            out_SD[row[:, None], mine] = (x @ w.T)[:, mine]
+        return out_SD
+
+    return emulate
+
+
+def _axes_swapped(case: Case) -> np.ndarray:
+    n_pieces = tail(array(case, OUT).shape[1]) // BLOCK
+    works = _emulate(works=lambda block, n, blocks: (block < n_pieces) & (n // BLOCK < blocks))
+    return works(case)
+
+
+def _spare_computed(case: Case) -> np.ndarray:
+    """Spare blocks come last: they leave NaN, made from what lies before the matrices, in the first rows."""
+    out_SD = _emulate()(case)
+    if (np.asarray(case.args["blocks_G2"])[:, 0] < 0).any():
+        out_SD[:BLOCK] = np.nan
+    return out_SD
+
+
+GROUPED_PRODUCT = Exercise(
+    id="09.grouped_product",
+    title="The grouped matrix product",
+    task=(
+        "Write the kernel behind `grouped_product`: row p of `out_SD` becomes `down_EDF[e] @ rows_SF[p]`, "
+        "where e is the expert that row p belongs to. One program computes a tile of BLOCK rows by BLOCK "
+        "columns: its expert and first row stand in `blocks_G2` (a spare block has expert -1: return at "
+        "once), the expert's rows end before `ends_E[e]`. Walk over F in steps of BLOCK, with `tl.dot`, and "
+        "add up in fp32: the inputs are fp16. `out_SD` arrives full of NaN; write each element once."
+    ),
+    entry="grouped_product",
+    points=5,
+    minutes=30,
+    difficulty=4,
+    outputs=(output(OUT, "SD"), MEMORY),
+    draw=draw,
+    reference=reference,
+    driver="kernel",
+    options=options((OUT,), "rows_SF", "down_EDF", "blocks_G2", "ends_E", OUT),
+    properties=(MEMORY_IS_CLEAN,),
+    misconceptions=(
+        mistake(
+            "no_f_mask",
+            computes(OUT, _emulate(k_mask=False)),
+            2,
+            "The last step over F runs past the end of the rows: it multiplies the beginning of the next row "
+            "with the beginning of the next row of the matrix, and adds that. Where F is no multiple of "
+            "BLOCK, mask both loads.",
+        ),
+        mistake(
+            "no_other",
+            computes(OUT, _emulate(other=np.nan)),
+            2,
+            "The masked loads do not say what stands where the mask is false. On a GPU that is undefined: "
+            "whatever was in the register. It goes into the sum (here it was made NaN, so that it shows). "
+            "Zero is harmless in a sum; say so with `other=0.0`.",
+        ),
+        mistake(
+            "one_matrix_for_all",
+            computes(OUT, _emulate(weight=lambda e, n, k, D, F: n * F + k)),
+            1,
+            "Every row was multiplied with expert 0's matrix. Expert e's begins e * D * F elements further "
+            "on.",
+        ),
+        mistake(
+            "no_row_mask",
+            strays(OUT, ("writes",)),
+            2,
+            "An expert's last block is stored with all its BLOCK rows. Those after the expert's end belong "
+            "to the next expert, or to nobody. The interpreter's order repairs it by chance; on a GPU it is "
+            "a race. The store's mask must know where the expert's rows end.",
+        ),
+        mistake(
+            "half_accumulator",
+            rounds(OUT, LONG),
+            3,
+            "Right for short sums, off for a long one: the partial sums were kept in fp16. There, 2048 + "
+            "0.75 is 2048. The inputs may be narrow; the accumulator is fp32, and is rounded once, at the "
+            "store.",
+        ),
+        mistake(
+            "transposed",
+            computes(OUT, _emulate(weight=lambda e, n, k, D, F: e * D * F + k * D + n)),
+            2,
+            "The matrix was read as [F, D]. In memory it is [D, F]: one step along D is F elements, one step "
+            "along F is one. `tl.dot` wants a tile [F, D], but it is the *pointers* that must make it so.",
+        ),
+        mistake(
+            "one_step",
+            computes(OUT, _emulate(steps=slice(0, 1))),
+            3,
+            "Only the first BLOCK elements of F were multiplied. A tile fits F = 16 exactly; for more, walk "
+            "over F in a loop.",
+        ),
+        mistake(
+            "last_step_only",
+            computes(OUT, _emulate(steps=slice(-1, None))),
+            3,
+            "Each step over F replaced the one before: what is stored is the last step alone. The "
+            "accumulator goes in and out: `acc = tl.dot(x, w, acc)`.",
+        ),
+        mistake(
+            "row_from_block_number",
+            computes(OUT, _emulate(first=lambda block, first: block * BLOCK)),
+            1,
+            "The first row was computed as block number times BLOCK. Blocks are not packed like that: each "
+            "expert begins a new one. The second number in `blocks_G2` is the first row.",
+        ),
+        mistake(
+            "axes_swapped",
+            computes(OUT, _axes_swapped),
+            1,
+            "Part of the output was never written. The grid is (blocks, pieces of D): `tl.program_id(0)` is "
+            "the block, `tl.program_id(1)` the piece. They are swapped here.",
+        ),
+        mistake(
+            "spare_computed",
+            computes(OUT, _spare_computed),
+            1,
+            "Spare blocks were computed. Their expert is -1, so a matrix was read from before the beginning "
+            "of `down_EDF`, and the result was written over rows of others. Return when the expert is "
+            "negative.",
+        ),
+    ),
+    hints=(
+        "Before any product: which block am I, whose is it, which rows and which columns are mine, and where "
+        "do this expert's rows end?",
+        "`rows_SF` is [S, F]: element (p, k) lies at p * F + k. `down_EDF` is [E, D, F]: element (e, n, k) "
+        "lies at (e * D + n) * F + k. Each load is masked along both of its axes, with `other=0.0`.",
+        "`acc = tl.zeros((BLOCK, BLOCK), tl.float32)`; in the loop, x is [rows, k] and w is [k, n], and "
+        "`acc = tl.dot(x, w, acc)`; at the end store `acc.to(tl.float16)`.",
+    ),
+)

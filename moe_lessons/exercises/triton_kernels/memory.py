@@ -1,0 +1,104 @@
+"""What the kernel exercises share: their outputs, how mistakes are recognised, memory in numpy."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from moe_lessons.exercises.kernel_driver import CLEAN, FENCE_ID
+from moe_lessons.exercises.spec import Case, Misconception, Output, Outputs, Property
+
+BLOCK = 16
+"""Rows and columns of a tile: the least that `tl.dot` takes, and quick in the interpreter."""
+MEMORY = Output("memory", kind="text")
+Emulate = Callable[[Case], np.ndarray]
+
+
+def output(name: str, axes: str) -> Output:
+    """A tensor that a kernel fills; half precision and TF32 on a GPU round at about 1e-3."""
+    return Output(name, axes, rtol=5e-3, atol=5e-3)
+
+
+def options(outputs: tuple[str, ...], *names: str) -> dict[str, Any]:
+    """Options of the kernel driver."""
+    return {"outputs": list(outputs), "names": list(names)}
+
+
+def _memory_is_clean(case: Case, got: Outputs, want: Outputs) -> str | None:
+    return None if got["memory"] == CLEAN else f"the kernel {got['memory']}"
+
+
+MEMORY_IS_CLEAN = Property("stays inside its tensors, writes each element once", _memory_is_clean)
+
+
+def computes(name: str, emulate: Emulate) -> Callable[[Case, Outputs, Outputs], bool]:
+    """Recognise an answer by the values that the mistake leaves, wherever else it strays."""
+
+    def detects(case: Case, got: Outputs, want: Outputs) -> bool:
+        with np.errstate(all="ignore"):
+            return bool(np.allclose(got[name], emulate(case), rtol=1e-2, atol=1e-2, equal_nan=True))
+
+    return detects
+
+
+def strays(
+    name: str,
+    says: tuple[str, ...],
+    silent: tuple[str, ...] = (),
+    shows: Callable[[Case], bool] = lambda _: True,
+) -> Callable[[Case, Outputs, Outputs], bool]:
+    """Recognise an answer with the right values by what it does to memory, in the cases where it shows."""
+
+    def detects(case: Case, got: Outputs, want: Outputs) -> bool:
+        if not np.allclose(got[name], want[name], rtol=1e-2, atol=1e-2):
+            return False
+        memory = got["memory"]
+        if not shows(case):
+            return bool(memory == CLEAN)
+        return all(word in memory for word in says) and not any(word in memory for word in silent)
+
+    return detects
+
+
+def rounds(name: str, shows: str) -> Callable[[Case, Outputs, Outputs], bool]:
+    """Recognise a half-precision accumulator: right but in the case that is made to need more."""
+
+    def detects(case: Case, got: Outputs, want: Outputs) -> bool:
+        near = np.allclose(got[name], want[name], rtol=2e-2, atol=2e-2)
+        if case.name.startswith(shows):
+            return not near and bool(np.isfinite(got[name]).all())
+        return bool(near and got["memory"] == CLEAN)
+
+    return detects
+
+
+def load(array: Any, index: np.ndarray, mask: Any = True, other: float = 0.0) -> np.ndarray:
+    """What `tl.load` gives for flat indices in fenced memory: the fence outside, `other` where masked."""
+    flat = np.asarray(array).reshape(-1)
+    fence = np.nan if flat.dtype.kind == "f" else FENCE_ID
+    inside = (index >= 0) & (index < flat.size)
+    found = np.where(inside, flat[np.where(inside, index, 0)].astype(np.float64), fence)
+    return np.where(mask, found, other)
+
+
+def array(case: Case, name: str) -> np.ndarray:
+    """An argument of a case that is an array."""
+    return np.asarray(case.args[name])
+
+
+def tail(size: int) -> int:
+    """The next multiple of BLOCK: what a kernel touches that forgets its mask.
+
+    Examples
+    --------
+    >>> tail(16), tail(17)
+    (16, 32)
+    """
+    return -(-size // BLOCK) * BLOCK
+
+
+def mistake(
+    id: str, detects: Callable[[Case, Outputs, Outputs], bool], hint: int, message: str
+) -> Misconception:
+    """A misconception that is recognised by what it leaves."""
+    return Misconception(id, message, detects=detects, hint=hint)
