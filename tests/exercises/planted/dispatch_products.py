@@ -1,0 +1,197 @@
+"""Answers to lesson 08 as learners write them: the grouped product and the combine."""
+
+import torch
+
+# 08.grouped_product
+
+
+def product_split(rows, matrices, ends):
+    sizes = torch.diff(ends, prepend=ends.new_zeros(1)).tolist()
+    owned, rest = rows[: sum(sizes)], rows[sum(sizes) :]
+    parts = [group @ m for group, m in zip(owned.split(sizes), matrices.unbind(0), strict=True)]
+    return torch.cat([*parts, rest.new_zeros(len(rest), matrices.shape[-1])])
+
+
+def product_loop(rows, matrices, ends):
+    out = torch.zeros(rows.shape[0], matrices.shape[2])
+    start = 0
+    for e in range(matrices.shape[0]):
+        end = int(ends[e])
+        out[start:end] = torch.matmul(rows[start:end], matrices[e])
+        start = end
+    return out
+
+
+def product_gathered(rows, matrices, ends):
+    """One matrix for each row: right, and dear."""
+    owner = torch.searchsorted(ends, torch.arange(len(rows)), right=True)
+    padded = torch.cat([matrices, torch.zeros_like(matrices[:1])])
+    return torch.einsum("sd,sdf->sf", rows, padded[owner])
+
+
+def product_masked(rows, matrices, ends):
+    place = torch.arange(rows.shape[0])
+    out, start = 0, 0
+    for m, end in zip(matrices, ends, strict=True):
+        mine = (place >= start) & (place < end)
+        out = out + torch.where(mine[:, None], rows @ m, 0.0)
+        start = end
+    return out
+
+
+def product_ranges(ranges, transpose=False, detach=False):
+    """A loop over (first, last + 1, matrix) with the ranges computed in another way."""
+
+    def answer(rows, matrices, ends):
+        out = rows.new_zeros(len(rows), matrices.shape[2])
+        for start, end, e in ranges(ends.tolist(), len(rows)):
+            m = matrices[e].t() if transpose else matrices[e]
+            out[start:end] = rows[start:end] @ (m.data if detach else m)
+        return out
+
+    return answer
+
+
+def right_ranges(ends, S):
+    return [(start, end, e) for e, (start, end) in enumerate(zip([0, *ends], ends, strict=False))]
+
+
+def from_ends(ends, S):
+    return [(start, end, e) for e, (start, end) in enumerate(zip(ends, [*ends[1:], S], strict=True))]
+
+
+def minus_one(ends, S):
+    return [(start, end - 1, e) for start, end, e in right_ranges(ends, S)]
+
+
+def inclusive(ends, S):
+    ranges, start = [], 0
+    for e, end in enumerate(ends):
+        ranges.append((start, max(start, end + 1), e))
+        start = max(start, end + 1)
+    return ranges
+
+
+def busy_only(ends, S):
+    busy = [(start, end) for start, end, _ in right_ranges(ends, S) if end > start]
+    return [(start, end, e) for e, (start, end) in enumerate(busy)]
+
+
+def to_the_end(ends, S):
+    return [(start, end if e + 1 < len(ends) else S, e) for start, end, e in right_ranges(ends, S)]
+
+
+def ends_are_sizes(ends, S):
+    ranges, start = [], 0
+    for e, size in enumerate(ends):
+        ranges.append((start, start + size, e))
+        start += size
+    return ranges
+
+
+# 08.combine
+
+
+def combine_gather(results, weights, row_ids):
+    T, K = weights.shape
+    inverse = row_ids.argsort()
+    back = results.float()[inverse].reshape(T, K, results.shape[1])
+    return (back * weights.unsqueeze(-1)).sum(dim=1)
+
+
+def combine_bmm(results, weights, row_ids):
+    T, K = weights.shape
+    back = torch.empty(results.shape, dtype=torch.float32)
+    back[row_ids] = results.float()
+    return (weights.unsqueeze(1) @ back.view(T, K, -1) if T else back.view(0, 1, back.shape[1])).squeeze(1)
+
+
+def combine_slot_order(results, weights, row_ids):
+    """Adds where the tokens are, but in the order of the slots."""
+    T, K = weights.shape
+    back = results[torch.argsort(row_ids)].float() * weights.flatten()[:, None]
+    out = torch.zeros(T, results.shape[1])
+    return out.index_add(0, torch.arange(T).repeat_interleave(K), back)
+
+
+def combine_added(results, weights, row_ids):
+    T, K = weights.shape
+    weighted = results.float() * weights.flatten()[row_ids].unsqueeze(-1)
+    return torch.zeros(T, results.shape[1]).index_add_(0, row_ids // K, weighted)
+
+
+def combine_rows(weigh):
+    """Weights the sorted rows, then folds and sums."""
+
+    def answer(results, weights, row_ids):
+        rows = results.float() * weigh(weights.reshape(-1), row_ids).unsqueeze(-1)
+        back = torch.zeros_like(rows)
+        back[row_ids] = rows
+        return back.view(*weights.shape, rows.shape[1]).sum(1)
+
+    return answer
+
+
+def combine_slots(place):
+    def answer(results, weights, row_ids):
+        back = results.float()[place(row_ids)].view(*weights.shape, results.shape[1])
+        return torch.einsum("tk,tkd->td", weights, back)
+
+    return answer
+
+
+def combine_wrong_fold(results, weights, row_ids):
+    T, K = weights.shape
+    rows = results.float()[row_ids.argsort()] * weights.reshape(-1, 1)
+    return rows.reshape(K, T, rows.shape[1]).sum(0)
+
+
+def combine_plain_sum(results, weights, row_ids):
+    return results[row_ids.argsort()].float().view(*weights.shape, results.shape[1]).sum(1)
+
+
+def combine_overwritten(results, weights, row_ids):
+    T, K = weights.shape
+    out = torch.zeros(T, results.shape[1])
+    rows = results.float() * weights.flatten()[row_ids][:, None]
+    for row, t in zip(rows, row_ids // K, strict=True):
+        out[t] = row
+    return out
+
+
+def combine_in_bf16(results, weights, row_ids):
+    back = results[row_ids.argsort()].view(*weights.shape, results.shape[1])
+    out = torch.zeros_like(back[:, 0])
+    for k in range(weights.shape[1]):
+        out += back[:, k] * weights[:, k, None].to(results.dtype)
+    return out.to(torch.float32)
+
+
+WRONG = {
+    "08.grouped_product": {
+        "ends_as_starts": product_ranges(from_ends),
+        "last_row_lost": product_ranges(minus_one),
+        "one_too_many": product_ranges(inclusive),
+        "idle_forgotten": product_ranges(busy_only),
+        "tail_to_last": product_ranges(to_the_end),
+        "ends_as_sizes": product_ranges(ends_are_sizes),
+        "transposed": product_ranges(right_ranges, transpose=True),
+        "detached": product_ranges(right_ranges, detach=True),
+    },
+    "08.combine": {
+        "added_as_sorted": combine_added,
+        "weights_unsorted": combine_rows(lambda flat, row_ids: flat),
+        "weights_by_inverse": combine_rows(lambda flat, row_ids: flat[row_ids.argsort()]),
+        "not_put_back": combine_slots(lambda row_ids: slice(None)),
+        "order_as_inverse": combine_slots(lambda row_ids: row_ids),
+        "wrong_fold": combine_wrong_fold,
+        "no_weights": combine_plain_sum,
+        "overwritten": combine_overwritten,
+        "bf16_sum": combine_in_bf16,
+    },
+}
+
+RIGHT = {
+    "08.grouped_product": [product_split, product_loop, product_gathered, product_masked],
+    "08.combine": [combine_gather, combine_bmm, combine_slot_order],
+}
