@@ -131,6 +131,10 @@ def test_the_table_compares_seed_by_seed():
     none, choice, hashed = table["rows"]
     assert none["against_none"] == (0.0, 0.0)
     assert choice["max_violation"][0] == 0
+    assert choice["lost_alone"][0] == pytest.approx(
+        choice["alone_against_none"][0] - choice["against_none"][0], abs=2e-4
+    )
+    assert hashed["lost_alone"] == (0.0, 0.0)
     assert hashed["against_none"][0] == pytest.approx(hashed["error"][0] - none["error"][0], abs=2e-4)
 
 

@@ -108,7 +108,8 @@ def compare(
     """Train all methods from the same initial models on the same tokens.
 
     Each number is (mean, half the width of its 95 % interval). ``against_none`` is the error minus that
-    without balancing, seed by seed; ``lost_alone`` is the error alone minus the error, likewise.
+    without balancing, seed by seed (BASE: with K = 1); ``alone_against_none`` the same for the error alone;
+    ``lost_alone`` the error alone minus the error.
     """
     settings = Toy(n_seeds=n_seeds, mu=MU, even_start=True)
     found: dict[str, dict[str, Tensor]] = {}
@@ -116,10 +117,12 @@ def compare(
     for name in names:
         found[name] = measure(name, settings, steps)
         base = found["none, K = 1" if name == "BASE, K = 1" else "none"]
-        numbers = {key: interval(value_S) for key, value_S in found[name].items()}
-        numbers["against_none"] = interval(found[name]["error"] - base["error"])
+        differences = {
+            "against_none": found[name]["error"] - base["error"],
+            "alone_against_none": found[name]["error_alone"] - base["error"],
+            "lost_alone": found[name]["error_alone"] - found[name]["error"],
+        }
+        numbers = {key: interval(value_S) for key, value_S in {**found[name], **differences}.items()}
         rows.append({"name": name, "router": METHODS[name][1], **numbers})
-        alone = found[name]["error_alone"] - found[name]["error"]
-        numbers["lost_alone"] = interval(alone)
         say(f"{name:20s} {numbers}")
     return {"settings": {"mu": MU, "n_seeds": n_seeds, "steps": steps, "late": LATE}, "rows": rows}
