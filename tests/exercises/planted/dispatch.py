@@ -1,7 +1,6 @@
 """Answers to lesson 08 as learners write them: the plan and its inverse."""
 
 import torch
-
 from planted.dispatch_products import RIGHT as RIGHT_PRODUCTS
 from planted.dispatch_products import WRONG as WRONG_PRODUCTS
 from planted.dispatch_traffic import RIGHT as RIGHT_TRAFFIC
