@@ -9,7 +9,7 @@ from typing import Any
 
 from moe_lessons.course import store
 from moe_lessons.course.show import Card, inline, never_raises, say, show
-from moe_lessons.exercises import registry
+from moe_lessons.exercises import needs, registry
 from moe_lessons.exercises.findings import Finding
 from moe_lessons.exercises.judge import Report, judge, local
 from moe_lessons.exercises.own_code import borrowed
@@ -35,6 +35,9 @@ def check(id: str, answer: Callable[..., Any] | None = None, *, demo: bool = Fal
         exercise = registry.exercise(id)
     except KeyError as error:
         say(error.args[0])
+        return
+    if needs.missing(exercise):
+        say(f"– {id}: {needs.missing(exercise)}; it does not count here")
         return
     if answer is None and not demo:
         answer = _caller_globals().get(exercise.entry)

@@ -3,6 +3,7 @@
 from moe_lessons.course import starting, store
 from moe_lessons.course.show import Card, inline, never_raises, say, show
 from moe_lessons.exercises import registry
+from moe_lessons.exercises.needs import runnable
 from moe_lessons.exercises.spec import Lesson
 
 
@@ -16,10 +17,11 @@ def score(lesson: str | None = None) -> None:
     if found is None:
         return
     done = {id for id, record in store.load()["exercises"].items() if record["passed"]}
-    earned = sum(exercise.points for exercise in found.exercises if exercise.id in done)
-    left = [exercise.id for exercise in found.exercises if exercise.id not in done]
+    counted = runnable(found.exercises)
+    earned = sum(exercise.points for exercise in counted if exercise.id in done)
+    left = [exercise.id for exercise in counted if exercise.id not in done]
     rest = f"still open: {', '.join(left)}" if left else "all exercises passed"
-    say(f"Lesson {found.number}: {earned} of {found.points} points; {rest}")
+    say(f"Lesson {found.number}: {earned} of {sum(one.points for one in counted)} points; {rest}")
 
 
 @never_raises
@@ -28,8 +30,9 @@ def progress() -> None:
     done = {id for id, record in store.load()["exercises"].items() if record["passed"]}
     rows = []
     for lesson in registry.lessons():
-        earned = sum(exercise.points for exercise in lesson.exercises if exercise.id in done)
-        rows.append((lesson.number, lesson.title, earned, lesson.points))
+        counted = runnable(lesson.exercises)
+        earned = sum(exercise.points for exercise in counted if exercise.id in done)
+        rows.append((lesson.number, lesson.title, earned, sum(one.points for one in counted)))
     text = "\n".join(f"{n}  {title:<32} {earned:>3} of {total}" for n, title, earned, total in rows)
     body = "".join(
         f'<tr><td>{n}</td><td style="text-align:left">{inline(title)}</td>'

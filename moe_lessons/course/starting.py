@@ -1,10 +1,13 @@
 """``start``: the one call of a lesson's set-up cell."""
 
+import importlib
 import warnings
 
 from moe_lessons.course import store
 from moe_lessons.course.show import count, never_raises, say
 from moe_lessons.exercises import registry
+from moe_lessons.exercises.needs import runnable
+from moe_lessons.exercises.spec import Lesson
 
 _current: str | None = None
 
@@ -33,10 +36,23 @@ def start(lesson: str, *, keep: bool = True) -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     exercises, points = count(len(found.exercises), "exercise"), count(found.points, "point")
     say(f"Lesson {found.number} · {found.title}: {exercises}, {points}.")
+    _prepare_kernels(found)
     passed = [id for id, record in store.load()["exercises"].items() if record["passed"]]
     mine = [exercise for exercise in found.exercises if exercise.id in passed]
     if mine:
         say(f"Welcome back: {len(mine)} of {exercises} passed.")
+
+
+def _prepare_kernels(lesson: Lesson) -> None:
+    """Before anything imports Triton: interpreter or GPU; without Triton, skip the cells that need it."""
+    kernels = [exercise for exercise in lesson.exercises if exercise.driver == "kernel"]
+    if not kernels:
+        return
+    if runnable(kernels):
+        importlib.import_module("moe_lessons.exercises.kernel_driver").prepare()
+        return
+    say(f"{count(len(kernels), 'exercise')} need Linux, as Triton does: skipped here, and not counted.")
+    importlib.import_module("moe_lessons.course.skipping").install()
 
 
 def current_lesson() -> str | None:

@@ -43,6 +43,8 @@ def borrowed(answer: Callable[..., Any], forbidden: tuple[str, ...]) -> str | No
             pending.append(thing.__func__)
         elif isinstance(thing, functools.partial):
             pending.append(thing.func)
+        elif type(thing).__module__.startswith("triton."):
+            pending.append(getattr(thing, "fn", None))  # a kernel holds the function that it was made of
     return None
 
 
