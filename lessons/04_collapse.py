@@ -19,8 +19,8 @@ start("04_collapse")
 # - Tokens come from 16 clusters, and each cluster has a linear map of its own. The target of a token is its
 #   map times the token. So there is work to divide, and dividing it pays.
 # - To every token one and the same vector is added, of length `mu` times $\sqrt{D}$. It says nothing about
-#   the target. It only makes all tokens look alike, as the hidden states of a real model do: they have a
-#   common mean, and often a large one.
+#   the target. It only makes all tokens look alike. (Do the hidden states of a real model? We measure it
+#   below.)
 # - Router and experts are what you built in lessons 01 and 02. The weight of the chosen expert is its softmax
 #   probability, and the loss is the squared error. Nothing balances anything.
 #
@@ -323,7 +323,8 @@ line_chart(
     y_label="push on the chosen logits, summed over a step's tokens",
     references={"no push": 0},
     y_range=(-1, 0.4),
-    caption="Below 0: being chosen makes an expert less likely to be chosen. The first steps reach below -2.",
+    caption="Below 0: being chosen makes an expert less likely to be chosen. The axis is cut: in step 0 the "
+    f"median is {median(push_NS[0].tolist()):.1f}.",
 )
 
 # %% [markdown]
@@ -416,6 +417,7 @@ predict("04.language")
 
 # %% tags=["nbval-ignore-output"] why="trained"
 from moe_lessons.config import TrainConfig
+from moe_lessons.data import load_corpus
 from moe_lessons.explore import LiveView
 from moe_lessons.report import load_report
 from moe_lessons.train import train
@@ -487,6 +489,61 @@ heat_map(
 )
 
 # %% [markdown]
+# ### Do real tokens have so much in common?
+#
+# The toy collapsed where `mu` was large, and `mu` was made up. What is it in this model? We take what its
+# routers read, and ask how much of it all tokens share: the squared length of the mean over the mean squared
+# length. 0 is nothing in common, 1 is everything. The first 60 steps again, stopped every 5.
+
+# %%
+from moe_lessons.run import Run
+
+
+def in_common(hidden_TD):
+    return float(hidden_TD.mean(0).square().sum() / hidden_TD.square().sum(-1).mean())
+
+
+corpus = load_corpus(base.corpus)
+some_text_BL = corpus.validation_M[: 64 * 64].view(64, 64)
+again = Run(base, corpus, torch.device("cpu"))
+read = {}
+for n, block in enumerate(again.model.blocks):
+    block.moe_norm.register_forward_hook(lambda _, __, output, n=n: read.update({n: output.flatten(0, 1)}))
+common_LP = [[], []]
+for step in range(61):
+    if step % 5 == 0:
+        with torch.no_grad():
+            again.model(some_text_BL)
+        for n, hidden_TD in read.items():
+            common_LP[n].append(in_common(hidden_TD))
+    again.advance()
+
+in_toy = {}
+for mu in (0, 1, 2, 4):
+    toy = ToyRun(Toy(mu=float(mu)), TopK(1))
+    in_toy[mu] = in_common(toy.world.batch(4096, toy.generator).inputs_STD[0])
+print("layer 0 at step 0 less than the toy at mu=2:", common_LP[0][0] < in_toy[2])
+print("both layers at step 20 more than two thirds:", min(common_LP[0][4], common_LP[1][4]) > 2 / 3)
+print("both at step 60 less than at step 20:", all(line[12] < line[4] for line in common_LP))
+
+# %% tags=["nbval-ignore-output"] why="image"
+line_chart(
+    {f"layer {n}": (list(range(0, 61, 5)), line) for n, line in enumerate(common_LP)},
+    title="For some dozen steps the tokens of a real model are nearly all alike",
+    x_label="step",
+    y_label="what all tokens share of what the router reads (0 to 1)",
+    references={f"toy, mu={mu}": value for mu, value in in_toy.items()},
+    y_range=(0, 1),
+    caption="When did layer 0 collapse in the picture before?",
+)
+
+# %% [markdown]
+# The first thing that a language model learns is how often each byte occurs, whatever the context. For that
+# it moves all its hidden states in one direction. Just then the tokens look alike, more than at `mu` = 4, and
+# just then layer 0 loses its experts. Later the tokens have less in common again; layer 1 recovers from its
+# dip, layer 0 does not. That the two happen together is measured; that one causes the other here is our
+# reading, from the toy.
+#
 # ### Longer, with five seeds, and with other remedies
 #
 # `python benchmarks/collapse.py` trains the same model for longer, with nine methods and five seeds each. Its
@@ -877,9 +934,7 @@ dot_rows(
 # tables that send the 256 byte values to 8 experts, and count on the language reference.
 
 # %%
-from moe_lessons.data import load_corpus
-
-bytes_N = load_corpus("language-reference").train_N
+bytes_N = corpus.train_N
 frequency_V = torch.bincount(bytes_N, minlength=256)
 tables = torch.randint(8, (20, 256), generator=torch.Generator().manual_seed(0))
 loads = torch.stack([torch.zeros(8).index_add(0, table_V, frequency_V.float()) for table_V in tables])
@@ -898,10 +953,11 @@ claim("L73", "imprecise", holds=bool(hashed.min() > 3.5) and sorted_table > 7.5 
 # %% tags=["nbval-ignore-output"] why="machine"
 spread = f"{hashed.min():.1f} to {hashed.max():.1f}"
 print(f"random tables: {spread}, median {hashed.quantile(0.5):.1f}; dealt out: {sorted_table:.2f}")
+commonest = int(frequency_V.argmax())
+print(f"commonest byte: {chr(commonest)!r}, {frequency_V[commonest] / len(bytes_N):.0%} of the text")
 
 # %% [markdown]
-# A space is one byte in six, and whoever gets it has a sixth of the text. With a vocabulary of 50,000 the
-# most frequent token matters less.
+# The commonest byte is the space, and an expert that has it has all of it. No table can change that.
 #
 # BASE, expert choice and Soft MoE fix the load by construction too (lesson 06). And *fine-tuning* is
 # another matter: there ST-MoE found about the same with the loss and without (table 5, 85.7 to 86.4), and
@@ -914,6 +970,7 @@ print(f"random tables: {spread}, median {hashed.quantile(0.5):.1f}; dealt out: {
 #   different setting of the same code evens out by itself.
 # - A router can be uneven before its first step, through what all tokens have in common. Look at step 0
 #   before you blame training.
+# - A language model passes through a time of very similar tokens, in its first dozens of steps.
 # - The loop: chosen, therefore better, therefore chosen. In the first steps it runs backwards, since an
 #   untrained expert is a nuisance.
 # - Say which effective number you mean, exp(H) or E / (1 + CV²), and look at each layer by itself.

@@ -117,14 +117,14 @@ DIAGNOSE = Exercise(
     title="What is the matter with this run?",
     task=(
         "`shares_NE` is a load history: N rows, one per logging interval, each an interval's load shares; N "
-        "is a multiple of 4. Return the **first** of these names that applies, where n(s) is the "
-        "exponential of the entropy and a quarter's shares are the mean of its rows.<br>"
-        "`collapsed`: the last quarter's shares have n < E/2. "
-        "`oscillating`: over the rows of the last quarter, the mean of n(row) is below E/2. "
-        "`collapsing`: n of the quarters' shares falls from each quarter to the next, by 1 or more from "
-        "the first to the last. "
-        "`dead expert`: some expert has share 0 in every row of the last quarter. "
-        "`healthy`: none of these."
+        "is a multiple of 4. Return the **first** of these names that applies. n is the exponential of the "
+        "entropy, and a quarter's shares are the mean of its rows.\n\n"
+        "1. `collapsed`: the last quarter's shares have n < E/2.\n"
+        "2. `oscillating`: n of each *row*, averaged over the rows of the last quarter, is below E/2.\n"
+        "3. `collapsing`: n of the quarters' shares falls from each quarter to the next, and by 1 or more "
+        "from the first to the last.\n"
+        "4. `dead expert`: some expert has share 0 in every row of the last quarter.\n"
+        "5. `healthy`: none of these."
     ),
     entry="diagnose",
     points=4,

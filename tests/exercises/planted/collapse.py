@@ -117,13 +117,13 @@ def effective_one_sum(counts_LE):
 
 
 def effective_torch_std(counts_LE):
-    c = counts_LE.double()
+    c = counts_LE.float()
     cv = c.std(1) / c.mean(1)
     return first(counts_LE), c.shape[1] / (1 + cv**2)
 
 
 def effective_unsquared(counts_LE):
-    c = counts_LE.double()
+    c = counts_LE.float()
     return first(counts_LE), c.shape[1] / (1 + c.std(1, unbiased=False) / c.mean(1))
 
 
@@ -148,7 +148,7 @@ def imbalance_shares(counts_LE):
     p = counts_LE.double() / counts_LE.sum(1, keepdim=True)
     n = p.shape[1]
     cv = (n * p.square().sum(1) - 1).clamp_min(0).sqrt()
-    return cv, n * p.max(1).values - 1, n - counts_LE.count_nonzero(1)
+    return cv.float(), (n * p.max(1).values - 1).float(), n - counts_LE.count_nonzero(1)
 
 
 def imbalance_parts(counts_LE, cv=None, violation=None, dead=None):
@@ -158,19 +158,19 @@ def imbalance_parts(counts_LE, cv=None, violation=None, dead=None):
 
 
 def imbalance_torch_std(c):
-    return imbalance_parts(c, cv=c.double().std(1) / c.double().mean(1))
+    return imbalance_parts(c, cv=c.float().std(1) / c.float().mean(1))
 
 
 def imbalance_squared(c):
-    return imbalance_parts(c, cv=c.double().var(1, unbiased=False) / c.double().mean(1) ** 2)
+    return imbalance_parts(c, cv=c.float().var(1, unbiased=False) / c.float().mean(1) ** 2)
 
 
 def imbalance_dispersion(c):
-    return imbalance_parts(c, cv=c.double().var(1, unbiased=False) / c.double().mean(1))
+    return imbalance_parts(c, cv=c.float().var(1, unbiased=False) / c.float().mean(1))
 
 
 def imbalance_ratio(c):
-    return imbalance_parts(c, violation=c.max(1).values / c.double().mean(1))
+    return imbalance_parts(c, violation=c.max(1).values / c.float().mean(1))
 
 
 def imbalance_share(c):
@@ -178,12 +178,12 @@ def imbalance_share(c):
 
 
 def imbalance_in_use(c):
-    mean = torch.stack([row[row > 0].double().mean() for row in c])
+    mean = torch.stack([row[row > 0].float().mean() for row in c])
     return imbalance_parts(c, violation=(c.max(1).values - mean) / mean)
 
 
 def imbalance_below_mean(c):
-    return imbalance_parts(c, dead=(c.double() < c.double().mean(1, keepdim=True)).sum(1))
+    return imbalance_parts(c, dead=(c.float() < c.float().mean(1, keepdim=True)).sum(1))
 
 
 def imbalance_quiet(c):
