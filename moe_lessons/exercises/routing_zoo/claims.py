@@ -33,7 +33,7 @@ CLAIMS = (
         "There is a tension between each token's best expert and an even assignment.",
         "correct",
         "Every step towards balance costs score. The curve is flat at first: the first half of the "
-        "imbalance is cheap.",
+        "imbalance costs much less to remove than the second.",
         "the curve of score against MaxVio in this lesson",
     ),
     Claim(
