@@ -197,4 +197,6 @@ def _widen(data: Any) -> Any:
 def _show(value: Any) -> str:
     if isinstance(value, str):
         return repr(value if len(value) <= 80 else value[:79] + "…")
+    if np.asarray(value).dtype.kind == "b":
+        return str(bool(value))
     return f"{np.asarray(value).item():.6g}"
