@@ -140,7 +140,8 @@ BIAS_STEP = Exercise(
         "Route a batch as DeepSeek-V3 does: choose K experts by sigmoid score *plus bias*, weigh them by the "
         "scores *without* it, rescaled to sum to 1. Then prepare the bias for the *next* batch: count the "
         "tokens that each expert got, and move the bias by `rate`, up where the count is below the mean, "
-        "down where it is above (arXiv 2408.15664, algorithm 1). At the mean it stays."
+        "down where it is above (arXiv 2408.15664, algorithm 1). At the mean it stays. (A constant added to "
+        "all biases changes no choice: they are compared with their mean taken off.)"
     ),
     entry="bias_step",
     points=5,

@@ -38,6 +38,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     for n_tokens, n_experts in SHAPES:
         logits_TE = rng.uniform(-1.5, 1.5, (n_tokens, n_experts)).astype(np.float32)
         cases.append(_case(f"T={n_tokens}, E={n_experts}", logits_TE))
+    logits_TE = logits_TE.copy()
     logits_TE[:, rng.permutation(n_experts)[:2]] += 150
     return [*cases, _case(f"T={n_tokens}, E={n_experts}, two experts with logits near 150", logits_TE)]
 
