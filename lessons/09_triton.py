@@ -1,0 +1,799 @@
+# %% tags=["setup"]
+from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start
+
+start("09_triton")
+
+# %% [markdown]
+# ## A program that owns a few numbers
+#
+# PyTorch gives you whole tensors: one line, and somebody else decides who computes which element. On a GPU
+# that somebody is a **kernel**: a small function that runs many times at once. In Triton you write it in
+# Python. Each run is called a *program*. It knows one thing that its neighbours don't: its own number.
+#
+# You need no GPU here. Triton has an *interpreter*, which runs the programs one after another on your
+# processor. It is slow and it can be watched, and both suit us. Where there is a GPU of compute capability
+# 8.0 or more (the free one on Colab, a T4, has 7.5), the same cells are compiled for it.
+
+# %% tags=["nbval-ignore-output"] why="machine"
+from moe_lessons.exercises.kernel_driver import gpu_suits, watch
+
+device = "cuda" if gpu_suits() else "cpu"
+print("Kernels are compiled for the GPU." if gpu_suits() else "Kernels run in Triton's interpreter.")
+
+# %% [markdown]
+# Here is about the smallest kernel that does something: multiply ten numbers by two, in blocks of four.
+
+# %%
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def scale_kernel(x_ptr, out_ptr, n, factor, BLOCK: tl.constexpr):
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)  # BLOCK numbers: which elements are mine
+    inside = place < n  # BLOCK truth values: which of them exist
+    x = tl.load(x_ptr + place, mask=inside, other=0.0)
+    tl.store(out_ptr + place, factor * x, mask=inside)
+
+
+x = torch.arange(10.0, device=device)
+out = torch.full_like(x, float("nan"))
+scale_kernel[(triton.cdiv(10, 4),)](x, out, 10, 2.0, BLOCK=4)
+print(out.tolist())
+
+# %% [markdown]
+# Four things are new, and there are hardly any others in all of Triton.
+#
+# - **Programs.** The square brackets start a *grid*: `triton.cdiv(10, 4)`, ten divided by four and rounded
+#   up, is three programs. `tl.program_id(0)` is 0, 1 or 2.
+# - **Blocks.** `tl.arange(0, 4)` is four numbers at once. There is no loop over elements; a block is what
+#   one program handles in one go. Its size is a power of two, known when the kernel is compiled
+#   (`tl.constexpr`).
+# - **Pointers.** A tensor arrives as the address of its first element. It has no shape and no end.
+#   `x_ptr + place` is four addresses.
+# - **Masks.** Three programs of four make twelve, and there are ten elements. The mask says which addresses
+#   are meant. The others are neither read nor written; `other` stands in for what was not read.
+
+# %% tags=["nbval-ignore-output"] why="image"
+from moe_lessons.svg import heat_map
+
+heat_map(
+    [[place // 4 for place in range(12)], [place if place < 10 else float("nan") for place in range(12)]],
+    title="Three programs, twelve places, ten elements: the mask keeps the last two out",
+    row_label="",
+    column_label="place",
+    unit="number of the program; number of the element, · where there is none",
+    rows=["program", "element"],
+    value_format="{:.0f}",
+    width=640,
+)
+
+# %% [markdown]
+# ## What if the mask is missing?
+#
+# A pointer has no end, so nothing stops a program at the end of a tensor. Let us leave the store unmasked.
+# Please not in your own memory: `watch` lends the kernel tensors that lie in the middle of a larger piece of
+# memory, and looks afterwards at what happened around them.
+
+
+# %%
+@triton.jit
+def careless_kernel(x_ptr, out_ptr, n, factor, BLOCK: tl.constexpr):
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + place, mask=place < n, other=0.0)
+    tl.store(out_ptr + place, factor * x)
+
+
+def careless_scale(x, out):
+    careless_kernel[(3,)](x, out, 10, 2.0, BLOCK=4)
+
+
+seen = watch(careless_scale, {"x": torch.arange(10.0), "out": torch.full((10,), float("nan"))}, ["out"])
+print("result:", seen.outputs[0].tolist())
+print("memory:", seen.memory)
+
+# %% [markdown]
+# The result is right, and two numbers were written into memory that belongs to someone else. It may be
+# another tensor, which is now wrong, many lines away from the mistake. So looking at the result is not
+# enough. One more case, and this time you decide first.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("09.order")
+
+
+# %%
+@triton.jit
+def careless_copy(x_ptr, out_ptr, n_columns, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    column = tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + row * n_columns + column, mask=column < n_columns, other=0.0)
+    tl.store(out_ptr + row * n_columns + column, x)  # all BLOCK of them
+
+
+rows = torch.arange(24.0).reshape(4, 6)
+copied = watch(
+    lambda x, out: careless_copy[(4,)](x, out, 6, BLOCK=8),
+    {"x": rows, "out": torch.full((4, 6), float("nan"))},
+    ["out"],
+)
+if device == "cpu":
+    print("the copy is right:", torch.equal(copied.outputs[0], rows))
+    print("memory:", copied.memory)
+
+# %%
+reveal("09.order")
+
+# %% [markdown]
+# **Right in the interpreter is not yet right.** Programs are meant to be independent: they may run in any
+# order, or at the same time. A kernel whose result depends on the order has a *race*, and in the interpreter
+# it shows only if one counts who wrote what. The checks of this lesson do. They also put NaN around every
+# tensor, and into the places that a mask left out without saying `other`: the interpreter would put a
+# friendly 0 there, a GPU puts whatever it had.
+#
+# What they ask of you is short: **write each element once, and touch nothing that is not yours.**
+
+# %% [markdown]
+# ## Rows, found through an index
+#
+# In lesson 02 the tokens were sorted by expert: row p of the sorted list is the token of *slot*
+# `slots_S[p]`. A slot is one choice of one token, and slot t * K + k is the k-th choice of token t. A matrix
+# of D columns lies in memory row after row, so element (t, d) is t * D + d places after the first.
+
+# %% [markdown]
+# {{exercise 09.gather_rows}}
+
+# %% answer="09.gather_rows"
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def gather_kernel(hidden_TD, slots_S, out_SD, d_model, TOP_K: tl.constexpr, BLOCK: tl.constexpr):
+    """Copy one piece of BLOCK columns of one row.
+
+    hidden_TD, out_SD: pointers to the first element; a row is d_model elements long.
+    slots_S: pointer to S whole numbers.
+    """
+    ### BEGIN SOLUTION
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = column < d_model
+    token = tl.load(slots_S + row) // TOP_K
+    x = tl.load(hidden_TD + token * d_model + column, mask=inside, other=0.0)
+    tl.store(out_SD + row * d_model + column, x, mask=inside)
+    ### END SOLUTION
+
+
+def gather_rows(hidden_TD, slots_S, out_SD, top_k):
+    n_rows, d_model = out_SD.shape
+    grid = (n_rows, triton.cdiv(d_model, 16))  # one program per row and piece
+    gather_kernel[grid](hidden_TD, slots_S, out_SD, d_model, TOP_K=top_k, BLOCK=16)
+
+
+# %%
+check("09.gather_rows")
+
+# %% [markdown]
+# The check says whether it is right. The next cell shows *where* it is not, element by element, and what the
+# programs moved. Use it whenever you like, also on a kernel that works.
+
+# %% tags=["nbval-ignore-output"] why="image"
+from moe_lessons.course.kernel_view import where
+
+where("09.gather_rows")
+
+# %% [markdown]
+# Did you look at the bytes? The last piece of a row of 20 has 4 columns, so its program moves less.
+
+# %% [markdown]
+# ## What a kernel costs: bytes
+#
+# Your kernel computes nothing at all. It moves numbers, and that is what it costs. A GPU such as the H100
+# does hundreds of operations in the time in which it fetches one number. So the first question about any
+# kernel is: what does it read, what does it write, and which of that could be left out?
+#
+# Here is one that could be left out.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("09.fused")
+
+# %% [markdown]
+# The package's `up_kernel` finds its rows through the index by itself. We compare it with a gather first and
+# the same kernel afterwards, and let the interpreter count.
+
+# %%
+from moe_lessons.kernels.plan import make_plan
+from moe_lessons.kernels.tiles import INTERPRETER
+from moe_lessons.kernels.traffic import count_traffic
+from moe_lessons.kernels.up import up
+
+T, D, F, E, K = 12, 32, 24, 4, 2
+S = T * K
+generator = torch.Generator().manual_seed(9)
+
+
+def randn(*shape):
+    return torch.randn(*shape, generator=generator).to(device)
+
+
+@triton.jit
+def copy_rows(x_ptr, slots_ptr, out_ptr, n_columns, TOP_K: tl.constexpr, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    column = tl.arange(0, BLOCK)
+    source = x_ptr + tl.load(slots_ptr + row) // TOP_K * n_columns
+    x = tl.load(source + column, mask=column < n_columns, other=0.0)
+    tl.store(out_ptr + row * n_columns + column, x, mask=column < n_columns)
+
+
+hidden_TD, gate_up_E2FD = randn(T, D), randn(E, 2 * F, D) / D**0.5
+ids_TK = torch.stack([torch.randperm(E, generator=generator)[:K] for _ in range(T)]).to(device)
+plan = make_plan(ids_TK, E, INTERPRETER.rows)
+
+
+def moved_by(call):
+    if device == "cuda":
+        call()
+        return None
+    with count_traffic() as moved:
+        call()
+    return moved.read_bytes + moved.written_bytes
+
+
+def fused():
+    return up(hidden_TD, gate_up_E2FD, plan, INTERPRETER.up, store_pre=False)[0]
+
+
+def gather_then_up():
+    gathered_SD = torch.full((S, D), float("nan"), device=device)
+    copy_rows[(S,)](hidden_TD, plan.slots_S, gathered_SD, D, TOP_K=K, BLOCK=32)
+    in_order = plan._replace(slots_S=torch.arange(S, device=device), top_k=1)
+    return up(gathered_SD, gate_up_E2FD, in_order, INTERPRETER.up, store_pre=False)[0]
+
+
+same_result = torch.equal(fused(), gather_then_up())
+predicted = 2 * S * D * 4 + S * 8  # fp32 numbers read and written, and one slot number per program
+counted = None if device == "cuda" else moved_by(gather_then_up) - moved_by(fused)
+print("same result, bit for bit:", same_result)
+print("saved as predicted, wherever it can be counted:", counted in (None, predicted))
+
+# %% tags=["nbval-ignore-output"] why="machine"
+print(f"predicted {predicted:,} bytes; counted {'nothing (compiled)' if counted is None else f'{counted:,}'}")
+
+# %%
+reveal("09.fused")
+
+# %% [markdown]
+# At the size of a real layer, in bf16 (two bytes a number), with the speed of memory that was measured on an
+# H100:
+
+# %%
+from moe_lessons.kernels.limits import CEILINGS, roofline
+
+real = {"n_tokens": 8192, "d_model": 1024, "d_expert": 2048, "n_experts": 64, "top_k": 8}
+limit = roofline(**real, device="H100")
+gather_bytes = 2 * real["n_tokens"] * real["top_k"] * real["d_model"] * 2
+gather_ms = 1000 * gather_bytes / CEILINGS["H100"].bytes_per_s
+print(f"a gather of its own: {gather_bytes / 1e6:.0f} MB, at least {gather_ms:.2f} ms")
+print(f"the whole up projection: at least {limit.kernels_ms['up']:.2f} ms")
+print(f"and {gather_bytes / 2 / 1e6:.0f} MB of memory to hold the copy, in every layer, until backward")
+
+# %% [markdown]
+# ## A trap: 2,147,483,647
+#
+# `row * n_columns` is a product of 32-bit integers, unless you say otherwise. Those end at $2^{31} - 1$. A
+# list of sorted rows is long, because every token stands in it K times:
+
+# %%
+row, d_model = torch.tensor([299_593, 299_594], dtype=torch.int32), 7168  # D of DeepSeek-V3
+print("row * d_model in int32:", (row * d_model).tolist())
+print("row * d_model in int64:", (row.to(torch.int64) * d_model).tolist())
+print("row 299,594 is reached with K = 8 and", -(-299_595 // 8), "tokens")
+
+# %% [markdown]
+# No error: a negative address. On a GPU that is a crash if you are lucky. Public MoE kernels have had it
+# (for example [vLLM](https://github.com/vllm-project/vllm/issues/5938)). The cure costs nothing: convert the
+# row, or the expert, *before* the product: `row.to(tl.int64)`. No test of ours can afford tensors of that
+# size, so this is one to know by heart.
+
+# %% [markdown]
+# ## Who works on what
+#
+# Now to the products. Each expert has its own matrix and its own rows, and how many rows is the router's
+# business: 19, none, 5. A program of a matrix product takes a *block* of rows, 128 say (here 16), so that
+# it can load a piece of the matrix once and use it for all of them. A block must not hold rows of two
+# experts, since it has one matrix.
+#
+# So somebody must tell each program: this is your expert, and here your rows begin.
+
+# %% [markdown]
+# {{exercise 09.block_map}}
+
+
+# %% answer="09.block_map"
+def block_map(tokens_per_expert_E, block_rows, n_blocks):
+    """Cut each expert's rows into blocks.
+
+    tokens_per_expert_E: [E] whole numbers. Rows are sorted by expert.
+    Returns [n_blocks, 2] whole numbers: expert and first row; (-1, 0) for spare blocks, at the end.
+    """
+    ### BEGIN SOLUTION
+    blocks, start = [], 0
+    for expert, count in enumerate(tokens_per_expert_E.tolist()):
+        blocks += [(expert, start + first) for first in range(0, count, block_rows)]
+        start += count
+    blocks += [(-1, 0)] * (n_blocks - len(blocks))
+    return torch.tensor(blocks, dtype=torch.int64).reshape(n_blocks, 2)
+    ### END SOLUTION
+
+
+# %%
+check("09.block_map")
+
+# %% [markdown]
+# Why spare blocks? Because the *host* must say how many programs to start, and the counts are on the GPU. To
+# ask for them, the processor must wait until the GPU has finished everything before. Instead we start as many
+# programs as any routing could need, S // block + E at most, and those without work return at once. The
+# package does the map on the GPU too (`moe_lessons/kernels/plan.py`, one kernel).
+#
+# What do partly empty blocks cost? With loads drawn at random:
+
+# %%
+counts_E = torch.bincount(torch.randint(0, 64, (65536,), generator=generator), minlength=64)
+for block in (16, 64, 128, 256):
+    computed = int((-(-counts_E // block) * block).sum())
+    print(f"blocks of {block:3d} rows: {computed / 65536 - 1:.1%} of the rows computed are padding")
+
+# %% [markdown]
+# About half a block for each expert. With 64 rows per expert rather than 1024, the same half block would be
+# most of the work; so small batches want small blocks.
+
+# %% [markdown]
+# ## The product, tile by tile
+#
+# One program computes a tile of the result, BLOCK rows by BLOCK columns. For that it walks along the axis
+# that is summed, a step at a time, and adds up in an *accumulator*:
+#
+# $$\text{out}[p, n] = \sum_{k=1}^{F} \text{rows}[p, k]\; W_e[n, k]$$
+#
+# `tl.dot` multiplies two blocks; on a GPU it becomes instructions of the matrix unit. Inputs are half
+# precision. The accumulator must not be, and here is why, without any kernel:
+
+# %%
+terms = torch.full((4096,), 0.5, dtype=torch.float16)
+narrow = torch.zeros((), dtype=torch.float16)
+for term in terms:
+    narrow = narrow + term
+print(f"4096 times 0.5, added in fp16: {narrow.item():.0f}")
+print(f"4096 times 0.5, added in fp32: {terms.float().sum().item():.0f}")
+
+# %% [markdown]
+# From 1024 on, fp16 numbers lie one apart, and adding one half rounds back to where we were. A popular
+# expert's rows, or a long F, are sums of this kind. So: narrow inputs, wide accumulator, round once at the
+# end.
+#
+# Now yours. This is the kernel that the whole layer rests on. Take your time with the masks: there are three
+# edges, and each needs one.
+
+# %% [markdown]
+# {{exercise 09.grouped_product}}
+
+# %% answer="09.grouped_product"
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def product_kernel(rows_SF, down_EDF, blocks_G2, ends_E, out_SD, d_expert, d_model, BLOCK: tl.constexpr):
+    """Compute one BLOCK x BLOCK tile of out = rows @ down[expert].T.
+
+    blocks_G2: expert and first row of each block, expert -1 for a spare one. ends_E: where each expert's
+    rows end. Everything lies row after row; d_expert is F, d_model is D. Inputs and output are fp16.
+    """
+    ### BEGIN SOLUTION
+    expert = tl.load(blocks_G2 + 2 * tl.program_id(0)).to(tl.int64)
+    if expert < 0:
+        return
+    row = tl.load(blocks_G2 + 2 * tl.program_id(0) + 1).to(tl.int64) + tl.arange(0, BLOCK)
+    is_row = row < tl.load(ends_E + expert)
+    n = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    is_n = n < d_model
+    acc = tl.zeros((BLOCK, BLOCK), tl.float32)
+    for first in range(0, d_expert, BLOCK):
+        k = first + tl.arange(0, BLOCK)
+        is_k = k < d_expert
+        x = tl.load(
+            rows_SF + row[:, None] * d_expert + k[None, :],
+            mask=is_row[:, None] & is_k[None, :],
+            other=0.0,
+        )
+        w = tl.load(
+            down_EDF + (expert * d_model + n[None, :]) * d_expert + k[:, None],
+            mask=is_k[:, None] & is_n[None, :],
+            other=0.0,
+        )
+        acc = tl.dot(x, w, acc)
+    place = out_SD + row[:, None] * d_model + n[None, :]
+    tl.store(place, acc.to(tl.float16), mask=is_row[:, None] & is_n[None, :])
+    ### END SOLUTION
+
+
+def grouped_product(rows_SF, down_EDF, blocks_G2, ends_E, out_SD):
+    _, d_model, d_expert = down_EDF.shape
+    grid = (blocks_G2.shape[0], triton.cdiv(d_model, 16))  # one program per block and piece of D
+    product_kernel[grid](rows_SF, down_EDF, blocks_G2, ends_E, out_SD, d_expert, d_model, BLOCK=16)
+
+
+# %%
+check("09.grouped_product")
+
+# %% tags=["nbval-ignore-output"] why="image"
+where("09.grouped_product")
+
+# %% [markdown]
+# Look at the last lines: each number was read more than once. Every tile of D reads its rows again, and every
+# block of an expert reads its matrix again. Larger tiles would read less often; a GPU's cache catches part of
+# the rest. This is why tile sizes are chosen with care.
+
+# %% [markdown]
+# ## An epilogue is free
+#
+# The up projection needs two products, gate and up, and then $\mathrm{silu}(\text{gate}) \odot \text{up}$.
+# Written as two kernels, 2 * S * F numbers are stored only to be loaded again. But when the loop over D is
+# done, both accumulators are right there, in registers. So the package's kernel keeps two accumulators that
+# share the tile of x, and applies SwiGLU before it stores. Its last lines:
+
+# %%
+import inspect
+
+from moe_lessons.kernels.up import up_kernel
+
+source = inspect.getsource(up_kernel.fn).splitlines()
+print("\n".join(source[-10:]))
+
+# %%
+from moe_lessons.kernels.up import up_naive
+
+
+def relative_error(found, expected):
+    return float((found.float() - expected.float()).norm() / expected.float().norm())
+
+
+act_SF, _ = up(hidden_TD, gate_up_E2FD, plan, INTERPRETER.up, store_pre=False)
+expected_SF, _ = up_naive(hidden_TD, gate_up_E2FD, plan)
+print("the kernel agrees with its naive twin:", relative_error(act_SF, expected_SF) < 1e-2)
+print(f"and all zeros would be off by {relative_error(0 * act_SF, expected_SF):.0f}")
+
+epilogue_mb = 2 * (2 * real["n_tokens"] * real["top_k"] * real["d_expert"]) * 2 / 1e6
+print(f"an epilogue as a kernel of its own: {epilogue_mb:,.0f} MB more traffic in the large layer")
+
+# %% [markdown]
+# When training, backward will need gate and up before SwiGLU, so the kernel stores them as well
+# (`STORE_PRE`). It never needs to load them again in forward.
+
+# %% [markdown]
+# ## Collect, don't scatter
+#
+# At the end each token gets the weighted sum of its K rows. Two programs could do it, seen from two sides.
+#
+# - *Scatter*: one program per row. It adds its row to the place where the token sits.
+# - *Gather*: one program per token. It fetches the K rows and adds them.
+#
+# In a scatter several programs write one place, so each addition must be atomic, and the order is whatever
+# happens. Does order matter for a sum? For three numbers:
+
+# %%
+a, b, c = torch.tensor([1e8, -1e8, 1.0])
+print("(a + b) + c =", ((a + b) + c).item())
+print("a + (b + c) =", (a + (b + c)).item())
+
+# %% [markdown]
+# Extreme numbers, but the last bits move with any. With K = 2 there is only one addition, and a + b is
+# b + a, so nothing shows until K = 3. A training run that cannot be repeated bit for bit is hard to debug. So
+# we gather:
+
+# %% [markdown]
+# {{exercise 09.combine_rows}}
+
+# %% answer="09.combine_rows"
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def combine_kernel(results_SD, weights_TK, rows_S, out_TD, d_model, TOP_K: tl.constexpr, BLOCK: tl.constexpr):
+    """Compute one piece of BLOCK columns of out[t] = sum over k of weights[t, k] * results[row of (t, k)].
+
+    rows_S: the row in which slot t * TOP_K + k sits. Sums in fp32, in the order of k.
+    """
+    ### BEGIN SOLUTION
+    token = tl.program_id(0).to(tl.int64)
+    d = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    is_d = d < d_model
+    acc = tl.zeros((BLOCK,), tl.float32)
+    for k in range(TOP_K):
+        row = tl.load(rows_S + token * TOP_K + k)
+        weight = tl.load(weights_TK + token * TOP_K + k)
+        acc += weight * tl.load(results_SD + row * d_model + d, mask=is_d, other=0.0).to(tl.float32)
+    tl.store(out_TD + token * d_model + d, acc.to(out_TD.dtype.element_ty), mask=is_d)
+    ### END SOLUTION
+
+
+def combine_rows(results_SD, weights_TK, rows_S, out_TD):
+    (n_tokens, d_model), top_k = out_TD.shape, weights_TK.shape[1]
+    grid = (n_tokens, triton.cdiv(d_model, 16))  # one program per token and piece
+    combine_kernel[grid](results_SD, weights_TK, rows_S, out_TD, d_model, TOP_K=top_k, BLOCK=16)
+
+
+# %%
+check("09.combine_rows")
+
+# %% tags=["nbval-ignore-output"] why="image"
+where("09.combine_rows")
+
+# %% [markdown]
+# ## All of it, against the oracle
+#
+# You have now written every kind of kernel that the forward pass has. The package's `moe_triton` puts them
+# in a row: plan, up, down, combine. We hold it against the plain loop over tokens of lesson 02.
+#
+# By how much may they differ? A fixed number is a poor judge: a tolerance of 0.1 is strict for outputs
+# near 100, and lets everything pass for outputs near 0.01. We use the error *relative* to the size of the
+# expected output, and we show that the test can fail: all zeros must be rejected.
+
+# %%
+from moe_lessons.dispatch import moe_loop
+from moe_lessons.kernels import moe_triton
+
+down_EDF = 0.01 * randn(E, D, F)  # small, as in a layer that has not been trained
+weights_TK = torch.rand(T, K, generator=generator).to(device)
+inputs = (hidden_TD, ids_TK, weights_TK, gate_up_E2FD, down_EDF)
+found_TD, expected_TD = moe_triton(*inputs), moe_loop(*inputs)
+zeros_TD = torch.zeros_like(expected_TD)
+
+print("relative error below 1e-2:", relative_error(found_TD, expected_TD) < 1e-2)
+print("all zeros rejected by the same test:", not relative_error(zeros_TD, expected_TD) < 1e-2)
+print(
+    "all zeros accepted by atol = 0.1: ",
+    f"{(zeros_TD - expected_TD).abs().lt(0.1).float().mean():.0%} of them",
+)
+print("a second run agrees bit for bit:", torch.equal(moe_triton(*inputs), found_TD))
+
+# %% [markdown]
+# The third line is why. A test with `atol=0.1` would pass a kernel that returns nothing but zeros, as long as
+# the outputs are as small as these. Whenever you write a tolerance, try zeros first.
+
+# %% [markdown]
+# ## Backward
+#
+# Training runs the layer backwards as well. How much more work is that?
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("09.backward")
+
+# %% [markdown]
+# Take one product, y = x W. Backward is given dy and makes two products of the same size: dx = dy Wᵀ and
+# dW = xᵀ dy. For the layer:
+#
+# | Forward | Gradient of the rows | Gradient of the matrix |
+# |---|---|---|
+# | gate and up: x to 2F | dX = dH @ gate_up, then each token adds its K rows | d_gate_up = dHᵀ @ x |
+# | SwiGLU | dH from dA, in the epilogue | |
+# | down: A to D | dA = dO @ down | d_down = dOᵀ @ A |
+# | combine, weight s | each row gets s * dO; ds is the product of dA and A | |
+#
+# dO is the gradient of the output, A what comes out of SwiGLU. The kernels are those that you know: dX is
+# the grouped product with the matrix turned, dA gathers dO through the index like `up` gathers x, and a
+# token adds its K rows of dX as in combine, without weights. Only dW is new.
+
+# %%
+from moe_lessons.kernels.limits import BACKWARD, FORWARD, costs
+
+cost = costs(**real)
+flops = {
+    name: sum(cost[kernel].flops for kernel in names if "combine" not in kernel)
+    for name, names in (("forward", FORWARD), ("backward", BACKWARD))
+}
+for name, count in flops.items():
+    print(f"{name:<9}{count / 1e12:6.2f} TFLOP in matrix products")
+print("backward / forward:", flops["backward"] / flops["forward"])
+
+# %%
+reveal("09.backward")
+
+# %% [markdown]
+# The new one sums over *rows*. That changes three things: the loop's length differs from expert to expert,
+# the rows need a mask in the *sum* (and so `other` matters), and an expert without rows has a gradient too.
+# Which one?
+
+# %% [markdown]
+# {{exercise 09.down_gradient}}
+
+# %% answer="09.down_gradient"
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def gradient_kernel(grad_SD, act_SF, ends_E, d_down_EDF, d_model, d_expert, BLOCK: tl.constexpr):
+    """Compute one BLOCK x BLOCK tile of d_down[e] = sum over the rows p of e of grad[p] (outer) act[p].
+
+    ends_E: where each expert's rows end; they begin where the expert before ends. Inputs and output are fp16.
+    """
+    ### BEGIN SOLUTION
+    expert = tl.program_id(0).to(tl.int64)
+    d = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    f = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
+    is_d, is_f = d < d_model, f < d_expert
+    start = tl.load(ends_E + expert - 1, mask=expert > 0, other=0)
+    end = tl.load(ends_E + expert)
+    acc = tl.zeros((BLOCK, BLOCK), tl.float32)
+    for first in range(start, end, BLOCK):
+        row = first + tl.arange(0, BLOCK).to(tl.int64)
+        is_row = row < end
+        grad = tl.load(
+            grad_SD + row[None, :] * d_model + d[:, None],
+            mask=is_d[:, None] & is_row[None, :],
+            other=0.0,
+        )
+        act = tl.load(
+            act_SF + row[:, None] * d_expert + f[None, :],
+            mask=is_row[:, None] & is_f[None, :],
+            other=0.0,
+        )
+        acc = tl.dot(grad, act, acc)
+    place = d_down_EDF + (expert * d_model + d[:, None]) * d_expert + f[None, :]
+    tl.store(place, acc.to(tl.float16), mask=is_d[:, None] & is_f[None, :])
+    ### END SOLUTION
+
+
+def down_gradient(grad_SD, act_SF, ends_E, d_down_EDF):
+    n_experts, d_model, d_expert = d_down_EDF.shape
+    grid = (n_experts, triton.cdiv(d_model, 16), triton.cdiv(d_expert, 16))
+    gradient_kernel[grid](grad_SD, act_SF, ends_E, d_down_EDF, d_model, d_expert, BLOCK=16)
+
+
+# %%
+check("09.down_gradient")
+
+# %% tags=["nbval-ignore-output"] why="image"
+where("09.down_gradient")
+
+# %% [markdown]
+# And the whole backward pass of the package, every gradient against PyTorch's own through the plain loop:
+
+# %%
+upstream_TD = randn(T, D)
+
+
+def gradients(function):
+    leaves = [tensor.clone().requires_grad_() for tensor in (hidden_TD, weights_TK, gate_up_E2FD, down_EDF)]
+    function(leaves[0], ids_TK, *leaves[1:]).backward(upstream_TD)
+    return [leaf.grad for leaf in leaves]
+
+
+pairs = list(zip(gradients(moe_triton), gradients(moe_loop), strict=True))
+for name, (found, expected) in zip(("tokens", "weights", "gate and up", "down"), pairs, strict=True):
+    close, zero = relative_error(found, expected) < 1e-2, relative_error(0 * found, expected)
+    print(f"d {name:<12} agrees: {close}; all zeros would be off by {zero:.0f}")
+
+# %% [markdown]
+# ## How fast could it be?
+#
+# A kernel must do its arithmetic and move its bytes, and each takes at least so long. The longer of the two
+# is its limit. For one layer with T = 8192, D = 1024, F = 2048, E = 64, K = 8 in bf16, with what was measured
+# on such cards as the ceiling (a large product, a large copy):
+
+# %%
+for name in ("H100", "H200"):
+    found, ceiling = roofline(**real, device=name), CEILINGS[name]
+    print(f"{name}: {ceiling.flops_per_s / 1e12:.0f} TFLOP/s, {ceiling.bytes_per_s / 1e12:.1f} TB/s")
+    for kernel, ms in found.kernels_ms.items():
+        arithmetic = 1000 * cost[kernel].flops / ceiling.flops_per_s
+        bound = "arithmetic" if arithmetic == ms else "memory"
+        print(f"  {kernel:<18}{ms:7.3f} ms  limited by {bound}")
+    print(f"  {'forward':<18}{found.forward_ms:7.2f} ms; with backward {found.total_ms:.2f} ms")
+
+# %% [markdown]
+# No program can be faster than that on these cards, with these ceilings. How near do the package's kernels
+# come? The next cell reads it from the project's results.
+
+# %%
+import json
+from pathlib import Path
+
+import moe_lessons
+
+results = Path(moe_lessons.__file__).parent / "results"
+timings = results / "layer-cuda.json"
+if timings.exists():
+    for row in json.loads(timings.read_text())["rows"]:
+        peer, to_limit = row.get("ratio_to_best_peer"), row["ratio_to_limit"]["ratio"]
+        beside = f", {peer['ratio']:.2f} of the best peer ({row['best_peer']})" if peer else ""
+        print(
+            f"{row['shape']:<22}{row['dtype']:<6}{row['pass']:<18}{row['ours_ms']:8.3f} ms, "
+            f"{to_limit:.2f} of the dense limit{beside}"
+        )
+else:
+    print("On a GPU: not measured yet. There is no result file, so there is no number here.")
+
+# %% [markdown]
+# What can be known without a GPU is what a kernel *will use* there. Triton compiles for a card that is not
+# present, and the machine code tells the rest. *Registers* are the fastest memory there is: at most 255 for
+# each thread. A kernel that needs more *spills* into slow memory. `wgmma` and `mma` are instructions of the
+# matrix unit; a kernel with a product and without them would run far from its limit.
+
+# %%
+compiled = json.loads((results / "kernels-compiled.json").read_text())
+print(f"Triton {compiled['triton']}, measured on a GPU: {compiled['measured_on_a_gpu']}")
+for gpu in ("H100", "A100"):
+    print(
+        f"\n{gpu + ', bf16':<20}{'tile':>16}{'registers':>11}{'spilled bytes':>15}{'matrix unit':>13}{'atomics':>9}"
+    )
+    for row in compiled["rows"]:
+        if (row["gpu"], row["layer"], row["dtype"]) == (gpu, "training", "bfloat16"):
+            tile = " x ".join(map(str, row["tile"])) if row["tile"] else "-"
+            unit = f"{row['wgmma'] or row['mma']} {'wgmma' if row['wgmma'] else 'mma'}"
+            print(
+                f"{row['kernel']:<20}{tile:>16}{row['registers']:>11}{row['spill_bytes']:>15}"
+                f"{unit if row['wgmma'] + row['mma'] else '-':>13}{row['atomics']:>9}"
+            )
+
+# %% [markdown]
+# Which kernel has no register to spare? The tiles were chosen that large on purpose: a larger tile reads less
+# often, and the next size up would spill in the loop. Whether that was wise, only a measurement can tell.
+# The last column is a promise kept: no atomic operation anywhere, so runs repeat bit for bit.
+#
+# If there is a GPU under this notebook, here is its own time for the same layer. In the interpreter a time
+# would say nothing.
+
+# %% tags=["nbval-ignore-output"] why="timing"
+if device == "cuda":
+
+    def large(*shape):
+        return torch.randn(*shape, device=device, dtype=torch.bfloat16)
+
+    x = large(8192, 1024)
+    w_up, w_down = large(64, 4096, 1024) / 32, large(64, 1024, 2048) / 45
+    chosen = torch.rand(8192, 64, device=device).topk(8).indices
+    shares = torch.rand(8192, 8, device=device)
+    ms = triton.testing.do_bench(lambda: moe_triton(x, chosen, shares, w_up, w_down))
+    print(
+        f"{torch.cuda.get_device_name()}: forward {ms:.2f} ms; the H100's limit is {limit.forward_ms:.2f} ms"
+    )
+else:
+    print("No GPU that Triton compiles for: nothing is timed.")
+
+# %% [markdown]
+# ## What to take along
+#
+# - A kernel is a function that many programs run, each on its own block of elements. Pointers have no shape
+#   and no end: strides and masks are yours to write.
+# - A mask on every load and every store, and `other` wherever a sum could see what was left out.
+# - Right in the interpreter is not yet right. Count who writes what: each element once, nothing outside.
+# - What a kernel costs is what it moves. Fusing the gather saves 2 * S * D numbers, an epilogue 4 * S * F.
+# - A block of rows belongs to one expert. Start as many programs as any routing could need, and let the
+#   spare ones return.
+# - Accumulate in fp32. Convert rows to int64 before they meet a stride.
+# - Collect, don't scatter: no race, no atomics, the same bits every time.
+# - Backward is the same kernels turned round, plus one that sums over rows, and writes zeros too.
+#
+# Check yourself:
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("09.programs")
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("09.other")
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("09.blocks")
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("09.overflow")
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("09.combine")
+
+# %%
+score()
