@@ -26,5 +26,21 @@ LESSON = Lesson(
     quizzes=QUIZZES,
     predictions=PREDICTIONS,
     claims=CLAIMS,
-    sources=(),
+    sources=(
+        "Wang et al. 2024, *Auxiliary-Loss-Free Load Balancing*, [arXiv "
+        "2408.15664](https://arxiv.org/abs/2408.15664): the bias and its rule (algorithm 1, eq. 3), what "
+        "expert choice leaks (section 5.2)",
+        "DeepSeek-AI 2024, *DeepSeek-V3*, [arXiv 2412.19437](https://arxiv.org/abs/2412.19437): bias and "
+        "groups (section 2.1.2), batch against sequence (section 4.5.3)",
+        "Zhou et al. 2022, *Mixture-of-Experts with Expert Choice Routing*, [arXiv "
+        "2202.09368](https://arxiv.org/abs/2202.09368): section 3, and section 6 for the limits",
+        "Shazeer et al. 2017, [arXiv 1701.06538](https://arxiv.org/abs/1701.06538): noisy top-k (eq. 3-5)",
+        "Lewis et al. 2021, *BASE Layers*, [arXiv 2103.16716](https://arxiv.org/abs/2103.16716): routing as "
+        "assignment",
+        "Clark et al. 2022, *Unified Scaling Laws for Routed Language Models*, [arXiv "
+        "2202.01169](https://arxiv.org/abs/2202.01169): Sinkhorn routing among others",
+        "Roller et al. 2021, *Hash Layers*, [arXiv 2106.04426](https://arxiv.org/abs/2106.04426)",
+        "Puigcerver et al. 2023, *From Sparse to Soft Mixtures of Experts*, [arXiv "
+        "2308.00951](https://arxiv.org/abs/2308.00951)",
+    ),
 )

@@ -1,0 +1,1080 @@
+# %% tags=["setup"]
+from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start
+
+start("06_routing_zoo")
+
+# %% [markdown]
+# Lesson 05 added a second loss, and the router learned to spread its tokens because it was *paid* for it. The
+# payment is a gradient, and it pulls at the same weights as the task. Is there another way?
+#
+# There are at least ten. Some steer the choice from outside, some let the experts choose, one does away with
+# choosing altogether. They differ in three things that you can measure: how even the load is, what it costs,
+# and whether a model that writes from left to right may use them at all. The third one is easy to get wrong,
+# so you will write a test for it.
+#
+# **T** tokens, **E** experts, **K** experts per token. **MaxVio** is by how much the fullest expert exceeds
+# the mean load: 0 is even, 1 is twice the mean (arXiv 2408.15664).
+
+# %%
+import itertools
+import math
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from moe_lessons import balancing, routing, svg
+from moe_lessons.metrics import max_violation
+from moe_lessons.presets import PRESETS
+from moe_lessons.routing import tokens_per_expert
+
+torch.set_num_threads(1)  # everything here is small: more threads would only wait for each other
+
+# %% [markdown]
+# ## A price for a place
+#
+# Begin with the ideal. Each pair of token and expert has a score, every expert has T/E places, and we look
+# for the assignment with the highest total. This is the *linear assignment problem*, and it can be solved
+# exactly. Here it is beside three others, on 512 tokens and 8 experts of different popularity, twenty times:
+
+# %%
+T, E = 512, 8
+
+
+def popular_scores(seed):
+    """Random affinities; some experts are liked more by all tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(T, E, generator=generator) + 0.8 * torch.randn(E, generator=generator)
+
+
+def priced(scores_TE, discount=1.0):
+    """Each token's own choice, after a price for each expert has been added to the scores."""
+    price_E = balancing.quantile_bias(scores_TE, 1, iterations=50)
+    return (scores_TE + discount * price_E).argmax(dim=-1, keepdim=True)
+
+
+ways = {
+    "each token's own best": lambda scores_TE: scores_TE.argmax(dim=-1, keepdim=True),
+    "the optimum with T/E places": lambda scores_TE: routing.base_assignment(scores_TE).topk_ids_TK,
+    "greedy: highest score first": lambda scores_TE: routing.greedy_assignment(scores_TE).topk_ids_TK,
+    "own best, with a price each": priced,
+}
+totals, uneven = {}, {}
+for name, way in ways.items():
+    rows = []
+    for seed in range(20):
+        scores_TE = popular_scores(seed)
+        ids_TK = way(scores_TE)
+        own = scores_TE.max(dim=-1).values.sum()
+        rows.append([scores_TE.gather(1, ids_TK).sum() / own, max_violation(tokens_per_expert(ids_TK, E))])
+    totals[name], uneven[name] = torch.tensor(rows).unbind(dim=1)
+    print(
+        f"{name:<28} score {totals[name].mean():4.0%} of the best without limit   "
+        f"MaxVio {uneven[name].min():.2f} to {uneven[name].max():.2f}"
+    )
+gap = (totals["own best, with a price each"] - totals["the optimum with T/E places"]).abs().max().item()
+print(f"prices against the optimum: the totals differ by less than 0.1 % in all draws: {gap < 1e-3}")
+
+# %% [markdown]
+# Three things to read from this.
+#
+# Without a limit every token takes its own favourite. The load is uneven, because tastes are; but in no draw
+# does everything go to one expert. *Collapse is not the optimum of anything here.* It comes from training:
+# who is chosen learns, and who has learned is chosen.
+#
+# Balance costs score. No surprise. And greed, taking the highest score first, costs more than it must.
+#
+# And the last line. There every token decides **by itself**, by the largest score plus one number per expert.
+# If these eight numbers are right, the result is the optimal assignment. They are *prices*: a popular expert
+# is made expensive until just T/E tokens still want it. Mathematicians call them dual variables; they exist
+# for every linear assignment problem. So there is no need to solve anything for a batch, if only the prices
+# are known.
+#
+# How fast does the cost rise? Charge only a part of the price:
+
+# %%
+discounts = [0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0]
+curve = []
+for discount in discounts:
+    rows = []
+    for seed in range(20):
+        scores_TE = popular_scores(seed)
+        ids_TK = priced(scores_TE, discount)
+        share = scores_TE.gather(1, ids_TK).sum() / scores_TE.max(dim=-1).values.sum()
+        rows.append([max_violation(tokens_per_expert(ids_TK, E)).item(), share.item()])
+    curve.append(torch.tensor(rows).mean(dim=0).tolist())
+for discount, (vio, share) in zip(discounts, curve, strict=True):
+    print(f"{discount:4.0%} of the price: MaxVio {vio:.2f}, score {share:.0%}")
+
+# %% tags=["nbval-ignore-output"] why="image"
+svg.line_chart(
+    {"part of the price": ([v for v, _ in curve[::-1]], [100 * s for _, s in curve[::-1]])},
+    title="The first half of the imbalance costs much less to remove than the second",
+    x_label="MaxVio (0 is even)",
+    y_label="score (% of the best without limit)",
+    caption="Mean of 20 draws; from right to left the prices rise from nothing to their full height.",
+)
+
+# %%
+half_way = curve[3]  # 60 % of the price
+claim("L44", "imprecise", holds=gap < 1e-3 and totals["each token's own best"].min() == 1)
+claim("L45", "wrong", holds=uneven["each token's own best"].max() < E - 1)
+claim(
+    "L46",
+    "correct",
+    holds=all(a[1] > b[1] and a[0] > b[0] for a, b in itertools.pairwise(curve))
+    and half_way[0] < 0.5 * curve[0][0]
+    and 1 - half_way[1] < 0.4 * (1 - curve[-1][1]),
+)
+
+# %% [markdown]
+# ## Finding the price while training
+#
+# Prices of *which* batch? In training the next batch is another one, and the router changes under your feet.
+# The method called **loss-free balancing** (Wang et al., arXiv 2408.15664; DeepSeek-V3) does not compute
+# prices. It feels its way to them. Each expert has a bias $b_i$, and after each batch
+#
+# $$b_i \leftarrow b_i + u \cdot \text{sign}(\bar c - c_i)$$
+#
+# where $c_i$ counts the tokens of expert $i$, $\bar c$ is the mean count and $u$ a small step. Too full: a
+# little less attractive. Too empty: a little more. No gradient, no loss.
+#
+# The equation of the *choice* is where public code goes wrong:
+#
+# $$\text{chosen} = \text{top-}K\,(s_i + b_i), \qquad w_i = \frac{s_i}{\sum_{j \text{ chosen}} s_j}, \qquad
+# s_i = \sigma(z_i)$$
+#
+# Look at where $b$ stands, and where it does not. It is added to the **scores** $s$, not to the logits $z$,
+# and it does not appear in the weight. Does that matter? First the logits. A bias of 0.3 in two places:
+
+# %%
+bias = 0.3
+for z in (-4.0, 0.0, 2.0, 6.0):
+    logit = torch.tensor(z)
+    on_score, on_logit = bias, ((logit + bias).sigmoid() - logit.sigmoid()).item()
+    print(f"logit {z:4.1f}: added to the score it lifts by {on_score:.3f}, to the logit by {on_logit:.3f}")
+
+# %% [markdown]
+# On the score it is the same lift for every token, as a price should be. On the logit it depends on the
+# token: a twentieth for one that is undecided, next to nothing for one that is sure. An expert that all
+# tokens are sure about can hardly be made less popular in this way.
+#
+# Now the weight. A small layer; the bias moves a little, so little that *no token changes its experts*. What
+# should happen to the output?
+
+# %%
+changed_output, changed_gradient = (
+    {"choice only": [], "weight too": []},
+    {"choice only": [], "weight too": []},
+)
+for seed in range(20):
+    generator = torch.Generator().manual_seed(seed)
+    hidden_TD = torch.randn(64, 16, generator=generator)
+    router_ED = torch.randn(8, 16, generator=generator).requires_grad_()
+    experts_EDD = torch.randn(8, 16, 16, generator=generator) / 4
+    outputs_TED = torch.einsum("td,edf->tef", hidden_TD, experts_EDD)
+    bias_E = 0.1 * torch.randn(8, generator=generator)
+    ids_TK = (hidden_TD @ router_ED.T).sigmoid().topk(2, dim=-1).indices  # these stay
+    for name in changed_output:
+        seen = []
+        for b_E in (torch.zeros(8), bias_E):
+            scores_TE = (hidden_TD @ router_ED.T).sigmoid()
+            weights_TK = (scores_TE + (b_E if name == "weight too" else 0.0)).gather(1, ids_TK)
+            weights_TK = weights_TK / weights_TK.sum(dim=-1, keepdim=True)
+            y_TD = torch.einsum("tk,tkd->td", weights_TK, outputs_TED[torch.arange(64).unsqueeze(1), ids_TK])
+            (gradient_ED,) = torch.autograd.grad(y_TD.square().mean(), router_ED)
+            seen.append((y_TD.detach(), gradient_ED))
+        (y0, g0), (y1, g1) = seen
+        changed_output[name].append(((y1 - y0).norm() / y0.norm()).item())
+        changed_gradient[name].append(((g1 - g0).norm() / g0.norm()).item())
+for name in changed_output:
+    print(
+        f"bias in the {name:<12} output changes by {max(changed_output[name]):.0%} at most, "
+        f"the router's gradient by {min(changed_gradient[name]):.0%} to {max(changed_gradient[name]):.0%}"
+    )
+
+# %%
+claim(
+    "L62",
+    "wrong",
+    holds=max(changed_output["choice only"]) == 0 == max(changed_gradient["choice only"])
+    and min(changed_output["weight too"]) > 0.01
+    and min(changed_gradient["weight too"]) > 0.02
+    and on_logit < 0.01,
+)
+
+# %% [markdown]
+# The choice is the same in all four cases. With the bias in the weight the layer computes something else each
+# time the *bookkeeping* moves, and the router's gradient is taken at the wrong place. It would learn to undo
+# the bias.
+#
+# Write one training step with all of that in its place.
+
+# %% [markdown]
+# {{exercise 06.bias_step}}
+
+
+# %% answer="06.bias_step"
+def bias_step(logits_TE, expert_bias_E, top_k, rate):
+    """Route one batch with a selection bias, and prepare the bias for the next batch.
+
+    logits_TE: [T, E] fp32. expert_bias_E: [E], what earlier batches have left. top_k: K.
+    rate: how far each bias moves.
+    Returns topk_ids_TK [T, K] (integers), topk_weights_TK [T, K], and new_bias_E [E].
+    """
+    ### BEGIN SOLUTION
+    scores_TE = logits_TE.sigmoid()
+    topk_ids_TK = (scores_TE + expert_bias_E).topk(top_k, dim=-1).indices
+    topk_weights_TK = scores_TE.gather(-1, topk_ids_TK)
+    topk_weights_TK = topk_weights_TK / topk_weights_TK.sum(dim=-1, keepdim=True)
+    load_E = torch.bincount(topk_ids_TK.flatten(), minlength=len(expert_bias_E)).float()
+    new_bias_E = expert_bias_E + rate * torch.sign(load_E.mean() - load_E)
+    return topk_ids_TK, topk_weights_TK, new_bias_E
+    ### END SOLUTION
+
+
+# %%
+check("06.bias_step")
+
+# %% [markdown]
+# ### Sum or average?
+#
+# Some explainers describe this bias as *a moving average of each expert's utilisation*. It sounds like the
+# same thing in other words. Is it?
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("06.average")
+
+# %% [markdown]
+# Sixteen experts, two per token, 512 tokens a batch, and a router that has favourites and does not learn:
+# only the bias moves. Six such routers for each rule, and a fixed one that is even, to see what chance
+# alone does.
+
+# %%
+S, N_TOKENS, N_EXPERTS, TOP_K, STEPS = 6, 512, 16, 2, 500
+rules = {
+    "no bias": lambda b, load: b,
+    "sign, step 0.0001": lambda b, load: balancing.sign_update(b, load, 1e-4),
+    "sign, step 0.001": lambda b, load: balancing.sign_update(b, load, 1e-3),
+    "sign, step 0.01": lambda b, load: balancing.sign_update(b, load, 1e-2),
+    "sign, step 0.1": lambda b, load: balancing.sign_update(b, load, 1e-1),
+    "proportional, 0.001": lambda b, load: balancing.proportional_update(b, load, 1e-3),
+    "moving average, gain 0.1": lambda b, load: balancing.ema_update(b, load, 0.1),
+    "moving average, gain 1": lambda b, load: balancing.ema_update(b, load, 1.0),
+    "moving average, gain 10": lambda b, load: balancing.ema_update(b, load, 10.0),
+}
+generator = torch.Generator().manual_seed(0)
+favour_SE = torch.randn(S, N_EXPERTS, generator=generator)
+
+
+def loads_of(scores_STE, bias_SE):
+    """Rows of each expert for S routers at once."""
+    ids_SR = (scores_STE + bias_SE.unsqueeze(1)).topk(TOP_K, dim=-1).indices.flatten(1)
+    return torch.zeros(len(ids_SR), N_EXPERTS).scatter_add_(1, ids_SR, torch.ones(ids_SR.shape))
+
+
+bias_RSE = {name: torch.zeros(S, N_EXPERTS) for name in rules}
+history = {name: [] for name in rules}
+by_chance = []
+for _ in range(STEPS):
+    noise_STE = torch.randn(S, N_TOKENS, N_EXPERTS, generator=generator)
+    scores_STE = (noise_STE + favour_SE.unsqueeze(1)).sigmoid()
+    for name, rule in rules.items():
+        load_SE = loads_of(scores_STE, bias_RSE[name])
+        history[name].append(max_violation(load_SE))
+        bias_RSE[name] = rule(bias_RSE[name], load_SE)
+    by_chance.append(max_violation(loads_of(noise_STE, torch.zeros(S, N_EXPERTS))))
+rest = {name: torch.stack(vio[-100:]).mean(dim=0) for name, vio in history.items()}
+floor = torch.stack(by_chance).mean().item()
+print(f"MaxVio of the last 100 of {STEPS} batches: mean, and range over {S} routers")
+for name, vio_S in rest.items():
+    print(f"  {name:<25} {vio_S.mean():.2f}   {vio_S.min():.2f} to {vio_S.max():.2f}")
+print(f"  {'an even router (chance)':<25} {floor:.2f}")
+
+# %% tags=["nbval-ignore-output"] why="image"
+shown = ("no bias", "sign, step 0.001", "sign, step 0.1", "moving average, gain 0.1")
+svg.line_chart(
+    {
+        name: (list(range(5, STEPS, 10)), torch.stack(history[name]).mean(1).unflatten(0, (-1, 10)).mean(1))
+        for name in shown
+    },
+    title="The sign rule walks down to what chance allows; the moving average stops half-way",
+    x_label="batch",
+    y_label="MaxVio (mean of 6 routers)",
+    references={"by chance": floor},
+    y_range=(0, 4),
+    width=700,
+    caption="Each point is the mean of ten batches.",
+)
+
+# %%
+reveal("06.average")
+
+# %% [markdown]
+# Why does the average stop? Suppose the load were even. Then the error is zero, so is its average, and so is
+# the bias; and without a bias the load is uneven. It rests where bias and error hold each other up. Engineers
+# know this: a controller that is *proportional* to the error keeps an offset, one that *sums* the error up
+# does not. A larger gain makes the offset smaller and then starts to swing.
+#
+# The sign rule sums. So does the proportional rule, which Wang et al. also tried: slightly better balance,
+# no better perplexity (table 3).
+#
+# And the step? "Avoids tuning entirely" is another thing that is said of the method. With 0.0001 the bias
+# is still on its way after 500 batches. With 0.1 it jumps over its goal. Between them it hardly matters,
+# and that is the good news: Wang et al. find perplexities of 9.51, 9.50 and 9.51 for 0.0001, 0.001 and
+# 0.01.
+
+# %%
+claim(
+    "L63",
+    "wrong",
+    holds=rest["moving average, gain 0.1"].min() > 2 * rest["sign, step 0.001"].max()
+    and rest["sign, step 0.001"].max() < 1.3 * floor,
+)
+claim(
+    "L60",
+    "imprecise",
+    holds=rest["sign, step 0.0001"].min() > 2 * floor and rest["sign, step 0.1"].min() > 2 * floor,
+)
+
+# %% [markdown]
+# Here is an exercise of one explainer, taken at its word: keep a moving average of each expert's utilisation,
+# and take it off the logits.
+
+# %%
+naive_E = torch.zeros(N_EXPERTS)
+used_E = torch.zeros(N_EXPERTS)
+generator = torch.Generator().manual_seed(0)
+naive_vio = []
+for _ in range(300):
+    logits_TE = torch.randn(N_TOKENS, N_EXPERTS, generator=generator) + favour_SE[0]
+    load_E = tokens_per_expert((logits_TE - naive_E).topk(TOP_K, dim=-1).indices, N_EXPERTS).float()
+    used_E = 0.99 * used_E + 0.01 * load_E / load_E.sum()
+    naive_E = used_E
+    naive_vio.append(max_violation(load_E).item())
+settled = sum(naive_vio[-50:]) / 50
+print(f"average of utilisation, subtracted from the logits: MaxVio {naive_vio[0]:.1f} at first, ", end="")
+print(f"{settled:.1f} in the end")
+
+# %%
+claim("L129", "wrong", holds=settled > 0.5 * naive_vio[0] and settled > 4 * floor)
+
+# %% [markdown]
+# Nothing happens. A utilisation lies between 0 and 1, and the logits of two experts are further apart than
+# that. Where it does happen, with a larger factor, it stops half-way like the average above.
+
+# %% [markdown]
+# ### No step at all
+#
+# The price of a batch can also be computed, as in the first section: find the bias with which exactly T·K/E
+# tokens want each expert. That takes a few quantiles and no step size (`balancing.quantile_bias`). Take it
+# from *one* past batch and use it on a fresh one, against a sign rule that has seen 1, 10, ... batches:
+
+# %%
+generator = torch.Generator().manual_seed(1)
+
+
+def fresh_scores():
+    """Another batch for the same six routers."""
+    noise_STE = torch.randn(S, N_TOKENS, N_EXPERTS, generator=generator)
+    return (noise_STE + favour_SE.unsqueeze(1)).sigmoid()
+
+
+past_STE = fresh_scores()
+one_shot_SE = torch.stack([balancing.quantile_bias(past_TE, TOP_K) for past_TE in past_STE])
+tests = [fresh_scores() for _ in range(10)]
+one_shot = torch.stack([max_violation(loads_of(test_STE, one_shot_SE)) for test_STE in tests]).mean().item()
+print(f"quantile bias from one past batch: MaxVio {one_shot:.2f} on fresh ones")
+sign_after = {}
+for n in (1, 10, 100, 300):
+    sign_after[n] = torch.stack([history["sign, step 0.001"][n + i].mean() for i in range(10)]).mean().item()
+    print(f"sign rule, step 0.001, after {n:3d} batches: MaxVio {sign_after[n]:.2f}")
+
+# %%
+claim("L137", "correct", holds=one_shot < 0.5 * sign_after[100] and one_shot < 2.5 * floor)
+
+# %% [markdown]
+# One batch gives prices that are good, with the noise of one batch in them. Averaging over some would help.
+# The idea is recent, and so are others that push less: gates of ReLUs, for instance, where a token has as
+# many experts as have a positive score, and a penalty regulates how many (ReMoE, arXiv 2412.14711).
+
+# %% [markdown]
+# ### Is it the missing loss that helps?
+#
+# Wang et al. report a better perplexity than with the auxiliary loss (9.50 against 9.56 at 1B parameters) and
+# far better balance (MaxVio 0.04 against 0.72). The usual explanation is that no second gradient disturbs the
+# task's. That is part of it. But there is a second difference. The bias balances the **whole batch**. The
+# loss, as most codes compute it, balances each sequence or each micro-batch, and a text about law may well
+# want other experts than a text about cooking.
+#
+# DeepSeek-V3 took the two apart (arXiv 2412.19437, section 4.5.3; validation loss):
+#
+# | | loss per sequence | bias | loss over the whole batch |
+# |---|---|---|---|
+# | 1B model | 2.258 | 2.253 | 2.253 |
+# | 3B model | 2.085 | 2.080 | 2.080 |
+#
+# A loss with the *wide* scope does as well as the bias. So most of the benefit seems to be the scope. These
+# are two model sizes of one laboratory; take it as good evidence, not as the last word.
+#
+# Our toy has no sequences, so both have the wide scope there. It is the toy of lesson 04: eight experts, two
+# per token, sixteen seeds, the same initial models and tokens for all. Its results are committed, and at the
+# end of the lesson we run a small version of them.
+
+# %%
+from moe_lessons.report import load_report
+
+zoo = load_report("routing_zoo")
+table = {row["name"]: row for row in zoo["rows"]}
+print(
+    f"{zoo['settings']['n_seeds']} seeds, {zoo['settings']['steps']} steps; error, difference to no balancing"
+)
+print("with its 95 % interval (same seed against same seed), MaxVio of a batch")
+for name in ("none", "aux loss, 0.1", "aux loss, 1", "bias, 0.001", "bias, 0.01"):
+    row = table[name]
+    difference, half = row["against_none"]
+    print(
+        f"  {name:<14} {row['error'][0]:.3f}   {difference:+.3f} ± {half:.3f}   "
+        f"MaxVio {row['max_violation'][0]:.2f} ± {row['max_violation'][1]:.2f}"
+    )
+
+# %%
+loss_row, bias_row, mild_row = table["aux loss, 1"], table["bias, 0.001"], table["aux loss, 0.1"]
+claim(
+    "L65",
+    "imprecise",
+    holds=abs(loss_row["max_violation"][0] - bias_row["max_violation"][0]) < 0.05
+    and loss_row["against_none"][0] - loss_row["against_none"][1] > 0
+    and mild_row["against_none"][0] + mild_row["against_none"][1] < 0,
+)
+
+# %% [markdown]
+# At equal balance the loss with alpha = 1 costs error and the bias does not: interference exists. But with
+# alpha = 0.1 the loss leaves a little more imbalance, and its error is *below* that without balancing. The
+# explorable at the end has all settings in between.
+#
+# One more thing that is told: that the bias "builds on DeepSeek-V2". You need not trust anybody. The code of
+# both models is in the `transformers` library on this machine:
+
+# %%
+models = Path(find_spec("transformers").origin).parent / "models"
+mentions = {}
+for name in ("deepseek_v2", "deepseek_v3"):
+    code = (models / name / f"modeling_{name}.py").read_text(encoding="utf-8")
+    mentions[name] = code.count("e_score_correction_bias")
+    print(f"{name}: the selection bias is mentioned in its code: {'yes' if mentions[name] else 'no'}")
+
+# %%
+claim("L61", "wrong", holds=mentions["deepseek_v2"] == 0 < mentions["deepseek_v3"])
+claim("L64", "correct", holds=mentions["deepseek_v3"] > 0 and PRESETS["DeepSeek-V3"].gate == "sigmoid")
+
+# %% [markdown]
+# V2 balances by three auxiliary losses, limits the devices per token, and drops tokens (sections 2.2.2 to
+# 2.2.4 of its paper). V3 has the bias, with a step of 0.001 for 14.3 trillion tokens and 0 for the rest, and
+# still keeps a small loss per sequence with alpha = 0.0001.
+
+# %% [markdown]
+# ## Noise
+#
+# The oldest idea (Shazeer et al., arXiv 1701.06538): let the router be a little unsure. In training each
+# logit gets Gaussian noise, of a size that a second matrix computes from the token:
+#
+# $$H_i = (xW_g)_i + \varepsilon_i \cdot \text{softplus}\big((xW_{\text{noise}})_i\big), \qquad
+# w = \text{softmax}(\text{top-}K(H))$$
+#
+# One batch, routed twenty times with noise and twenty times in evaluation:
+
+# %%
+generator = torch.Generator().manual_seed(0)
+logits_TE = torch.randn(256, 8, generator=generator) + torch.randn(8, generator=generator)
+draws = {
+    training: torch.stack(
+        [
+            tokens_per_expert(
+                routing.noisy_topk(
+                    logits_TE, torch.zeros(256, 8), 2, training=training, generator=generator
+                ).routing.topk_ids_TK,
+                8,
+            )
+            for _ in range(20)
+        ]
+    )
+    for training in (True, False)
+}
+print("expert    training: lowest to highest load    evaluation")
+for e in range(8):
+    noisy_N, quiet_N = draws[True][:, e], draws[False][:, e]
+    print(
+        f"{e}              {noisy_N.min():5d} to {noisy_N.max():3d}"
+        f"                {quiet_N.min():5d} to {quiet_N.max():3d}"
+    )
+
+# %% [markdown]
+# With noise the load moves from draw to draw, and experts near the edge get their chance. In evaluation
+# nothing moves. Public code sometimes forgets the second half; then the same text gets another loss each time
+# it is read.
+
+# %% [markdown]
+# {{exercise 06.noisy_topk}}
+
+
+# %% answer="06.noisy_topk"
+def noisy_topk(logits_TE, noise_logits_TE, noise_TE, top_k, training):
+    """Return ids and weights of each token's experts, chosen with noise in training.
+
+    logits_TE, noise_logits_TE, noise_TE: [T, E] fp32; noise_TE is standard normal. top_k: K.
+    training: bool.
+    Returns topk_ids_TK [T, K] (integers) and topk_weights_TK [T, K].
+    """
+    ### BEGIN SOLUTION
+    noisy_TE = logits_TE
+    if training:
+        noisy_TE = logits_TE + noise_TE * F.softplus(noise_logits_TE)
+    values_TK, topk_ids_TK = noisy_TE.topk(top_k, dim=-1)
+    return topk_ids_TK, values_TK.softmax(dim=-1)
+    ### END SOLUTION
+
+
+# %%
+check("06.noisy_topk")
+
+# %% [markdown]
+# Is that enough to balance? The 2017 layer did not rely on it: it has two balancing losses besides. In our
+# toy, where the size of the noise is learned, it comes out like this:
+
+# %%
+for name in ("none, softmax", "noisy top-k"):
+    row = table[name]
+    print(f"{name:<14} MaxVio {row['max_violation'][0]:.2f} ± {row['max_violation'][1]:.2f}", end="   ")
+    print(f"error {row['error'][0]:.3f} ± {row['error'][1]:.3f}")
+
+# %%
+moved = (draws[True].max(dim=0).values - draws[True].min(dim=0).values).min().item()
+still = (draws[False].max(dim=0).values - draws[False].min(dim=0).values).max().item()
+noise_gain = table["none, softmax"]["max_violation"][0] - table["noisy top-k"]["max_violation"][0]
+claim("L24", "correct", holds=moved > 3 and still == 0 and abs(noise_gain) < 0.1)
+
+# %% [markdown]
+# The noise explores. It does not balance by itself, at least not here: a popular expert is still popular when
+# everyone is a little unsure.
+#
+# The same paper is often quoted for something that it does not say, namely that it took two experts "for
+# regularisation". Its large models use K = 4, or two levels of K = 2. The reason it gives for K > 1 is one
+# that you know from lesson 01: with K = 1 a softmax after the top-k is always 1, and the gate gets no
+# gradient.
+
+# %%
+router_gradient = {}
+for top_k in (1, 2):
+    logits_TE = torch.randn(64, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    weights_TK = routing.topk_softmax(logits_TE, top_k).topk_weights_TK
+    (gradient_TE,) = torch.autograd.grad((weights_TK * torch.arange(1.0, top_k + 1)).sum(), logits_TE)
+    router_gradient[top_k] = gradient_TE.abs().max().item()
+    print(f"K = {top_k}: the gate has a gradient: {router_gradient[top_k] > 1e-3}")
+since_2024 = [p for p in PRESETS.values() if p.name not in ("Switch-Base-8",)]
+two = [p.name for p in since_2024 if p.top_k == 2]
+print(
+    f"models since 2024 among our presets that choose 2: {len(two)} of {len(since_2024)} ({', '.join(two)})"
+)
+one, pair = table["none, K = 1"], table["none"]
+print(f"in the toy: error {one['error'][0]:.3f} ± {one['error'][1]:.3f} with K = 1, ", end="")
+print(f"{pair['error'][0]:.3f} ± {pair['error'][1]:.3f} with K = 2 (and twice the work)")
+
+# %%
+claim("L77", "wrong", holds=router_gradient[1] < 1e-6 < 1e-3 < router_gradient[2])
+claim("L76", "outdated", holds=len(two) < len(since_2024) / 3)
+claim("L75", "correct", holds=one["error"][0] - one["error"][1] > pair["error"][0] + pair["error"][1])
+
+# %% [markdown]
+# ## The experts choose
+#
+# Turn the question round. Instead of each token taking its best experts, let each **expert** take its best
+# tokens: T·K/E of them, no more and no fewer. This is *expert choice* (Zhou et al., arXiv 2202.09368). No
+# loss, no bias, nothing to tune, and the balance is perfect by construction.
+
+# %% [markdown]
+# {{exercise 06.expert_choice}}
+
+
+# %% answer="06.expert_choice"
+def expert_choice(logits_TE, experts_per_token):
+    """Return the weights with which the experts take their tokens.
+
+    logits_TE: [T, E] fp32. experts_per_token: c, on average; T * c / E is a whole number.
+    Returns weights_TE [T, E]: the probability where the expert took the token, else 0.
+    """
+    ### BEGIN SOLUTION
+    probs_TE = logits_TE.softmax(dim=-1)
+    capacity = logits_TE.shape[0] * experts_per_token // logits_TE.shape[1]
+    ids_CE = probs_TE.topk(capacity, dim=0).indices
+    return probs_TE * torch.zeros_like(probs_TE).scatter(0, ids_CE, 1.0)
+    ### END SOLUTION
+
+
+# %%
+check("06.expert_choice")
+
+# %% [markdown]
+# Twelve tokens, four experts, two experts per token on average. Rows are tokens: read along a row who has
+# taken it, and down a column what an expert has.
+
+# %%
+logits_TE = 1.5 * torch.randn(12, 4, generator=torch.Generator().manual_seed(3))
+taken_TE = routing.dense_assignment(routing.expert_choice(logits_TE, 12 * 2 // 4))
+soft = routing.soft_slots(logits_TE.unsqueeze(-1).expand(-1, -1, 6))
+print("tokens per expert:", taken_TE.sum(dim=0).tolist())
+print("experts per token:", taken_TE.sum(dim=1).tolist())
+counts = []
+for seed in range(50):
+    draw_TE = torch.randn(512, 64, generator=torch.Generator().manual_seed(seed))
+    counts.append(routing.dense_assignment(routing.expert_choice(draw_TE, 512 * 2 // 64)).sum(dim=1))
+counts_N = torch.cat(counts)
+print(
+    "512 tokens, 64 experts, 2 per token on average, 50 draws: "
+    f"from {counts_N.min()} to {counts_N.max()} experts"
+)
+
+# %% tags=["nbval-ignore-output"] why="image"
+svg.heat_map(
+    taken_TE.float().tolist(),
+    title="Expert choice: every column sums to 6, the rows to whatever they sum to",
+    row_label="token",
+    column_label="expert",
+    unit="1 where the expert took the token",
+    value_format="{:.0f}",
+    caption="Which token has no expert, which has the most? Who would have decided that in token choice?",
+)
+
+# %% [markdown]
+# Nobody promised a token an expert. One with none passes through the residual stream, as a dropped token
+# does. Whether that is a feature (easy tokens get less work) or a loss depends on whom you ask. OLMoE found
+# expert choice about 20 % faster and *worse* than token choice without drops (arXiv 2409.02060, section
+# 4.1.4).
+#
+# It is sometimes called a **soft** routing. The picture above is hard: a token is taken or it is not. Soft is
+# something else. In *Soft MoE* (arXiv 2308.00951) nobody is chosen. Each expert works on a few **slots**, and
+# each slot is a weighted average of **all** tokens:
+
+# %%
+print("entries of the dispatch matrix that are exactly 0:")
+print(f"  expert choice  {(~taken_TE).float().mean():4.0%}")
+print(f"  Soft MoE       {(soft.dispatch_TEP == 0).float().mean():4.0%}")
+slot_sums = soft.dispatch_TEP.sum(dim=0)
+print(
+    f"each slot's shares of the 12 tokens sum to 1: {torch.allclose(slot_sums, torch.ones_like(slot_sums))}"
+)
+
+# %%
+claim(
+    "L78",
+    "wrong",
+    holds=taken_TE.dtype == torch.bool
+    and (soft.dispatch_TEP > 0).all()
+    and (~taken_TE).float().mean() == 0.5,
+)
+claim(
+    "L79",
+    "correct",
+    holds=taken_TE.sum(dim=0).unique().numel() == 1 and counts_N.min() == 0 and counts_N.max() >= 6,
+)
+
+# %% [markdown]
+# ## Who can see the future?
+#
+# Perfect balance, no tuning, the lowest error in many comparisons. Why does not every language model use it?
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("06.last_token")
+
+# %% [markdown]
+# A model that writes from left to right must decide about a token before the next one exists. So the routing
+# of a token may depend on itself and on earlier tokens. Here is the test: change the last of 32 tokens and
+# look at the 31 before it. All routers of the package, 100 trials each:
+
+# %%
+leaks = {}
+print("                        trials in which an earlier     earlier tokens")
+print("router                  token is routed otherwise      that are")
+for name, router in routing.ROUTERS.items():
+    leaks[name] = routing.leak_of(name, top_k=1 if router.one_expert else 2, n_trials=100)
+    print(f"{name:<24} {leaks[name].trials:16.0%} {leaks[name].tokens:22.0%}")
+
+# %%
+reveal("06.last_token")
+agree = all((leak.trials == 0) == routing.ROUTERS[name].causal for name, leak in leaks.items())
+print(f"the test agrees with what the package says of each router: {agree}")
+
+# %% [markdown]
+# Everything in which tokens *compete* leaks. `current_batch_bias` is the one that hurts most, because it
+# looks so innocent: the bias rule of this lesson, but with the load of the batch that is being routed. That
+# is why the bias has to come from the past.
+#
+# How much can leak? Take two letters that follow each other, and eight experts with one place each. The first
+# letter says nothing: its router likes all experts alike. Now watch which experts it *gets*:
+
+# %%
+text = "The past can read."
+read = []
+for following in text[1:]:
+    bits_E = torch.tensor([ord(following) >> e & 1 for e in range(8)]).bool()
+    logits_TE = torch.zeros(2, 8)
+    logits_TE[1] = torch.where(bits_E, 9.0, -9.0)  # the second letter wants the experts of its own bits
+    got_E = routing.dense_assignment(routing.expert_choice(logits_TE, 1))[0]
+    read.append(chr(sum(1 << e for e in range(8) if not got_E[e])))
+print(f"read off the experts of the letter before: {text[0]}{''.join(read)}")
+
+# %% [markdown]
+# The experts that the first letter did *not* get spell the second one. And the model is trained to predict
+# exactly that second letter. Nobody has to program such a code: gradient descent is paid for finding one.
+# Wang et al. give a bound for what can leak, with R = K/E the part of the tokens that an expert takes: more
+# than $K \log_2\frac{1-R}{R}$ bits per token in each layer.
+
+# %%
+for n_experts, top_k in ((16, 2), (64, 8), (256, 8)):
+    R = top_k / n_experts
+    bits = top_k * math.log2((1 - R) / R)
+    print(
+        f"{top_k} of {n_experts:3d} experts: {bits:5.1f} bits per token and layer, "
+        f"{9 * bits:4.0f} in nine layers"
+    )
+print(f"needed to know the next token of a vocabulary of 50,000 for certain: {math.log2(50_000):.1f} bits")
+
+# %%
+R = 2 / 16
+wang = 2 * math.log2((1 - R) / R)
+claim(
+    "L80",
+    "correct",
+    holds=0.05 < leaks["expert_choice"].tokens < 0.15
+    and text[1:] == "".join(read)
+    and abs(wang - 5.6) < 0.05
+    and abs(9 * wang - 50) < 1,
+)
+claim("L66", "correct", holds=leaks["current_batch_bias"].trials > 0.3 and leaks["past_bias"].trials == 0)
+
+# %% [markdown]
+# A few layers have room for the whole answer. Wang et al. also saw it happen: with chunks of 512 tokens the
+# training loss fell about 10 % lower than it should (section 5.2). The authors of expert choice name the
+# problem themselves (section 6). In an encoder, or on images, where all tokens are there at once, there is
+# nothing to leak.
+#
+# Now write the test. It is harder than it looks: there are at least eight ways to get it wrong.
+
+# %% [markdown]
+# {{exercise 06.leaks_future}}
+
+
+# %% answer="06.leaks_future"
+def leaks_future(route, logits_TE):
+    """Say whether a router's decision about a token can depend on later tokens.
+
+    route: function, logits [T, E] to weights [T, E], 0 where an expert is not chosen.
+    logits_TE: [T, E] fp32, an example to begin with.
+    Returns True or False.
+    """
+    ### BEGIN SOLUTION
+    before_TE = route(logits_TE)
+    for t in range(1, len(logits_TE)):
+        for size in (1.0, 2.0, 4.0):
+            for _ in range(3):
+                changed_TE = logits_TE.clone()
+                changed_TE[t:] = size * torch.randn_like(changed_TE[t:])
+                if (route(changed_TE)[:t] - before_TE[:t]).abs().max() > 1e-4:
+                    return True
+    return False
+    ### END SOLUTION
+
+
+# %%
+check("06.leaks_future")
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("06.q_bits")
+
+# %% [markdown]
+# ## Assigned seats
+#
+# Three more ways to an even load, from simple to elaborate.
+#
+# **Hash** layers (arXiv 2106.04426) do not learn to route at all: a fixed table sends each token id to its
+# experts. It cannot collapse, it cannot leak, and it cannot use the context. **BASE** (arXiv 2103.16716)
+# solves the assignment problem of the first section for every batch. **Sinkhorn** (arXiv 2202.01169) solves a
+# softened version of it with nothing but divisions.
+#
+# Take the matrix exp(logits). Divide each column by its sum, and times T/E: all experts have the same load,
+# but the rows no longer sum to 1. Divide each row by its sum: the rows are right, the columns are off again,
+# though less. Repeat:
+
+# %%
+logits_TE = torch.randn(12, 4, generator=torch.Generator().manual_seed(0)) + torch.tensor(
+    [2.0, 0.0, 0.0, -1.0]
+)
+log_plan_TE = logits_TE
+print("columns should sum to 3, and rows to 1")
+for rounds in range(6):
+    if rounds:
+        log_plan_TE = log_plan_TE.log_softmax(dim=0) + math.log(12 / 4)
+        log_plan_TE = log_plan_TE.log_softmax(dim=1)
+    else:
+        log_plan_TE = log_plan_TE.log_softmax(dim=1)
+    columns = "  ".join(f"{c:.2f}" for c in log_plan_TE.exp().sum(dim=0).tolist())
+    print(f"after {rounds} rounds the columns sum to  {columns}")
+
+# %% [markdown]
+# The plan can be written as $\exp(z_{te} + u_t + v_e)$: the logits, one number per token, one per expert.
+# The numbers $v_e$ are prices once more. And a constant that is added to all logits of an expert disappears
+# in the first column step. What a balanced plan is blind to is exactly what a bias adds.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("06.q_constant")
+
+# %% [markdown]
+# {{exercise 06.sinkhorn}}
+
+
+# %% answer="06.sinkhorn"
+def sinkhorn(logits_TE, rounds):
+    """Return the balanced plan: rows sum to 1, columns to T / E.
+
+    logits_TE: [T, E] fp32, possibly large. rounds: how often columns and then rows are scaled.
+    Returns plan_TE [T, E].
+    """
+    ### BEGIN SOLUTION
+    n_tokens, n_experts = logits_TE.shape
+    log_plan_TE = logits_TE
+    for _ in range(rounds):
+        log_plan_TE = log_plan_TE - log_plan_TE.logsumexp(dim=0) + math.log(n_tokens / n_experts)
+        log_plan_TE = log_plan_TE - log_plan_TE.logsumexp(dim=1, keepdim=True)
+    return log_plan_TE.exp()
+    ### END SOLUTION
+
+
+# %%
+check("06.sinkhorn")
+
+# %% [markdown]
+# The plan is soft; in the end a token needs K experts, and the top-k of an even plan is nearly even, not
+# quite. BASE and Sinkhorn also share the flaw of the last section. In evaluation their code lets each token
+# take its own best. That is causal, and it is not what the experts were trained on.
+
+# %% [markdown]
+# ## Few machines
+#
+# The last router balances nothing. It is here because it stands in the same line of code. In a large model
+# the experts are spread over machines, and a token has to travel to each machine where it has an expert. With
+# 8 of 256 experts on 8 machines, how many is that?
+
+# %%
+n_experts, n_groups, top_k = 256, 8, 8
+expected = n_groups * (1 - math.comb(n_experts - 32, top_k) / math.comb(n_experts, top_k))
+reached, kept_score = {}, {}
+for limit in (8, 6, 4, 3, 2, 1):
+    machines, share = [], []
+    for seed in range(5):
+        logits_TE = torch.randn(400, n_experts, generator=torch.Generator().manual_seed(seed))
+        free = routing.sigmoid_topk(logits_TE, top_k, renormalize=False)
+        bound = routing.group_limited_topk(
+            logits_TE, top_k, n_groups=n_groups, topk_groups=limit, renormalize=False
+        )
+        of_group_TG = F.one_hot(bound.topk_ids_TK // 32, n_groups).amax(dim=1)
+        machines.append(of_group_TG.sum(dim=1).double().mean().item())
+        share.append((bound.topk_weights_TK.sum() / free.topk_weights_TK.sum()).item())
+    reached[limit], kept_score[limit] = sum(machines) / 5, sum(share) / 5
+    print(f"at most {limit} machines: {reached[limit]:.1f} on average, {kept_score[limit]:.1%} of the score")
+print(f"expected without a limit: {expected:.1f}")
+
+# %% [markdown]
+# Random routers reach 5.3 machines. DeepSeek-V3 allows 4, and gives up little score for it. It judges a
+# machine (a *group*) by the sum of its two best experts, because a token takes about two from each. These
+# logits are random. In a trained model, where experts of one machine may belong together, the loss can be
+# smaller or larger.
+
+# %% [markdown]
+# {{exercise 06.group_limited}}
+
+
+# %% answer="06.group_limited"
+def group_limited_topk(scores_TE, expert_bias_E, n_groups, groups_per_token, top_k):
+    """Return ids and weights of each token's experts, taken from a few groups only.
+
+    scores_TE: [T, E] in (0, 1). expert_bias_E: [E], for all choices. n_groups: G, neighbours form a group.
+    groups_per_token: how many groups a token may use. top_k: K.
+    Returns topk_ids_TK [T, K] (integers) and topk_weights_TK [T, K].
+    """
+    ### BEGIN SOLUTION
+    biased_TE = scores_TE + expert_bias_E
+    worth_TG = biased_TE.unflatten(1, (n_groups, -1)).topk(2, dim=-1).values.sum(dim=-1)
+    best_groups = worth_TG.topk(groups_per_token, dim=-1).indices
+    mask_TG = torch.zeros_like(worth_TG).scatter(1, best_groups, 1.0).bool()
+    mask_TE = mask_TG.repeat_interleave(scores_TE.shape[1] // n_groups, dim=1)
+    topk_ids_TK = biased_TE.masked_fill(~mask_TE, -torch.inf).topk(top_k, dim=-1).indices
+    topk_weights_TK = scores_TE.gather(1, topk_ids_TK)
+    return topk_ids_TK, topk_weights_TK / topk_weights_TK.sum(dim=-1, keepdim=True)
+    ### END SOLUTION
+
+
+# %%
+check("06.group_limited")
+
+# %% [markdown]
+# ## The whole zoo on one page
+#
+# All of them on the same toy: same initial models, same tokens, sixteen seeds. Each trained model is measured
+# twice on fresh tokens. **Together**: it decides about 256 tokens at once, as in training. **Alone**: about
+# each token by itself, as in writing; where a router cannot do that, a token takes its own best experts.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("06.alone")
+
+# %%
+print(f"{'':<18} {'error':>13}  {'against none':>15}  {'alone - together':>16}  {'MaxVio':>11}  even by")
+print(f"{'':<18} {'together':>13}  {'':>15}  {'':>16}  {'':>11}  design  causal")
+for row in zoo["rows"]:
+    router = routing.ROUTERS[row["router"]]
+    cells = [f"{row[key][0]:+.3f} ± {row[key][1]:.3f}" for key in ("against_none", "lost_alone")]
+    print(
+        f"{row['name']:<18} {row['error'][0]:.3f} ± {row['error'][1]:.3f}  {cells[0]:>15}  {cells[1]:>16}  "
+        f"{row['max_violation'][0]:.2f} ± {row['max_violation'][1]:.2f}  "
+        f"{'yes' if router.balanced else 'no':<6}  {'yes' if router.causal else 'NO'}"
+    )
+print(
+    f"± is half of the 95 % confidence interval over {zoo['settings']['n_seeds']} seeds. From the results of"
+)
+print(f"{zoo['about']['script']}, {zoo['about']['device']}, torch {zoo['about']['torch']}.")
+
+# %%
+reveal("06.alone")
+
+# %% tags=["nbval-ignore-output"] why="image"
+names = [row["name"] for row in zoo["rows"] if row["name"] not in ("none, softmax", "groups")]
+left, top, gap_px, scale = 150, 44, 22, 1500
+zero = left + 90
+parts = [svg.text(zero - 60, 16, "error above that of 'none', in thousandths")]
+for tick in range(-20, 101, 20):
+    x = zero + scale * tick / 1000 * 2.2
+    parts.append(svg.element("line", x1=x, x2=x, y1=24, y2=top + gap_px * len(names), stroke="#d9d9d9"))
+    parts.append(svg.text(x, 36, f"{tick:+d}".replace("-", "−") if tick else "0", text_anchor="middle"))
+words = []
+for i, name in enumerate(names):
+    y = top + gap_px * (i + 0.5)
+    row = table[name]
+    middle, half = row["against_none"]
+    alone = row["alone_against_none"][0]
+    x0, x1, xa = (zero + scale * v * 2.2 for v in (middle - half, middle + half, alone))
+    causal = routing.ROUTERS[row["router"]].causal
+    parts.append(svg.text(8, y + 4, name + ("" if causal else "  (not causal)")))
+    parts.append(svg.element("line", x1=x0, x2=x1, y1=y, y2=y, stroke="#0072B2", stroke_width=3))
+    parts.append(svg.marker(0, zero + scale * middle * 2.2, y, 5))
+    if not causal:
+        parts.append(svg.marker(5, xa, y, 6))
+    words.append(f"{name} {1000 * middle:+.0f}" + ("" if causal else f", alone {1000 * alone:+.0f}"))
+svg.figure(
+    720,
+    top + gap_px * len(names) + 8,
+    "What is not causal looks best together, and loses it alone",
+    "; ".join(words) + ".",
+    "".join(parts),
+    caption="● together, with the 95 % interval of the difference; ▼ alone, for those that see other tokens. "
+    "BASE has one expert per token and is compared with K = 1.",
+)
+
+# %% [markdown]
+# How to read it, and how not to.
+#
+# - *Causal routers lose nothing alone.* Their row says 0.000 because it has to.
+# - Expert choice has the best error of the learned routers **together**. Alone, it is where no balancing is.
+#   In this toy the tokens have no order, so it did not even cheat: the loss is that its experts are shown
+#   tokens which they would not have taken. A language model would have cheated on top.
+# - Soft MoE and BASE lose far more.
+# - *Hash* looks excellent, and that is the toy's doing: its table goes by the cluster, and the cluster is all
+#   there is to know here. In text the id of a token is not the answer.
+# - Sinkhorn is ahead together and keeps it alone. It leaks all the same, as your test says.
+# - Well set, the loss and the bias improve a little on no balancing. The confidence interval of the bias
+#   includes zero.
+#
+# A toy is a toy. It ranks nothing for a model of yours; it shows which columns a table like this needs.
+# Lesson 04 has some of the same methods in a small language model.
+#
+# We promised a small version, live: fewer seeds, fewer steps, the same code.
+
+# %% tags=["nbval-ignore-output"] why="timing"
+import time
+
+from moe_lessons.toy.zoo_table import compare
+
+begin = time.perf_counter()
+live = compare(
+    n_seeds=6, steps=150, names=("none", "bias, 0.01", "aux loss, 1", "expert choice", "Soft MoE", "hash")
+)
+small = {row["name"]: row for row in live["rows"]}
+print(f"six methods, six seeds, 150 steps: {time.perf_counter() - begin:.0f} s")
+for name, row in small.items():
+    print(
+        f"{name:<14} error {row['error'][0]:.3f} ± {row['error'][1]:.3f}   alone {row['lost_alone'][0]:+.3f} "
+        f"± {row['lost_alone'][1]:.3f}   MaxVio {row['max_violation'][0]:.2f}"
+    )
+
+# %%
+vio = {name: row["max_violation"][0] for name, row in small.items()}
+lost = {name: row["lost_alone"] for name, row in small.items()}
+steered, causal = ("bias, 0.01", "aux loss, 1"), ("none", "bias, 0.01", "aux loss, 1", "hash")
+print("the same conclusions from the small version:")
+print(
+    "  bias and loss leave less than half of the imbalance:", all(2 * vio[n] < vio["none"] for n in steered)
+)
+print("  expert choice and Soft MoE are exactly even:", vio["expert choice"] == vio["Soft MoE"] == 0)
+print("  causal routers lose nothing alone:", all(lost[n][0] == 0 for n in causal))
+print("  Soft MoE loses, beyond its interval:", lost["Soft MoE"][0] > lost["Soft MoE"][1])
+
+# %% [markdown]
+# ## The race
+#
+# One picture to play with before the recap. Four lanes: no balancing, the loss, the bias, expert choice. Two
+# knobs, alpha and the step of the bias, and time.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+from moe_lessons.explore import BalancingRace
+
+race = BalancingRace(ask=False)
+predict("06.race", unlocks=race)
+
+# %% [markdown]
+# On the right, every setting of both knobs is a point: balance to the left, error upwards. Drag the step from
+# 0 to the end at "equally even" first. Then try to find a setting of the loss that is as good as the best of
+# the bias. Then turn both far up.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+race
+
+# %%
+reveal("06.race")
+
+# %% [markdown]
+# You will have found one: alpha between 0.1 and 0.3. Well set, the two cost the same, as in V3's test with
+# the wide scope. They differ in what happens when they are set wrong. A loss that is too strong still
+# balances, and costs. A bias that moves too fast does not even balance.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("06.q_high")
+
+# %% [markdown]
+# ## What to take with you
+#
+# - An even assignment with the best total score is each token's own choice, once every expert has its price.
+# - The bias feels its way to that price: steps that add up, from past batches, for the choice alone.
+# - A moving average is not a sum. It stops half-way.
+# - Noise lets experts be tried. Switch it off in evaluation.
+# - Expert choice, BASE, Sinkhorn and Soft MoE are even because tokens compete. Where tokens compete, earlier
+#   ones learn about later ones.
+# - The test for it: change the end, compare the beginning. Weights too, all tokens, many changes.
+# - Compare at equal balance, over seeds, and as the model will be used.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+quiz("06.q_decoder")
+
+# %%
+claims_table()
+
+# %%
+score()
