@@ -52,9 +52,15 @@ def buttons(id: str, n_options: int, label: str, on_answer: Callable[[int], str]
         return
     import ipywidgets as widgets
 
-    choice = widgets.ToggleButtons(options=[(letter(i), i) for i in range(n_options)], value=None)
-    choice.style.button_width = "4em"
+    # Not ToggleButtons: of those, a screen reader cannot say which one is chosen.
+    choice = widgets.RadioButtons(
+        options=[(letter(i), i) for i in range(n_options)],
+        value=None,
+        orientation="horizontal",
+        layout=widgets.Layout(width="auto"),
+    )
     submit = widgets.Button(description=label, disabled=True)
+    row = widgets.HBox([choice, submit], layout=widgets.Layout(align_items="baseline"))
     said = widgets.HTML()
 
     def chosen(change: Any) -> None:
@@ -66,7 +72,7 @@ def buttons(id: str, n_options: int, label: str, on_answer: Callable[[int], str]
 
     choice.observe(chosen, "value")
     submit.on_click(submitted)
-    _replace(id, widgets.VBox([widgets.HBox([choice, submit]), said]))
+    _replace(id, widgets.VBox([row, said]))
 
 
 def number(id: str, label: str, on_answer: Callable[[str], str]) -> None:
@@ -75,7 +81,7 @@ def number(id: str, label: str, on_answer: Callable[[str], str]) -> None:
         return
     import ipywidgets as widgets
 
-    field = widgets.Text(placeholder="a number")
+    field = widgets.Text(description="Your number", placeholder="such as 0.25")
     submit = widgets.Button(description=label)
     said = widgets.HTML()
 

@@ -48,7 +48,8 @@ def claims_table() -> None:
     rows = sorted(_settled.values(), key=lambda row: (len(row[0].id), row[0].id))
     shown = {True: "shown here", False: "NOT supported here"}
     text = "\n".join(f"{c.id:<5} {c.verdict:<14} {shown[ok]:<19} {c.said}" for c, ok in rows)
-    head = "".join(f"<th{_LEFT}>{name}</th>" for name in ("", "Said", "Verdict", "What is true", "Source"))
+    columns = ("Claim", "Said", "Verdict", "What is true", "Source")
+    head = "".join(f"<th{_LEFT}>{name}</th>" for name in columns)
     body = "".join(
         f"<tr><td{_LEFT}>{c.id}</td><td{_LEFT}>{inline(c.said)}</td>"
         f"<td{_LEFT}><strong>{c.verdict}</strong><br>{shown[ok]}</td>"

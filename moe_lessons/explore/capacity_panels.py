@@ -42,7 +42,7 @@ def _cells(
         return ""
     x, wide = x0 + start * unit, len(tokens) * unit
     lost = ink == LOST
-    body = element("rect", x=x, y=y, width=wide, height=tall, fill=tint(ink, 0.3 if lost else 0.75))
+    body = element("rect", x=x, y=y, width=wide, height=tall, fill=tint(LOST, 0.3) if lost else ink)
     if unit >= 3:  # lines between the tokens
         steps = "".join(f"M{num(x + i * unit)} {num(y)}v{num(tall)}" for i in range(1, len(tokens)))
         body += element("path", d=steps, stroke=PAPER, stroke_width=1) if steps else ""

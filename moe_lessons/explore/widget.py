@@ -98,7 +98,7 @@ class View:
 
     def _make(self, spec: Control[Any]) -> Any:
         lib, value = self._lib, spec.read(self._shown.params)
-        common = {"description": spec.label, "disabled": True, "style": {"description_width": "90px"}}
+        common = {"description": spec.label, "disabled": True, "style": {"description_width": "110px"}}
         if isinstance(spec, Choice):
             widget = lib.Dropdown(options=spec.options, value=value, **common)
         else:
@@ -107,8 +107,8 @@ class View:
             ends = {"min": cast(spec.low), "max": cast(spec.high), "step": cast(spec.step)}
             widget = kind(value=cast(value), **ends, **common)
         widget.layout.width = "350px"
-        if spec.hint and hasattr(widget, "tooltip"):
-            widget.tooltip = spec.hint
+        if hasattr(widget, "tooltip"):
+            widget.tooltip = spec.hint  # at least "": None shows as "null"
         widget.observe(self._dragged(spec), "value")
         return widget
 

@@ -1,0 +1,59 @@
+// JupyterLab shows an SVG output as an image without alternative text, and ipywidgets' sliders and radio buttons
+// have their label beside them, but not as their name: a screen reader says "image" and "slider, 1". This extension
+// gives each its name. It is written by hand in the form that JupyterLab loads, so there is nothing to build.
+
+(() => {
+  // The label that ipywidgets puts before a control.
+  const labelOf = part => part.closest(".widget-slider, .widget-radio").querySelector(".widget-label").textContent;
+
+  let groups = 0;
+
+  const MISSING = {
+    ".jp-RenderedSVG img:not([alt])": image => {
+      const source = decodeURIComponent(image.src.slice(image.src.indexOf(",") + 1));
+      const drawing = new DOMParser().parseFromString(source, "image/svg+xml");
+      // Our drawings say in <desc> what a reader would take from the picture.
+      const words = drawing.querySelector("svg > desc") ?? drawing.querySelector("svg > title");
+      if (words) image.alt = words.textContent;
+    },
+    ".widget-slider .noUi-handle:not([aria-label])": handle => {
+      handle.setAttribute("aria-label", labelOf(handle));
+    },
+    ".widget-slider .widget-readout:not([role])": field => {
+      field.setAttribute("role", "textbox");
+      field.setAttribute("aria-label", `${labelOf(field)}, as a number`);
+    },
+    ".widget-radio-box:not([role])": group => {
+      group.setAttribute("role", "radiogroup");
+      group.setAttribute("aria-label", labelOf(group) || "Your choice");
+      // Radio buttons are one group to the keyboard (Tab enters it, arrows move in it) only if they share a name.
+      groups += 1;
+      group.querySelectorAll("input").forEach(input => (input.name = `choice-${groups}`));
+    },
+  };
+
+  const nameAll = () => {
+    for (const [selector, name] of Object.entries(MISSING)) document.querySelectorAll(selector).forEach(name);
+  };
+
+  const activate = () => {
+    let waiting = false;
+    // A dragged slider changes the page at every frame: look once it is quiet for a moment, not each time.
+    const later = () => {
+      if (waiting) return;
+      waiting = true;
+      setTimeout(() => {
+        waiting = false;
+        nameAll();
+      }, 200);
+    };
+    new MutationObserver(later).observe(document.body, {childList: true, subtree: true});
+  };
+
+  const plugin = {id: "moe-lessons-names:plugin", autoStart: true, activate};
+  window._JUPYTERLAB ??= {};
+  window._JUPYTERLAB["moe-lessons-names"] = {
+    init: () => {},
+    get: async () => () => ({__esModule: true, default: plugin}),
+  };
+})();
