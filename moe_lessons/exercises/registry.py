@@ -15,7 +15,7 @@ _MODULES = {
     "04": "collapse",
     "05": "load_loss",
     "07": "capacity",
-    "09": "triton_kernels",
+    "08": "dispatch",
     "10": "mini_transformer",
 }
 """Lesson number to module of this package; each defines ``LESSON``."""
