@@ -57,6 +57,57 @@ def rotate(heads_BHLP: Tensor, cos_LP: Tensor, sin_LP: Tensor) -> Tensor:
     return heads_BHLP * cos_LP + torch.cat((-second, first), dim=-1) * sin_LP
 
 
+class KVCache:
+    """Keys and values of the tokens that one attention layer has seen, so that none is computed twice.
+
+    Parameters
+    ----------
+    capacity : int
+        How many tokens it has room for; the room is taken when the first ones come.
+
+    Attributes
+    ----------
+    length : int
+        How many it holds.
+
+    Examples
+    --------
+    >>> cache = KVCache(capacity=8)
+    >>> for n_tokens in (3, 1):  # a prompt, then one more
+    ...     k_BGLP, v_BGLP = cache.append(torch.zeros(1, 2, n_tokens, 4), torch.zeros(1, 2, n_tokens, 4))
+    >>> k_BGLP.shape, cache
+    (torch.Size([1, 2, 4, 4]), KVCache(length=4, capacity=8))
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity, self.length = capacity, 0
+        self.k_BGCP: Tensor | None = None
+        self.v_BGCP: Tensor | None = None
+
+    def append(self, k_BGLP: Tensor, v_BGLP: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep the keys and values of L more tokens, and return those of all tokens so far.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit.
+        """
+        B, G, L, P = k_BGLP.shape
+        end = self.length + L
+        if end > self.capacity:
+            raise ValueError(f"capacity is {self.capacity}: a cache of {end} tokens needs more")
+        if self.k_BGCP is None or self.v_BGCP is None:
+            self.k_BGCP = k_BGLP.new_empty(B, G, self.capacity, P)
+            self.v_BGCP = v_BGLP.new_empty(B, G, self.capacity, P)
+        self.k_BGCP[:, :, self.length : end] = k_BGLP
+        self.v_BGCP[:, :, self.length : end] = v_BGLP
+        self.length = end
+        return self.k_BGCP[:, :, :end], self.v_BGCP[:, :, :end]
+
+    def __repr__(self) -> str:
+        return f"KVCache(length={self.length}, capacity={self.capacity})"
+
+
 class Attention(nn.Module):
     """Causal self-attention with rotary positions; key-value heads may serve several query heads."""
 
@@ -69,13 +120,18 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.d_model, kv_width, bias=False)
         self.o_proj = nn.Linear(config.d_model, config.d_model, bias=False)
 
-    def forward(self, hidden_BLD: Tensor, cos_LP: Tensor, sin_LP: Tensor) -> Tensor:
+    def forward(
+        self, hidden_BLD: Tensor, cos_LP: Tensor, sin_LP: Tensor, cache: KVCache | None = None
+    ) -> Tensor:
         """Mix each token with those before it.
 
         Parameters
         ----------
         hidden_BLD : Tensor, shape (B, L, D)
         cos_LP, sin_LP : Tensor, shape (L, P)
+            Of these tokens' own positions.
+        cache : KVCache, optional
+            Holds the tokens before these, and afterwards these too.
 
         Returns
         -------
@@ -85,15 +141,29 @@ class Attention(nn.Module):
         q_BHLP = self.q_proj(hidden_BLD).view(B, L, self.n_heads, self.d_head).transpose(1, 2)
         k_BGLP = self.k_proj(hidden_BLD).view(B, L, self.n_kv_heads, self.d_head).transpose(1, 2)
         v_BGLP = self.v_proj(hidden_BLD).view(B, L, self.n_kv_heads, self.d_head).transpose(1, 2)
+        q_BHLP = rotate(q_BHLP, cos_LP, sin_LP).to(v_BGLP.dtype)
+        k_BGLP = rotate(k_BGLP, cos_LP, sin_LP).to(v_BGLP.dtype)
+        mask_LS = None
+        if cache is not None:
+            # Keys are kept as they were rotated: a score depends on the distance of two positions only.
+            k_BGLP, v_BGLP = cache.append(k_BGLP, v_BGLP)
+            if (S := k_BGLP.shape[2]) > L > 1:
+                # `is_causal` takes the first query to be the first token; here S - L tokens precede it.
+                mask_LS = torch.ones(L, S, dtype=torch.bool, device=q_BHLP.device).tril(S - L)
         mixed_BHLP = F.scaled_dot_product_attention(
-            rotate(q_BHLP, cos_LP, sin_LP).to(v_BGLP.dtype),
-            rotate(k_BGLP, cos_LP, sin_LP).to(v_BGLP.dtype),
+            q_BHLP,
+            k_BGLP,
             v_BGLP,
-            is_causal=True,
+            attn_mask=mask_LS,
+            is_causal=k_BGLP.shape[2] == L,  # one token after others sees them all: it needs no mask
             enable_gqa=self.n_kv_heads < self.n_heads,
         )
         return self.o_proj(mixed_BHLP.transpose(1, 2).reshape(B, L, -1))
 
     def extra_repr(self) -> str:
-        """Heads and their width, for printing."""
-        return f"n_heads={self.n_heads}, n_kv_heads={self.n_kv_heads}, d_head={self.d_head}"
+        """Heads, their width and the parameter count, for printing."""
+        parameters = sum(parameter.numel() for parameter in self.parameters())
+        return (
+            f"n_heads={self.n_heads}, n_kv_heads={self.n_kv_heads}, d_head={self.d_head}, "
+            f"parameters={parameters:,}"
+        )

@@ -51,13 +51,23 @@ class ModelConfig:
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-5
     tie_embeddings: bool = False
+    n_dense_layers: int = 0  # the first so many layers have one feed-forward network instead of experts
+    moe_every: int = 1  # 2: experts in layers 2, 4, 6, ... only, counted from 1
+    d_dense: int | None = None  # hidden width of a dense layer; None: what a token meets in a MoE layer
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
-            if type(value) is int and item.name != "n_shared_experts":
-                _require(value >= 1, item.name, value, "choose 1 or more")
-        _require(self.n_shared_experts >= 0, "n_shared_experts", self.n_shared_experts, "choose 0 or more")
+            if type(value) is int:
+                least = 0 if item.name in ("n_shared_experts", "n_dense_layers") else 1
+                _require(value >= least, item.name, value, f"choose {least} or more")
+        culprit = "n_dense_layers" if self.moe_every <= self.n_layers else "moe_every"
+        _require(
+            self.n_moe_layers >= 1,
+            culprit,
+            getattr(self, culprit),
+            f"leaves none of n_layers={self.n_layers} with experts; for a dense model choose n_experts=1",
+        )
         _require(
             1 <= self.top_k <= self.n_experts, "top_k", self.top_k, f"choose 1 to n_experts={self.n_experts}"
         )
@@ -84,6 +94,27 @@ class ModelConfig:
     def d_head(self) -> int:
         """Width of one attention head."""
         return self.d_model // self.n_heads
+
+    def has_experts(self, layer: int) -> bool:
+        """Whether a layer, counted from 0, is a MoE layer rather than a dense one.
+
+        Examples
+        --------
+        >>> config = ModelConfig(n_layers=6, n_dense_layers=2, moe_every=2)
+        >>> [layer for layer in range(6) if config.has_experts(layer)]
+        [3, 5]
+        """
+        return layer >= self.n_dense_layers and (layer + 1) % self.moe_every == 0
+
+    @property
+    def n_moe_layers(self) -> int:
+        """How many layers have experts."""
+        return sum(self.has_experts(layer) for layer in range(self.n_layers))
+
+    @property
+    def d_feed_forward(self) -> int:
+        """Hidden width of a dense layer: by default as many parameters as a token meets in a MoE layer."""
+        return self.d_dense or (self.top_k + self.n_shared_experts) * self.d_expert
 
 
 BALANCING = ("none", "aux_loss", "bias_sign", "bias_proportional", "bias_ema", "bias_quantile")

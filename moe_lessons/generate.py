@@ -17,8 +17,14 @@ def generate(
     temperature: float = 0.8,
     top_k: int | None = None,
     generator: torch.Generator | None = None,
+    use_cache: bool = True,
 ) -> Tensor:
-    """Continue a prompt token by token, running the whole context again for each.
+    """Continue a prompt token by token.
+
+    With a cache, the prompt is run once (prefill) and then only the newest token (decode). Past
+    ``context_length`` the window slides: each token moves to an earlier position and loses the one
+    before the window, so that nothing cached is valid any more, and the whole window is run again for
+    every token, as it always is without a cache.
 
     Parameters
     ----------
@@ -33,6 +39,8 @@ def generate(
         Draw among so many likeliest tokens only. Unrelated to the experts' K.
     generator : torch.Generator, optional
         Source of the draws; a generator of the CPU on any device.
+    use_cache : bool
+        False runs the whole window for every token: the slow twin, with the same logits up to rounding.
 
     Returns
     -------
@@ -41,10 +49,21 @@ def generate(
     Raises
     ------
     ValueError
-        If the prompt is empty, or temperature or top_k is out of range.
+        If the prompt is empty, or n_tokens, temperature or top_k is out of range.
+
+    Examples
+    --------
+    >>> from moe_lessons import ModelConfig
+    >>> model = MoETransformer(ModelConfig(n_layers=1, d_model=16, n_heads=2, d_expert=8, context_length=8))
+    >>> prompt = torch.tensor([77, 111, 69])
+    >>> both = [generate(model, prompt, 4, temperature=0, use_cache=use) for use in (True, False)]
+    >>> torch.equal(*both), len(both[0])
+    (True, 7)
     """
     if prompt_tokens.ndim != 1 or prompt_tokens.numel() == 0:
         raise ValueError("prompt_tokens is empty or not a vector: give at least one token")
+    if n_tokens < 0:
+        raise ValueError(f"n_tokens={n_tokens}: choose 0 or more")
     if temperature < 0:
         raise ValueError(f"temperature={temperature}: choose 0 (likeliest token) or more")
     if top_k is not None and not 1 <= top_k <= model.config.vocab_size:
@@ -53,8 +72,13 @@ def generate(
     model.eval()
     device = model.embedding.weight.device
     tokens = prompt_tokens.to(device)
+    caches = model.new_caches() if use_cache else None
     for _ in range(n_tokens):
-        logits_V = model(tokens[None, -model.config.context_length :]).logits_BLV[0, -1].float().cpu()
+        if len(tokens) > model.config.context_length:
+            caches = None
+        seen = caches[0].length if caches else 0
+        window = tokens[seen:][-model.config.context_length :]
+        logits_V = model(window[None], caches=caches).logits_BLV[0, -1].float().cpu()
         if top_k is not None:
             logits_V[logits_V < logits_V.topk(top_k).values[-1]] = -math.inf
         if temperature == 0:

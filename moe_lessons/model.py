@@ -1,5 +1,7 @@
 """A small decoder whose feed-forward blocks are Mixture-of-Experts layers, built like Mixtral.
 
+If asked for, some of its layers are dense, as in GShard (every other one) or DeepSeek (the first).
+
 Shapes: B sequences, L tokens in each, D model width, P head width, V vocabulary, T = B*L tokens.
 """
 
@@ -10,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moe_lessons.attention import Attention, rotary_tables
+from moe_lessons.attention import Attention, KVCache, rotary_tables
 from moe_lessons.config import ModelConfig
+from moe_lessons.experts import SwiGLU
 from moe_lessons.layer import MoELayer
 from moe_lessons.routing import Routing
 
@@ -27,7 +30,7 @@ class ModelOutput(NamedTuple):
     loss : Tensor or None
         Mean cross entropy in nats, float32; None without targets. Auxiliary losses are not in it.
     routings : tuple of Routing
-        One per layer, its tensors with T = B*L rows.
+        One per MoE layer, its tensors with T = B*L rows.
     """
 
     logits_BLV: Tensor
@@ -54,15 +57,35 @@ class Block(nn.Module):
             generator=generator,
         )
 
-    def forward(self, stream_BLD: Tensor, cos_LP: Tensor, sin_LP: Tensor) -> tuple[Tensor, Routing]:
+    def forward(
+        self, stream_BLD: Tensor, cos_LP: Tensor, sin_LP: Tensor, cache: KVCache | None = None
+    ) -> tuple[Tensor, Routing]:
         """Return the stream after both updates, shape (B, L, D), and the routing of its tokens."""
-        stream_BLD = stream_BLD + self.attention(self.attention_norm(stream_BLD), cos_LP, sin_LP)
+        stream_BLD = stream_BLD + self.attention(self.attention_norm(stream_BLD), cos_LP, sin_LP, cache)
         update_BLD, routing = self.moe(self.moe_norm(stream_BLD))
         return stream_BLD + update_BLD, routing
 
 
+class DenseBlock(nn.Module):
+    """One layer without a choice: attention, then one feed-forward network that every token passes."""
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
+        self.attention = Attention(config)
+        self.ffn_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
+        self.ffn = SwiGLU(config.d_model, config.d_feed_forward, generator=generator)
+
+    def forward(
+        self, stream_BLD: Tensor, cos_LP: Tensor, sin_LP: Tensor, cache: KVCache | None = None
+    ) -> tuple[Tensor, None]:
+        """Return the stream after both updates, shape (B, L, D); there is no routing."""
+        stream_BLD = stream_BLD + self.attention(self.attention_norm(stream_BLD), cos_LP, sin_LP, cache)
+        return stream_BLD + self.ffn(self.ffn_norm(stream_BLD)), None
+
+
 class MoETransformer(nn.Module):
-    """A decoder-only transformer with a Mixture-of-Experts layer in every block.
+    """A decoder-only transformer with a Mixture-of-Experts layer in every block, or in those asked for.
 
     Parameters
     ----------
@@ -89,7 +112,10 @@ class MoETransformer(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.blocks = nn.ModuleList(Block(config, generator) for _ in range(config.n_layers))
+        self.blocks = nn.ModuleList(
+            Block(config, generator) if config.has_experts(layer) else DenseBlock(config, generator)
+            for layer in range(config.n_layers)
+        )
         self.final_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         if config.tie_embeddings:
@@ -120,17 +146,26 @@ class MoETransformer(nn.Module):
     @property
     def moe_layers(self) -> list[MoELayer]:
         """The blocks' MoE layers, first to last."""
-        return [block.moe for block in self.blocks]  # type: ignore[misc]
+        return [block.moe for block in self.blocks if isinstance(block, Block)]
 
-    def forward(self, tokens_BL: Tensor, targets_BL: Tensor | None = None) -> ModelOutput:
+    def new_caches(self) -> list[KVCache]:
+        """Return an empty cache for each block, with room for ``context_length`` tokens."""
+        return [KVCache(self.config.context_length) for _ in self.blocks]
+
+    def forward(
+        self, tokens_BL: Tensor, targets_BL: Tensor | None = None, *, caches: list[KVCache] | None = None
+    ) -> ModelOutput:
         """Predict each token's successor.
 
         Parameters
         ----------
         tokens_BL : Tensor, int64, shape (B, L)
-            L at most ``config.context_length``.
+            L at most ``config.context_length``, the tokens in the caches included.
         targets_BL : Tensor, int64, shape (B, L), optional
             The tokens that follow; -100 marks those that do not count.
+        caches : list of KVCache, optional
+            From `new_caches`, then from call to call: `tokens_BL` are the tokens after those given
+            before, and only they are computed.
 
         Returns
         -------
@@ -142,15 +177,17 @@ class MoETransformer(nn.Module):
             If there are more tokens than ``context_length``.
         """
         L = tokens_BL.shape[1]
-        if self.config.context_length < L:
-            raise ValueError(
-                f"tokens_BL has L={L} tokens: give at most context_length={self.config.context_length}"
-            )
+        start = caches[0].length if caches else 0
+        if (limit := self.config.context_length) < start + L:
+            cached = f" after {start} cached" if start else ""
+            raise ValueError(f"tokens_BL has L={L} tokens{cached}: give at most context_length={limit}")
         stream_BLD = self.embedding(tokens_BL)
+        cos_LP, sin_LP = self.cos_LP[start : start + L], self.sin_LP[start : start + L]
         routings = []
-        for block in self.blocks:
-            stream_BLD, routing = block(stream_BLD, self.cos_LP[:L], self.sin_LP[:L])
-            routings.append(routing)
+        for layer, block in enumerate(self.blocks):
+            stream_BLD, routing = block(stream_BLD, cos_LP, sin_LP, caches[layer] if caches else None)
+            if routing is not None:
+                routings.append(routing)
         logits_BLV = self.head(self.final_norm(stream_BLD))
         loss = None
         if targets_BL is not None:
@@ -158,9 +195,14 @@ class MoETransformer(nn.Module):
         return ModelOutput(logits_BLV, loss, tuple(routings))
 
     def extra_repr(self) -> str:
-        """Parameter counts, for printing."""
+        """Sizes and parameter counts, for printing."""
         total, active = parameter_counts(self)
-        return f"parameters={total:,}, active={active:,} per token"
+        config = self.config
+        return (
+            f"vocab_size={config.vocab_size}, context_length={config.context_length}, "
+            f"layers={config.n_layers} ({config.n_moe_layers} with experts), "
+            f"parameters={total:,}, active={active:,} per token"
+        )
 
 
 def parameter_counts(model: MoETransformer) -> tuple[int, int]:
