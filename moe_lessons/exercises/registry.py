@@ -16,6 +16,7 @@ _MODULES = {
     "05": "load_loss",
     "07": "capacity",
     "08": "dispatch",
+    "09": "triton_kernels",
     "10": "mini_transformer",
 }
 """Lesson number to module of this package; each defines ``LESSON``."""
