@@ -14,6 +14,7 @@ _MODULES = {
     "03": "counting",
     "04": "collapse",
     "05": "load_loss",
+    "06": "routing_zoo",
     "07": "capacity",
     "08": "dispatch",
     "09": "triton_kernels",

@@ -27,8 +27,8 @@ PREDICTIONS = (
     ),
     Prediction(
         "06.alone",
-        "In a toy, expert choice ends with a smaller error than any router that looks at one token at a "
-        "time. Then the trained model has to decide about each token by itself, as a model must that "
+        "In a toy, expert choice ends with a smaller error than any learned router that looks at one token "
+        "at a time. Then the trained model has to decide about each token by itself, as a model must that "
         "writes text. What is left of the advantage?",
         (
             "All of it.",
