@@ -108,8 +108,10 @@ class ToyRun:
             parameter.requires_grad_()
         self._make = optimizer or (lambda trained: torch.optim.Adam(trained, lr=settings.learning_rate))
         self.optimizer = self._make([*self._parameters(), *rule.parameters()])
-        self._shares: list[Tensor] = []
-        self._errors: list[Tensor] = []
+        self._steps = 0
+        # One block for all steps: small tensors kept between large ones would hold the memory of those.
+        self._shares_NSE = torch.empty(0, n_seeds, n_experts)
+        self._error_NS = torch.empty(0, n_seeds)
 
     def _randn(self, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=self.generator)
@@ -117,15 +119,21 @@ class ToyRun:
     @property
     def shares_NSE(self) -> Tensor:
         """Load shares so far."""
-        return torch.stack(self._shares)
+        return self._shares_NSE[: self._steps]
 
     @property
     def error_NS(self) -> Tensor:
         """Mean squared errors so far."""
-        return torch.stack(self._errors)
+        return self._error_NS[: self._steps]
 
     def advance(self, steps: int) -> "ToyRun":
         """Train for some more steps; returns the run itself."""
+        room = max(0, self._steps + steps - len(self._error_NS))
+        if room:
+            self._shares_NSE, self._error_NS = (
+                torch.cat([kept, torch.empty(room, *kept.shape[1:])])
+                for kept in (self._shares_NSE, self._error_NS)
+            )
         for _ in range(steps):
             self._step()
         return self
@@ -150,7 +158,8 @@ class ToyRun:
                 mine.copy_(theirs)
         twin.optimizer.load_state_dict(copy.deepcopy(self.optimizer.state_dict()))
         twin.generator.set_state(self.generator.get_state())
-        twin._shares, twin._errors = list(self._shares), list(self._errors)
+        twin._steps = self._steps
+        twin._shares_NSE, twin._error_NS = self._shares_NSE.clone(), self._error_NS.clone()
         return twin
 
     def _parameters(self) -> list[Tensor]:
@@ -176,5 +185,6 @@ class ToyRun:
         self.optimizer.step()
         self.rule.after_step(decision)
         load_SE = decision.load_SE
-        self._shares.append(load_SE / load_SE.sum(dim=-1, keepdim=True))
-        self._errors.append(error_S.detach())
+        self._shares_NSE[self._steps] = load_SE / load_SE.sum(dim=-1, keepdim=True)
+        self._error_NS[self._steps] = error_S.detach()
+        self._steps += 1
