@@ -15,16 +15,19 @@ start("09_triton")
 # 8.0 or more (the free one on Colab, a T4, has 7.5), the same cells are compiled for it.
 
 # %% tags=["nbval-ignore-output"] why="machine"
-from moe_lessons.exercises.kernel_driver import gpu_suits, watch
+import torch
 
+from moe_lessons.exercises.kernel_driver import gpu_suits, missing, watch
+
+generator = torch.Generator().manual_seed(9)
 device = "cuda" if gpu_suits() else "cpu"
-print("Kernels are compiled for the GPU." if gpu_suits() else "Kernels run in Triton's interpreter.")
+here = "are compiled for the GPU" if gpu_suits() else "run in Triton's interpreter"
+print("Kernels", f"do not run here: Triton {missing()}" if missing() else here)
 
 # %% [markdown]
 # Here is about the smallest kernel that does something: multiply ten numbers by two, in blocks of four.
 
 # %%
-import torch
 import triton
 import triton.language as tl
 
@@ -61,7 +64,7 @@ from moe_lessons.svg import heat_map
 heat_map(
     [[place // 4 for place in range(12)], [place if place < 10 else float("nan") for place in range(12)]],
     title="Three programs, twelve places, ten elements: the mask keeps the last two out",
-    row_label="",
+    row_label="row",
     column_label="place",
     unit="number of the program; number of the element, · where there is none",
     rows=["program", "element"],
@@ -210,7 +213,6 @@ from moe_lessons.kernels.up import up
 
 T, D, F, E, K = 12, 32, 24, 4, 2
 S = T * K
-generator = torch.Generator().manual_seed(9)
 
 
 def randn(*shape):
@@ -431,9 +433,9 @@ check("09.grouped_product")
 where("09.grouped_product")
 
 # %% [markdown]
-# Look at the last lines: each number was read more than once. Every tile of D reads its rows again, and every
-# block of an expert reads its matrix again. Larger tiles would read less often; a GPU's cache catches part of
-# the rest. This is why tile sizes are chosen with care.
+# Once it is right, look at the last lines. D = 18 takes two tiles, so every row was read twice. A matrix is
+# read once for each block of its expert: never, once, or twice here. Larger tiles read less often, and a
+# GPU's cache catches part of the rest. This is why tile sizes are chosen with care.
 
 # %% [markdown]
 # ## An epilogue is free
@@ -728,20 +730,21 @@ compiled = json.loads((results / "kernels-compiled.json").read_text())
 print(f"Triton {compiled['triton']}, measured on a GPU: {compiled['measured_on_a_gpu']}")
 for gpu in ("H100", "A100"):
     print(
-        f"\n{gpu + ', bf16':<20}{'tile':>16}{'registers':>11}{'spilled bytes':>15}{'matrix unit':>13}{'atomics':>9}"
+        f"\n{gpu + ', bf16':<20}{'tile':>16}{'registers':>11}{'spilled':>9}{'matrix unit':>13}{'atomics':>9}"
     )
     for row in compiled["rows"]:
         if (row["gpu"], row["layer"], row["dtype"]) == (gpu, "training", "bfloat16"):
             tile = " x ".join(map(str, row["tile"])) if row["tile"] else "-"
             unit = f"{row['wgmma'] or row['mma']} {'wgmma' if row['wgmma'] else 'mma'}"
             print(
-                f"{row['kernel']:<20}{tile:>16}{row['registers']:>11}{row['spill_bytes']:>15}"
+                f"{row['kernel']:<20}{tile:>16}{row['registers']:>11}{row['spill_bytes']:>9}"
                 f"{unit if row['wgmma'] + row['mma'] else '-':>13}{row['atomics']:>9}"
             )
 
 # %% [markdown]
-# Which kernel has no register to spare? The tiles were chosen that large on purpose: a larger tile reads less
-# often, and the next size up would spill in the loop. Whether that was wise, only a measurement can tell.
+# (Spilled: bytes for each thread.) Which kernel has no register to spare? The tiles for the H100 were chosen
+# as large as its registers allow, because a larger tile reads less often. Whether that was wise, only a
+# measurement can tell.
 # The last column is a promise kept: no atomic operation anywhere, so runs repeat bit for bit.
 #
 # If there is a GPU under this notebook, here is its own time for the same layer. In the interpreter a time

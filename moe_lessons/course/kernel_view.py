@@ -91,7 +91,12 @@ def _picture(exercise: Exercise, case: Case, got: torch.Tensor, want: torch.Tens
 
 
 def _traffic(seen: kernel_driver.Watched) -> None:
-    say(f"Memory: {seen.memory}.")
+    clean = seen.memory == kernel_driver.CLEAN
+    say(
+        "Every element was written once, nothing outside was touched."
+        if clean
+        else f"The kernel {seen.memory}."
+    )
     if not seen.program_bytes:
         say("Compiled kernels do not say what they move; the interpreter does.")
         return

@@ -113,7 +113,7 @@ def watch(answer: Callable[..., Any], args: Mapping[str, Any], outputs: Sequence
                 if outside:
                     problems.append(f"{verb} {outside} elements outside {name}")
     if not moved.tensors:
-        problems.append("launches no kernel")
+        problems.append("is never launched")
     problems += _write_problems(writes, outputs)
     return Watched(results, "; ".join(problems) or CLEAN, reads, writes, dict(moved.program_bytes))
 

@@ -64,7 +64,7 @@ def difference_map(
             middle = x + _SIDE / 2 - 0.5
             parts.append(text(middle, y + 10.5, _MARKS[kind], text_anchor="middle", font_size=11, fill=ink))
     listed = "; ".join(f"{row_label} {i}: {''.join(_MARKS[k] for k in row)}" for i, row in enumerate(kinds))
-    width = max(left + _SIDE * len(kinds[0]) + 12, 360.0)
+    width = max(left + _SIDE * len(kinds[0]) + 12, 480.0)
     height = top + _SIDE * len(kinds) + 8
     return figure(width, height, title, f"{_counted(kinds)} {listed}.", "".join(parts), caption)
 

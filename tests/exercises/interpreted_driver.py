@@ -6,6 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
+from moe_lessons.course.kernel_view import where
 from moe_lessons.exercises import answers, kernel_driver
 from moe_lessons.exercises.drivers import Failure, Request, run
 from moe_lessons.exercises.kernel_driver import CLEAN, watch
@@ -51,7 +52,7 @@ def test_a_right_kernel_leaves_memory_clean():
         (copied(grid=1), "leaves 2 elements of out unwritten"),
         (lambda x, out: copied()(x, x), "changes x"),
         (lambda x, out: [copied()(x, out) for _ in range(2)], "writes 6 elements of out more than once"),
-        (lambda x, out: out.copy_(x), "launches no kernel"),
+        (lambda x, out: out.copy_(x), "is never launched"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -139,6 +140,51 @@ def test_a_kernel_of_the_package_is_borrowed():
     answer.__globals__["combine_kernel"] = combine_kernel
     combined = borrowed(lambda x, out: answer(x, out), ("moe_lessons",))
     assert combined == "moe_lessons.kernels.combine.combine_kernel"
+
+
+def gather(mask):
+    return answers.load(GATHER.format(mask=mask), "gather_rows")
+
+
+GATHER = """
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def kernel(x, slots, out, n, K):
+    row, column = tl.program_id(0), tl.arange(0, 64)
+    token = tl.load(slots + row) // K
+    value = tl.load(x + token * n + column, mask=column < n, other=0.0)
+    tl.store(out + row * n + column, value, mask={mask})
+
+
+def gather_rows(x, slots, out, k):
+    kernel[(out.shape[0],)](x, slots, out, out.shape[1], k)
+"""
+
+
+def test_where_shows_what_a_right_kernel_moved(capsys):
+    where("09.gather_rows", gather("column < n"))
+    printed = capsys.readouterr().out
+    assert "200 of 200 elements are right" in printed
+    assert "Every element was written once" in printed
+    assert "10 programs moved 1,680 bytes, 168 to 168 each." in printed  # 20 numbers twice, and a slot
+
+
+def test_where_shows_the_first_case_that_is_wrong(capsys):
+    where("09.gather_rows", gather("column < 16"))
+    printed = capsys.readouterr().out
+    assert "160 of 200 elements are right, 0 differ, 40 are NaN" in printed
+    assert "The kernel leaves 40 elements of out_SD unwritten." in printed
+
+
+def test_where_waits_for_an_answer(capsys):
+    def gather_rows(*args):
+        raise NotImplementedError("your code here")
+
+    where("09.gather_rows", gather_rows)
+    assert capsys.readouterr().out.startswith("○ 09.gather_rows: not attempted yet")
 
 
 def test_nothing_is_missing_here():
