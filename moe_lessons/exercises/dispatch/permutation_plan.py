@@ -40,12 +40,22 @@ def _counts(ids: Tensor, n_experts: int) -> Tensor:
     return torch.bincount(ids.flatten(), minlength=n_experts)
 
 
-def _ties_reversed(ids: Tensor, n_experts: int) -> Plan:
-    return _plan(ids, n_experts, ids.flatten().flip(0).argsort(stable=True).neg() + ids.numel() - 1)
+def _sorted_steps(case: Case, got: Outputs) -> np.ndarray:
+    """From each sorted row's expert to the next one's."""
+    return np.diff(np.asarray(case.args["topk_ids_TK"]).reshape(-1)[got["row_ids_S"]])
 
 
-def _descending(ids: Tensor, n_experts: int) -> Plan:
-    return _plan(ids, n_experts, ids.flatten().argsort(stable=True, descending=True))
+def _ties_shuffled(case: Case, got: Outputs, want: Outputs) -> bool:
+    if len(want["row_ids_S"]) == 0:
+        return True
+    found = got["row_ids_S"]
+    other = _permutation(case, got, want) is None and not np.array_equal(found, want["row_ids_S"])
+    return other and bool(np.all(_sorted_steps(case, got) >= 0))
+
+
+def _descending(case: Case, got: Outputs, want: Outputs) -> bool:
+    # How ties are treated does not matter here.
+    return _permutation(case, got, want) is None and bool(np.all(_sorted_steps(case, got) <= 0))
 
 
 def _positions(ids: Tensor, n_experts: int) -> Plan:
@@ -88,10 +98,10 @@ def _permutation(case: Case, got: Outputs, want: Outputs) -> str | None:
 
 
 def _by_expert(case: Case, got: Outputs, want: Outputs) -> str | None:
-    ids_S = np.asarray(case.args["topk_ids_TK"]).reshape(-1)[got["row_ids_S"]]
-    falls = np.flatnonzero(np.diff(ids_S) < 0)
+    falls = np.flatnonzero(_sorted_steps(case, got) < 0)
     if len(falls):
         p = int(falls[0])
+        ids_S = np.asarray(case.args["topk_ids_TK"]).reshape(-1)[got["row_ids_S"]]
         return f"a row of expert {ids_S[p + 1]} stands after one of expert {ids_S[p]}, at position {p + 1}"
     return None
 
@@ -122,17 +132,17 @@ PERMUTATION_PLAN = Exercise(
     ),
     misconceptions=(
         Misconception(
-            "ties_reversed",
-            "Each expert has its own rows, but last token first: a reversed or unstable sort. Rows of one "
-            "expert must keep token order, or the plan, and every sum that follows it, depends on how the "
-            "sort happens to treat ties.",
-            wrong=_ties_reversed,
+            "ties_shuffled",
+            "Each expert has its own rows, but not in the order of the tokens: the sort is unstable, or was "
+            "turned round. Otherwise the plan, and every sum that follows it, would depend on how a sort "
+            "happens to treat ties.",
+            detects=_ties_shuffled,
             hint=2,
         ),
         Misconception(
             "descending",
             "The last expert comes first. The ends count from expert 0 upwards, so the rows must too.",
-            wrong=_descending,
+            detects=_descending,
             hint=2,
         ),
         Misconception(

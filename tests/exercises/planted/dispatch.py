@@ -110,8 +110,8 @@ def downwards(order):
 
 WRONG = {
     "08.permutation_plan": {
-        "ties_reversed": plan_with(order_of=order_reversed_ties),
-        "descending": plan_with(order_of=lambda ids: ids.flatten().sort(descending=True, stable=True)[1]),
+        "ties_shuffled": plan_with(order_of=order_reversed_ties),
+        "descending": plan_with(order_of=lambda ids: ids.flatten().sort(descending=True)[1]),
         "positions": plan_with(order_of=lambda ids: ids.flatten().argsort(stable=True).argsort()),
         "choice_major": plan_with(
             order_of=lambda ids: ids.t().reshape(-1).argsort(stable=True),
