@@ -14,7 +14,8 @@ import pytest
 
 from moe_lessons.build import paths
 
-sys.path.insert(0, str(Path(__file__).parent))  # for the module beside the tests
+sys.path.insert(0, str(Path(__file__).parent))  # for the modules beside the tests
+from notebook import Notebook
 
 START_TIMEOUT_S = 90
 
@@ -25,7 +26,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(tmp_path_factory):
     """Address of a running lab; its settings, kernels and progress are all its own."""
     home = tmp_path_factory.mktemp("home")
@@ -44,6 +45,10 @@ def lab(tmp_path_factory):
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
     }
+    # What a test types must not end up in the repository.
+    settings = home / "settings" / "@jupyterlab" / "docmanager-extension" / "plugin.jupyterlab-settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"autosave": false}')
     log = (home / "lab.log").open("w")
     process = subprocess.Popen(
         ["make", "--no-print-directory", "-e", "lab"],
@@ -74,9 +79,8 @@ def lab(tmp_path_factory):
         log.close()
 
 
-@pytest.fixture(scope="module")
-def page():
-    """A page that keeps what went wrong: ``page.problems`` holds errors and requests off the machine."""
+@pytest.fixture(scope="session")
+def browser():
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
         pytest.fail("no Chromium found; install it (Debian, Ubuntu: apt-get install chromium)")
@@ -91,15 +95,31 @@ def page():
                 "--disable-dev-shm-usage",
             ],
         )
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.problems = []
-        page.on("pageerror", lambda error: page.problems.append(f"page error: {error}"))
-        page.on("console", lambda said: said.type == "error" and page.problems.append(said.text))
-        page.on("request", lambda request: _note_request(page, request.url))
-        yield page
+        yield browser
         browser.close()
 
 
-def _note_request(page, url):
-    if not url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:", "about:")):
-        page.problems.append(f"request off the machine: {url}")
+@pytest.fixture(scope="module")
+def open_notebook(lab, browser):
+    """Opens a notebook on a page of its own; ``notebook.problems`` holds errors and what left the machine."""
+    opened = []
+
+    def open_notebook(path):
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        problems = []
+        page.on("pageerror", lambda error: problems.append(f"page error: {error}"))
+        page.on("console", lambda said: said.type == "error" and problems.append(said.text))
+        page.on("request", lambda request: _judge(request, problems))
+        opened.append(Notebook(page, lab, path, problems))
+        return opened[-1]
+
+    yield open_notebook
+    for notebook in opened:
+        notebook.close()
+
+
+def _judge(request, problems):
+    if not request.url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:", "about:")):
+        problems.append(f"request off the machine: {request.url}")
+    if request.method == "PUT" and "/api/contents/" in request.url:
+        problems.append(f"a notebook was written: {request.url}")

@@ -32,29 +32,53 @@ SELECT = """index => {
   return content.scrollToItem(index, 'center').catch(() => null);
 }"""
 
-ALL_RAN = """() => jupyterapp.shell.currentWidget.content.widgets
-  .filter(cell => cell.model.type === 'code' && cell.model.sharedModel.getSource().trim())
-  .every(cell => cell.model.executionCount !== null)"""
+# Says which cells raised an error (an empty list: all ran, none did), or null while some have yet to run.
+RAN = """() => {
+  const cells = jupyterapp.shell.currentWidget.content.widgets
+    .filter(cell => cell.model.type === 'code' && cell.model.sharedModel.getSource().trim());
+  const failed = cells.map(cell => cell.model.sharedModel)
+    .filter(cell => cell.outputs.some(output => output.output_type === 'error'));
+  if (failed.length) return failed.map(cell => cell.getSource());
+  return cells.every(cell => cell.model.executionCount !== null) ? [] : null;
+}"""
 
 RUN = """async () => { await jupyterapp.commands.execute('notebook:run-cell'); }"""
 RUN_ALL = """async () => { await jupyterapp.commands.execute('notebook:run-all-cells'); }"""
 
 
+RESTART = """async () => { await jupyterapp.shell.currentWidget.sessionContext.restartKernel(); }"""
+SHUT_DOWN = """async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown(); }"""
+INSERT_BELOW = """async () => { await jupyterapp.commands.execute('notebook:insert-cell-below'); }"""
+THEME = """async theme => { await jupyterapp.commands.execute('apputils:change-theme', {theme}); }"""
+
+
 class Notebook:
     """One notebook in a lab page."""
 
-    def __init__(self, page, address, path):
+    def __init__(self, page, address, path, problems):
         self.page = page
-        page.goto(f"{address}/lab/tree/{path}?reset")
-        page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
+        self.problems = problems
+        page.goto(f"{address}/lab/tree/{path}?reset", timeout=90_000)
+        page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=90_000)
         page.evaluate(OPEN)
 
-    def run_all(self):
-        self.page.evaluate(RUN_ALL)
+    def close(self):
+        self.page.evaluate(SHUT_DOWN)
+        self.page.close()
 
-    def wait_until_idle(self, timeout_s=180):
-        """Wait until every code cell has run."""
-        self.page.wait_for_function(ALL_RAN, timeout=timeout_s * 1000)
+    def run_all(self, timeout_s=180):
+        """Run every code cell; return the sources of those that raised an error."""
+        self.page.evaluate(RUN_ALL)
+        ran = self.page.wait_for_function(RAN, timeout=timeout_s * 1000, polling=200)
+        return ran.json_value()
+
+    def restart_kernel(self):
+        self.page.evaluate(RESTART)
+
+    def change_theme(self, theme):
+        self.page.evaluate(THEME, theme)
+        dark = str("Dark" not in theme).lower()
+        self.page.locator(f"body[data-jp-theme-light={dark}]").wait_for()
 
     def index(self, kind, id):
         """Where the answer or the check of an exercise is."""
@@ -90,6 +114,15 @@ class Notebook:
         self.select(index)
         self.page.evaluate(RUN)
 
+    def run_new(self, below, code):
+        """Write code into a new cell below another one, run it, and return where it is."""
+        self.select(below)
+        self.page.evaluate(INSERT_BELOW)
+        self.write(below + 1, code)
+        self.run(below + 1)
+        return below + 1
+
     def shows(self, index, text):
         """Wait until a cell's output, as it stands on the screen, contains a text."""
-        expect(self.select(index).locator(".jp-Cell-outputArea")).to_contain_text(text, timeout=20_000)
+        output = self.select(index).locator(".jp-Cell-outputArea").first
+        expect(output).to_contain_text(text, timeout=60_000)

@@ -1,0 +1,53 @@
+"""Moving a slider by keyboard, and timing each move from the key to the picture."""
+
+import os
+import statistics
+
+MOVES = 50
+BUDGET_MS = 50
+
+# Times every move in the page itself, from the key to the frame after the picture has changed.
+WATCH = """picture => {
+  window.moves = [];
+  let begin = null;
+  document.addEventListener('keydown', () => { begin = performance.now(); }, true);
+  new MutationObserver(() => {
+    if (begin === null) return;
+    const from = begin;
+    begin = null;
+    requestAnimationFrame(() => window.moves.push(performance.now() - from));
+  }).observe(picture, {childList: true, subtree: true, characterData: true, attributes: true});
+}"""
+
+
+def locked(shown):
+    """Whether an explorable's sliders wait for a prediction."""
+    shown.locator(".noUi-handle").first.wait_for()
+    return shown.locator(".noUi-target[disabled]").count() > 0
+
+
+def drag(notebook, explorable, slider):
+    """Move a slider of an explorable by arrow keys; return the milliseconds of each move."""
+    page = notebook.page
+    shown = notebook.select(notebook.index_of_source(explorable))
+    page.wait_for_function("box => !box.querySelector('.noUi-target[disabled]')", arg=shown.element_handle())
+    picture = shown.locator(".widget-html-content:has(svg)").first
+    before = picture.inner_html()
+    picture.evaluate(WATCH)
+    shown.locator(".noUi-handle").nth(slider).focus()
+    for move in range(MOVES):
+        page.keyboard.press("ArrowRight" if move < 30 else "ArrowLeft")
+        page.wait_for_function("n => window.moves.length >= n", arg=move + 1, polling=100, timeout=20_000)
+    assert picture.inner_html() != before
+    moves = page.evaluate("window.moves")
+    median = statistics.median(moves)
+    print(
+        f"{explorable}, slider to pixels: median {median:.0f} ms, worst {max(moves):.0f} ms, n={len(moves)}"
+    )
+    return moves
+
+
+def within_budget(moves):
+    """Whether the median keeps the budget, where STRICT_TIMING asks; a busy machine proves nothing."""
+    assert len(moves) == MOVES
+    return not os.environ.get("STRICT_TIMING") or statistics.median(moves) <= BUDGET_MS

@@ -1,0 +1,18 @@
+"""The calculator of lesson 03, the explorable with the most text to redraw: its sliders keep up."""
+
+import pytest
+import sliders
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_prediction_unlocks_the_calculator(open_notebook):
+    notebook = open_notebook("notebooks/03_counting.ipynb")
+    assert notebook.run_all() == []
+    assert sliders.locked(notebook.select(notebook.index_of_source("calculator")))
+    question = notebook.select(notebook.find('predict("03.cache"'))
+    question.get_by_role("radio", name="a", exact=True).check()
+    question.get_by_role("button", name="Commit").click()
+    question.get_by_text("You predicted").first.wait_for()
+    assert sliders.within_budget(sliders.drag(notebook, "calculator", slider=0))
+    assert notebook.problems == []

@@ -1,0 +1,223 @@
+"""A learner in a browser: wrong and right answers, hints, a prediction, a slider, a restart.
+
+The tests of one lesson run in this order on one page; each begins where the one before it ended.
+"""
+
+import html
+import os
+import re
+from dataclasses import dataclass
+
+import accessibility
+import pytest
+import sliders
+from playwright.sync_api import expect
+
+from moe_lessons.course.show import inline
+from moe_lessons.exercises import registry
+
+pytestmark = pytest.mark.browser
+
+
+@dataclass(frozen=True)
+class Journey:
+    """One lesson: an exercise with a wrong and a right answer, a prediction, and what that unlocks."""
+
+    lesson: str
+    exercise: str
+    misconception: str
+    wrong: str
+    right: str
+    prediction: str
+    explorable: str = ""
+    slider: int = 0
+
+    @property
+    def points(self):
+        return f"{registry.exercise(self.exercise).points} of {registry.lesson(self.lesson).points}"
+
+
+START_HERE = Journey(
+    lesson="00_start_here",
+    exercise="00.top2_mix",
+    misconception="average",
+    wrong="""\
+def top2_mix(logits_E, outputs_ED):
+    return outputs_ED[logits_E.topk(2).indices].mean(dim=0)
+""",
+    right="""\
+def top2_mix(logits_E, outputs_ED):
+    best = logits_E.argsort(descending=True)[:2]
+    return logits_E[best].softmax(dim=0) @ outputs_ED[best]
+""",
+    prediction="00.same_word",
+)
+ROUTER = Journey(
+    lesson="01_router",
+    exercise="01.router_logits",
+    misconception="probabilities",
+    wrong="""\
+def router_logits(hidden_TD, router_ED):
+    return (hidden_TD.float() @ router_ED.float().T).softmax(dim=-1)
+""",
+    right="""\
+def router_logits(hidden_TD, router_ED):
+    return torch.einsum("td,ed->te", hidden_TD.float(), router_ED.float())
+""",
+    prediction="01.norm",
+    explorable="playground",
+    slider=1,  # the chosen vector's norm
+)
+CAPACITY = Journey(
+    lesson="07_capacity",
+    exercise="07.capacity",
+    misconception="no_k",
+    wrong="""\
+def expert_capacity(n_tokens, n_experts, top_k, capacity_factor):
+    return math.ceil(n_tokens * capacity_factor / n_experts)
+""",
+    right="""\
+def expert_capacity(n_tokens, n_experts, top_k, capacity_factor):
+    rows = n_tokens * top_k * capacity_factor
+    return int(rows // n_experts) + (rows % n_experts > 0)
+""",
+    prediction="07.random",
+    explorable="queues",
+)
+
+
+@pytest.fixture(scope="module", params=[START_HERE, ROUTER, CAPACITY], ids=lambda journey: journey.lesson)
+def journey(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def lesson(journey, open_notebook):
+    return open_notebook(f"notebooks/{journey.lesson}.ipynb")
+
+
+def picture(notebook, name):
+    """Keep what is on the screen, if PICTURES names a folder: how the README's pictures are made."""
+    if folder := os.environ.get("PICTURES"):
+        notebook.page.wait_for_timeout(1000)
+        notebook.page.screenshot(path=f"{folder}/{name}.png")
+
+
+def as_shown(markdown):
+    """The text of a message as it stands on the screen."""
+    return html.unescape(re.sub(r"<[^>]+>", "", inline(markdown)))
+
+
+def test_every_cell_runs(lesson, journey):
+    assert lesson.run_all() == []
+    lesson.shows(lesson.index("check", journey.exercise), "not attempted yet")
+    lesson.shows(lesson.find("score()"), "0 of")
+
+
+def test_a_wrong_answer_is_named(lesson, journey):
+    answer, check = lesson.index("answer", journey.exercise), lesson.index("check", journey.exercise)
+    lesson.write(answer, journey.wrong)
+    lesson.run(answer)
+    lesson.run(check)
+    lesson.shows(check, "Not right yet")
+    known = {found.id: found for found in registry.exercise(journey.exercise).misconceptions}
+    lesson.shows(check, as_shown(known[journey.misconception].message))
+    lesson.select(check - 1)
+    picture(lesson, f"wrong-{journey.lesson}")
+    score = lesson.find("score()")
+    lesson.run(score)
+    lesson.shows(score, "0 of")
+
+
+def test_hints_are_taken_one_by_one(lesson, journey):
+    exercise = registry.exercise(journey.exercise)
+    asked = lesson.run_new(lesson.index("check", journey.exercise), f'hint("{journey.exercise}")')
+    lesson.shows(asked, f"Hint 1 of 3: {exercise.hints[0]}")
+    lesson.run(asked)
+    lesson.shows(asked, f"Hint 2 of 3: {exercise.hints[1]}")
+
+
+def test_folded_hints_open_by_keyboard(lesson, journey):
+    lesson.select(lesson.index("check", journey.exercise) + 2)  # the cell of `hint(...)` is between them
+    folded = lesson.page.locator(".jp-Cell.jp-mod-active details").first
+    assert folded.get_attribute("open") is None
+    folded.locator("summary").focus()
+    lesson.page.keyboard.press("Enter")
+    expect(folded).to_contain_text(as_shown(registry.exercise(journey.exercise).hints[0]))
+    assert folded.get_attribute("open") is not None
+
+
+def test_the_right_answer_scores(lesson, journey):
+    answer, check = lesson.index("answer", journey.exercise), lesson.index("check", journey.exercise)
+    lesson.write(answer, journey.right)
+    lesson.run(answer)
+    lesson.run(check)
+    points = registry.exercise(journey.exercise).points
+    lesson.shows(check, f"passed, {points} of {points} points")
+    score = lesson.find("score()")
+    lesson.run(score)
+    lesson.shows(score, f"Lesson {journey.lesson[:2]}: {journey.points}")
+
+
+def test_a_prediction_is_locked_and_unlocks(lesson, journey):
+    """By keyboard alone: into the group, an arrow to the second option, Tab to the button, Enter."""
+    keyboard = lesson.page.keyboard
+    if journey.explorable:
+        assert sliders.locked(lesson.select(lesson.index_of_source(journey.explorable)))
+    asked = lesson.find(f'predict("{journey.prediction}"')
+    cell = lesson.select(asked)
+    commit = cell.get_by_role("button", name="Commit")
+    expect(commit).to_be_disabled()
+    choice = cell.get_by_role("radiogroup", name="Your choice")
+    choice.get_by_role("radio", name="a", exact=True).focus()
+    keyboard.press("Space")
+    keyboard.press("ArrowRight")
+    expect(choice.get_by_role("radio", name="b", exact=True)).to_be_checked()
+    expect(commit).to_be_enabled()
+    keyboard.press("Tab")
+    keyboard.press("Enter")
+    lesson.shows(asked, "You predicted b)")
+
+    again = lesson.run_new(asked, f'predict("{journey.prediction}", "a")')
+    lesson.shows(again, "You predicted b)")
+    if journey.explorable:
+        assert not sliders.locked(lesson.select(lesson.index_of_source(journey.explorable)))
+
+
+def test_a_slider_moves_the_picture(lesson, journey):
+    if not journey.explorable:
+        pytest.skip("this lesson has no explorable")
+    assert sliders.within_budget(sliders.drag(lesson, journey.explorable, journey.slider))
+    picture(lesson, f"explorable-{journey.lesson}")
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_axe_finds_nothing(lesson, theme, journey):
+    lesson.change_theme(theme)
+    found, passed = accessibility.violations(lesson.page)
+    assert found == []
+    expected = {"color-contrast", "image-alt", "label", "aria-allowed-attr"}
+    assert expected | ({"aria-input-field-name"} if journey.explorable else set()) <= set(passed)
+
+
+def test_tab_reaches_every_control(lesson):
+    assert accessibility.not_reached_by_tab(lesson.page) == []
+
+
+def test_a_restart_keeps_progress(lesson, journey):
+    lesson.restart_kernel()
+    start, score = lesson.find(f'start("{journey.lesson}")'), lesson.find("score()")
+    lesson.run(start)
+    lesson.shows(start, "Welcome back: 1 of")
+    lesson.run(score)
+    lesson.shows(score, f"Lesson {journey.lesson[:2]}: {journey.points}")
+    asked = lesson.find(f'hint("{journey.exercise}")')
+    lesson.run(asked)
+    lesson.shows(asked, "Hint 3 of 3")
+    predicted = lesson.find(f'predict("{journey.prediction}", "a")')
+    lesson.run(predicted)
+    lesson.shows(predicted, "You predicted b)")
+
+
+def test_nothing_went_wrong_and_nothing_left_the_machine(lesson):
+    assert lesson.problems == []
