@@ -6,8 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from moe_lessons.dispatch import PATHS, grouped_supported
+from moe_lessons.dispatch import PATHS, choose, grouped_supported, moe_auto
+from moe_lessons.dispatch.arguments import compute_dtype
 from moe_lessons.experts import SwiGLU, SwiGLUExperts, check_sizes
+from moe_lessons.kernels import moe_triton, triton_supported
 from moe_lessons.routing import GATES, Routing, router_logits
 from moe_lessons.routing.gates import sqrt_softplus
 
@@ -18,6 +20,9 @@ BIASED_GATES: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax_topk": lambda logits_TE: logits_TE.softmax(dim=-1),
     "softmax_topk_renorm": lambda logits_TE: logits_TE.softmax(dim=-1),
 }
+
+
+TYPICAL_TOKENS = 2048  # of a training batch: what a path is told for where nobody names an input
 
 
 class MoEOutput(NamedTuple):
@@ -111,8 +116,8 @@ class MoELayer(nn.Module):
         Experts that see every token: one SwiGLU network of width `n_shared_experts * d_expert`, added
         with weight 1.
     path : str
-        "auto", or a key of `moe_lessons.dispatch.PATHS`: "loop", "unbind" or "grouped". "auto" takes grouped
-        where the device, dtype and widths allow it, else unbind; `path_for` says which.
+        "auto", "triton", or a key of `moe_lessons.dispatch.PATHS`. "auto" takes the Triton kernels on a GPU
+        that they run on, and what `moe_lessons.dispatch.choose` names elsewhere; `path_for` says which.
     generator : torch.Generator, optional
         Source of the initial weights.
 
@@ -164,8 +169,8 @@ class MoELayer(nn.Module):
             raise ValueError(f"gate is {gate!r}: choose one of {', '.join(GATES)}")
         if expert_bias and gate not in BIASED_GATES:
             raise ValueError(f"gate is {gate!r}: with an expert bias choose one of {', '.join(BIASED_GATES)}")
-        if path != "auto" and path not in PATHS:
-            raise ValueError(f"path is {path!r}: choose one of auto, {', '.join(PATHS)}")
+        if path not in ("auto", "triton", *PATHS):
+            raise ValueError(f"path is {path!r}: choose one of auto, triton, {', '.join(PATHS)}")
         self.top_k = top_k
         self.gate = gate
         self.path = path
@@ -198,7 +203,9 @@ class MoELayer(nn.Module):
         return MoEOutput(output_TD.reshape(hidden.shape), routing)
 
     def _routed(self, hidden_TD: Tensor, routing: Routing) -> Tensor:
-        path = PATHS[self.path_for(hidden_TD)]
+        triton = hidden_TD.is_cuda and triton_supported(hidden_TD)[0]
+        automatic = moe_triton if triton else moe_auto
+        path = {"auto": automatic, "triton": moe_triton, **PATHS}[self.path]
         weights = self.experts.gate_up_proj, self.experts.down_proj
         if self.gate != "topk_sigmoid":
             return path(hidden_TD, routing.topk_ids_TK, routing.topk_weights_TK, *weights)
@@ -210,19 +217,41 @@ class MoELayer(nn.Module):
         return output_SD.view_as(inputs_TKD).sum(dim=1)
 
     def path_for(self, hidden: Tensor | None = None) -> str:
-        """Name the path that `forward` takes for `hidden` (by default: an input of the experts' own dtype).
+        """Name the path that `forward` takes for `hidden` if loads are even.
+
+        Parameters
+        ----------
+        hidden : Tensor of shape (..., D), optional
+            By default `TYPICAL_TOKENS` tokens of the experts' own dtype.
 
         Examples
         --------
-        >>> layer = MoELayer(d_model=8, d_expert=16, n_experts=4, top_k=2)
-        >>> layer.path_for(), layer.double().path_for()
-        ('grouped', 'unbind')
+        >>> layer = MoELayer(d_model=64, d_expert=64, n_experts=4, top_k=2)
+        >>> layer.path_for(), layer.path_for(torch.zeros(9, 64)), layer.double().path_for()
+        ('fused', 'grouped', 'fused')
         """
-        if self.path in ("loop", "unbind"):
-            return self.path
-        like = self.experts.down_proj if hidden is None else hidden
-        supported = grouped_supported(like, self.experts.gate_up_proj, self.experts.down_proj)
-        return "grouped" if supported else "unbind"
+        gate_up_proj, down_proj = self.experts.gate_up_proj, self.experts.down_proj
+        n_tokens = TYPICAL_TOKENS if hidden is None else hidden.numel() // hidden.shape[-1]
+        like = down_proj if hidden is None else hidden
+        grouped = grouped_supported(like, gate_up_proj, down_proj)
+        triton = triton_supported(like)[0]
+        if self.path == "triton" or (self.path == "auto" and like.is_cuda and triton):
+            path = "triton" if triton else "grouped"
+        elif self.path == "auto":
+            n_experts, d_model, d_expert = down_proj.shape
+            path = choose(
+                n_tokens * self.top_k,
+                n_experts,
+                d_model,
+                d_expert,
+                compute_dtype(like),
+                device=like.device.type,
+                grouped=grouped,
+                gradients=torch.is_grad_enabled(),
+            )
+        else:
+            path = self.path
+        return "unbind" if path == "grouped" and not grouped else path
 
     def n_parameters(self) -> tuple[int, int]:
         """Count all parameters, and those that one token uses: all but its E - K unchosen experts.
@@ -239,7 +268,9 @@ class MoELayer(nn.Module):
     def extra_repr(self) -> str:
         """Show gate, path and parameter counts in the module's printed form."""
         total, active = self.n_parameters()
-        path = self.path if self.path == self.path_for() else f"{self.path} ({self.path_for()})"
+        path = self.path
+        if path != self.path_for():
+            path += f" ({self.path_for()} at {TYPICAL_TOKENS} tokens)"
         return (
             f"top_k={self.top_k}, gate={self.gate}, path={path}, "
             f"parameters={total:,} ({active:,} active per token)"

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from moe_lessons.dispatch import moe_loop
+from moe_lessons.dispatch import PATHS, moe_loop
+from moe_lessons.kernels import triton_supported
 from moe_lessons.layer import BIASED_GATES, MoELayer
 from moe_lessons.routing import GATES
 
@@ -43,10 +44,10 @@ def test_leading_axes_are_kept(shape):
 def test_every_path_gives_the_loop(gate, top_k):
     hidden = draw(9, 8)
     outputs = {}
-    for path in ("loop", "unbind", "grouped", "auto"):
+    for path in (*PATHS, "auto"):
         layer = build(gate=gate, top_k=top_k, path=path)
         outputs[path] = layer(hidden).hidden.detach()
-    for path in ("unbind", "grouped", "auto"):
+    for path in outputs:
         assert relative_error(outputs[path], outputs["loop"]) < 1e-5, path
     assert relative_error(torch.zeros_like(outputs["loop"]), outputs["loop"]) == 1
 
@@ -208,12 +209,25 @@ def test_autocast_leaves_the_router_alone():
 def test_the_path_taken_is_told():
     layer = build()
     assert layer.path_for() == layer.path_for(draw(3, 8)) == "grouped"
-    assert layer.path_for(draw(3, 8).double()) == "unbind"
-    assert build(d_model=7).path_for() == "unbind"
+    assert layer.path_for(draw(3, 8).double()) == "fused"
+    assert build(d_model=7).path_for() == "fused"
+    wide = build(d_model=64, d_expert=64)
+    assert wide.path_for() == wide.path_for(draw(2, 1024, 64)) == "fused"
+    assert wide.path_for(draw(1, 64)) == "grouped"
+    with torch.no_grad():
+        assert wide.path_for(draw(1, 64)) == "slots"
+    assert wide.bfloat16().path_for() == "padded"
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert build(d_model=64, d_expert=64).path_for() == "padded"
+    for path in ("slots", "fused", "padded"):
+        assert build(path=path).path_for() == path
+    if not triton_supported(draw(3, 8))[0]:
+        assert build(path="triton").path_for() == "grouped"
     assert build(path="loop").path_for() == "loop"
     assert build(path="unbind").path_for() == "unbind"
     assert build(path="grouped", d_expert=3).path_for() == "unbind"
-    assert "path=auto (grouped)" in repr(layer)
+    assert "path=auto (grouped at 2048 tokens)" in repr(layer)
+    assert "path=fused," in repr(build(path="fused"))
     assert "top_k=2, gate=topk_softmax" in repr(layer)
     with torch.device("meta"):
         assert "unbind" in repr(MoELayer(8, 12, 5, 2))
@@ -273,7 +287,7 @@ def test_training_runs_are_bitwise_equal():
         ({"n_shared_experts": -1}, "n_shared_experts is -1: give 0 or more"),
         ({"gate": "softmax"}, "gate is 'softmax': choose one of topk_softmax, softmax_topk"),
         ({"expert_bias": True}, "gate is 'topk_softmax': with an expert bias choose one of sigmoid, sqrt_"),
-        ({"path": "fast"}, "path is 'fast': choose one of auto, loop, unbind, grouped"),
+        ({"path": "fast"}, "path is 'fast': choose one of auto, triton, loop, slots, unbind"),
     ],
 )
 def test_bad_arguments_get_one_clear_line(options, message):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moe_lessons.bench.contestants import NotHere, Run, build
+from moe_lessons.bench.contestants import OURS, NotHere, Run, build
 from moe_lessons.bench.limit import DenseChain, limits
 from moe_lessons.bench.shapes import Case, Draw
 from moe_lessons.dispatch import moe_unbind
@@ -18,6 +18,7 @@ from moe_lessons.routing import router_logits, topk_softmax
 PASSES = ("forward", "forward_backward")
 LARGEST_ERROR = {torch.float32: 1e-4, torch.bfloat16: 3e-2}  # relative, Frobenius; an all-zero answer has 1
 SHORTEST_S = 0.004  # a sample repeats what is quicker than this
+SLOW, SLOW_EVERY = 3, 5  # a peer three times slower than the quickest takes part in every fifth round only
 
 
 def gradients(run: Run, case: Case, draw: Draw) -> list[Tensor]:
@@ -90,7 +91,8 @@ def measure(case: Case, rounds: int, clock: Callable[[], float] = time.perf_coun
     Returns
     -------
     dict
-        ``samples_ms[name][pass]`` lists one number for each round; ``absent`` says who didn't take part or
+        ``samples_ms[name][pass]`` lists one number for each round (peers that are far too slow to matter sit
+        out most of them); ``absent`` says who didn't take part or
         was wrong, and why; ``errors`` are relative to an fp64 oracle.
     """
     runs, absent = build(case)
@@ -103,10 +105,13 @@ def measure(case: Case, rounds: int, clock: Callable[[], float] = time.perf_coun
         chain = DenseChain(case, multiply)
         turns[name, "forward"] = _ignore_draw(chain.forward)
         turns[name, "forward_backward"] = _ignore_draw(chain.forward_backward)
-    repeats = {}
-    for key, turn in turns.items():
-        seconds = min(_seconds(turn, case.draw(seed), 1, case, clock) for seed in (1, 2))
-        repeats[key] = max(1, min(50, int(SHORTEST_S / max(seconds, 1e-9))))
+    first = {key: max(_seconds(turn, case.draw(1), 1, case, clock), 1e-9) for key, turn in turns.items()}
+    repeats = {key: max(1, min(50, int(SHORTEST_S / seconds))) for key, seconds in first.items()}
+    slow = set()
+    for which in PASSES:
+        peers = [name for name in runs if name != OURS]
+        quickest = min((first[name, which] for name in peers), default=0)
+        slow |= {(name, which) for name in peers if first[name, which] > SLOW * quickest}
     samples: dict[str, dict[str, list[float]]] = {name: {p: [] for p in PASSES} for name, _ in turns}
     order = list(turns)
     shuffle = random.Random(0).shuffle
@@ -117,6 +122,8 @@ def measure(case: Case, rounds: int, clock: Callable[[], float] = time.perf_coun
             draw = case.draw(3 + number)
             shuffle(order)
             for name, which in order:
+                if (name, which) in slow and number % SLOW_EVERY:
+                    continue
                 seconds = _seconds(turns[name, which], draw, repeats[name, which], case, clock)
                 samples[name][which].append(1e3 * seconds)
             gc.collect()

@@ -15,6 +15,8 @@ from moe_lessons.bench.measuring import PASSES
 from moe_lessons.bench.shapes import Case
 from moe_lessons.device import describe_device
 from moe_lessons.dispatch import choose
+from moe_lessons.kernels import triton_supported
+from moe_lessons.routing import tokens_per_expert
 
 
 def quartiles(samples: list[float]) -> tuple[float, float, float]:
@@ -25,6 +27,8 @@ def quartiles(samples: list[float]) -> tuple[float, float, float]:
     >>> quartiles([4.0, 1.0, 3.0, 2.0, 5.0])
     (2.0, 3.0, 4.0)
     """
+    if len(samples) == 1:
+        return samples[0], samples[0], samples[0]
     first, middle, third = statistics.quantiles(samples, n=4, method="inclusive")
     return first, middle, third
 
@@ -60,7 +64,8 @@ def rows(case: Case, dtype: str, measured: dict[str, Any]) -> list[dict[str, Any
     for which in PASSES:
         medians = {name: statistics.median(samples[name][which]) for name in samples}
         mine = samples[OURS][which]
-        best = min(peers, key=lambda name: medians[name]) if peers else None
+        regular = [name for name in peers if len(samples[name][which]) == len(mine)]
+        best = min(regular, key=lambda name: medians[name]) if regular else None
         row: dict[str, Any] = {"shape": shape.name, "dtype": dtype, "pass": which}
         if best is not None:
             row["ratio_to_best_peer"] = ratio(mine, samples[best][which])
@@ -78,6 +83,7 @@ def rows(case: Case, dtype: str, measured: dict[str, Any]) -> list[dict[str, Any
                     "q1_ms": round(quartiles(samples[name][which])[0], 4),
                     "q3_ms": round(quartiles(samples[name][which])[2], 4),
                     "min_ms": round(min(samples[name][which]), 4),
+                    "samples": len(samples[name][which]),
                     **({"error": float(f"{error:.1e}")} if (error := measured["errors"].get(name)) else {}),
                 }
                 for name in sorted(samples, key=lambda name: medians[name])
@@ -90,10 +96,14 @@ def rows(case: Case, dtype: str, measured: dict[str, Any]) -> list[dict[str, Any
 
 
 def path(case: Case, which: str) -> str:
-    """Name the path that ours takes for this shape with even loads."""
+    """Name the path that ours takes for this shape and the load of its first draw."""
+    if case.device == "cuda" and triton_supported(case.gate_up_proj)[0]:
+        return "triton"
     shape = case.shape
+    loads_E = tokens_per_expert(case.draw(0).topk_ids_TK, shape.n_experts)
     sizes = shape.n_tokens * shape.top_k, shape.n_experts, shape.d_model, shape.d_expert
-    return choose(*sizes, case.dtype, device=case.device, gradients=which != "forward")
+    backward = which != "forward"
+    return choose(*sizes, case.dtype, device=case.device, largest_load=int(loads_E.max()), gradients=backward)
 
 
 def about(device: str, threads: int, rounds: int, clock: str) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def compute_dtype(hidden_TD: Tensor) -> torch.dtype:
     torch.bfloat16
     """
     device_type = hidden_TD.device.type
-    if torch.is_autocast_enabled(device_type):  # autocast knows linear, but no grouped or `out=` product
+    # Autocast knows linear layers, but no grouped product and none that writes into given memory.
+    if torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type):
         return torch.get_autocast_dtype(device_type)
     return hidden_TD.dtype

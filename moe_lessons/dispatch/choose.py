@@ -19,7 +19,8 @@ from moe_lessons.dispatch.plan import permutation_plan
 # takes about 2 us in fp32, and 12 us in 16-bit types, which also multiply four times as fast.
 LARGE_PRODUCT, LARGE_NARROW_PRODUCT = 2**21, 2**23
 FEW_SLOTS = 8  # up to so many slots it is quicker not to sort
-MOST_PADDING = 3  # the padded path may hold so many times the rows there are
+# Batched products start all experts at once, but read weights at half the speed and multiply padding too.
+SMALL_MATRIX, MOST_PADDING = 2**18, 2.5  # D x F; rows of the equal rooms / rows there are
 
 
 def choose(
@@ -58,8 +59,8 @@ def choose(
     str
         A key of `PATHS`. Off the CPU "grouped", which never waits for the host, or else "unbind". On the CPU
         "fused" where an expert's products are large. Where they are small, what counts is how they are
-        started: in 16-bit types all at once in "padded" if loads are even enough, otherwise one after the
-        other without Python in "grouped"; and "slots" for a handful.
+        started: in 16-bit types all at once in "padded" if matrices are small and loads even, otherwise
+        one after the other without Python in "grouped"; and "slots" for a handful.
 
     Examples
     --------
@@ -82,7 +83,8 @@ def choose(
         return "fused"
     if largest_load is None:
         largest_load = -(-n_slots // n_experts)
-    return "padded" if narrow and n_experts * largest_load <= MOST_PADDING * n_slots else "grouped"
+    even = n_experts * largest_load <= MOST_PADDING * n_slots
+    return "padded" if narrow and even and d_model * d_expert <= SMALL_MATRIX else "grouped"
 
 
 def moe_auto(

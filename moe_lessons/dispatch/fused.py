@@ -133,7 +133,8 @@ class FusedExperts(torch.autograd.Function):
 
 def fused_output(inputs: list[Tensor], rooms: Rooms, *, keep: bool) -> tuple[Tensor, Tensor]:
     """Return the output (T, D), and the pre-activations (R, 2F) or, unless `keep`, none of them."""
-    hidden_TD, topk_weights_TK, gate_up_proj, down_proj = inputs
+    # embedding_bag prepares for a backward wherever an input requires one, and takes three times as long.
+    hidden_TD, topk_weights_TK, gate_up_proj, down_proj = (tensor.detach() for tensor in inputs)
     d_model, d_expert = down_proj.shape[1:]
     to_hidden, to_output = experts_of(gate_up_proj.mT, rooms), experts_of(down_proj.mT, rooms)
     results_RD = hidden_TD.new_empty(rooms.n_rows, d_model)
@@ -152,8 +153,8 @@ def fused_gradients(
     inputs: list[Tensor], kept_R2F: Tensor, rooms: Rooms, d_output_TD: Tensor, wanted: tuple[bool, ...]
 ) -> tuple[Tensor | None, ...]:
     """Walk through the pieces again, from the output's gradient to those of the inputs that are wanted."""
-    hidden_TD, topk_weights_TK, gate_up_proj, down_proj = inputs
-    d_output_TD = d_output_TD.contiguous()
+    hidden_TD, topk_weights_TK, gate_up_proj, down_proj = (tensor.detach() for tensor in inputs)
+    d_output_TD = d_output_TD.detach().contiguous()
     weights_TK = topk_weights_TK.to(hidden_TD.dtype)
     want_hidden, _, want_gate_up, want_down = wanted
     from_hidden, from_output = experts_of(gate_up_proj, rooms), experts_of(down_proj, rooms)
@@ -220,9 +221,10 @@ def over_rows(piece: Piece, left_NM: Tensor, right_NP: Tensor, matrices: Matrice
         experts_EMP = matrices[piece.experts[0] : piece.experts[-1] + 1]
         torch.bmm(left_NM.unflatten(0, in_rooms).mT, right_NP.unflatten(0, in_rooms), out=experts_EMP)
         return
-    rooms = zip(piece.experts, left_NM.split(piece.sizes), right_NP.split(piece.sizes), strict=True)
+    left_MN = left_NM.t()
+    rooms = zip(piece.experts, left_MN.split(piece.sizes, dim=1), right_NP.split(piece.sizes), strict=True)
     for expert, left, right in rooms:
-        product(left.t(), right, matrices[expert])
+        product(left, right, matrices[expert])
 
 
 def empty_gradient(matrices_EMP: Tensor, rooms: Rooms) -> Tensor:

@@ -54,10 +54,7 @@ def permutation_plan(topk_ids_TK: Tensor, n_experts: int) -> Plan:
     if topk_ids_TK.dim() != 2:
         raise ValueError(f"topk_ids_TK has shape {tuple(topk_ids_TK.shape)}: give (T, K)")
     check_ids(topk_ids_TK, n_experts)
-    ids_S = topk_ids_TK.reshape(-1)
-    # A radix sort takes time in proportion to the width of the key: uint8 is about six times int64.
-    narrow = torch.uint8 if n_experts <= 256 else torch.int16 if n_experts <= 2**15 else torch.int32
-    row_ids_S = ids_S.to(narrow).sort(stable=True).indices
+    row_ids_S = stable_order(topk_ids_TK.reshape(-1), n_experts)
     positions_S = torch.arange(row_ids_S.numel(), device=row_ids_S.device)
     inverse_S = torch.empty_like(row_ids_S).scatter_(0, row_ids_S, positions_S)
     counts_E = tokens_per_expert(topk_ids_TK, n_experts)
@@ -68,6 +65,24 @@ def permutation_plan(topk_ids_TK: Tensor, n_experts: int) -> Plan:
         tokens_per_expert_E=counts_E,
         expert_ends_E=counts_E.cumsum(0, dtype=torch.int32),
     )
+
+
+def stable_order(ids_S: Tensor, n_experts: int) -> Tensor:
+    """Return the positions that sort the ids, equal ids in the order they come.
+
+    A radix sort's time grows with the width of its key, so the ids are narrowed first. On the CPU NumPy's is
+    the quickest: 14 us for 8192 ids, where PyTorch, which sorts by comparing below 32768 of them, takes 250.
+
+    Examples
+    --------
+    >>> stable_order(torch.tensor([2, 0, 2, 1]), n_experts=3)
+    tensor([1, 3, 0, 2])
+    """
+    narrow = torch.uint8 if n_experts <= 256 else torch.int16 if n_experts <= 2**15 else torch.int32
+    keys_S = ids_S.to(narrow)
+    if keys_S.device.type == "cpu" and not torch.compiler.is_compiling():
+        return torch.from_numpy(keys_S.numpy().argsort(kind="stable"))
+    return keys_S.sort(stable=True).indices
 
 
 def gather_slots(hidden_TD: Tensor, plan: Plan, top_k: int) -> Tensor:

@@ -10,7 +10,7 @@ from moe_lessons.device import cpu_name
 
 # oneDNN prepares code for every number of rows it has not met yet, which costs 0.1 to 0.25 ms; below so many
 # multiplications it doesn't win that back.
-ONEDNN_MULTIPLICATIONS = 2**24
+ONEDNN_MULTIPLICATIONS = 2**25
 
 
 def product(left_MN: Tensor, right_NP: Tensor, out_MP: Tensor) -> None:
