@@ -92,7 +92,9 @@ class Permutation(Explorable[Params]):
             Landmark("Sorted", "who stands where?", lambda p: replace(p, stage=2)),
             Landmark("An idle expert", "whose end is its start", lambda p: Params(3, p.token, "mixed")),
             Landmark(
-                "A busy expert", "one expert in seven of eight tokens", lambda p: Params(4, p.token, "skewed")
+                "A busy expert",
+                "every token asks for the same expert",
+                lambda p: Params(4, p.token, "skewed"),
             ),
             Landmark("There and back", "the whole way", lambda p: replace(p, stage=len(STAGES) - 1)),
         )
