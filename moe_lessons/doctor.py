@@ -62,10 +62,13 @@ def diagnose() -> dict[str, Any]:
 
 def _compute(triton: str | None, miss: Any) -> dict[str, Any]:
     """Describe the device, the threads, and the path that a MoE layer takes there."""
-    unknown = {"device": None, "compute_capability": None, "threads": None, "path": None, "path_reason": None}
+    unknown = {"device": None, "compute_capability": None, "threads": None}
+    unknown |= {"path": None, "path_reason": None, "fp32_products": None}
     try:
         import torch
 
+        from moe_lessons.config import preset
+        from moe_lessons.dispatch.products import onednn_fp32
         from moe_lessons.layer import MoELayer
     except (ImportError, OSError) as error:
         miss(f"torch does not load ({str(error).splitlines()[0]})", "pip install torch", essential=True)
@@ -81,14 +84,20 @@ def _compute(triton: str | None, miss: Any) -> dict[str, Any]:
         if sys.platform == "linux":
             miss("triton is not installed, so the GPU runs PyTorch's own kernels", "pip install triton")
     else:
-        reason = "this version has no Triton kernels"
-    layer = MoELayer(d_model=64, d_expert=64, n_experts=8, top_k=2).to("cuda" if on_gpu else "cpu")
+        reason = "the kernels run on this GPU"
+    sizes = preset("cpu-tiny").model
+    layer = MoELayer(sizes.d_model, sizes.d_expert, sizes.n_experts, sizes.top_k)
+    layer = layer.to("cuda" if on_gpu else "cpu")
+    training = layer.path_for()
+    with torch.no_grad():
+        one_token = layer.path_for(layer.experts.down_proj.new_zeros(1, sizes.d_model))
     return {
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         "compute_capability": f"{capability[0]}.{capability[1]}" if capability else None,
         "threads": torch.get_num_threads(),
-        "path": f"PyTorch ({layer.path_for()})",
+        "path": "Triton" if training == "triton" else f"PyTorch ({training}; for a single token {one_token})",
         "path_reason": reason,
+        "fp32_products": "oneDNN where they are large" if not on_gpu and onednn_fp32() else "as PyTorch does",
     }
 
 
@@ -117,6 +126,7 @@ def describe(found: dict[str, Any]) -> str:
         "memory": f"{memory / 2**30:.1f} GiB" if memory else "unknown",
         "device": f"{found['device']}{capability}",
         "path": f"{found['path']}: {found['path_reason']}",
+        "fp32 products": found["fp32_products"],
         **{name: number or "not installed" for name, number in found["packages"].items()},
         **{
             f"corpus {name}": f"{size:,} bytes" if size else "missing"

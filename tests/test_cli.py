@@ -187,7 +187,8 @@ def test_doctor_reads_and_parses(call):
     for part in (
         "python",
         "torch",
-        "PyTorch (grouped)",
+        "PyTorch (fused; for a single token slots)",
+        "fp32 products",
         "threads",
         "jupyterlab",
         "corpus language-reference",
