@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moe_lessons import svg
+from moe_lessons.svg.charts import LINE_INKS
 from moe_lessons.svg.charts import nice_ticks
 
 SPACE = "{http://www.w3.org/2000/svg}"
@@ -197,12 +198,23 @@ def test_the_palette_has_a_second_cue():
     assert len(set(svg.COLORS)) == len(set(svg.DASHES)) == 8
 
 
-@pytest.mark.parametrize("fill", svg.COLORS)
-def test_numbers_on_colours_are_legible(fill):
+def contrast(one, other):
+    """Contrast ratio of WCAG 2.2."""
+
     def luminance(code):
         channel = [int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)]
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channel]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    low, high = sorted((luminance(fill), luminance(svg.ink_on(fill))))
-    assert (high + 0.05) / (low + 0.05) >= 4.5
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("fill", [*svg.COLORS, *(f"#{grey:02x}{grey:02x}{grey:02x}" for grey in range(256))])
+def test_numbers_on_colours_are_legible(fill):
+    assert contrast(fill, svg.ink_on(fill)) >= 4.5
+
+
+@pytest.mark.parametrize("ink", LINE_INKS)
+def test_names_of_lines_are_legible(ink):
+    assert contrast(ink, "#ffffff") >= 4.5

@@ -4,8 +4,8 @@ from moe_lessons.explore.balancing_race_state import STEPS, E, Params, State, si
 from moe_lessons.svg import Drawing, color, element, figure, num, text
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"
-INKS = ("#4d4d4d", "#D55E00", "#0072B2", "#009E73")
-"""One per lane; each lane also has its letter."""
+INKS = ("#4d4d4d", "#C45500", "#0072B2", "#00805E")
+"""One per lane, dark enough for its white letter."""
 LETTERS = "NLBE"
 MOST_VIO, LOWEST, HIGHEST = 1.4, -20.0, 100.0
 """The map's limits: MaxVio, and the difference of errors in thousandths."""

@@ -29,7 +29,7 @@ class Column:
 
 def heading(column: Column, words: tuple[str, str], on: bool) -> str:
     """Name a column in two lines above it."""
-    style: dict[str, str | float] = {"text_anchor": "middle", "fill": INK if on else FAINT}
+    style: dict[str, str | float] = {"text_anchor": "middle", "fill": INK if on else "#737373"}
     middle = column.x + column.width / 2
     return text(middle, column.top - 22, words[0], font_weight="600", **style) + text(
         middle, column.top - 8, words[1], font_size=11, **style

@@ -166,13 +166,15 @@ def tint(hex_color: str, strength: float) -> str:
 
 @cache
 def ink_on(fill: str) -> str:
-    """Black or white, whichever is easier to read on ``fill`` (WCAG relative luminance).
+    """White or black, whichever has a contrast of 4.5 with ``fill`` (WCAG 2.2, relative luminance).
 
     >>> ink_on("#0072B2"), ink_on("#F0E442")
-    ('#ffffff', '#1a1a1a')
+    ('#ffffff', '#000000')
     """
-    r, g, b = ((int(fill[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5))
-    return PAPER if 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.19 else INK
+    channels = (int(fill[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    # White reaches 4.5 up to here. Above it black does; INK, which is a little lighter, does not always.
+    return PAPER if 0.2126 * r + 0.7152 * g + 0.0722 * b <= 1.05 / 4.5 - 0.05 else "#000000"
 
 
 def marker(index: int, x: float, y: float, radius: float = 4, **attributes: str | float) -> str:

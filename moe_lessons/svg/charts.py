@@ -20,7 +20,7 @@ from moe_lessons.svg.base import (
 )
 
 # The hues of COLORS in the same order, darker where a thin line or small text would fade on white.
-LINE_INKS = ("#0072B2", "#B87A00", "#00805E", "#B0568A", "#2E86B8", "#C45500", "#8F8100", "#4d4d4d")
+LINE_INKS = ("#0072B2", "#9A6A00", "#00805E", "#B0568A", "#277AA9", "#C45500", "#827500", "#4d4d4d")
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
