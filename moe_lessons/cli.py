@@ -13,7 +13,7 @@ import moe_lessons
 from moe_lessons.accounting.command import count
 from moe_lessons.bench.command import bench
 from moe_lessons.config import BALANCING, PRESETS, preset
-from moe_lessons.grade.command import grade
+from moe_lessons.grade.command import grade, merge
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -93,6 +93,7 @@ def main() -> None:
 main.add_command(bench)
 main.add_command(count)
 main.add_command(grade)
+main.add_command(merge)
 
 
 @main.command()

@@ -13,7 +13,6 @@ from moe_lessons.exercises import registry
 from moe_lessons.grade.records import (
     FAILED,
     FAULT,
-    NOT_A_SANDBOX,
     NOT_ATTEMPTED,
     NOT_FOUND,
     NOT_HANDED_IN,
@@ -33,7 +32,7 @@ _SAID = {
 _MARKS = {True: "✔", False: "✘", None: "–"}
 
 
-def page(grade: Grade, seed: int) -> str:
+def page(grade: Grade, seed: int, note: str) -> str:
     """The page of one learner.
 
     Parameters
@@ -41,6 +40,8 @@ def page(grade: Grade, seed: int) -> str:
     grade : Grade
     seed : int
         Of the run; shown so that a question about the grade can be settled.
+    note : str
+        What stood between answers and the grader.
     """
     lessons = []
     for number in sorted({outcome.exercise.split(".")[0] for outcome in grade.outcomes}):
@@ -60,7 +61,7 @@ def page(grade: Grade, seed: int) -> str:
         warnings=grade.submission.warnings,
         lessons=lessons,
         seed=seed,
-        note=NOT_A_SANDBOX,
+        note=note,
     )
 
 

@@ -4,11 +4,15 @@ A worker finds ``moe_lessons`` there and nowhere else, so the references, the sp
 of what an exercise asks for are not importable by their names.
 """
 
+import contextlib
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import moe_lessons
+from moe_lessons.grade import libraries
 
 FILES = (
     "exercises/__init__.py",
@@ -25,40 +29,55 @@ FILES = (
     "grade/wire.py",
     "grade/messages.py",
     "grade/worker.py",
+    "grade/jail.py",
+    "grade/seccomp.py",
     "grade/warm.py",
 )
 _START = """\
+import os
 import sys
 
-sys.path.insert(0, {folder!r})
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path += {libraries!r}
 import moe_lessons.grade.warm
 
 moe_lessons.grade.warm.run(sys.argv[1:])
 """
 
 
+@contextlib.contextmanager
+def folder(place: Path | None = None) -> Iterator[Path]:
+    """A folder with the kit and the ``start.py`` that starts it, for the time of the ``with``."""
+    with tempfile.TemporaryDirectory(
+        prefix="moe-lessons-kit-", dir=place, ignore_cleanup_errors=True
+    ) as made:
+        make(Path(made))
+        yield Path(made)
+
+
 def make(folder: Path) -> Path:
-    """Copy the kit into ``folder`` and return the script that starts the warm parent."""
+    """Copy the kit into ``folder``, readable by everyone, and return the script that starts it."""
     source = Path(moe_lessons.__file__).parent
-    package = folder / "moe_lessons"
     for name in FILES:
-        target = package / name
+        target = folder / "moe_lessons" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, target)
-    (package / "__init__.py").write_text('"""Only what runs answers."""\n', encoding="utf-8")
+    (folder / "moe_lessons" / "__init__.py").write_text('"""Only what runs answers."""\n', encoding="utf-8")
     start = folder / "start.py"
-    start.write_text(_START.format(folder=str(folder)), encoding="utf-8")
+    start.write_text(_START.format(libraries=[str(path) for path in libraries.needed()]), encoding="utf-8")
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
     return start
 
 
-def environment(folder: Path) -> dict[str, str]:
+def environment(home: str) -> dict[str, str]:
     """A worker's whole environment: nothing of the grader's, one thread, no accelerator."""
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
     return {
         **kept,
         "PATH": os.defpath,
-        "HOME": str(folder),
-        "TMPDIR": str(folder),
+        "HOME": home,
+        "TMPDIR": home,
         "LANG": "C.UTF-8",
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",

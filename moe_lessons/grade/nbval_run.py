@@ -1,7 +1,9 @@
 """Run a grading notebook under nbval and read which of its cells passed."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from moe_lessons.grade.records import FAILED, NOT_ATTEMPTED, PASSED, Limits, Verdict
+from moe_lessons.grade.resume import as_verdict
 
 Key = tuple[int, str]
 """A learner's place in the class, and an exercise."""
@@ -24,7 +27,7 @@ def run(notebook: Path, limits: Limits, tick: Callable[[int], None]) -> dict[Key
         As ``notebook.write`` wrote it, with its job beside it.
     limits : Limits
     tick : callable
-        Told now and then how many answers have been judged.
+        Told now and then how many answers have been judged; if it raises, the run is stopped.
     """
     folder = notebook.parent
     junit = folder / "junit.xml"
@@ -40,9 +43,7 @@ def run(notebook: Path, limits: Limits, tick: Callable[[int], None]) -> dict[Key
                 except subprocess.TimeoutExpired:
                     continue
         finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
+            _stop(process)
     judged = {(verdict.learner, verdict.exercise): verdict for verdict in _verdicts(folder)}
     tick(len(judged))
     passed = dict(cells(junit)) if junit.is_file() else {}
@@ -68,6 +69,18 @@ def cells(junit: Path) -> Iterator[tuple[Key, bool]]:
             yield (int(about["learner"]), about["exercise"]), clean and "unseen" not in about
 
 
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End pytest as Ctrl-C would, so that it ends its kernel, and that its workers."""
+    for signal_number, seconds in ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0)):
+        if process.poll() is not None:
+            return
+        process.send_signal(signal_number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+    process.kill()
+    process.wait()
+
+
 def _agree(verdict: Verdict, passed: bool | None) -> bool:
     """Whether nbval, which compares the printed line, and the judge, who wrote the verdict, say the same."""
     if passed is None:
@@ -84,10 +97,7 @@ def _lines(folder: Path) -> list[str]:
 
 def _verdicts(folder: Path) -> Iterator[Verdict]:
     for line in _lines(folder):
-        said = json.loads(line)
-        findings = tuple((name, passed, detail) for name, passed, detail in said.pop("findings"))
-        mistake = said.pop("misconception")
-        yield Verdict(**said, findings=findings, misconception=tuple(mistake) if mistake else None)
+        yield as_verdict(json.loads(line))
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -98,6 +108,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTHONWARNINGS": "ignore",
         "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",  # runs stand side by side, one a core
         "MOE_LESSONS_HOME": str(folder / "home"),
         "IPYTHONDIR": str(folder / "ipython"),
     }

@@ -23,10 +23,11 @@ class Answer:
     code: str
 
 
-def write(folder: Path, answers: list[Answer], seed: int, limits: Limits) -> Path:
+def write(folder: Path, answers: list[Answer], seed: int, limits: Limits, *, sandboxed: bool) -> Path:
     """Write the grading notebook and the job that its cells read; return the notebook's path."""
     job = {
         "seed": seed,
+        "sandboxed": sandboxed,
         "limits": {"call": limits.call, "notebook": limits.notebook},
         "answers": [vars(answer) for answer in answers],
     }

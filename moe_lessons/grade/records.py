@@ -10,10 +10,26 @@ NOT_HANDED_IN = "not handed in"
 FAULT = "grader fault"
 """The grader failed, not the answer; no points until it is graded again."""
 
-NOT_A_SANDBOX = (
-    "This version limits time and memory and runs answers in separate processes, but it is not a security "
-    "sandbox yet: run only code you trust, or grade in a container."
+
+@dataclass(frozen=True)
+class Isolation:
+    """What stood between answers and the grader: a kind for programs, a note for people."""
+
+    kind: str
+    note: str
+
+    @property
+    def sandboxed(self) -> bool:
+        """Whether learner code was kept from files, network and other processes."""
+        return self.kind == "bubblewrap"
+
+
+UNSAFE = Isolation(
+    "process",
+    "NOT SANDBOXED (--unsafe-no-sandbox): answers ran as processes of the grader's own user, with limits on "
+    "time and memory only. Trust these grades as far as you trust everyone who handed in.",
 )
+OWN = Isolation("process", "Your own code, on your own machine: no sandbox, and the score is advisory.")
 
 
 @dataclass(frozen=True)
@@ -43,6 +59,8 @@ class Submission:
     learner: str
     notebooks: tuple[Notebook, ...]
     alone: bool
+    noted: tuple[str, ...] = ()
+    """Warnings from an earlier reading, where the files themselves are not at hand."""
 
     @property
     def answers(self) -> dict[str, tuple[Notebook, str]]:
@@ -52,6 +70,8 @@ class Submission:
     @property
     def warnings(self) -> list[str]:
         """What was odd about the files, one sentence each."""
+        if self.noted:
+            return list(self.noted)
         found = [f"{n.file}: {n.problem}" for n in self.notebooks if n.problem]
         found += [f"{n.file}: {warning}" for n in self.notebooks for warning in n.warnings]
         for id, (last, _) in self.answers.items():
@@ -123,6 +143,7 @@ class ClassGrades:
     grades: tuple[Grade, ...]
     seed: int
     limits: Limits
+    isolation: Isolation
     lessons: tuple[str, ...]
     seconds: float = 0.0
 

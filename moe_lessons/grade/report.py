@@ -21,7 +21,7 @@ def write(graded: ClassGrades, out: Path) -> list[Path]:
         "summary.md": tables.as_markdown(graded),
     }
     for grade in graded.grades:
-        files[pages[grade.submission.learner]] = feedback.page(grade, graded.seed)
+        files[pages[grade.submission.learner]] = feedback.page(grade, graded.seed, graded.isolation.note)
     return [_put(out / name, text) for name, text in files.items()]
 
 

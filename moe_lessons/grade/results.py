@@ -10,7 +10,17 @@ import platform
 from typing import Any
 
 import moe_lessons
-from moe_lessons.grade.records import NOT_A_SANDBOX, ClassGrades, Grade, Outcome
+from moe_lessons.grade.records import (
+    ClassGrades,
+    Grade,
+    Isolation,
+    Limits,
+    Notebook,
+    Outcome,
+    RefusedError,
+    Submission,
+    Verdict,
+)
 
 SCHEMA, VERSION = "moe-lessons/results", 1
 
@@ -27,7 +37,11 @@ def as_results(graded: ClassGrades, pages: dict[str, str]) -> dict[str, Any]:
         "seconds": graded.seconds,
         "seed": graded.seed,
         "limits_s": {"call": graded.limits.call, "notebook": graded.limits.notebook},
-        "isolation": {"kind": "process", "sandboxed": False, "note": NOT_A_SANDBOX},
+        "isolation": {
+            "kind": graded.isolation.kind,
+            "sandboxed": graded.isolation.sandboxed,
+            "note": graded.isolation.note,
+        },
         "lessons": list(graded.lessons),
         "faults": len(graded.faults),
         "learners": [_learner(grade, pages.get(grade.submission.learner)) for grade in graded.grades],
@@ -67,3 +81,40 @@ def _exercise(outcome: Outcome) -> dict[str, Any]:
         "misconception": mistake and {"id": mistake[0], "message": mistake[1], "hint": mistake[2]},
         "seconds": verdict.seconds,
     }
+
+
+def read(text: str, name: str) -> ClassGrades:
+    """A graded class from the text of a ``results.json``; RefusedError, with ``name``, if it is none."""
+    try:
+        said = json.loads(text)
+        if (said["schema"], said["version"]) != (SCHEMA, VERSION):
+            raise ValueError
+        return ClassGrades(
+            tuple(_as_grade(place, learner) for place, learner in enumerate(said["learners"])),
+            said["seed"],
+            Limits(**said["limits_s"]),
+            Isolation(said["isolation"]["kind"], said["isolation"]["note"]),
+            tuple(said["lessons"]),
+            said["seconds"],
+        )
+    except (ValueError, KeyError, TypeError):
+        raise RefusedError(f"{name} is no results.json of this version ({SCHEMA} {VERSION})") from None
+
+
+def _as_grade(place: int, said: dict[str, Any]) -> Grade:
+    notebooks = tuple(Notebook(n["file"], n["lesson"], problem=n["problem"]) for n in said["notebooks"])
+    submission = Submission(said["learner"], notebooks, False, tuple(said["warnings"]))
+    return Grade(submission, tuple(_as_outcome(place, one) for one in said["exercises"]))
+
+
+def _as_outcome(place: int, said: dict[str, Any]) -> Outcome:
+    mistake = said["misconception"]
+    verdict = Verdict(
+        place,
+        said["exercise"],
+        said["status"],
+        findings=tuple((one["name"], one["passed"], one["detail"]) for one in said["findings"]),
+        misconception=mistake and (mistake["id"], mistake["message"], mistake["hint"]),
+        seconds=said["seconds"],
+    )
+    return Outcome(said["exercise"], said["title"], said["points"], said["max_points"], verdict)

@@ -1,13 +1,12 @@
-"""Grade a class: run its answers in batches, give points, and never let one learner cost another theirs."""
+"""Grade a class: which exercises count for whom, what has been graded already, the points."""
 
-import tempfile
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.spec import Exercise
-from moe_lessons.grade import nbval_run, notebook
+from moe_lessons.grade import batches
+from moe_lessons.grade.batches import BATCH, Progress, Tick
 from moe_lessons.grade.nbval_run import Key
 from moe_lessons.grade.notebook import Answer
 from moe_lessons.grade.records import (
@@ -17,26 +16,26 @@ from moe_lessons.grade.records import (
     PASSED,
     ClassGrades,
     Grade,
+    Isolation,
     Limits,
     Outcome,
     RefusedError,
     Submission,
     Verdict,
 )
-
-BATCH = 20
-"""Learners that share one grading notebook; their answers do not share a process."""
-
-Progress = Callable[[int, int], None]
-"""Told how many of how many answers are judged."""
+from moe_lessons.grade.resume import Kept
 
 
 def grade_class(
     submissions: Sequence[Submission],
     *,
     seed: int,
+    isolation: Isolation,
     limits: Limits | None = None,
     lessons: Sequence[str] = (),
+    shard: tuple[int, int] = (1, 1),
+    jobs: int = 1,
+    kept: Kept | None = None,
     progress: Progress = lambda done, total: None,
     batch: int = BATCH,
 ) -> ClassGrades:
@@ -47,37 +46,69 @@ def grade_class(
     submissions : sequence of Submission
     seed : int
         Decides the drawn inputs, the same for everyone.
+    isolation : Isolation
+        What stands between answers and the grader.
     limits : Limits, optional
     lessons : sequence of str
         Numbers of the lessons that count. By default, all that anyone with a folder handed in; a learner who
         is a single notebook is graded over its lesson.
+    shard : (int, int)
+        ``(I, N)`` grades the I-th of every N learners, over the lessons that the whole class handed in.
+    jobs : int
+        Grading notebooks that run side by side.
+    kept : Kept, optional
+        What an earlier, unfinished run has graded already; takes what this one grades.
     progress : callable
         Called with the number of answers judged and their total.
     batch : int
-        Learners in one grading notebook.
+        Learners in one grading notebook, at most.
 
     Returns
     -------
     ClassGrades
     """
     began = time.monotonic()
-    limits = limits or Limits()
-    asked = [_asked(submission, submissions, lessons) for submission in submissions]
-    answers = [
-        [
-            Answer(place, exercise.id, *_answer(submission, exercise.id))
+    limits, kept = limits or Limits(), kept or Kept()
+    asked = {
+        place: _asked(submission, submissions, lessons)
+        for place, submission in enumerate(submissions)
+        if place % shard[1] == shard[0] - 1
+    }
+    answers = {
+        place: [
+            Answer(place, exercise.id, *_answer(submissions[place], exercise.id))
             for exercise in exercises
-            if exercise.id in submission.answers
+            if exercise.id in submissions[place].answers
         ]
-        for place, (submission, exercises) in enumerate(zip(submissions, asked, strict=True))
-    ]
-    verdicts = _judge(answers, seed, limits, progress, batch)
+        for place, exercises in asked.items()
+    }
+    names = [submission.learner for submission in submissions]
+    verdicts = {
+        (place, answer.exercise): verdict
+        for place, mine in answers.items()
+        for answer in mine
+        if (verdict := kept.find(names[place], place, answer)) is not None
+    }
+
+    def keep(group: Sequence[Answer], found: dict[Key, Verdict]) -> None:
+        judged = [(answer, found.get((answer.learner, answer.exercise))) for answer in group]
+        kept.add((names[answer.learner], answer, verdict) for answer, verdict in judged if verdict)
+
+    def run(group: list[Answer], tick: Tick) -> dict[Key, Verdict]:
+        return batches.run(group, seed, limits, isolation, tick)
+
+    left = [[a for a in mine if (a.learner, a.exercise) not in verdicts] for mine in answers.values()]
+    verdicts |= batches.judge([mine for mine in left if mine], run, keep, progress, jobs, batch)
     grades = tuple(
-        Grade(submission, tuple(_outcome(place, submission, exercise, verdicts) for exercise in exercises))
-        for place, (submission, exercises) in enumerate(zip(submissions, asked, strict=True))
+        Grade(
+            submissions[place],
+            tuple(_outcome(place, submissions[place], exercise, verdicts) for exercise in exercises),
+        )
+        for place, exercises in asked.items()
     )
-    counted = sorted({exercise.lesson for exercises in asked for exercise in exercises})
-    return ClassGrades(grades, seed, limits, tuple(counted), round(time.monotonic() - began, 2))
+    counted = sorted({exercise.lesson for exercises in asked.values() for exercise in exercises})
+    seconds = round(time.monotonic() - began, 2)
+    return ClassGrades(grades, seed, limits, isolation, tuple(counted), seconds)
 
 
 def _asked(
@@ -99,33 +130,6 @@ def _asked(
 def _answer(submission: Submission, id: str) -> tuple[str, str]:
     found, code = submission.answers[id]
     return found.file, code
-
-
-def _judge(
-    answers: list[list[Answer]], seed: int, limits: Limits, progress: Progress, batch: int
-) -> dict[Key, Verdict]:
-    """Verdicts on everyone's answers. What a shared run leaves open is run again, each learner alone."""
-    total = sum(map(len, answers))
-    with_answers = [mine for mine in answers if mine]
-    groups = [with_answers[i : i + batch] for i in range(0, len(with_answers), batch)]
-    verdicts: dict[Key, Verdict] = {}
-
-    def tick(more: int) -> None:
-        progress(len(verdicts) + more, total)
-
-    for group in groups:
-        verdicts |= _run([answer for mine in group for answer in mine], seed, limits, tick)
-    for mine in with_answers:
-        left = [answer for answer in mine if (answer.learner, answer.exercise) not in verdicts]
-        if left:
-            verdicts |= _run(left, seed, limits, lambda n: None)
-    progress(len(verdicts), total)
-    return verdicts
-
-
-def _run(answers: list[Answer], seed: int, limits: Limits, tick: Callable[[int], None]) -> dict[Key, Verdict]:
-    with tempfile.TemporaryDirectory(prefix="moe-lessons-grading-", ignore_cleanup_errors=True) as folder:
-        return nbval_run.run(notebook.write(Path(folder), answers, seed, limits), limits, tick)
 
 
 def _outcome(place: int, submission: Submission, exercise: Exercise, verdicts: dict[Key, Verdict]) -> Outcome:

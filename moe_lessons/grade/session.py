@@ -8,6 +8,7 @@ with the stored line of a right answer, and appends the details to a file.
 import contextlib
 import io
 import json
+import re
 import time
 import warnings
 from collections import defaultdict
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from moe_lessons.exercises import registry
-from moe_lessons.exercises.drivers import Failure
+from moe_lessons.exercises.drivers import Failure, Reply, Request
 from moe_lessons.exercises.findings import Finding
 from moe_lessons.exercises.judge import Report, judge
 from moe_lessons.exercises.spec import Exercise, Misconception
@@ -50,7 +51,8 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self.job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
         self.verdicts = folder / "verdicts.jsonl"
-        self.parent = WarmParent(folder)  # inside the job: removed with it even if this kernel dies
+        # Inside the job: removed with it even if this kernel dies.
+        self.parent = WarmParent(folder, sandboxed=self.job["sandboxed"])
         self.used: dict[tuple[int, str], float] = defaultdict(float)
 
     def grade(self, index: int) -> str:
@@ -92,17 +94,24 @@ class Session:
             notebook, lambda limit: worker.load(task["code"], exercise.entry, exercise.forbidden, limit)
         )
         if isinstance(found, Failure):
+            if _sought(found):
+                return _borrowed(exercise, _sought(found))
             return judge(exercise, lambda request: found, seed=self.job["seed"])
         state, detail = found
         if state == "borrowed":
             return _borrowed(exercise, detail)
         if state != "function":
             return _no_function(exercise, detail)
-        return judge(
-            exercise,
-            lambda request: self._timed(notebook, lambda limit: worker.call(request, limit)),
-            seed=self.job["seed"],
-        )
+        sought: list[str] = []
+
+        def call(request: Request) -> Reply:
+            reply = self._timed(notebook, lambda limit: worker.call(request, limit))
+            sought.append(_sought(reply))
+            return reply
+
+        report = judge(exercise, call, seed=self.job["seed"])
+        name = next(filter(None, sought), "")
+        return _borrowed(exercise, name) if name else report
 
     def _timed(self, notebook: tuple[int, str], ask: Callable[[float], Any]) -> Any:
         """Ask a worker within what is left of its notebook's time."""
@@ -116,6 +125,13 @@ class Session:
             return ask(limit)
         finally:
             self.used[notebook] += time.monotonic() - began
+
+
+def _sought(reply: Any) -> str:
+    """The module of ours that an answer asked for at run time, in whatever way, and that no worker has."""
+    said = reply.message if isinstance(reply, Failure) else ""
+    found = re.match(r"ModuleNotFoundError: No module named '(moe_lessons(?:\.\w+)*)'", said)
+    return found[1] if found else ""
 
 
 def _borrowed(exercise: Exercise, name: str) -> Report:

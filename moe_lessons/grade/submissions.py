@@ -37,8 +37,10 @@ def collect(folder: Path, *, out: Path | None = None) -> list[Submission]:
             problem = Notebook(path.name, problem="a link to a folder (links are not followed)")
             found.append(Submission(path.name, (problem,), alone=False))
         elif path.is_dir():
-            notebooks = tuple(read(p, p.relative_to(folder).as_posix()) for p in _notebooks(path))
+            notebooks = tuple(_read(p, p.relative_to(folder).as_posix()) for p in _files(path))
             found.append(Submission(path.name, notebooks, alone=False))
+        elif _archive(path):
+            found.append(Submission(path.name, (_read(path, path.name),), alone=False))
     _require_something(folder, found)
     return found
 
@@ -56,7 +58,7 @@ def single(path: Path) -> Submission:
 def _require_folder(folder: Path) -> None:
     if not folder.exists():
         raise RefusedError(f"no such folder: {folder}")
-    if folder.suffix.lower() in _ARCHIVES and not folder.is_dir():
+    if _archive(folder) and not folder.is_dir():
         raise RefusedError(f"{folder.name} is an archive: unpack it and give the folder")
     if not folder.is_dir():
         raise RefusedError(f"{folder.name} is a file: give a folder of notebooks, or --self for one notebook")
@@ -65,21 +67,28 @@ def _require_folder(folder: Path) -> None:
 def _require_something(folder: Path, found: list[Submission]) -> None:
     notebooks = [notebook for submission in found for notebook in submission.notebooks]
     if not notebooks:
-        archives = [p.name for p in sorted(folder.iterdir()) if p.suffix.lower() in _ARCHIVES]
-        more = f"; {archives[0]} is an archive: unpack it first" if archives else ""
-        raise RefusedError(f"{folder} holds no notebooks (*.ipynb){more}")
+        raise RefusedError(f"{folder} holds no notebooks (*.ipynb)")
     if all(notebook.problem for notebook in notebooks):
         first = notebooks[0]
         rest = f", and {len(notebooks) - 1} more that cannot be graded" if len(notebooks) > 1 else ""
         raise RefusedError(f"{first.file}: {first.problem}{rest}")
 
 
-def _notebooks(folder: Path) -> Iterator[Path]:
+def _read(path: Path, name: str) -> Notebook:
+    # Learning platforms hand out one archive, or one a learner. What is in it is not guessed at.
+    return Notebook(name, problem="an archive: unpack it first") if _archive(path) else read(path, name)
+
+
+def _archive(path: Path) -> bool:
+    return path.suffix.lower() in _ARCHIVES
+
+
+def _files(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder, followlinks=False):
         folders[:] = sorted(name for name in folders if not _hidden(name))
-        yield from (
-            Path(place, name) for name in sorted(files) if name.endswith(".ipynb") and not _hidden(name)
-        )
+        for path in (Path(place, name) for name in sorted(files) if not _hidden(name)):
+            if path.suffix == ".ipynb" or _archive(path):
+                yield path
 
 
 def _hidden(name: str) -> bool:

@@ -7,7 +7,6 @@ from xml.etree import ElementTree
 
 from moe_lessons.grade.records import (
     FAULT,
-    NOT_A_SANDBOX,
     NOT_ATTEMPTED,
     PASSED,
     ClassGrades,
@@ -67,7 +66,8 @@ def as_markdown(graded: ClassGrades) -> str:
         cells += [marks.get(id, "") for id in exercises]
         cells.append("; ".join(grade.submission.warnings))
         lines.append("| " + " | ".join(map(_cell, cells)) + " |")
-    lines += ["", "✔ passed · ✘ not right · ○ not attempted · – missing · ! grader fault", "", NOT_A_SANDBOX]
+    legend = "✔ passed · ✘ not right · ○ not attempted · – missing · ! grader fault"
+    lines += ["", legend, "", graded.isolation.note]
     return "\n".join(lines) + "\n"
 
 

@@ -1,8 +1,10 @@
 """The warm parent: imports torch once, then forks a worker for each answer in a few milliseconds.
 
 It never runs learner code itself and holds no expected values. The grader asks over a control channel:
-``start`` (with the worker's end of a new channel) and ``end PID``, which kills the worker and all that it
-started in its session. When the grader goes away, everything ends.
+``start`` (with the worker's end of a new channel), and ``end PID`` or ``reap PID``, which end the worker and
+all that it started; ``reap`` is for one that is about to end by itself. When the grader goes away, everything
+ends. In a sandbox this process is inside bubblewrap, and each worker in a jail of its own (see ``jail``);
+without one a worker is only a process in a session of its own.
 """
 
 import contextlib
@@ -12,16 +14,20 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 
-MEMORY = 4 << 30
-"""Bytes of address space that a worker may take beyond what it starts with (Linux)."""
-FILE_SIZE = 64 << 20
-OPEN_FILES = 256
-PROCESSOR_SECONDS = 600
+from moe_lessons.grade import jail
+
+CHANNEL = 3
+"""The worker's end of its channel, always."""
+_GRACE_SECONDS = 1.0
 
 
-def main(control_fd: int) -> None:
-    """Serve ``start`` and ``end`` until the control channel closes."""
+def main(control_fd: int, user: int | None) -> None:
+    """Serve ``start``, ``end`` and ``reap`` until the control channel closes.
+
+    ``user`` is the number of the user that sandboxed workers become; None without a sandbox.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grader, which then closes the channel
     control = socket.socket(fileno=control_fd)
     if _forks_warm():
@@ -33,18 +39,17 @@ def main(control_fd: int) -> None:
             break
         words = message.split()
         if words[0] == b"start":
-            folder = tempfile.mkdtemp(prefix="answer-")
-            pid = os.fork()
-            if pid == 0:
-                _become_worker(descriptors[0], folder)
+            folder = tempfile.mkdtemp(prefix="answer-") if user is None else ""
+            pid = _start(descriptors[0], folder, user)
             os.close(descriptors[0])
             folders[pid] = folder
             control.sendall(b"%d" % pid)
         else:
             pid = int(words[1])
-            control.sendall(b"%d" % _end(pid, folders.pop(pid)))
+            grace = _GRACE_SECONDS if words[0] == b"reap" else 0.0
+            control.sendall(b"%d" % _end(pid, folders.pop(pid), grace))
     for pid, folder in folders.items():
-        _end(pid, folder)
+        _end(pid, folder, 0.0)
 
 
 def _forks_warm() -> bool:
@@ -63,62 +68,107 @@ def _import() -> None:
     torch.set_num_threads(1)  # a forked child has none of its parent's threads
 
 
-def _become_worker(channel_fd: int, folder: str) -> None:
-    """Cut what ties the child to its parent, then serve; never returns."""
+def _start(channel_fd: int, folder: str, user: int | None) -> int:
+    pid = os.fork() if user is None else jail.fork_keeper()
+    if pid:
+        return pid
     try:
-        os.setsid()
-        os.chdir(folder)
-        for name in ("HOME", "TMPDIR"):
-            os.environ[name] = folder
-        os.closerange(3, channel_fd)
-        os.closerange(channel_fd + 1, 4096)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        if _forks_warm():
-            serve(channel_fd)
+        if user is None:
+            _become_worker(channel_fd, folder)
         else:
-            os.set_inheritable(channel_fd, True)
-            os.execv(sys.executable, [sys.executable, "-I", sys.argv[0], "serve", str(channel_fd)])
+            _become_jailed_worker(channel_fd, user)
+    except BaseException as error:
+        os.write(2, f"no worker: {type(error).__name__}: {error}\n".encode())
     finally:
         os._exit(0)
 
 
-def serve(channel_fd: int) -> None:
-    """Limit this process, then answer frames."""
+def _become_worker(channel_fd: int, folder: str) -> None:
+    os.setsid()
+    os.chdir(folder)
+    for name in ("HOME", "TMPDIR"):
+        os.environ[name] = folder
+    _keep_only(channel_fd)
+    if _forks_warm():
+        jail.limit()
+        _serve()
+    else:
+        os.execv(sys.executable, [sys.executable, "-I", sys.argv[0], "serve"])
+
+
+def _become_jailed_worker(channel_fd: int, user: int) -> None:
+    os.setsid()
+    _keep_only(channel_fd)
+    jail.limit()
+    jail.keep(user)
+    jail.give_up(user)
+    _serve()
+
+
+def _keep_only(channel_fd: int) -> None:
+    """Of all open files leave the standard ones and the channel, which becomes number ``CHANNEL``."""
+    if channel_fd != CHANNEL:
+        os.dup2(channel_fd, CHANNEL)
+    os.set_inheritable(CHANNEL, True)
+    os.closerange(CHANNEL + 1, 4096)
+
+
+def _serve() -> None:
     from moe_lessons.grade import worker
 
-    _limit()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)  # what an answer prints must not fill the grader's log
+    os.close(nowhere)
     tempfile.tempdir = None
-    worker.serve(socket.socket(fileno=channel_fd))
+    worker.serve(socket.socket(fileno=CHANNEL))
 
 
-def _limit() -> None:
-    import resource
+def _end(pid: int, folder: str, grace: float) -> int:
+    # The child is not waited for until it is killed or over, so its number cannot be another process's.
+    if folder:
+        for kill in (os.killpg, os.kill):  # the group may not exist yet, or no more
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        shutil.rmtree(folder, ignore_errors=True)
+        return os.waitstatus_to_exitcode(status)
+    deadline = time.monotonic() + grace
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    while not ended and time.monotonic() < deadline:
+        time.sleep(0.002)
+        ended, status = os.waitpid(pid, os.WNOHANG)
+    if not ended:
+        os.kill(pid, signal.SIGKILL)  # the keeper, and so its whole namespace
+        _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code > 128 else code  # a keeper says 128 + n for signal n
 
-    limits = {
-        "RLIMIT_CORE": 0,
-        "RLIMIT_FSIZE": FILE_SIZE,
-        "RLIMIT_NOFILE": OPEN_FILES,
-        "RLIMIT_CPU": PROCESSOR_SECONDS,
-    }
-    if sys.platform == "linux":
-        with open("/proc/self/statm", encoding="ascii") as file:
-            limits["RLIMIT_AS"] = int(file.read().split()[0]) * resource.getpagesize() + MEMORY
-    for name, value in limits.items():
-        # A system may lack a limit, or already hold a lower one.
-        with contextlib.suppress(AttributeError, ValueError, OSError):
-            resource.setrlimit(getattr(resource, name), (value, value))
 
-
-def _end(pid: int, folder: str) -> int:
-    for kill in (os.killpg, os.kill):  # the group may not exist yet, or no more
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            kill(pid, signal.SIGKILL)
-    # The child was not waited for until now, so its number cannot have been given to another process.
-    _, status = os.waitpid(pid, 0)
-    shutil.rmtree(folder, ignore_errors=True)
-    return os.waitstatus_to_exitcode(status)
+def probe(user: int) -> None:
+    """Go through a jail as a worker would, and say "held", or what was not refused."""
+    pid = jail.fork_keeper()
+    if pid == 0:
+        try:
+            jail.limit()
+            jail.keep(user)
+            jail.give_up(user)
+            for folder in filter(os.path.isdir, sys.path):
+                os.listdir(folder)  # what is imported late must still be there for this user
+            print(", ".join(jail.refusals()) or "held", flush=True)
+        except Exception as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def run(words: list[str]) -> None:
-    """Entry of the kit's ``start.py``: ``warm FD`` or ``serve FD``."""
-    {"warm": main, "serve": serve}[words[0]](int(words[1]))
+    """Entry of the kit's ``start.py``: ``warm FD [USER]``, ``serve``, or ``probe USER``."""
+    if words[0] == "warm":
+        main(int(words[1]), int(words[2]) if len(words) > 2 else None)
+    elif words[0] == "serve":
+        jail.limit()
+        _serve()
+    else:
+        probe(int(words[1]))

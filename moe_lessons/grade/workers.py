@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from moe_lessons.exercises.drivers import Failure, Reply, Request
-from moe_lessons.grade import kit, messages, wire
+from moe_lessons.grade import kit, messages, sandbox, wire
 
 _START_SECONDS = 180.0
 """How long the warm parent may take to import torch on a busy machine."""
@@ -31,24 +31,32 @@ class WarmParent:
     ----------
     place : Path, optional
         Folder in which it makes its own; by default the system's for temporary files.
+    sandboxed : bool
+        Without a sandbox, answers are processes of the grader's own user.
     """
 
-    def __init__(self, place: Path | None = None) -> None:
+    def __init__(self, place: Path | None = None, *, sandboxed: bool = True) -> None:
         if not hasattr(os, "fork"):
             raise WorkerFault("grading needs Linux or macOS; on Windows use the Linux subsystem (WSL)")
         self._folder = tempfile.TemporaryDirectory(
             prefix="moe-lessons-kit-", dir=place, ignore_cleanup_errors=True
         )
-        self._script = kit.make(Path(self._folder.name))
+        self._sandboxed = sandboxed
+        self._script = kit.make(Path(self._folder.name) / "kit")
         self._launch()
 
     def _launch(self) -> None:
         folder = Path(self._folder.name)
         self._control, theirs = socket.socketpair()
+        words = ["warm", str(theirs.fileno())]
+        if self._sandboxed:
+            command = sandbox.command(self._script.parent, [*words, str(sandbox.user())])
+        else:
+            command = [sys.executable, "-I", str(self._script), *words]
         with theirs, open(folder / "errors.txt", "wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", str(self._script), "warm", str(theirs.fileno())],
-                env=kit.environment(folder),
+                command,
+                env=kit.environment("/tmp" if self._sandboxed else str(folder)),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -77,15 +85,19 @@ class WarmParent:
                 self._launch()
         raise AssertionError
 
-    def end(self, pid: int) -> int:
-        """Kill a worker with all that it started; its exit code, negative for a signal."""
+    def end(self, pid: int, *, ending: bool = False) -> int:
+        """Kill a worker with all that it started; its exit code, negative for a signal.
+
+        ``ending`` says that it has hung up, so that its own exit code can be waited for.
+        """
         with contextlib.suppress(OSError, EOFError, ValueError):
             self._control.settimeout(_START_SECONDS)
-            self._control.sendall(b"end %d" % pid)
+            self._control.sendall(b"%s %d" % (b"reap" if ending else b"end", pid))
             return int(self._answer())
-        # A learner's code has killed the warm parent; its worker is ours to end.
-        with contextlib.suppress(OSError):
-            os.killpg(pid, signal.SIGKILL)
+        # The warm parent is gone. Without a sandbox its worker is ours to end; else it went with it.
+        if not self._sandboxed:
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
         return -signal.SIGKILL
 
     def close(self) -> None:
@@ -161,11 +173,11 @@ class Worker:
         except wire.WireError:
             return self._stop("your code interfered with the grader's channel")
         except (OSError, EOFError):
-            return self._stop("")
+            return self._stop("", ending=True)
 
-    def _stop(self, message: str) -> Failure:
+    def _stop(self, message: str, *, ending: bool = False) -> Failure:
         self._channel.close()
-        code = self._parent.end(self._pid)
+        code = self._parent.end(self._pid, ending=ending)
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
         self._ended = Failure("interrupted", message or f"your code ended the process ({how})")
         return self._ended

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from moe_lessons.cli import main
 from moe_lessons.exercises import registry
-from moe_lessons.grade import run
+from moe_lessons.grade import batches
 from moe_lessons.grade.records import PASSED, Verdict
 
 LESSON = classroom.LESSONS[0]
@@ -33,18 +33,18 @@ def seeds(monkeypatch):
     """Seeds that runs were given; nothing is run, everything passes."""
     given = []
 
-    def judged(answers, seed, limits, tick):
+    def judged(answers, seed, limits, isolation, tick):
         given.append(seed)
         return {(a.learner, a.exercise): Verdict(a.learner, a.exercise, PASSED) for a in answers}
 
-    monkeypatch.setattr(run, "_run", judged)
+    monkeypatch.setattr(batches, "run", judged)
     return given
 
 
 def test_help_says_what_matters():
     output = " ".join(call("--help").output.split())
     for part in (
-        "not a security sandbox yet",
+        "They run in a sandbox",
         "Exit codes: 0 grading ran",
         "1 the grader itself failed",
         "2 there is",
@@ -100,7 +100,7 @@ def test_an_output_that_cannot_be_written_is_said_first(solved, tmp_path):
 
 
 def test_the_seed_is_drawn_anew_or_given_and_recorded(solved, tmp_path, seeds):
-    for more in ([], [], ["--seed", "7"]):
+    for more in ([], ["--fresh"], ["--seed", "7"]):
         assert call(solved.parent, "--out", tmp_path / "out", *more).exit_code == 0
         assert json.loads((tmp_path / "out" / "results.json").read_text())["seed"] == seeds[-1]
     assert seeds[0] != seeds[1]
@@ -108,7 +108,7 @@ def test_the_seed_is_drawn_anew_or_given_and_recorded(solved, tmp_path, seeds):
 
 
 def test_a_fault_of_the_grader_is_exit_code_1(solved, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "_run", lambda *arguments: {})
+    monkeypatch.setattr(batches, "run", lambda *arguments: {})
     result = call(solved.parent, "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert f"grader fault: ada, {IDS[0]}" in result.stderr
@@ -117,7 +117,7 @@ def test_a_fault_of_the_grader_is_exit_code_1(solved, tmp_path, monkeypatch):
     def breaks(*arguments):
         raise OSError("disk on fire")
 
-    monkeypatch.setattr(run, "_run", breaks)
+    monkeypatch.setattr(batches, "run", breaks)
     result = call(solved.parent, "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert "grader fault: OSError: disk on fire" in result.stderr

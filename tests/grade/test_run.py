@@ -4,13 +4,14 @@ import classroom
 import pytest
 
 from moe_lessons.exercises import registry
-from moe_lessons.grade import nbval_run, run
+from moe_lessons.grade import batches, nbval_run, run
 from moe_lessons.grade.notebook import Answer, assemble
 from moe_lessons.grade.records import (
     FAILED,
     FAULT,
     NOT_FOUND,
     NOT_HANDED_IN,
+    OWN,
     PASSED,
     Limits,
     Notebook,
@@ -27,17 +28,17 @@ def submission(name, answers, lesson=LESSON.id, alone=False):
     return Submission(name, (Notebook("one.ipynb", lesson, answers),), alone)
 
 
-def everything_passes(answers, seed, limits, tick):
+def everything_passes(answers, *rest):
     return {(a.learner, a.exercise): Verdict(a.learner, a.exercise, PASSED) for a in answers}
 
 
 def graded(submissions, **options):
-    return run.grade_class(submissions, seed=1, **options).grades
+    return run.grade_class(submissions, seed=1, isolation=OWN, **options).grades
 
 
 @pytest.fixture
 def no_running(monkeypatch):
-    monkeypatch.setattr(run, "_run", everything_passes)
+    monkeypatch.setattr(batches, "run", everything_passes)
 
 
 @pytest.mark.usefixtures("no_running")
@@ -70,7 +71,7 @@ def test_a_run_that_breaks_is_repeated_for_each_learner_alone(monkeypatch):
         groups.append(sorted({answer.learner for answer in answers}))
         return everything_passes(answers, *rest) if len(groups[-1]) == 1 and groups[-1] != [1] else {}
 
-    monkeypatch.setattr(run, "_run", breaks_for_many)
+    monkeypatch.setattr(batches, "run", breaks_for_many)
     grades = graded([submission(name, {MINE[0]: ""}) for name in ("ada", "bob", "cy")], batch=2)
     assert groups == [[0, 1], [2], [0], [1]]
     assert [grade.outcomes[0].verdict.status for grade in grades] == [PASSED, FAULT, PASSED]

@@ -1,0 +1,94 @@
+"""Run answers in grading notebooks, several side by side; one that breaks costs no one but itself."""
+
+import math
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from moe_lessons.grade import nbval_run, notebook
+from moe_lessons.grade.nbval_run import Key
+from moe_lessons.grade.notebook import Answer
+from moe_lessons.grade.records import Isolation, Limits, Verdict
+
+BATCH = 10
+"""Learners that share one grading notebook, at most; their answers do not share a process."""
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many answers are judged."""
+Tick = Callable[[int], None]
+
+
+class _StoppedError(Exception):
+    """Another part of the run has failed, or the user has stopped it."""
+
+
+def run(
+    answers: list[Answer], seed: int, limits: Limits, isolation: Isolation, tick: Tick
+) -> dict[Key, Verdict]:
+    """Run one grading notebook with these answers."""
+    with tempfile.TemporaryDirectory(prefix="moe-lessons-grading-", ignore_cleanup_errors=True) as folder:
+        path = notebook.write(Path(folder), answers, seed, limits, sandboxed=isolation.sandboxed)
+        return nbval_run.run(path, limits, tick)
+
+
+def judge(
+    answers: list[list[Answer]],
+    run: Callable[[list[Answer], Tick], dict[Key, Verdict]],
+    keep: Callable[[Sequence[Answer], dict[Key, Verdict]], None],
+    progress: Progress,
+    jobs: int,
+    batch: int,
+) -> dict[Key, Verdict]:
+    """Verdicts on everyone's answers. What a shared run leaves open is run again, each learner alone.
+
+    Parameters
+    ----------
+    answers : list of lists of Answer
+        Those of each learner.
+    run : callable
+        Runs some answers in one grading notebook.
+    keep : callable
+        Told what came of a notebook as soon as it is through.
+    progress : callable
+    jobs : int
+        Notebooks side by side.
+    batch : int
+        Learners in a notebook, at most.
+    """
+    total = sum(map(len, answers))
+    verdicts: dict[Key, Verdict] = {}
+    counts: dict[int, int] = {}
+    lock, stop = threading.Lock(), threading.Event()
+
+    def one(number: int, group: list[Answer]) -> None:
+        def tick(judged: int) -> None:
+            if stop.is_set():
+                raise _StoppedError
+            with lock:
+                counts[number] = judged
+                progress(min(sum(counts.values()), total), total)
+
+        found = run(group, tick)
+        with lock:
+            verdicts.update(found)
+            keep(group, found)
+
+    def side_by_side(first: int, groups: list[list[Answer]]) -> None:
+        with ThreadPoolExecutor(max_workers=jobs) as pool:
+            try:
+                for each in [pool.submit(one, first + n, group) for n, group in enumerate(groups)]:
+                    each.result()
+            except BaseException:
+                stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    # Everyone is busy to the end, and a learner's answers stay together.
+    size = max(1, min(batch, math.ceil(len(answers) / jobs)))
+    grouped = [answers[i : i + size] for i in range(0, len(answers), size)]
+    side_by_side(0, [[answer for mine in group for answer in mine] for group in grouped])
+    again = [[a for a in mine if (a.learner, a.exercise) not in verdicts] for mine in answers]
+    side_by_side(len(grouped), [mine for mine in again if mine])
+    return verdicts

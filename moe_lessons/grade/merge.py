@@ -1,0 +1,52 @@
+"""Put the parts of a class together that were graded apart, with ``--shard``."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from moe_lessons.grade import results
+from moe_lessons.grade.records import ClassGrades, RefusedError
+
+
+def merge(parts: Sequence[Path]) -> ClassGrades:
+    """One class from the results of its parts.
+
+    Parameters
+    ----------
+    parts : sequence of Path
+        Folders that ``moe-lessons grade --out`` wrote, or their ``results.json``.
+
+    Raises
+    ------
+    RefusedError
+        If a part is no such thing, a learner is in two of them, or they were not graded alike.
+    """
+    found = [(path, _read(path)) for path in parts]
+    first_path, first = found[0]
+    seen: dict[str, Path] = {}
+    for path, part in found:
+        for what, mine, other in (
+            ("seed", part.seed, first.seed),
+            ("limits", part.limits, first.limits),
+            ("isolation", part.isolation.kind, first.isolation.kind),
+        ):
+            if mine != other:
+                raise RefusedError(f"{path} has another {what} than {first_path}: {mine}, not {other}")
+        for grade in part.grades:
+            name = grade.submission.learner
+            if name in seen:
+                raise RefusedError(f"{name} is in {seen[name]} and in {path}")
+            seen[name] = path
+    grades = sorted((grade for _, part in found for grade in part.grades), key=lambda g: g.submission.learner)
+    lessons = sorted({number for _, part in found for number in part.lessons})
+    seconds = round(sum(part.seconds for _, part in found), 2)
+    return replace(first, grades=tuple(grades), lessons=tuple(lessons), seconds=seconds)
+
+
+def _read(path: Path) -> ClassGrades:
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise RefusedError(f"cannot read {file}") from None
+    return results.read(text, str(file))

@@ -1,0 +1,138 @@
+"""The sandbox that answers run in: bubblewrap with a view of Python, torch and numpy, and no network.
+
+The warm parent runs inside it, and a jail within it holds each worker (see ``jail``). Neither the solutions
+nor the references, the specs, other submissions, the results or anything of the user's is mounted.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import moe_lessons
+from moe_lessons.grade import jail, kit, libraries, seccomp
+
+KIT = "/kit"
+_FIRST_USER = 1_900_000_000
+"""Numbers of users that no system gives out; each run of the grader's takes its own."""
+_INSTALL = "apt-get install bubblewrap (Debian, Ubuntu) or dnf install bubblewrap (Fedora)"
+_NAMESPACES = "user namespaces may be off; in a container: start it with --privileged"
+_REMEDIES = (
+    ("uid map", "on Ubuntu 24.04: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
+    ("Errno 13", "can every user read the Python that runs this?"),
+    ("ermi", _NAMESPACES),
+)
+
+
+def user() -> int:
+    """The number of the user that workers become: no one for root, else the same user without rights."""
+    return _FIRST_USER + os.getpid() if os.getuid() == 0 else os.getuid()
+
+
+def command(folder: Path, words: list[str]) -> list[str]:
+    """What starts the kit in ``folder`` inside the sandbox."""
+    return [
+        *_BUBBLEWRAP,
+        *_namespaces(),
+        *_view(folder),
+        *("--chdir", "/tmp", "--", os.path.realpath(sys.executable), "-I", "-S", f"{KIT}/start.py", *words),
+    ]
+
+
+@cache
+def problem() -> str | None:
+    """Why answers cannot be sandboxed here, with the remedy, in one line; None if they can.
+
+    Really goes through it all once, as a worker would, and tries what must be refused.
+    """
+    if sys.platform != "linux":
+        return "the sandbox needs Linux: grade in a Linux machine or container"
+    if not shutil.which(_BUBBLEWRAP[0]):
+        return f"bubblewrap is not installed: {_INSTALL}"
+    with kit.folder() as folder:
+        tried = subprocess.run(
+            command(folder, ["probe", str(user())]),
+            env=kit.environment("/tmp"),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    if tried.returncode == 0 and tried.stdout.strip() == "held":
+        return None
+    lines = (tried.stderr.strip() or tried.stdout.strip() or "it ended without a word").splitlines()
+    said = lines[-1] if tried.stderr.strip() else f"an answer could {lines[-1]}"
+    remedy = next((f" ({remedy})" for part, remedy in _REMEDIES if part in said), "")
+    return f"the sandbox does not work here: {said[:200]}{remedy}"
+
+
+def description() -> str:
+    """What the sandbox is, in one sentence for results."""
+    filtered = "filtered system calls" if seccomp.known() else "no filter on system calls on this machine"
+    return (
+        "Answers ran in bubblewrap: no network, a read-only view of Python, torch and numpy, namespaces and "
+        f"{jail.SCRATCH >> 20} MB of temporary files for each answer, {filtered}; limits on memory, "
+        "processes, files and time."
+    )
+
+
+_BUBBLEWRAP = ("bwrap", "--die-with-parent", "--new-session")
+
+
+def _namespaces() -> Iterator[str]:
+    yield from ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
+    yield from ("--cap-drop", "ALL")
+    # The warm parent makes each worker's jail, for which it keeps these; workers keep none.
+    kept = ["CAP_SYS_ADMIN", "CAP_SETPCAP"]
+    if os.getuid() == 0:
+        kept += ["CAP_SETUID", "CAP_SETGID"]
+    else:
+        yield "--unshare-user"
+    for capability in kept:
+        yield from ("--cap-add", capability)
+
+
+def _view(folder: Path) -> Iterator[str]:
+    installed = libraries.needed()
+    python = os.path.realpath(sys.executable)
+    shown = [p for p in (python, *_python_folders()) if not p.startswith("/usr/lib/") and os.path.exists(p)]
+    packages = [str(each) for paths in installed.values() for each in paths]
+    # Left alone, bubblewrap makes the folders above a mount unreadable for other users.
+    above = {str(parent) for path in ("/usr/lib", *shown, *packages) for parent in Path(path).parents}
+    for path in sorted(above - {"/"}):
+        yield from ("--perms", "0755", "--dir", path)
+    for path in ("/usr/lib", "/usr/lib64", "/etc/ld.so.cache"):
+        yield from ("--ro-bind-try", path, path)
+    for path in ("/lib", "/lib64"):
+        if os.path.islink(path):
+            yield from ("--symlink", os.readlink(path), path)
+        else:
+            yield from ("--ro-bind-try", path, path)
+    for path in shown:
+        yield from ("--ro-bind", path, path)
+    # Of what else is installed, nothing: not this package, nor others that hold an exercise's answer.
+    hidden = {*map(str, installed), *_site_folders(), str(Path(moe_lessons.__file__).parent)}
+    for path in sorted(hidden):
+        if os.path.isdir(path):
+            yield from ("--perms", "0755", "--tmpfs", path)
+    for path in packages:
+        yield from ("--ro-bind", path, path)
+    # Not bubblewrap's own /dev: for its terminals an ordinary user would need a second user namespace.
+    for name in ("null", "zero", "full", "random", "urandom"):
+        yield from ("--dev-bind", f"/dev/{name}", f"/dev/{name}")
+    yield from ("--proc", "/proc", "--tmpfs", "/tmp")
+    yield from ("--ro-bind", str(folder), KIT, "--remount-ro", "/")
+
+
+def _python_folders() -> list[str]:
+    """The shared libraries that come with this Python, and the standard library, mostly within."""
+    return sorted({os.path.join(sys.base_prefix, "lib"), sysconfig.get_path("stdlib")})
+
+
+def _site_folders() -> set[str]:
+    stdlib = sysconfig.get_path("stdlib")
+    return {os.path.join(stdlib, name) for name in ("site-packages", "dist-packages")}
