@@ -80,6 +80,8 @@ def description() -> str:
     )
 
 
+_SYSTEM = ("/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
+_DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
 _BUBBLEWRAP = ("bwrap", "--die-with-parent", "--new-session")
 
 
@@ -102,10 +104,12 @@ def _view(folder: Path) -> Iterator[str]:
     shown = [p for p in (python, *_python_folders()) if not p.startswith("/usr/lib/") and os.path.exists(p)]
     packages = [str(each) for paths in installed.values() for each in paths]
     # Left alone, bubblewrap makes the folders above a mount unreadable for other users.
-    above = {str(parent) for path in ("/usr/lib", *shown, *packages) for parent in Path(path).parents}
+    above = {
+        str(parent) for path in (*_SYSTEM, *_DEVICES, *shown, *packages) for parent in Path(path).parents
+    }
     for path in sorted(above - {"/"}):
         yield from ("--perms", "0755", "--dir", path)
-    for path in ("/usr/lib", "/usr/lib64", "/etc/ld.so.cache"):
+    for path in _SYSTEM:
         yield from ("--ro-bind-try", path, path)
     for path in ("/lib", "/lib64"):
         if os.path.islink(path):
@@ -122,8 +126,8 @@ def _view(folder: Path) -> Iterator[str]:
     for path in packages:
         yield from ("--ro-bind", path, path)
     # Not bubblewrap's own /dev: for its terminals an ordinary user would need a second user namespace.
-    for name in ("null", "zero", "full", "random", "urandom"):
-        yield from ("--dev-bind", f"/dev/{name}", f"/dev/{name}")
+    for path in _DEVICES:
+        yield from ("--dev-bind", path, path)
     yield from ("--proc", "/proc", "--tmpfs", "/tmp")
     yield from ("--ro-bind", str(folder), KIT, "--remount-ro", "/")
 
