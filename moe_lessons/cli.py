@@ -14,6 +14,7 @@ from moe_lessons.accounting.command import count
 from moe_lessons.bench.command import bench
 from moe_lessons.config import BALANCING, PRESETS, preset
 from moe_lessons.grade.command import grade, merge
+from moe_lessons.interop.command import export_command, import_command
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -92,7 +93,9 @@ def main() -> None:
 
 main.add_command(bench)
 main.add_command(count)
+main.add_command(export_command)
 main.add_command(grade)
+main.add_command(import_command)
 main.add_command(merge)
 
 

@@ -35,6 +35,7 @@ LAYERS = (
     "train",
     "generate",
     "report",
+    "interop",
     "progress",
     "svg",
     "plots",

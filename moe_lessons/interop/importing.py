@@ -1,0 +1,110 @@
+"""From a Mixtral folder to a run's folder, as training would have left it."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from moe_lessons.checkpoint import FORMAT
+from moe_lessons.config import ModelConfig, TrainConfig
+from moe_lessons.interop.folders import InteropError, new_folder, read_json, write_json
+from moe_lessons.interop.mixtral import alpha_of, from_mixtral
+from moe_lessons.interop.names import Piece, pieces, skeleton
+from moe_lessons.interop.stored import Spec, StoredWeights, write_safetensors
+from moe_lessons.interop.tokenizer import FILES
+
+
+def import_folder(folder: str | Path, run: str | Path) -> Path:
+    """Write a Mixtral folder as a run whose only checkpoint, of step 0, `load_model` reads.
+
+    Weights go from file to file, one tensor of ours at a time, and keep their dtype.
+
+    Parameters
+    ----------
+    folder : path
+        With `config.json` and safetensors, in one file or with an index; experts each for themselves, as on
+        the Hugging Face Hub, or fused, as transformers 5 has them in memory.
+    run : path
+        Must not exist yet, or be empty.
+
+    Returns
+    -------
+    Path
+        The run's folder.
+
+    Raises
+    ------
+    InteropError
+        If the folder is no Mixtral checkpoint that `MoETransformer` computes, with the first key that is
+        missing, unknown or of the wrong shape; or if the run cannot be written.
+    """
+    folder, run = Path(folder), Path(run)
+    theirs = read_json(folder / "config.json")
+    config = from_mixtral(theirs)
+    stored = StoredWeights(folder)
+    layout = pieces(config, fused_layers=_fused_layers(config, stored))
+    specs = _check(config, stored, layout)
+    settings = TrainConfig(
+        name="imported", model=config, balancing="aux_loss", alpha=alpha_of(theirs, config)
+    )
+
+    def join(name: str) -> Tensor:
+        whole = torch.empty(specs[name].shape, dtype=specs[name].dtype)
+        for piece in layout[name]:
+            whole[piece.where] = stored.read(piece.key)
+        return whole
+
+    with new_folder(run) as unfinished:
+        checkpoint = unfinished / "step-000000"
+        checkpoint.mkdir()
+        write_safetensors(checkpoint / "model.safetensors", specs, join)
+        with open(checkpoint / "model.safetensors", "rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        state = {
+            "format": FORMAT,
+            "step": 0,
+            "config": settings.to_dict(),
+            "corpus_sha256": None,
+            "imported_from": folder.resolve().name,
+            "sha256": {"model.safetensors": checksum},
+        }
+        write_json(checkpoint / "state.json", state)
+        for name in FILES:
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, unfinished / name)
+    return run
+
+
+def _fused_layers(config: ModelConfig, stored: StoredWeights) -> frozenset[int]:
+    key = "model.layers.{}.block_sparse_moe.experts.gate_up_proj"
+    return frozenset(layer for layer in range(config.n_layers) if key.format(layer) in stored.keys)
+
+
+def _check(config: ModelConfig, stored: StoredWeights, layout: dict[str, list[Piece]]) -> dict[str, Spec]:
+    """Compare names and shapes, and return what our tensors will be."""
+    wanted = {piece.key for parts in layout.values() for piece in parts}
+    for what, keys in (("lacks", wanted - stored.keys), ("has unknown", _unknown(config, stored, wanted))):
+        if keys:
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            raise InteropError(f"{stored.folder} {what} {min(keys)}{more}: config.json is of another model")
+    shapes = skeleton(config).state_dict()
+    specs = {}
+    for name, parts in layout.items():
+        for piece in parts:
+            expected, found = tuple(shapes[name][piece.where].shape), stored.spec(piece.key).shape
+            if found != expected:
+                raise InteropError(f"{piece.key} has shape {found}: config.json says {expected}")
+        specs[name] = Spec(stored.spec(parts[0].key).dtype, tuple(shapes[name].shape))
+    return specs
+
+
+def _unknown(config: ModelConfig, stored: StoredWeights, wanted: set[str]) -> set[str]:
+    unknown = stored.keys - wanted
+    head, embedding = "lm_head.weight", "model.embed_tokens.weight"
+    if config.tie_embeddings and head in unknown and {embedding} <= stored.keys:
+        if not torch.equal(stored.read(head), stored.read(embedding)):
+            raise InteropError(f"{head} differs from {embedding}, though tie_word_embeddings is true")
+        unknown.discard(head)  # some write the same tensor twice
+    return unknown
