@@ -64,3 +64,14 @@ def compute_dtype(hidden_TD: Tensor) -> torch.dtype:
     if torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type):
         return torch.get_autocast_dtype(device_type)
     return hidden_TD.dtype
+
+
+def traced() -> bool:
+    """Say whether tensors may stand for others: under `torch.compile`, or in a transform of `torch.func`.
+
+    Examples
+    --------
+    >>> traced()
+    False
+    """
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()

@@ -104,8 +104,12 @@ def moe_auto(
     arguments = hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj
     check_shapes(*arguments)
     grouped = grouped_supported(hidden_TD, gate_up_proj, down_proj)
-    if hidden_TD.device.type != "cpu" or torch.compiler.is_compiling():
-        return moe_grouped(*arguments) if grouped else moe_unbind(*arguments)
+    on_cpu = hidden_TD.device.type == "cpu"
+    if not on_cpu or torch.compiler.is_compiling():
+        otherwise = (
+            moe_fused if on_cpu else moe_unbind
+        )  # which breaks the compiler's graph once, or several times
+        return (moe_grouped if grouped else otherwise)(*arguments)
     n_experts, d_model, d_expert = down_proj.shape
     ask = partial(
         choose,

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from moe_lessons.dispatch.arguments import check_shapes, compute_dtype
+from moe_lessons.dispatch.arguments import check_shapes, compute_dtype, traced
 from moe_lessons.dispatch.loops import moe_unbind
 from moe_lessons.dispatch.plan import Plan, permutation_plan, weighted_sum
 from moe_lessons.dispatch.products import product
@@ -91,7 +91,7 @@ def run_fused(
 ) -> Tensor:
     """Lay out the rows and run the experts; `torch.compile` breaks its graph here."""
     check_shapes(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
-    if topk_ids_TK.numel() == 0 or torch._C._are_functorch_transforms_active():
+    if topk_ids_TK.numel() == 0 or traced():
         return moe_unbind(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
     n_experts, d_model, d_expert = down_proj.shape
     dtype = compute_dtype(hidden_TD)

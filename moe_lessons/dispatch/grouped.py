@@ -69,7 +69,9 @@ def grouped_supported(hidden_TD: Tensor, gate_up_proj: Tensor, down_proj: Tensor
     d_model, d_expert = down_proj.shape[-2:]
     if any(width * dtype.itemsize % GROUPED_ALIGNMENT_BYTES for width in (d_model, d_expert)):
         return False
-    return all(
-        weight.is_contiguous() and weight.storage_offset() * weight.itemsize % GROUPED_ALIGNMENT_BYTES == 0
-        for weight in (gate_up_proj, down_proj)
-    )
+    if not (gate_up_proj.is_contiguous() and down_proj.is_contiguous()):
+        return False
+    if torch.compiler.is_compiling():  # where a tensor's memory begins is not known yet
+        return True
+    offsets_bytes = (weight.storage_offset() * weight.itemsize for weight in (gate_up_proj, down_proj))
+    return all(offset % GROUPED_ALIGNMENT_BYTES == 0 for offset in offsets_bytes)

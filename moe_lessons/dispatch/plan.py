@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from moe_lessons.dispatch.arguments import check_ids
+from moe_lessons.dispatch.arguments import check_ids, traced
 from moe_lessons.routing import tokens_per_expert
 
 
@@ -80,7 +80,7 @@ def stable_order(ids_S: Tensor, n_experts: int) -> Tensor:
     """
     narrow = torch.uint8 if n_experts <= 256 else torch.int16 if n_experts <= 2**15 else torch.int32
     keys_S = ids_S.to(narrow)
-    if keys_S.device.type == "cpu" and not torch.compiler.is_compiling():
+    if keys_S.device.type == "cpu" and not traced():
         return torch.from_numpy(keys_S.numpy().argsort(kind="stable"))
     return keys_S.sort(stable=True).indices
 
