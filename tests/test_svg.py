@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moe_lessons import svg
-from moe_lessons.svg.charts import LINE_INKS
-from moe_lessons.svg.charts import nice_ticks
+from moe_lessons.svg.charts import LINE_INKS, nice_ticks
 
 SPACE = "{http://www.w3.org/2000/svg}"
 finite = st.floats(-1e6, 1e6)
