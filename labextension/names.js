@@ -1,6 +1,7 @@
 // JupyterLab shows an SVG output as an image without alternative text, and ipywidgets' sliders and radio buttons
 // have their label beside them, but not as their name: a screen reader says "image" and "slider, 1". This extension
-// gives each its name, and keeps the notebook's shortcuts out of them. It is written by hand in the form that JupyterLab loads, so there is nothing to build.
+// gives each its name, and keeps the notebook's shortcuts out of them. It is written by hand, in the form that
+// JupyterLab loads, so there is nothing to build.
 
 (() => {
   // The label that ipywidgets puts before a control.
@@ -30,8 +31,9 @@
       groups += 1;
       group.querySelectorAll("input").forEach(input => (input.name = `choice-${groups}`));
     },
-    // An arrow key in a radio button would move to the next heading, "1" in a list make a heading of the cell.
-    ":is(.widget-slider, .widget-radio, .widget-dropdown):not([data-lm-suppress-shortcuts])": control => {
+    // JupyterLab takes an arrow key in a radio button for "go to the next heading", a digit in a list for "make this
+    // cell a heading". It leaves alone what carries this attribute.
+    ":is(.noUi-handle, .widget-radio input, .widget-dropdown select):not([data-lm-suppress-shortcuts])": control => {
       control.setAttribute("data-lm-suppress-shortcuts", "true");
     },
   };

@@ -21,15 +21,18 @@ WATCH_FOCUS = """() => {
     target.dataset.reached = 'yes';
     if (target.name) document.getElementsByName(target.name).forEach(one => { one.dataset.reached = 'yes'; });
   });
-  document.querySelector('.jp-Notebook .jp-Cell').focus();
+  const content = jupyterapp.shell.currentWidget.content;
+  content.activeCellIndex = 0;
+  content.widgets[0].node.focus();
 }"""
 
 CONTROLS = "input, select, button, summary, a[href], [tabindex='0'], [contenteditable='true']"
 UNREACHED = """([parts, controls]) =>
   parts.flatMap(part => [...document.querySelectorAll(`.jp-Notebook ${part}`)])
     .flatMap(part => [...part.querySelectorAll(controls)])
-    .filter(one => !one.disabled && !one.closest('[disabled=true]') && one.getClientRects().length)
-    .filter(one => one.dataset.reached !== 'yes').map(one => one.outerHTML.slice(0, 160))"""
+    .filter(one => !one.disabled && !one.closest('[disabled=true]') && one.checkVisibility())
+    .filter(one => one.dataset.reached !== 'yes' && !one.matches('.jp-InternalAnchorLink'))
+    .map(one => one.outerHTML.slice(0, 160))"""
 
 TABS_AT_ONCE = 25
 

@@ -77,8 +77,8 @@ class Notebook:
 
     def change_theme(self, theme):
         self.page.evaluate(THEME, theme)
-        dark = str("Dark" not in theme).lower()
-        self.page.locator(f"body[data-jp-theme-light={dark}]").wait_for()
+        light = str("Dark" not in theme).lower()
+        self.page.locator(f"body[data-jp-theme-light={light}]").wait_for(state="attached")
 
     def index(self, kind, id):
         """Where the answer or the check of an exercise is."""
