@@ -19,7 +19,7 @@ ROOT_USER := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab lessons lessons-check test test-browser lint types unit solutions format bench grade clean
+.PHONY: help setup lab lessons lessons-check test test-browser lint types unit solutions format bench grade hostile clean
 
 help:
 	@echo "make lab            open the course in JupyterLab, on lesson 00"
@@ -31,6 +31,7 @@ help:
 	@echo "make lint format    check, or mend, style and types"
 	@echo "make bench          run the benchmarks"
 	@echo "make grade          grade a class: SUBMISSIONS=folder OUT=folder"
+	@echo "make hostile        attack the grader's sandbox in every way we know"
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.14 found. Install one, or say where: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
@@ -104,6 +105,10 @@ bench: .venv/.installed-dev
 grade: .venv/.installed
 	@test -n "$(SUBMISSIONS)" -a -n "$(OUT)" || { echo "Say what to grade and where results go: make grade SUBMISSIONS=folder OUT=folder"; exit 2; }
 	@$(BIN)/moe-lessons grade "$(SUBMISSIONS)" --out "$(OUT)" $(GRADE_ARGS)
+
+hostile: .venv/.installed-dev
+	@echo "==> the whole hostile corpus against the grader's sandbox (needs bubblewrap)"
+	@$(QUIET_CORES) $(BIN)/python tests/hostile/measure.py
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -182,7 +182,9 @@ def _class(
     kept = resume.Kept(file, resume.header(seed, *terms))
     click.echo(f"{len(found)} learners, seed {seed}. {isolation.note}")
     if len(kept):
-        click.echo(f"{len(kept)} answers were graded before and are not run again (--fresh would).")
+        click.echo(
+            f"{len(kept)} answers were graded before; unchanged, they are not run again (unless --fresh)."
+        )
     try:
         with Progress() as progress:
             graded = grade_class(

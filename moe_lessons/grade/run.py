@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.spec import Exercise
 from moe_lessons.grade import batches
-from moe_lessons.grade.batches import BATCH, Progress, Tick
+from moe_lessons.grade.batches import Progress, Tick
 from moe_lessons.grade.nbval_run import Key
 from moe_lessons.grade.notebook import Answer
 from moe_lessons.grade.records import (
@@ -37,7 +37,7 @@ def grade_class(
     jobs: int = 1,
     kept: Kept | None = None,
     progress: Progress = lambda done, total: None,
-    batch: int = BATCH,
+    batch: int | None = None,
 ) -> ClassGrades:
     """Grade all answers of all submissions.
 
@@ -61,14 +61,15 @@ def grade_class(
     progress : callable
         Called with the number of answers judged and their total.
     batch : int
-        Learners in one grading notebook, at most.
+        Learners in one grading notebook, at most; by default ``batches.BATCH``.
 
     Returns
     -------
     ClassGrades
     """
     began = time.monotonic()
-    limits, kept = limits or Limits(), kept or Kept()
+    limits = limits or Limits()
+    kept = Kept() if kept is None else kept  # an empty one is false
     asked = {
         place: _asked(submission, submissions, lessons)
         for place, submission in enumerate(submissions)
@@ -98,7 +99,9 @@ def grade_class(
         return batches.run(group, seed, limits, isolation, tick)
 
     left = [[a for a in mine if (a.learner, a.exercise) not in verdicts] for mine in answers.values()]
-    verdicts |= batches.judge([mine for mine in left if mine], run, keep, progress, jobs, batch)
+    verdicts |= batches.judge(
+        [mine for mine in left if mine], run, keep, progress, jobs, batch or batches.BATCH
+    )
     grades = tuple(
         Grade(
             submissions[place],

@@ -1,0 +1,162 @@
+"""A stopped run goes on; parts of a class, graded apart, make the whole."""
+
+import json
+
+import classroom
+import pytest
+from click.testing import CliRunner
+
+from moe_lessons.cli import main
+from moe_lessons.grade import batches, resume
+from moe_lessons.grade.records import FAILED, FAULT, PASSED, Verdict
+
+LESSON = classroom.LESSONS[1]
+IDS = [id for id in classroom.IDS if id.startswith(LESSON.number)]
+
+
+@pytest.fixture
+def graded(monkeypatch):
+    """The learners' answers that were really run, by batch; every second exercise passes."""
+    ran = []
+
+    def run(answers, seed, limits, isolation, tick):
+        ran.append([(answer.learner, answer.exercise) for answer in answers])
+        return {(a.learner, a.exercise): verdict(a.learner, a.exercise) for a in answers}
+
+    monkeypatch.setattr(batches, "run", run)
+    return ran
+
+
+def verdict(learner, id):
+    passed = IDS.index(id) % 2 == 0
+    findings = (("right values", passed, "" if passed else "off by 1"),)
+    return Verdict(
+        learner, id, PASSED if passed else FAILED, "line", findings, None if passed else ("m", "t", 2)
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("ada", "bob", "cy", "dan", "eve"):
+        hand_in(tmp_path, name)
+    return tmp_path
+
+
+def hand_in(tmp_path, name, change=""):
+    (tmp_path / "class").mkdir(exist_ok=True)
+    content = json.loads(json.dumps(classroom.SOLVED[LESSON.id]))
+    for cell in classroom.answer_cells(content):
+        cell["source"] = "".join(cell["source"]) + change
+    (tmp_path / "class" / f"{name}.ipynb").write_text(json.dumps(content), encoding="utf-8")
+
+
+def call(folder, *more, out="out", command="grade"):
+    words = [command, *more, "--out", str(folder / out)]
+    if command == "grade":
+        words += [str(folder / "class"), "--unsafe-no-sandbox", "-j", "1"]
+    result = CliRunner().invoke(main, words)
+    return result, folder / out / "results.json"
+
+
+def learners(path):
+    return {one["learner"]: one for one in json.loads(path.read_text())["learners"]}
+
+
+def test_what_has_not_changed_is_not_run_twice(folder, graded):
+    first = learners(call(folder)[1])
+    seed = json.loads((folder / "out" / "results.json").read_text())["seed"]
+    hand_in(folder, "bob", "\n# better")
+    hand_in(folder, "fay")
+    graded.clear()
+    result, path = call(folder)
+    assert result.exit_code == 0
+    assert {learner for batch in graded for learner, _ in batch} == {1, 5}
+    assert f"{5 * len(IDS)} answers were graded before" in result.output
+    second = learners(path)
+    assert {name: second[name] for name in first if name != "bob"} == {
+        name: one for name, one in first.items() if name != "bob"
+    }
+    assert json.loads(path.read_text())["seed"] == seed
+
+
+@pytest.mark.parametrize("more", [["--fresh"], ["--seed", "5"], ["--timeout", "3"]])
+def test_everything_is_run_again_where_verdicts_would_not_hold(folder, graded, more):
+    call(folder)
+    graded.clear()
+    result, _ = call(folder, *more)
+    assert sum(map(len, graded)) == 5 * len(IDS)
+    assert "graded before" not in result.output
+
+
+def test_a_stopped_run_keeps_what_it_has(folder, graded, monkeypatch):
+    whole = batches.run
+
+    def stops(answers, *rest):
+        if any(answer.learner == 3 for answer in answers):
+            raise KeyboardInterrupt
+        return whole(answers, *rest)
+
+    monkeypatch.setattr(batches, "run", stops)
+    monkeypatch.setattr(batches, "BATCH", 1)
+    result, _ = call(folder)
+    assert result.exit_code != 0
+    monkeypatch.setattr(batches, "run", whole)
+    graded.clear()
+    with open(folder / "out" / resume.FILE, "a", encoding="utf-8") as file:
+        file.write('{"key": "cut o')
+    assert call(folder)[0].exit_code == 0
+    again = {learner for batch in graded for learner, _ in batch}
+    assert 3 in again
+    assert again <= {3, 4}  # the last may have begun before the run was stopped
+
+
+def test_faults_are_not_kept(tmp_path):
+    class Answer:
+        exercise, notebook, code = IDS[0], "a.ipynb", "x"
+
+    kept = resume.Kept(tmp_path / "f", {"seed": 1})
+    kept.add([("ada", Answer(), Verdict(0, IDS[0], FAULT))])
+    assert len(resume.Kept(tmp_path / "f", {"seed": 1})) == 0
+    kept.add([("ada", Answer(), verdict(0, IDS[1]))])
+    again = resume.Kept(tmp_path / "f", {"seed": 1})
+    assert again.find("ada", 7, Answer()) == verdict(7, IDS[1])
+    assert again.find("bob", 0, Answer()) is None
+    assert len(resume.Kept(tmp_path / "f", {"seed": 2})) == 0
+
+
+@pytest.mark.usefixtures("graded")
+def test_parts_make_the_whole(folder):
+    call(folder, "--seed", "3")
+    whole = learners(folder / "out" / "results.json")
+    for part in (1, 2, 3):
+        assert call(folder, "--seed", "3", "--shard", f"{part}/3", out=f"part-{part}")[0].exit_code == 0
+    assert list(learners(folder / "part-1" / "results.json")) == ["ada", "dan"]
+    parts = [str(folder / f"part-{part}") for part in (3, 1, 2)]
+    result, path = call(folder, *parts, out="all", command="merge")
+    assert result.exit_code == 0, result.output
+    assert learners(path) == whole
+    assert (folder / "all" / "grades.csv").read_text() == (folder / "out" / "grades.csv").read_text()
+    page = "feedback/ada.html"
+    assert (folder / "all" / page).read_text() == (folder / "out" / page).read_text()
+
+
+@pytest.mark.usefixtures("graded")
+def test_parts_that_do_not_belong_together_are_refused(folder):
+    call(folder, "--seed", "3", "--shard", "1/2", out="one")
+    call(folder, "--seed", "4", "--shard", "2/2", out="two")
+    for parts, said in [
+        (["one", "two"], "has another seed"),
+        (["one", "one"], "ada is in"),
+        (["none"], "cannot read"),
+        (["class/ada.ipynb"], "is no results.json"),
+    ]:
+        result, _ = call(folder, *(str(folder / part) for part in parts), out="all", command="merge")
+        assert result.exit_code == 2
+        assert said in result.stderr
+
+
+@pytest.mark.parametrize("words", [["--shard", "1/2"], ["--shard", "3/2", "--seed", "1"], ["--shard", "x"]])
+def test_wrong_shards_are_one_line(folder, words):
+    result, _ = call(folder, *words)
+    assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()) == 1

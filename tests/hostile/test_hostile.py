@@ -1,0 +1,56 @@
+"""The hostile corpus: a short form in every test run; `make hostile` runs the whole of it."""
+
+from collections import Counter
+
+import measure
+import pytest
+
+from moe_lessons.grade import sandbox
+
+needs_sandbox = pytest.mark.skipif(sandbox.problem() is not None, reason=str(sandbox.problem()))
+NOWHERE = dict.fromkeys(("canary", "port", "repo", "honest"), "")
+SHORT = [
+    "always-equal",
+    "NaN",
+    "torch-allclose",
+    "the-module-that-answers",
+    "an-input-hook",
+    "os-exit-0",
+    "kill-everyone",
+    "slow-endless-loop",
+    "memory-bomb",
+    "daemon",
+    "disk-fill",
+    "network",
+    "write-the-canary",
+    "read-the-solutions",
+    "read-another-submission",
+    "a-pickle",
+    "loaded-again",
+    "import-by-text",
+    "import-from-the-repository",
+    "answers-for-seed-0",
+    "outputs-say-passed",
+    "answer-doubled-stub-last",
+    "file-merge-conflict",
+    "file-deep-nesting",
+    "beside-it-numpy.py",
+    "beside-it-conftest.py",
+]
+
+
+def test_the_corpus_covers_every_threat():
+    cases = measure.corpus(NOWHERE)
+    names = [case.name for case in cases]
+    assert len(set(names)) == len(names) >= 50
+    assert set(SHORT) <= set(names)
+    assert all(count >= 4 for count in Counter(case.threat for case in cases).values())
+    assert {case.threat for case in cases} == {case.threat for case in cases if case.name in SHORT}
+
+
+@needs_sandbox
+def test_a_short_hostile_class():
+    counts = measure.measure(SHORT)
+    print(counts.line)
+    assert counts.cases == len(SHORT)
+    assert not counts.wrong, counts.wrong
