@@ -229,6 +229,8 @@ def generate(
     from moe_lessons.generate import generate as write_on
 
     model, _ = load_model(checkpoint or last_run())
+    if (n_tokens := model.config.vocab_size) != 256:
+        raise ValueError(f"vocab_size={n_tokens}: this command writes bytes; export it for its own tokenizer")
     generator = torch.Generator().manual_seed(seed)
     written = write_on(
         model, as_tokens(prompt.encode()), tokens, temperature=temperature, top_k=top_k, generator=generator

@@ -452,3 +452,15 @@ def test_wrong_commands_are_one_line(call, arguments, part):
     assert result.exit_code == 2
     assert len(result.stderr.strip().splitlines()) == 1
     assert part in result.stderr
+
+
+def test_a_model_of_other_tokens_does_not_pretend_to_write_bytes(call, tmp_path):
+    config = dataclasses.replace(TINY, vocab_size=300)
+    folder = export_model(build(config), tmp_path / "folder")
+    assert not (folder / "tokenizer.json").exists()
+    (folder / "tokenizer.json").write_text("{}")
+    assert call("import", "folder", "--to", "run").exit_code == 0
+    assert (tmp_path / "run" / "tokenizer.json").read_text() == "{}"
+    assert "vocab_size=300: this command writes bytes" in call("generate", "--checkpoint", "run").stderr
+    assert call("export", "run", "--to", "again").exit_code == 0
+    assert (tmp_path / "again" / "tokenizer.json").read_text() == "{}"

@@ -43,7 +43,11 @@ def export_model(model: MoETransformer, folder: str | Path, *, dtype: str = "flo
         If Mixtral has no place for something in the model, or the folder cannot be written.
     """
     state = model.state_dict()
-    return _write(model.config, state.__getitem__, Path(folder), dtype=dtype, training={})
+
+    def part(name: str, where: tuple[Any, ...]) -> Tensor:
+        return state[name][where]
+
+    return _write(model.config, part, Path(folder), dtype=dtype, training={})
 
 
 def export_checkpoint(run: str | Path, folder: str | Path, *, dtype: str = "float32") -> Path:
@@ -65,9 +69,13 @@ def export_checkpoint(run: str | Path, folder: str | Path, *, dtype: str = "floa
     facts = training_facts(state, checkpoint.parent / "log.jsonl")
     alpha = state["config"]["alpha"] if state["config"]["balancing"] == "aux_loss" else 0.0
     with safe_open(checkpoint / "model.safetensors", framework="pt") as stored:
+
+        def part(name: str, where: tuple[Any, ...]) -> Tensor:
+            return stored.get_slice(name)[where or ...]  # one expert is read, not the whole bank
+
         return _write(
             config,
-            stored.get_tensor,
+            part,
             Path(folder),
             dtype=dtype,
             training=facts,
@@ -78,7 +86,7 @@ def export_checkpoint(run: str | Path, folder: str | Path, *, dtype: str = "floa
 
 def _write(
     config: ModelConfig,
-    read: Callable[[str], Tensor],
+    part: Callable[[str, tuple[Any, ...]], Tensor],
     target: Path,
     *,
     dtype: str,
@@ -92,16 +100,12 @@ def _write(
     shapes = skeleton(config).state_dict()
     home = {piece.key: (name, piece.where) for name, parts in pieces(config).items() for piece in parts}
     specs = {
-        key: Spec(EXPORTED[dtype], tuple(shapes[name][index].shape)) for key, (name, index) in home.items()
+        key: Spec(EXPORTED[dtype], tuple(shapes[name][where].shape)) for key, (name, where) in home.items()
     }
-
-    def cut(key: str) -> Tensor:
-        name, index = home[key]
-        return read(name)[index]
 
     with new_folder(target) as folder:
         write_json(folder / "config.json", theirs)
-        write_safetensors(folder / "model.safetensors", specs, cut)
+        write_safetensors(folder / "model.safetensors", specs, lambda key: part(*home[key]))
         _write_tokenizer(config, folder, tokenizer)
         (folder / "README.md").write_text(
             model_card(config, dtype=dtype, training=training), encoding="utf-8"
