@@ -311,9 +311,9 @@ claim("L49", "wrong", holds=abs(pooled - 1) < 0.01 and min(per_layer) > 7.99 and
 
 # %% [markdown]
 # A perfect score for a model that is dead from top to bottom. It has been discussed since 2023 (issue 28255
-# of transformers), and it is more than a display error: the *gradient* is pooled as well, so nothing pushes
-# any of these layers apart. Real layers need not collapse this neatly. But whoever fine-tunes with that
-# function and watches this number should watch the loads of each layer beside it.
+# of transformers), and it is more than a display error. The *gradient* is made with the pooled f as well.
+# That f is even, so it asks no layer to change. Real layers need not collapse this neatly. But whoever
+# fine-tunes with that function and watches this number should watch the loads of each layer beside it.
 
 # %% [markdown]
 # ## One formula, five codes
@@ -360,9 +360,9 @@ claim(
 #   K.
 # - **GShard**: 1/E in front instead of E, and f counts first choices only. Balanced value 1/E².
 #
-# So "my load loss is 8" is a disaster in one code and perfect in another. And an α means nothing without the
-# normalisation it was used with: the same α pushes K times harder in transformers than in Megatron. This
-# course writes f as shares of rows, and names the normalisation in the call.
+# So "my load loss is 8" is a disaster in one code and the balanced value in another. And an α means nothing
+# without the normalisation it was used with: the same α pushes K times harder in transformers than in
+# Megatron. This course writes f as shares of rows, and names the normalisation in the call.
 
 # %% [markdown]
 # ## What does it do to a logit?
@@ -625,11 +625,12 @@ check("05.counterexample")
 # %% [markdown]
 # ### How low does it go?
 #
-# For K = 1 this can be answered exactly, and it is a pretty piece of reasoning. What can the probabilities of
-# a token look like that goes to expert i? Expert i must have the largest. The extreme cases are these: i
-# shares *evenly* with some other experts, and everybody else gets nothing. Every permitted p is a mixture of
-# such cases. (Sort p. Subtract the smallest entry from all; then the next from those that are left; and so
-# on. Each step is an even share over a set that contains i.)
+# We ask for the **infimum**, the value that the loss can come as close to as you like and never go below. For
+# K = 1 it can be found exactly. What can the probabilities of a token look like that goes to expert i? Expert
+# i must have the largest. The extreme cases are these: i shares *evenly* with some other experts, and
+# everybody else gets nothing. Every permitted p is a mixture of such cases. (Sort p. Subtract the smallest
+# entry from all; then the next from those that are left; and so on. Each step is an even share over a set
+# that contains i.)
 #
 # So the mean probability among the tokens of expert i is such a mixture too, and **(f, P) can be reached,
 # or come as close to as you like, exactly if P is the sum over i of f_i times a point of that kind**. For
@@ -1084,9 +1085,9 @@ svg.figure(
 )
 
 # %% [markdown]
-# Same formula, same α, and loads that are about even in all three. But over each text the loss *forbids*
-# what would be natural here, experts for one domain each, since a text is of one domain and must use all
-# four. Over pairs, which are sometimes mixed, it half forbids it. The control shows that it is really the
+# Same formula, same α, and loads that are about even in all three. But over each text the loss *punishes*
+# what would be natural here, experts for one domain each, since a text is of one domain and should use all
+# four. Over pairs, which are sometimes mixed, it does so less often. The control shows that it is really the
 # scope: where each text holds both domains, the strictest rule does no harm.
 #
 # This is not only a toy. DeepSeek-V3 measured it in a 1B model (arXiv 2412.19437, section 4.5.3):
@@ -1219,10 +1220,10 @@ claim(
 # - The value at balance is 1, K or 1/E², depending on the code. Ask before you compare.
 # - The gradient on P is E · f. Through the softmax: down where the load is above what the token meets on
 #   average, up where it is below.
-# - 1 is not the minimum. Co-sorted f and P guarantee at least 1, nothing guarantees co-sorting, and the
-#   infimum is 7/8 for two experts and 0.4 for eight. Balance comes from the push, which rests only where
+# - 1 is not the minimum. Co-sorted f and P guarantee at least 1, nothing guarantees co-sorting, and at K = 1
+#   the infimum is 7/8 for two experts and 0.4 for eight. Balance comes from the push, which rests only where
 #   loads are equal.
-# - Even *where*? Over each text it forbids experts for a domain. Over the global batch it does not.
+# - Even *where*? Over each text it works against experts for a domain. Over the global batch it does not.
 # - α trades balance against the task. Lesson 06 looks for ways around that trade.
 #
 # Four questions, then the claims that this lesson has settled.

@@ -10,7 +10,7 @@ start("07_capacity")
 # Many systems cannot wait and see. A program compiled for an accelerator must know every shape before it
 # knows the tokens. So each expert gets a tensor with a fixed number of places, its **capacity** C, and all of
 # them together make one buffer of shape [E, C, D]. The safe choice would be C = T, in case that everybody
-# comes to the same expert: E times as many places as tokens, nearly all of them empty. Instead one takes the
+# comes to the same expert: E times as many places as tokens, most of them empty. Instead one takes the
 # fair share, adds some room, and turns away whoever comes too late.
 #
 # This lesson follows the ones who are turned away. How many are they? Who are they? What becomes of them? And
@@ -295,6 +295,8 @@ for per_expert in (4, 16, 64, 256):
     print(f"{per_expert:>8}  {''.join(cells[:5])}  {''.join(cells[5:])}")
 
 # %% [markdown]
+# (With 4 rows per expert, 1.1 and 1.25 both round up to 5 places.)
+#
 # In the column of factor 1 both shares are the same. They have to be: with as many places as rows, every row
 # that is refused leaves a place empty somewhere else.
 #
@@ -447,8 +449,8 @@ check("07.dispatch_combine")
 predict("07.end")
 
 # %% [markdown]
-# With places for all in the beginning, token t is dropped only if C earlier tokens asked for its expert. That
-# probability is one more binomial, and we can draw it for every token of the batch. First in token order for
+# Token t is dropped exactly if at least C earlier tokens asked for its expert. That probability is one more
+# binomial, and we can draw it for every token of the batch. First in token order for
 # the fair and the skewed router; then 400 random batches in which the tokens with the largest score go first.
 
 # %%
@@ -559,11 +561,11 @@ print("exactly, of 200 trials (K = 1, K = 2):", {p: [round(200 * x) for x in xs]
 # All drop equally many, because a load does not depend on who stands where. They differ in whom. Serving by
 # weight keeps the rows that matter more to the router's sum.
 #
-# But it looks ahead. The last token may be the one whose score, or whose first choice, takes a place that an
-# earlier token would have had. In a causal language model the earlier token's output then depends on a word
-# that it must not know. In training that is a leak; in generation the later word is not there, and the layer
-# behaves differently. Vision models, where V-MoE comes from, have no such order. With K = 1, first choices
-# are all there are, and `choice` is the same as `token`.
+# But every order except the first can look ahead. The last token may be the one whose score, or whose first
+# choice, takes a place that an earlier token would have had. In a causal language model the earlier token's
+# output then depends on a word that it must not know. In training that is a leak; in generation the later
+# word is not there, and the layer behaves differently. Vision models, where V-MoE comes from, have no such
+# order. With K = 1, first choices are all there are, and `choice` is the same as `token`.
 #
 # How much so small a leak helps or harms a trained model, we do not measure here. Know which rule you have.
 
@@ -611,9 +613,9 @@ print("it looks ahead:", leak_rate(placed_at, n_tokens=T).trials > 0.3)
 # $$\max_{z \in \{0,1\}^{T\times E}} \sum_{t,e} s_{t,e}\, z_{t,e}\qquad
 # \text{with}\quad \sum_e z_{t,e} \le 1,\quad \sum_t z_{t,e} \le C.$$
 #
-# This is the **linear assignment problem**: give every expert C columns, and let each token have one column.
-# `scipy.optimize.linear_sum_assignment` solves it exactly. Some explainers say that MoE routing *is* this
-# problem. Let us see how far token choice is from its optimum: 512 tokens, 8 experts of unequal appeal, 64
+# This is the **linear assignment problem** of lessons 05 and 06: give every expert C columns, and let each
+# token have one column. Some explainers say that MoE routing *is* this problem. Let us see how far each rule
+# of this lesson is from its optimum: 512 tokens, 8 experts of unequal appeal, 64
 # places each, and as scores the router's probabilities. "Best pair first" is a rule that lesson 06 has: take
 # the largest score of all, then the largest that is still possible, and so on. Twenty draws.
 
@@ -808,8 +810,8 @@ reveal("07.cost")
 claim("L91", "correct", holds=worse == 16 and close and float((tight[1.0] / free[None]).mean()) > 1.25)
 
 # %% [markdown]
-# Two different costs. *Being dropped* costs that token nearly all that the layer had to give, so a loss with
-# drops rises about in proportion to the drop rate. *Having been trained with drops* cost next to nothing
+# Two different costs. *Being dropped* costs that token all that the layer had to give, so a loss with drops
+# rises with the drop rate. *Having been trained with drops* cost next to nothing
 # here: an expert that misses one token in six learns from the other five.
 #
 # Even factor 0.5, which drops half of all tokens in every step, did little harm here. Do not carry that over:
@@ -841,10 +843,10 @@ print("the buffered layer without a limit equals the sorted one of lesson 02:", 
 # %% [markdown]
 # So the buffer is the wrong container for it. The sorted rows of lesson 02 have no empty places at all:
 # groups of different sizes, one after another, and a matrix product that knows where each begins. On a GPU
-# that needs a kernel of its own. MegaBlocks brought one in 2022, and many models have trained without drops
-# since: Mixtral, OLMoE, DeepSeek-V3. Capacity has not gone away. It is still there where shapes must
-# be fixed (TPUs, captured graphs), and in another form wherever a device can only hold so much: DeepSeek-V2
-# dropped per *device*, not per expert. Lesson 08 computes with groups of any size.
+# that needs a kernel of its own. MegaBlocks brought one in 2022. OLMoE and DeepSeek-V3 were trained without
+# drops, and the published code of Mixtral has none. Capacity has not gone away. It is still there where
+# shapes must be fixed (TPUs, captured graphs), and in another form wherever a device can only hold so much:
+# DeepSeek-V2 dropped per *device*, not per expert. Lesson 08 computes with groups of any size.
 
 # %% [markdown]
 # ## What to take with you

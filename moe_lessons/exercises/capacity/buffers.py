@@ -108,6 +108,25 @@ def _renormalised(
     return reference(x, ids, w, positions, capacity, experts)
 
 
+def _weighted_input(
+    x: Tensor, ids: Tensor, w: Tensor, positions: Tensor, capacity: int, experts: Tensor
+) -> Layer:
+    """The weight goes in with the row; these experts are linear, so the output is the same."""
+    buffers_ECD, output_TD = reference(x, ids, w, positions, capacity, experts)
+    tokens, choices = (positions < capacity).nonzero(as_tuple=True)
+    weighted_ECD = torch.zeros_like(buffers_ECD)
+    cells = ids[tokens, choices], positions[tokens, choices]
+    weighted_ECD[cells] = x[tokens] * w[tokens, choices, None]
+    return weighted_ECD, output_TD
+
+
+def _residual_added(
+    x: Tensor, ids: Tensor, w: Tensor, positions: Tensor, capacity: int, experts: Tensor
+) -> Layer:
+    buffers_ECD, output_TD = reference(x, ids, w, positions, capacity, experts)
+    return buffers_ECD, output_TD + x
+
+
 def _no_weights(
     x: Tensor, ids: Tensor, w: Tensor, positions: Tensor, capacity: int, experts: Tensor
 ) -> Layer:
@@ -213,6 +232,20 @@ DISPATCH_COMBINE = Exercise(
             "The experts' results are added as they are. Multiply each by its slot's routing weight.",
             wrong=_no_weights,
             hint=2,
+        ),
+        Misconception(
+            "weighted_input",
+            "The weights were multiplied into the rows before the experts saw them. With these experts, "
+            "which are matrices, the output happens to be the same; with a nonlinear one it is not. Copy the "
+            "rows as they are, and weigh the results.",
+            wrong=_weighted_input,
+            hint=2,
+        ),
+        Misconception(
+            "residual_added",
+            "Every token's input is in its output. The caller adds the residual, so it would count twice.",
+            wrong=_residual_added,
+            hint=3,
         ),
         Misconception(
             "whole_token",

@@ -39,8 +39,8 @@ CLAIMS = (
         "L91",
         "Recent models avoid dropping tokens.",
         "correct",
-        "MegaBlocks computes with groups of any size; Mixtral and OLMoE drop none, nor does DeepSeek-V3 in "
-        "training or inference. DeepSeek-V2 did in training.",
+        "MegaBlocks computes with groups of any size; OLMoE and the published code of Mixtral drop none, nor "
+        "does DeepSeek-V3 in training or inference. DeepSeek-V2 did in training.",
         "arXiv 2211.15841; arXiv 2412.19437, section 2.1.2; arXiv 2405.04434, section 2.2",
     ),
     Claim(

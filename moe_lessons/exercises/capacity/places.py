@@ -71,6 +71,13 @@ PLACES = Exercise(
             hint=2,
         ),
         Misconception(
+            "plus_one",
+            "`int(...) + 1` rounds up only where there is a fraction to round. Where the product is whole, "
+            "every expert gets a place too many.",
+            wrong=lambda t, e, k, f: int(t * k * f / e) + 1,
+            hint=2,
+        ),
+        Misconception(
             "nearest",
             "This rounds to the nearest whole number, so half of the time down: a perfectly even load then "
             "does not fit. Round up.",

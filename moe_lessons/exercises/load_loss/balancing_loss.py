@@ -117,6 +117,13 @@ BALANCING_LOSS = Exercise(
             hint=2,
         ),
         Misconception(
+            "first_choice",
+            "f counts only each token's first choice, and the others' work goes unseen. GShard's loss does "
+            "that; this f counts all K.",
+            wrong=_variant(f=lambda z, m, k: over_real(chosen(z, 1), m)),
+            hint=2,
+        ),
+        Misconception(
             "padding_everywhere",
             "The mask is not used: padding counts in f and in P. All padding goes the same way, so the loss "
             "would push the router to spread out tokens that nobody reads.",

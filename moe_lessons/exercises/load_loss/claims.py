@@ -109,8 +109,8 @@ CLAIMS = (
         "L57",
         "The loss balances the load within a batch.",
         "imprecise",
-        "Which batch? Over a sequence or a small micro-batch it forbids experts that belong to one domain; "
-        "over the global batch it does not. DeepSeek-V3 measured it, Qwen3 uses the global batch.",
+        "Which batch? Over a sequence or a small micro-batch it works against experts that belong to one "
+        "domain; over the global batch it does not. DeepSeek-V3 measured it, Qwen3 uses the global batch.",
         "arXiv 2501.11873; arXiv 2412.19437, section 4.5.3; arXiv 2505.09388, section 2",
     ),
     Claim(

@@ -81,8 +81,19 @@ def _is_distribution(logits_TE: np.ndarray) -> bool:
 
 
 def _tied(case: Case, got: Outputs, want: Outputs) -> bool:
-    finite = bool(np.isfinite(got["logits_TE"]).all())
+    finite = bool(np.isfinite(got["logits_TE"]).all()) and got["logits_TE"].shape == want["logits_TE"].shape
     return finite and not _is_distribution(got["logits_TE"]) and _lead(got["logits_TE"]) < LEAD - 1e-4
+
+
+def _for_two_only(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Low enough with two experts and with no other number, by logits with clear winners."""
+    logits_TE = got["logits_TE"]
+    if logits_TE.shape != want["logits_TE"].shape or not np.isfinite(logits_TE).all():
+        return False
+    if _lead(logits_TE) < LEAD - 1e-4:
+        return False
+    low = measured(logits_TE)[0] <= TARGET
+    return low == (case.args["n_experts"] == 2)
 
 
 COUNTEREXAMPLE = Exercise(
@@ -147,6 +158,14 @@ COUNTEREXAMPLE = Exercise(
             "probability under 1/E.",
             detects=_looks_like(lambda z, loss, f: f.max() == 1 and loss <= 1.1),
             hint=2,
+        ),
+        Misconception(
+            "two_experts_only",
+            "Right with two experts, and not with more. If the sure ones all sit at *one* expert, that one "
+            "is well filled and has a large P as well. Spread them over all the others, and look again at "
+            "how large the crowd has to be.",
+            detects=_for_two_only,
+            hint=3,
         ),
         Misconception(
             "sure_majority",

@@ -70,6 +70,14 @@ def _views(z: Tensor, k: int, scope: str) -> Tensor:
     return losses(z.reshape(n_groups, -1, z.shape[-1]), k).mean()
 
 
+def _no_E(z: Tensor, k: int, scope: str) -> Tensor:
+    return reference(z, k, scope) / z.shape[-1]
+
+
+def _detached(z: Tensor, k: int, scope: str) -> Tensor:
+    return reference(z, k, scope).detach()
+
+
 def _no_K(z: Tensor, k: int, scope: str) -> Tensor:
     return k * reference(z, k, scope)
 
@@ -157,6 +165,20 @@ SCOPE = Exercise(
             "no_K",
             "f is a fraction of the tokens and sums to K. Divide by K: it is a share of the routed rows.",
             wrong=_no_K,
+            hint=3,
+        ),
+        Misconception(
+            "no_E",
+            "The factor E is missing, or a mean over the experts has cancelled it. The balanced value is 1/E "
+            "then, and not 1.",
+            wrong=_no_E,
+            hint=3,
+        ),
+        Misconception(
+            "detached",
+            "The value is right, but no gradient arrives at the logits. f has none; through P the loss must "
+            "reach the router. Look for `detach`, `no_grad`, `item`, `.data` or numpy.",
+            wrong=_detached,
             hint=3,
         ),
     ),

@@ -10,9 +10,9 @@ from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Ordinary logits, logits that drifted far up, and one token."""
+    """Ordinary logits, logits that drifted far up, and one token far down: its logsumexp is negative."""
     cases = []
-    for n_tokens, n_experts, shift in [(6, 4, 0.0), (5, 3, 120.0), (1, 5, -2.0)]:
+    for n_tokens, n_experts, shift in [(6, 4, 0.0), (5, 3, 120.0), (1, 5, -6.0)]:
         shift_T1 = shift * rng.uniform(0.9, 1.1, (n_tokens, 1))
         logits_TE = (lopsided_logits(rng, n_tokens, n_experts) + shift_T1).astype(np.float32)
         cases.append(Case(f"T={n_tokens}, E={n_experts}, logits around {shift:g}", {"logits_TE": logits_TE}))
@@ -53,6 +53,20 @@ Z_LOSS = Exercise(
             "The square is missing. Without it the loss rewards logits that drift towards minus infinity.",
             wrong=lambda z: z.logsumexp(dim=-1).mean(),
             hint=1,
+        ),
+        Misconception(
+            "absolute",
+            "The absolute value was taken for the square. It pulls at a logsumexp of 1 as hard as at one of "
+            "100; the square pulls harder the further the logits have drifted.",
+            wrong=lambda z: z.logsumexp(dim=-1).abs().mean(),
+            hint=1,
+        ),
+        Misconception(
+            "detached",
+            "The value is right, but no gradient arrives at the logits, so it can shrink nothing. Look for "
+            "`detach`, `no_grad`, `item`, `.data` or numpy.",
+            wrong=lambda z: reference(z).detach(),
+            hint=3,
         ),
         Misconception(
             "bare_exp",

@@ -160,6 +160,7 @@ WRONG = {
     "07.capacity": {
         "no_k": places_switch,
         "floor": places_int,
+        "plus_one": lambda T, E, K, cf: int(cf * K * T / E) + 1,
         "nearest": places_rounded,
         "share_rounded_down": places_floor_division,
         "rounded_twice": places_two_ceilings,

@@ -111,6 +111,15 @@ def layer_place_first(hidden, ids, weights, positions, capacity, experts):
     return buffers, out
 
 
+def layer_weighs_first(hidden, ids, weights, positions, capacity, experts):
+    """Llama 4 weighs an expert's input; here it is the result that is weighed."""
+    buffers, out = torch.zeros(len(experts), capacity, hidden.shape[1]), torch.zeros_like(hidden)
+    t, k = (positions < capacity).nonzero(as_tuple=True)
+    buffers[ids[t, k], positions[t, k]] = weights[t, k, None] * hidden[t]
+    out.index_add_(0, t, (buffers @ experts)[ids[t, k], positions[t, k]])
+    return buffers, out
+
+
 RIGHT = [layer_loops, layer_masks, layer_spare_row]
 WRONG = {
     "one_short": with_kept(lambda positions, capacity: positions < capacity - 1),
@@ -121,6 +130,8 @@ WRONG = {
     "no_weights": with_output(
         lambda x, ids, w, experts, kept: added(x, ids, torch.ones_like(w), experts, kept)
     ),
+    "weighted_input": layer_weighs_first,
+    "residual_added": with_output(lambda x, ids, w, experts, kept: x + added(x, ids, w, experts, kept)),
     "whole_token": with_output(
         lambda x, ids, w, experts, kept: added(x, ids, w, experts, kept & kept.all(1, keepdim=True))
     ),

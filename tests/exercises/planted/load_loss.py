@@ -210,6 +210,7 @@ WRONG = {
         "pooled": model.loss_pooled,
         "renormalized_P": model.loss_gates,
         "soft_f": model.loss_squares,
+        "first_choice": model.loss_gshard,
         "padding_everywhere": model.loss_unmasked,
         "padding_in_f": model.loss_f_unmasked,
         "padding_in_P": model.loss_P_unmasked,
@@ -236,6 +237,8 @@ WRONG = {
     "05.z_loss": {
         "square_of_mean": lambda z: torch.logsumexp(z, 1).mean() ** 2,
         "not_squared": lambda z: torch.logsumexp(z, 1).sum() / z.size(0),
+        "absolute": lambda z: torch.stack([torch.logsumexp(row, 0) for row in z]).abs().mean(),
+        "detached": lambda z: (torch.logsumexp(z.detach(), 1) ** 2).mean(),
         "bare_exp": lambda z: torch.log(torch.exp(z).sum(1)).pow(2).mean(),
         "after_softmax": lambda z: torch.logsumexp(F.softmax(z, 1), 1).pow(2).mean(),
         "log_softmax": lambda z: (F.log_softmax(z, 1) ** 2).mean(),

@@ -93,6 +93,13 @@ def loss_added_up(logits_NTE, mask_T, top_k):
     return sum(loss_loop(layer[None], mask_T, top_k) for layer in logits_NTE)
 
 
+def loss_gshard(logits_NTE, mask_T, top_k):
+    """f from the first choices alone, as in algorithm 1 of GShard."""
+    real = logits_NTE[:, mask_T]
+    f = F.one_hot(real.argmax(-1), real.shape[-1]).float().mean(1)
+    return real.shape[-1] * (f * real.softmax(-1).mean(1)).sum(-1).mean()
+
+
 def loss_no_grad(logits_NTE, mask_T, top_k):
     with torch.no_grad():
         return loss_einsum(logits_NTE, mask_T, top_k)

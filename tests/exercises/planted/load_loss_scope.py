@@ -93,6 +93,14 @@ def wrong_view(logits_MBLE, top_k, scope):
     return torch.stack([_one(z, top_k) for z in logits_MBLE.view(M * L, B, E)]).mean()
 
 
+def averaged_over_experts(logits_MBLE, top_k, scope):
+    return loops(logits_MBLE, top_k, scope) / logits_MBLE.size(-1)
+
+
+def a_number_for_the_log(logits_MBLE, top_k, scope):
+    return torch.tensor(loops(logits_MBLE, top_k, scope).item())
+
+
 def fractions_of_tokens(logits_MBLE, top_k, scope):
     return means_over_axes(logits_MBLE, top_k, scope) * top_k
 
@@ -109,4 +117,6 @@ WRONG = {
     "summed": added_up,
     "mixed_reshape": wrong_view,
     "no_K": fractions_of_tokens,
+    "no_E": averaged_over_experts,
+    "detached": a_number_for_the_log,
 }

@@ -171,6 +171,14 @@ def collapsed_by_a_hair(n_tokens, n_experts):
     return _rows(n_tokens, n_experts, 1.0, 0.02, 0.0)
 
 
+def one_minority(n_tokens, n_experts):
+    """Three quarters undecided, and everybody else sure of one and the same expert."""
+    z = torch.full((n_tokens, n_experts), -20.0)
+    n = 3 * n_tokens // 4
+    z[:n, 0], z[:n, 1], z[n:, 0], z[n:, 1] = 0.02, 0.0, 0.0, 20.0
+    return z
+
+
 def wrong_ones_sure(n_tokens, n_experts):
     return _rows(n_tokens, n_experts, 0.7, 20.0, 0.02)
 
@@ -187,6 +195,7 @@ COUNTEREXAMPLE_WRONG = {
     "balanced": round_robin,
     "sure_crowd": collapsed,
     "lukewarm_crowd": collapsed_by_a_hair,
+    "two_experts_only": one_minority,
     "sure_majority": wrong_ones_sure,
     "not_far_enough": timid,
 }

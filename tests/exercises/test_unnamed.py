@@ -1,0 +1,56 @@
+"""Wrong answers that no misconception describes: they fail, and get no other mistake's name."""
+
+import pytest
+import torch
+from planted import load_loss, load_loss_theory
+
+from moe_lessons.exercises import registry
+from moe_lessons.exercises.judge import judge, local
+from moe_lessons.exercises.routing_zoo.sinkhorn import reference as sinkhorn
+
+EXERCISES = {e.id: e for lesson in registry.lessons() for e in lesson.exercises}
+
+
+def transposed_counterexample(n_tokens, n_experts):
+    return load_loss_theory.half_dead(n_tokens, n_experts).T
+
+
+def loss_for_excess(f_E, P_E):
+    pairs, _, agree = load_loss_theory.chebyshev_loops(f_E, P_E)
+    return pairs, len(f_E) * (f_E * P_E).sum(), agree
+
+
+def half_z_loss(logits_TE):
+    return load_loss.z_loop(logits_TE) / 2
+
+
+def two_rounds(logits_TE, rounds):
+    return sinkhorn(logits_TE, 2)
+
+
+def one_place_less(logits_TE, experts_per_token):
+    scores_TE = logits_TE.softmax(-1)
+    n = max(1, logits_TE.shape[0] * experts_per_token // logits_TE.shape[1] - 1)
+    return scores_TE * torch.zeros_like(scores_TE).scatter(0, scores_TE.topk(n, dim=0).indices, 1.0)
+
+
+def loads_for_positions(topk_ids_TK, n_experts):
+    return torch.bincount(topk_ids_TK.flatten(), minlength=n_experts)[topk_ids_TK]
+
+
+UNNAMED = [
+    ("05.counterexample", transposed_counterexample),
+    ("05.chebyshev", loss_for_excess),
+    ("05.z_loss", half_z_loss),
+    ("06.sinkhorn", two_rounds),
+    ("06.expert_choice", one_place_less),
+    ("07.positions", loads_for_positions),
+]
+
+
+@pytest.mark.parametrize(("exercise", "answer"), UNNAMED, ids=lambda value: getattr(value, "__name__", value))
+def test_other_mistakes_get_no_name(exercise, answer):
+    for seed in (0, 1, 2):
+        report = judge(EXERCISES[exercise], local(answer), seed=seed)
+        assert report.status == "failed"
+        assert report.misconception is None
