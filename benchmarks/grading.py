@@ -1,0 +1,124 @@
+"""How long a class takes to grade, in the sandbox, and how much memory.
+
+    python benchmarks/grading.py [--learners 100] [--lessons 10] [--cores 2]
+
+Makes a class as tests/grade does (solved, half done, other right answers, planted mistakes, stubs), grades it
+with `moe-lessons grade`, and writes `benchmarks/results/grading.json`. The peers nbgrader and otter-grader
+are not timed here: the result says so.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import click
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "grading.json"
+LIMIT_S = 30 * 60
+sys.path[:0] = [str(ROOT / "tests" / "grade"), str(ROOT / "tests" / "exercises")]
+
+
+def hand_in(folder: Path, learners: int, lessons: int) -> tuple[int, int]:
+    """Write the class; how many notebooks and answers it holds."""
+    import classroom
+
+    kinds = [one for name, one in classroom.make_class().items() if name[0] in "abcdegw"]
+    chosen = {f"{lesson.id}.ipynb" for lesson in classroom.LESSONS[-lessons:]}
+    answers = sum(id.split(".")[0] in {name[:2] for name in chosen} for id in classroom.IDS)
+    for number in range(learners):
+        mine = folder / f"learner-{number:03}"
+        mine.mkdir(parents=True)
+        for name, text in kinds[number % len(kinds)].files.items():
+            if name in chosen:
+                (mine / name).write_text(text, encoding="utf-8")
+    return learners * len(chosen), learners * answers
+
+
+def memory_mb(root: int) -> float:
+    """Memory of a process and all below it, shared pages counted once where the kernel says so."""
+    parents = {}
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        with suppress(OSError):
+            parents[int(name)] = int(Path(f"/proc/{name}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    family, size = {root}, 0
+    while len(family) > size:
+        size = len(family)
+        family |= {pid for pid, parent in parents.items() if parent in family}
+    return sum(map(_proportional_kb, family)) / 1024
+
+
+def _proportional_kb(pid: int) -> float:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return float(line.split()[1])
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
+    return 0.0
+
+
+@click.command()
+@click.option("--learners", default=100, show_default=True)
+@click.option("--lessons", default=10, show_default=True, help="Notebooks a learner hands in, at most.")
+@click.option("--cores", default=2, show_default=True)
+@click.option("--write/--no-write", default=True, help="Write the result file.")
+def main(learners: int, lessons: int, cores: int, write: bool) -> None:
+    """Grade a class and time it."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        notebooks, answers = hand_in(folder / "class", learners, lessons)
+        command = [sys.executable, "-m", "moe_lessons", "grade", str(folder / "class")]
+        began = time.perf_counter()
+        process = subprocess.Popen([*command, "--out", str(folder / "out"), "-j", str(cores)])
+        peaks = [0.0]
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(1.0):
+                peaks.append(memory_mb(process.pid))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        code = process.wait()
+        seconds = time.perf_counter() - began
+        done.set()
+        watcher.join()
+        graded = json.loads((folder / "out" / "results.json").read_text())
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    result = {
+        "exit_code": code,
+        "faults": graded["faults"],
+        "isolation": graded["isolation"]["kind"],
+        "learners": learners,
+        "notebooks": notebooks,
+        "answers": answers,
+        "cores": cores,
+        "wall_s": round(seconds, 1),
+        "seconds_per_notebook": round(seconds / notebooks, 3),
+        "seconds_per_answer": round(seconds / answers, 3),
+        "peak_memory_mb": round(max(peaks)),
+        "within_limit": seconds <= LIMIT_S,
+        "load_average_after": [round(load, 1) for load in os.getloadavg()],
+        "peers": {"nbgrader": "not measured", "otter-grader": "not measured"},
+        "device": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "commit": commit.stdout.strip(),
+    }
+    print(json.dumps(result, indent=1))
+    if write:
+        RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
