@@ -34,9 +34,9 @@ torch.set_num_threads(1)  # everything here is small: more threads would only wa
 # %% [markdown]
 # ## A price for a place
 #
-# Begin with the ideal. Each pair of token and expert has a score, every expert has T/E places, and we look
-# for the assignment with the highest total. This is the *linear assignment problem*, and it can be solved
-# exactly. Here it is beside three others, on 512 tokens and 8 experts of different popularity, twenty times:
+# Begin with the ideal of lesson 05, the *linear assignment problem*: every expert has T/E places, and we look
+# for the assignment with the highest total score. Here it is beside three others, on 512 tokens and 8 experts
+# of different popularity, twenty times:
 
 # %%
 T, E = 512, 8
@@ -79,17 +79,15 @@ print(f"prices against the optimum: the totals differ by less than 0.1 % in all 
 # %% [markdown]
 # Three things to read from this.
 #
-# Without a limit every token takes its own favourite. The load is uneven, because tastes are; but in no draw
-# does everything go to one expert. *Collapse is not the optimum of anything here.* It comes from training:
-# who is chosen learns, and who has learned is chosen.
+# Without a limit the load is uneven, because tastes are; but in no draw does everything go to one expert.
 #
-# Balance costs score. No surprise. And greed, taking the highest score first, costs more than it must.
+# Balance costs score. And greed, taking the highest score first, costs more than it must.
 #
-# And the last line. There every token decides **by itself**, by the largest score plus one number per expert.
-# If these eight numbers are right, the result is the optimal assignment. They are *prices*: a popular expert
-# is made expensive until just T/E tokens still want it. Mathematicians call them dual variables; they exist
-# for every linear assignment problem. So there is no need to solve anything for a batch, if only the prices
-# are known.
+# The last of the four is new. There every token decides **by itself**, by the largest score plus one number
+# per expert. If these eight numbers are right, the result is the optimal assignment. They are *prices*: a
+# popular expert is made expensive until just T/E tokens still want it. Mathematicians call them dual
+# variables; they exist for every linear assignment problem. So there is no need to solve anything for a
+# batch, if only the prices are known.
 #
 # How fast does the cost rise? Charge only a part of the price:
 
@@ -110,7 +108,7 @@ for discount, (vio, share) in zip(discounts, curve, strict=True):
 # %% tags=["nbval-ignore-output"] why="image"
 svg.line_chart(
     {"20 draws": ([v for v, _ in curve[::-1]], [100 * s for _, s in curve[::-1]])},
-    title="The second half of the imbalance costs most of the score",
+    title="Removing the second half of the imbalance costs more than removing the first",
     x_label="MaxVio (0 is even)",
     y_label="score (% of the best without limit)",
     caption="Mean of 20 draws; from right to left the prices rise from nothing to their full height.",
@@ -157,7 +155,7 @@ for z in (-4.0, 0.0, 2.0, 6.0):
 
 # %% [markdown]
 # On the score it is the same lift for every token, as a price should be. On the logit it depends on the
-# token: a twentieth for one that is undecided, next to nothing for one that is sure. An expert that all
+# token: 0.07 for one that is undecided (z = 0), next to nothing for one that is sure. An expert that all
 # tokens are sure about can hardly be made less popular in this way.
 #
 # Now the weight. A small layer; the bias moves a little, so little that *no token changes its experts*. What
@@ -249,7 +247,8 @@ predict("06.average")
 # %% [markdown]
 # Sixteen experts, two per token, 512 tokens a batch, and a router that has favourites and does not learn:
 # only the bias moves. Six such routers for each rule, and a fixed one that is even, to see what chance
-# alone does.
+# alone does. The *error* of an expert is (mean load - its load) / mean load; the proportional rule adds a
+# multiple of it to the bias, the moving average is `b = 0.99 b + 0.01 · gain · error`.
 
 # %% tags=["nbval-ignore-output"] why="trained"
 S, N_TOKENS, N_EXPERTS, TOP_K, STEPS = 6, 512, 16, 2, 500
@@ -458,15 +457,17 @@ claim(
 # alpha = 0.1 the loss leaves a little more imbalance, and its error is *below* that without balancing. The
 # explorable at the end has all settings in between.
 #
-# One more thing that is told: that the bias "builds on DeepSeek-V2". You need not trust anybody. The code of
-# both models is in the `transformers` library on this machine:
+# One more thing that is told: that the bias "builds on DeepSeek-V2". You need not trust anybody. The
+# `transformers` library has the code of both models. (Where it is not installed, the cell repeats what its
+# version 5.23.0 says.)
 
 # %%
-models = Path(find_spec("transformers").origin).parent / "models"
-mentions = {}
-for name in ("deepseek_v2", "deepseek_v3"):
-    code = (models / name / f"modeling_{name}.py").read_text(encoding="utf-8")
-    mentions[name] = code.count("e_score_correction_bias")
+library = find_spec("transformers")
+mentions = {"deepseek_v2": 0, "deepseek_v3": 1}
+for name in mentions:
+    if library is not None:
+        code = Path(library.origin).parent / "models" / name / f"modeling_{name}.py"
+        mentions[name] = code.read_text(encoding="utf-8").count("e_score_correction_bias")
     print(f"{name}: the selection bias is mentioned in its code: {'yes' if mentions[name] else 'no'}")
 
 # %%
@@ -686,7 +687,8 @@ claim(
 # %% [markdown]
 # ## Who can see the future?
 #
-# Perfect balance, no tuning, the lowest error in many comparisons. Why does not every language model use it?
+# Perfect balance, nothing to tune, and its paper reports faster training than with token choice. Why does not
+# every language model use it?
 
 # %% tags=["nbval-ignore-output"] why="widget"
 predict("06.last_token")
@@ -988,7 +990,8 @@ svg.figure(
 # %% [markdown]
 # How to read it, and how not to.
 #
-# - *Causal routers lose nothing alone.* Their row says 0.0 because it has to.
+# - *Causal routers lose nothing alone.* Their row says 0.0 because it has to. (Noisy top-k says -0.3: its
+#   noise is on together, as in training, and off alone.)
 # - Expert choice has the smallest error of the learned routers **together**. Alone, it is where no balancing
 #   is. In this toy the tokens have no order, so there was no future to read. It loses because its experts are
 #   shown tokens which they would not have taken. In a text it could have cheated besides.

@@ -84,6 +84,11 @@ def batch_maximum(logits_TE: Tensor) -> Tensor:
     return exp_TE / exp_TE.sum(dim=-1, keepdim=True)
 
 
+def batch_temperature(logits_TE: Tensor) -> Tensor:
+    """Take a softmax of the logits in units of the batch's spread: the order of a token's experts stays."""
+    return (logits_TE / logits_TE.std()).softmax(dim=-1)
+
+
 def shifted_by_one(logits_TE: Tensor) -> Tensor:
     """Route every token by the logits of the next one; the last keeps its own."""
     return torch.cat([logits_TE[1:], logits_TE[-1:]]).softmax(dim=-1)
@@ -102,6 +107,7 @@ SUBJECTS: dict[str, Callable[[Tensor], Tensor]] = {
         sinkhorn,
         scaled_by_mean,
         batch_maximum,
+        batch_temperature,
         shifted_by_one,
     )
 }

@@ -38,7 +38,7 @@ class BalancingRace(Explorable[Params]):
             ("No balancing", "The auxiliary loss", "The selection bias", "Expert choice"),
             1,
             "Its gradient pulls at the router in every step, also where the task would have it elsewhere. "
-            "The bias changes who is chosen and no gradient.",
+            "The bias changes who is chosen and adds no gradient.",
         ),
         Question(
             "Now both knobs are turned far up: alpha = 10, bias step 0.3. Who pays?",

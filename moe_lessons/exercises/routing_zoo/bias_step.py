@@ -129,6 +129,25 @@ def _proportional(case: Case, got: Outputs, want: Outputs) -> bool:
     return right and factor > 1e-6 and np.allclose(step_E, factor * error_E, atol=1e-5)
 
 
+def _averaged(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Everything else right, and the old bias shrunk before a step along the error or its sign is added."""
+    old_E = np.asarray(case.args["expert_bias_E"], dtype=np.float64)
+    load_E = np.bincount(want["topk_ids_TK"].ravel(), minlength=old_E.size)
+    error_E = load_E.mean() - load_E
+    right = all(np.allclose(got[n], want[n], atol=1e-5) for n in ("topk_ids_TK", "topk_weights_TK"))
+    for step_E in (error_E, np.sign(error_E)):
+        parts_E2 = np.stack([old_E - old_E.mean(), step_E - step_E.mean()], axis=1)
+        (kept, gain), *_ = np.linalg.lstsq(parts_E2, got["new_bias_E"], rcond=None)
+        fits = np.allclose(parts_E2 @ (kept, gain), got["new_bias_E"], atol=1e-5)
+        if right and fits and 0.01 < kept < 0.9999 and abs(gain) > 1e-6:
+            return True
+    return False
+
+
+def _unbiased(logits_TE: Tensor, bias_E: Tensor) -> Tensor:
+    return logits_TE.sigmoid()
+
+
 def _moved_at_rest(bias_E: Tensor, load_E: Tensor, rate: float, n_tokens: int) -> Tensor:
     return torch.where(load_E < load_E.mean(), bias_E + rate, bias_E - rate)
 
@@ -208,6 +227,21 @@ BIAS_STEP = Exercise(
             "can never be larger than `rate`. Add the step to the old bias.",
             wrong=_variant(update=lambda b, n, u, t: u * (n.mean() - n).sign()),
             hint=3,
+        ),
+        Misconception(
+            "moving_average",
+            "The old bias was shrunk before the step was added: a moving average. It forgets, so it needs an "
+            "error that lasts, and it comes to rest before the load is even. Steps add up to the whole old "
+            "bias.",
+            detects=_averaged,
+            hint=3,
+        ),
+        Misconception(
+            "bias_unused",
+            "The bias took no part in the choice. Then it may grow as it likes and steers nothing: K experts "
+            "are chosen by score *plus* bias.",
+            wrong=_variant(rank=_unbiased),
+            hint=1,
         ),
         Misconception(
             "one_sided",

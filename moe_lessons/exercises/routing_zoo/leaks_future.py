@@ -22,6 +22,7 @@ CLEAN = {
 SOFT = {
     "sinkhorn": "Sinkhorn",
     "scaled_by_mean": "top-2, weights divided by the expert's mean",
+    "batch_temperature": "softmax at a temperature set by the batch",
     "shifted_by_one": "softmax of the next token's logits",
 }
 HARD = {
@@ -31,7 +32,7 @@ HARD = {
 }
 """Leaks that show in who is chosen, so only where a change moves a token past another."""
 
-EQUAL_COUNTS = {"batch_maximum", "sinkhorn", "shifted_by_one", "expert_choice"}
+EQUAL_COUNTS = {"batch_maximum", "batch_temperature", "sinkhorn", "shifted_by_one", "expert_choice"}
 """Routers whose experts always have the same number of tokens: all of them, or three."""
 
 
@@ -130,7 +131,7 @@ LEAKS_FUTURE = Exercise(
         "You are given a router as a function: `route(logits_TE)` returns its weights `[T, E]`, 0 where an "
         "expert was not chosen. It gives the same answer to the same input. Return True if what it decides "
         "for a token can depend on *later* tokens, else False. You cannot read its code; you can call it, as "
-        "often as you like, with any logits. Your test is tried on eleven routers, some leaky, some clean."
+        "often as you like, with any logits. Your test is tried on twelve routers, some leaky, some clean."
     ),
     entry="leaks_future",
     points=6,
@@ -178,6 +179,13 @@ LEAKS_FUTURE = Exercise(
             "The test looks at which experts are chosen and not at their weights. A weight can carry news "
             "from the future just as well.",
             wrong=_variant(view=lambda weights_TE, t: weights_TE[:t] > 0),
+            hint=2,
+        ),
+        Misconception(
+            "favourite_only",
+            "The test looks at each token's favourite expert alone. The others' weights, or all of them by "
+            "one factor, can move while the favourite stays. Compare every weight.",
+            wrong=_variant(view=lambda weights_TE, t: weights_TE[:t].argmax(dim=-1)),
             hint=2,
         ),
         Misconception(

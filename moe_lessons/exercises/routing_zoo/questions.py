@@ -5,8 +5,9 @@ from moe_lessons.exercises.spec import Choice, Prediction, Quiz
 PREDICTIONS = (
     Prediction(
         "06.average",
-        "Sixteen experts, some far more popular than others. Each has a bias: gain 0.1 times a moving "
-        "average of how far it is from its fair load. After 500 batches, how even is the load?",
+        "Sixteen experts, some far more popular than others. Each has a bias, added to its sigmoid scores: "
+        "0.1 times a moving average of how far its load is below the mean, as a fraction of the mean. "
+        "After 500 batches, how even is the load?",
         (
             "As even as chance allows.",
             "Better than at the start, but clearly uneven, and it stays so.",

@@ -103,6 +103,19 @@ def bias_step_mean_of_tokens(logits_TE, expert_bias_E, top_k, rate):
     return idx, w, expert_bias_E + rate * torch.sign(target - load)
 
 
+def bias_step_ema(logits_TE, expert_bias_E, top_k, rate):
+    """What some explainers say: an exponential moving average of how far each expert is from its share."""
+    _, idx, w = _route(logits_TE, expert_bias_E, top_k)
+    share = _loads(idx, logits_TE) / idx.numel()
+    return idx, w, (1 - rate) * expert_bias_E + rate * (1 / len(share) - share) * len(share)
+
+
+def bias_step_not_used(logits_TE, expert_bias_E, top_k, rate):
+    _, idx, w = _route(logits_TE, 0.0, top_k)
+    load = _loads(idx, logits_TE)
+    return idx, w, expert_bias_E + rate * torch.sign(load.mean() - load)
+
+
 def bias_step_fresh(logits_TE, expert_bias_E, top_k, rate):
     _, idx, w = _route(logits_TE, expert_bias_E, top_k)
     load = _loads(idx, logits_TE)
@@ -227,6 +240,8 @@ WRONG = {
         "proportional": bias_step_proportional,
         "mean_without_k": bias_step_mean_of_tokens,
         "not_accumulated": bias_step_fresh,
+        "moving_average": bias_step_ema,
+        "bias_unused": bias_step_not_used,
         "one_sided": bias_step_overloaded_only,
         "moved_at_rest": bias_step_two_way,
         "scores_for_load": bias_step_soft_load,

@@ -95,6 +95,16 @@ def compares_who(route, logits_TE):
     return False
 
 
+def compares_favourites(route, logits_TE):
+    usual = route(logits_TE).argmax(-1)
+    for n in range(300):
+        t = 1 + n % (len(logits_TE) - 1)
+        other = torch.cat([logits_TE[:t], (1 + n % 4) * torch.randn_like(logits_TE[t:])])
+        if not torch.equal(route(other).argmax(-1)[:t], usual[:t]):
+            return True
+    return False
+
+
 def by_gradient(route, logits_TE):
     """Asks autograd what earlier tokens owe to later ones."""
     for t in range(1, len(logits_TE)):
@@ -128,6 +138,7 @@ WRONG = {
         "loads_compared": compares_loads,
         "no_tolerance": to_the_last_bit,
         "choices_only": compares_who,
+        "favourite_only": compares_favourites,
         "leak_missed": by_gradient,
         "one_token_watched": watches_the_first,
         "inverted": is_causal,
