@@ -34,7 +34,7 @@ def build(config=TINY, seed=0):
     with torch.no_grad():
         for parameter in model.parameters():
             # Larger than at the start, so that positions and choices matter; norms away from one.
-            parameter.mul_(3) if parameter.ndim > 1 else parameter.mul_(1 + 0.1 * torch.rand_like(parameter))
+            parameter.mul_(2) if parameter.ndim > 1 else parameter.mul_(1 + 0.1 * torch.rand_like(parameter))
     return model
 
 

@@ -299,7 +299,8 @@ def test_cached_logits_are_those_of_the_whole_run(changes, tokens_BL):
         caches, logits = model.new_caches(), []
         for part_BL in tokens_BL.split([9, 1, 1, 6, 7], dim=1):
             logits.append(model(part_BL, caches=caches).logits_BLV)
-    torch.testing.assert_close(torch.cat(logits, 1), whole_BLV, atol=1e-5, rtol=1e-5)
+    error = (torch.cat(logits, 1) - whole_BLV).abs().max()
+    assert error < 1e-5 * whole_BLV.abs().max()  # these weights make large logits
     with pytest.raises(ValueError, match=r"L=1 tokens after 24 cached: give at most context_length=24"):
         model(tokens_BL[:, :1], caches=caches)
 
