@@ -88,6 +88,13 @@ def test_import_stays_light(module):
     assert done.stdout.strip() == ""
 
 
+def test_the_layer_does_not_load_the_compiler():
+    """It takes as long to import as the rest of torch, and brings Triton, then too late to ask for its mode."""
+    code = "import sys, moe_lessons.layer; print(*{'torch._dynamo', 'triton'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
 def test_files_stay_short():
     lines = sorted(len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES)
     assert lines[-1] <= 300
