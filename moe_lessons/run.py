@@ -53,7 +53,7 @@ class Run:
         generator = torch.Generator().manual_seed(config.seed)
         self.model = MoETransformer(config.model, generator=generator).to(device)
         self.optimizer = make_optimizer(self.model, config)
-        self.meter = IntervalMeter(config.model.n_layers, config.model.n_experts)
+        self.meter = IntervalMeter(config.model.n_moe_layers, config.model.n_experts)
         self.step = 0
         self.training_s = 0.0
         self.validation_bits_per_byte = math.nan

@@ -89,7 +89,7 @@ def test_import_stays_light(module):
 
 
 def test_the_layer_does_not_load_the_compiler():
-    """It takes as long to import as the rest of torch, and brings Triton, then too late to ask for its mode."""
+    """It takes as long to import as torch, and brings Triton, then too late to ask for its mode."""
     code = "import sys, moe_lessons.layer; print(*{'torch._dynamo', 'triton'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

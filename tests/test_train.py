@@ -263,3 +263,10 @@ def test_the_committed_result_is_of_the_preset_as_it_is():
     assert report["bigram_bits_per_byte"] < report["unigram_bits_per_byte"]
     assert report["validation_curve"]["step"][-1] == report["config"]["steps"]
     assert len(json.dumps(report)) < 100_000
+
+
+@pytest.mark.parametrize("balancing", ["aux_loss", "bias_sign"])
+def test_dense_layers_between_those_with_experts(balancing):
+    config = SMOKE.override(n_layers=3, moe_every=2, steps=4, balancing=balancing, gate="sigmoid")
+    result = train(config)
+    assert len(result.history[-1].load_shares_by_layer) == config.model.n_moe_layers == 1
