@@ -39,7 +39,7 @@ help:
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "Python's venv module does not work here; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
 
 # Two stamps: what a learner needs, and what building and testing add.
-.venv/.installed: requirements.txt pyproject.toml $(wildcard binder/*.json labextension/*) | .venv/bin/python
+.venv/.installed: requirements.txt pyproject.toml $(wildcard binder/*.json binder/labextension/*) | .venv/bin/python
 	@$(PIP) --quiet --upgrade pip
 	@echo "==> installing 1 of 3: torch (large; minutes the first time)"
 	@$(PIP) $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") "$$(grep '^torch==' requirements.txt)"
