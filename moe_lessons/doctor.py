@@ -68,7 +68,7 @@ def _compute(triton: str | None, miss: Any) -> dict[str, Any]:
         import torch
 
         from moe_lessons.config import preset
-        from moe_lessons.dispatch.products import onednn_fp32
+        from moe_lessons.dispatch.products import onednn_is_faster
         from moe_lessons.layer import MoELayer
     except (ImportError, OSError) as error:
         miss(f"torch does not load ({str(error).splitlines()[0]})", "pip install torch", essential=True)
@@ -89,6 +89,7 @@ def _compute(triton: str | None, miss: Any) -> dict[str, Any]:
     layer = MoELayer(sizes.d_model, sizes.d_expert, sizes.n_experts, sizes.top_k)
     layer = layer.to("cuda" if on_gpu else "cpu")
     training = layer.path_for()
+    onednn = not on_gpu and onednn_is_faster()
     with torch.no_grad():
         one_token = layer.path_for(layer.experts.down_proj.new_zeros(1, sizes.d_model))
     return {
@@ -97,7 +98,7 @@ def _compute(triton: str | None, miss: Any) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "path": "Triton" if training == "triton" else f"PyTorch ({training}; for a single token {one_token})",
         "path_reason": reason,
-        "fp32_products": "oneDNN where they are large" if not on_gpu and onednn_fp32() else "as PyTorch does",
+        "fp32_products": "oneDNN where they are large" if onednn else "as PyTorch does",
     }
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from moe_lessons.bench.shapes import Case
-from moe_lessons.dispatch.products import onednn_fp32, product
+from moe_lessons.dispatch.products import onednn_is_faster, onednn_linear
 
 Multiply = Callable[[Tensor, Tensor, Tensor], None]
 
@@ -14,6 +14,11 @@ Multiply = Callable[[Tensor, Tensor, Tensor], None]
 def torch_mm(left: Tensor, right: Tensor, out: Tensor) -> None:
     """Multiply as every dense layer in PyTorch does."""
     torch.mm(left, right, out=out)
+
+
+def onednn(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """Multiply in oneDNN, into memory of its own."""
+    onednn_linear(left, right.t())
 
 
 def limits(case: Case) -> dict[str, Multiply]:
@@ -25,8 +30,8 @@ def limits(case: Case) -> dict[str, Multiply]:
     >>> list(limits(Case(Shape("tiny", 3, 4, 8, 2, 1), "bf16", "cpu")))
     ['dense_mm']
     """
-    if case.device == "cpu" and case.dtype is torch.float32 and onednn_fp32() is not None:
-        return {"dense_mm": torch_mm, "dense_onednn": product}
+    if case.device == "cpu" and case.dtype is torch.float32 and onednn_is_faster():
+        return {"dense_mm": torch_mm, "dense_onednn": onednn}
     return {"dense_mm": torch_mm}
 
 

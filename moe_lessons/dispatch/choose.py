@@ -15,9 +15,9 @@ from moe_lessons.dispatch.grouped import grouped_supported, moe_grouped
 from moe_lessons.dispatch.loops import moe_slots, moe_unbind
 from moe_lessons.dispatch.plan import permutation_plan
 
-# Multiplications that one expert's product must have before it doesn't matter that Python starts it. A start
-# takes about 2 us in fp32, and 12 us in 16-bit types, which also multiply four times as fast.
-LARGE_PRODUCT, LARGE_NARROW_PRODUCT = 2**21, 2**23
+# From so many rows of an expert and so many multiplications (rows x D x F) on it doesn't matter that Python
+# starts each product: that takes 2 us in fp32, and 12 us in 16-bit types, which multiply four times as fast.
+MANY_ROWS, LARGE_PRODUCT, LARGE_NARROW_PRODUCT = 32, 2**21, 2**24
 FEW_SLOTS = 8  # up to so many slots it is quicker not to sort
 # Batched products start all experts at once, but read weights at half the speed and multiply padding too.
 SMALL_MATRIX, MOST_PADDING = 2**18, 2.5  # D x F; rows of the equal rooms / rows there are
@@ -78,8 +78,9 @@ def choose(
     if n_slots <= FEW_SLOTS and not gradients:
         return "slots"
     narrow = dtype.itemsize == 2
-    multiplications = n_slots * d_model * d_expert / max(1, min(n_experts, n_slots))
-    if not grouped or multiplications >= (LARGE_NARROW_PRODUCT if narrow else LARGE_PRODUCT):
+    rows = n_slots / max(1, min(n_experts, n_slots))
+    large = rows * d_model * d_expert >= (LARGE_NARROW_PRODUCT if narrow else LARGE_PRODUCT)
+    if not grouped or (large and rows >= MANY_ROWS):
         return "fused"
     if largest_load is None:
         largest_load = -(-n_slots // n_experts)

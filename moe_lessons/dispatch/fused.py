@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from moe_lessons.dispatch.arguments import check_shapes, compute_dtype, traced
 from moe_lessons.dispatch.loops import moe_unbind
 from moe_lessons.dispatch.plan import Plan, permutation_plan, weighted_sum
-from moe_lessons.dispatch.products import product
+from moe_lessons.dispatch.products import product, product_over_rows
 from moe_lessons.dispatch.rooms import Piece, Rooms, equal_rooms, tight_rooms
 
 aten = torch.ops.aten
@@ -79,7 +79,6 @@ def moe_padded(
     return run_fused(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj, plan, equal_rooms)
 
 
-@torch.compiler.disable
 def run_fused(
     hidden_TD: Tensor,
     topk_ids_TK: Tensor,
@@ -89,8 +88,10 @@ def run_fused(
     plan: Plan | None,
     make_rooms: Callable[[Plan, Tensor, int], Rooms],
 ) -> Tensor:
-    """Lay out the rows and run the experts; `torch.compile` breaks its graph here."""
+    """Lay out the rows and run the experts; inside `torch.compile` leave them to `moe_unbind`."""
     check_shapes(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
+    # A graph cannot hold what depends on the load. `torch.compiler.disable` would say so too, but importing
+    # this module would then load all of the compiler.
     if topk_ids_TK.numel() == 0 or traced():
         return moe_unbind(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
     n_experts, d_model, d_expert = down_proj.shape
@@ -221,10 +222,9 @@ def over_rows(piece: Piece, left_NM: Tensor, right_NP: Tensor, matrices: Matrice
         experts_EMP = matrices[piece.experts[0] : piece.experts[-1] + 1]
         torch.bmm(left_NM.unflatten(0, in_rooms).mT, right_NP.unflatten(0, in_rooms), out=experts_EMP)
         return
-    left_MN = left_NM.t()
-    rooms = zip(piece.experts, left_MN.split(piece.sizes, dim=1), right_NP.split(piece.sizes), strict=True)
+    rooms = zip(piece.experts, left_NM.split(piece.sizes), right_NP.split(piece.sizes), strict=True)
     for expert, left, right in rooms:
-        product(left, right, matrices[expert])
+        product_over_rows(left, right, matrices[expert])
 
 
 def empty_gradient(matrices_EMP: Tensor, rooms: Rooms) -> Tensor:

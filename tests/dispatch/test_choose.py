@@ -16,6 +16,8 @@ fp32, bf16, fp64 = torch.float32, torch.bfloat16, torch.float64
     ("arguments", "options", "expected"),
     [
         ((4096, 8, 256, 512, fp32), {}, "fused"),
+        ((128, 8, 512, 1024, fp32), {}, "grouped"),  # 16 rows
+        ((128, 8, 512, 1024, bf16), {}, "grouped"),
         ((4096, 8, 256, 512, bf16), {}, "fused"),
         ((4096, 8, 256, 512, bf16), {"largest_load": 4096}, "fused"),  # no padding whatever the skew
         ((8192, 64, 128, 128, fp32), {}, "fused"),
