@@ -1,4 +1,4 @@
-"""How long each lesson takes and how much memory, on all cores and on one: the limits that CONTRIBUTING states.
+"""How long each lesson takes and how much memory, on all cores and on one. CONTRIBUTING states the limits.
 
     python benchmarks/lessons.py [--cores 1] [NAMES]
 
