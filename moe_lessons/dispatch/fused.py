@@ -13,6 +13,7 @@ With dy the gradient of the token's output, the backward needs neither a nor y f
 w rides along with the two gathers of dy and x and with the last sum, which pass over the rows anyway.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,8 +23,8 @@ from torch.nn import functional as F
 from moe_lessons.dispatch.arguments import check_shapes, compute_dtype, traced
 from moe_lessons.dispatch.loops import moe_unbind
 from moe_lessons.dispatch.plan import Plan, permutation_plan, weighted_sum
-from moe_lessons.dispatch.products import onednn_is_faster, product
-from moe_lessons.dispatch.rooms import Piece, Rooms, equal, in_blocks, make_rooms, tight
+from moe_lessons.dispatch.products import product, product_over_rows
+from moe_lessons.dispatch.rooms import Piece, Rooms, equal_rooms, tight_rooms
 
 aten = torch.ops.aten
 
@@ -50,7 +51,7 @@ def moe_fused(
     >>> moe_fused(hidden_TD, ids_TK, weights_TK, gate_up_proj, down_proj)  # half of silu(50) * 2
     tensor([[50.]])
     """
-    return run_fused(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj, plan)
+    return run_fused(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj, plan, tight_rooms)
 
 
 def moe_padded(
@@ -75,7 +76,7 @@ def moe_padded(
     >>> moe_padded(hidden_TD, ids_TK, weights_TK, gate_up_proj, down_proj)
     tensor([[50.]])
     """
-    return run_fused(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj, plan, padded=True)
+    return run_fused(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj, plan, equal_rooms)
 
 
 def run_fused(
@@ -85,8 +86,7 @@ def run_fused(
     gate_up_proj: Tensor,
     down_proj: Tensor,
     plan: Plan | None,
-    *,
-    padded: bool = False,
+    make_rooms: Callable[[Plan, Tensor, int], Rooms],
 ) -> Tensor:
     """Lay out the rows and run the experts; inside `torch.compile` leave them to `moe_unbind`."""
     check_shapes(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
@@ -97,10 +97,7 @@ def run_fused(
     n_experts, d_model, d_expert = down_proj.shape
     dtype = compute_dtype(hidden_TD)
     row_bytes = (2 * d_model + 3 * d_expert) * dtype.itemsize
-    plan = plan or permutation_plan(topk_ids_TK, n_experts)
-    onednn = dtype is torch.float32 and hidden_TD.device.type == "cpu" and onednn_is_faster()
-    sizes = equal if padded else in_blocks if onednn else tight
-    rooms = make_rooms(plan, topk_ids_TK, sizes(plan.tokens_per_expert_E), row_bytes, batched=padded)
+    rooms = make_rooms(plan or permutation_plan(topk_ids_TK, n_experts), topk_ids_TK, row_bytes)
     inputs = [
         hidden_TD.to(dtype).contiguous(),
         topk_weights_TK,
@@ -197,8 +194,8 @@ Matrices = Tensor | dict[int, Tensor]
 
 
 def experts_of(matrices_EMP: Tensor, rooms: Rooms) -> Matrices:
-    """Make each busy expert's matrix ready for products; batched ones take all of them at once."""
-    if rooms.batched:
+    """Make each busy expert's matrix ready for products; equal rooms multiply with all of them at once."""
+    if rooms.equal:
         return matrices_EMP
     busy = [expert for piece in rooms.pieces for expert in piece.experts]
     if 2 * len(busy) > len(matrices_EMP):
@@ -225,10 +222,9 @@ def over_rows(piece: Piece, left_NM: Tensor, right_NP: Tensor, matrices: Matrice
         experts_EMP = matrices[piece.experts[0] : piece.experts[-1] + 1]
         torch.bmm(left_NM.unflatten(0, in_rooms).mT, right_NP.unflatten(0, in_rooms), out=experts_EMP)
         return
-    left_MN = left_NM.t()
-    rooms = zip(piece.experts, left_MN.split(piece.sizes, dim=1), right_NP.split(piece.sizes), strict=True)
+    rooms = zip(piece.experts, left_NM.split(piece.sizes), right_NP.split(piece.sizes), strict=True)
     for expert, left, right in rooms:
-        product(left, right, matrices[expert])
+        product_over_rows(left, right, matrices[expert])
 
 
 def empty_gradient(matrices_EMP: Tensor, rooms: Rooms) -> Tensor:
