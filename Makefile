@@ -6,6 +6,8 @@ TORCH_INDEX ?=
 LAB_ARGS ?=
 # Further arguments for `make grade`, such as GRADE_ARGS="--lesson 01 --seed 7"
 GRADE_ARGS ?=
+# Further arguments for `make test-browser`, such as BROWSER_ARGS="-k 07_capacity"
+BROWSER_ARGS ?=
 # Which Python makes .venv; by default the first one on the path that is 3.11 to 3.14.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1 \
@@ -93,7 +95,7 @@ solutions: .venv/.installed-dev
 
 test-browser: .venv/.installed-dev
 	@echo "==> the lab in a browser (needs Chromium: apt-get install chromium)"
-	@$(BIN)/python -m pytest -q -s -m browser tests/browser
+	@$(BIN)/python -m pytest -q -s -m browser tests/browser $(BROWSER_ARGS)
 
 format: .venv/.installed-dev
 	@$(BIN)/ruff check --fix
