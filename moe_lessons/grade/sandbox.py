@@ -107,7 +107,9 @@ def _view(folder: Path) -> Iterator[str]:
     above = {
         str(parent) for path in (*_SYSTEM, *_DEVICES, *shown, *packages) for parent in Path(path).parents
     }
-    for path in sorted(above - {"/"}):
+    # First, since the course itself may be installed below /tmp.
+    yield from ("--proc", "/proc", "--tmpfs", "/tmp")
+    for path in sorted(above - {"/", "/tmp"}):
         yield from ("--perms", "0755", "--dir", path)
     for path in _SYSTEM:
         yield from ("--ro-bind-try", path, path)
@@ -128,7 +130,6 @@ def _view(folder: Path) -> Iterator[str]:
     # Not bubblewrap's own /dev: for its terminals an ordinary user would need a second user namespace.
     for path in _DEVICES:
         yield from ("--dev-bind", path, path)
-    yield from ("--proc", "/proc", "--tmpfs", "/tmp")
     yield from ("--ro-bind", str(folder), KIT, "--remount-ro", "/")
 
 

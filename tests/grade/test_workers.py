@@ -207,6 +207,8 @@ def test_a_warm_parent_that_died_costs_only_the_answer_it_died_with():
     with WarmParent(sandboxed=SANDBOXED) as warm:
         worker = warm.start()
         warm._process.kill()
+        warm._process.wait()
+        time.sleep(1)  # its workers are killed with it, by the kernel, a moment later
         assert worker.load("def f(x):\n    return x", "f", FORBIDDEN, 10).kind == "interrupted"
         assert ask(warm, "def f(x):\n    return x").shape == (3,)
 
