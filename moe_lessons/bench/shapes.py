@@ -42,7 +42,7 @@ CPU_SHAPES = (
     Shape("few-experts", 2048, 256, 512, 8, 2, compute_bound=("fp32",)),
     Shape("few-experts-skewed", 2048, 256, 512, 8, 2, skew=1.0, compute_bound=("fp32",)),
     Shape("wide", 1024, 768, 1024, 8, 2, dtypes=("fp32",), compute_bound=("fp32",)),
-    Shape("wider", 2048, 1024, 1024, 8, 2, dtypes=("bf16",), compute_bound=("bf16",)),
+    Shape("wider", 4096, 1024, 1024, 8, 2, dtypes=("bf16",), compute_bound=("bf16",)),
     Shape("many-experts", 1024, 128, 128, 64, 8),
     Shape("many-experts-skewed", 1024, 128, 128, 64, 8, skew=1.0),
     Shape("fine-grained", 1024, 512, 256, 64, 8),

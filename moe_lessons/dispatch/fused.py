@@ -13,7 +13,6 @@ With dy the gradient of the token's output, the backward needs neither a nor y f
 w rides along with the two gathers of dy and x and with the last sum, which pass over the rows anyway.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,8 +22,8 @@ from torch.nn import functional as F
 from moe_lessons.dispatch.arguments import check_shapes, compute_dtype, traced
 from moe_lessons.dispatch.loops import moe_unbind
 from moe_lessons.dispatch.plan import Plan, permutation_plan, weighted_sum
-from moe_lessons.dispatch.products import product, product_over_rows
-from moe_lessons.dispatch.rooms import Piece, Rooms, equal_rooms, tight_rooms
+from moe_lessons.dispatch.products import onednn_is_faster, product
+from moe_lessons.dispatch.rooms import Piece, Rooms, equal, in_blocks, make_rooms, tight
 
 aten = torch.ops.aten
 
@@ -51,7 +50,7 @@ def moe_fused(
     >>> moe_fused(hidden_TD, ids_TK, weights_TK, gate_up_proj, down_proj)  # half of silu(50) * 2
     tensor([[50.]])
     """
-    return run_fused(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj, plan, tight_rooms)
+    return run_fused(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj, plan)
 
 
 def moe_padded(
@@ -76,7 +75,7 @@ def moe_padded(
     >>> moe_padded(hidden_TD, ids_TK, weights_TK, gate_up_proj, down_proj)
     tensor([[50.]])
     """
-    return run_fused(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj, plan, equal_rooms)
+    return run_fused(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj, plan, padded=True)
 
 
 def run_fused(
@@ -86,7 +85,8 @@ def run_fused(
     gate_up_proj: Tensor,
     down_proj: Tensor,
     plan: Plan | None,
-    make_rooms: Callable[[Plan, Tensor, int], Rooms],
+    *,
+    padded: bool = False,
 ) -> Tensor:
     """Lay out the rows and run the experts; inside `torch.compile` leave them to `moe_unbind`."""
     check_shapes(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
@@ -97,7 +97,10 @@ def run_fused(
     n_experts, d_model, d_expert = down_proj.shape
     dtype = compute_dtype(hidden_TD)
     row_bytes = (2 * d_model + 3 * d_expert) * dtype.itemsize
-    rooms = make_rooms(plan or permutation_plan(topk_ids_TK, n_experts), topk_ids_TK, row_bytes)
+    plan = plan or permutation_plan(topk_ids_TK, n_experts)
+    onednn = dtype is torch.float32 and hidden_TD.device.type == "cpu" and onednn_is_faster()
+    sizes = equal if padded else in_blocks if onednn else tight
+    rooms = make_rooms(plan, topk_ids_TK, sizes(plan.tokens_per_expert_E), row_bytes, batched=padded)
     inputs = [
         hidden_TD.to(dtype).contiguous(),
         topk_weights_TK,
@@ -194,8 +197,8 @@ Matrices = Tensor | dict[int, Tensor]
 
 
 def experts_of(matrices_EMP: Tensor, rooms: Rooms) -> Matrices:
-    """Make each busy expert's matrix ready for products; equal rooms multiply with all of them at once."""
-    if rooms.equal:
+    """Make each busy expert's matrix ready for products; batched ones take all of them at once."""
+    if rooms.batched:
         return matrices_EMP
     busy = [expert for piece in rooms.pieces for expert in piece.experts]
     if 2 * len(busy) > len(matrices_EMP):
@@ -222,9 +225,10 @@ def over_rows(piece: Piece, left_NM: Tensor, right_NP: Tensor, matrices: Matrice
         experts_EMP = matrices[piece.experts[0] : piece.experts[-1] + 1]
         torch.bmm(left_NM.unflatten(0, in_rooms).mT, right_NP.unflatten(0, in_rooms), out=experts_EMP)
         return
-    rooms = zip(piece.experts, left_NM.split(piece.sizes), right_NP.split(piece.sizes), strict=True)
+    left_MN = left_NM.t()
+    rooms = zip(piece.experts, left_MN.split(piece.sizes, dim=1), right_NP.split(piece.sizes), strict=True)
     for expert, left, right in rooms:
-        product_over_rows(left, right, matrices[expert])
+        product(left, right, matrices[expert])
 
 
 def empty_gradient(matrices_EMP: Tensor, rooms: Rooms) -> Tensor:

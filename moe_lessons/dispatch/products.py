@@ -7,14 +7,12 @@ from torch import Tensor
 
 from moe_lessons.device import cpu_name
 
-# oneDNN prepares code for each size that it has not met lately, in 0.1 to 0.25 ms. Loads differ at every
-# step, so whole blocks of rows go to it, which come in few sizes, and what is left over goes to MKL.
-BLOCK_ROWS = 16
-ONEDNN_MULTIPLICATIONS = 2**21
+# Below, what oneDNN saves is less than what it takes to start it.
+ONEDNN_ROWS, ONEDNN_MULTIPLICATIONS = 16, 2**21
 
 
-def product(rows_NM: Tensor, matrix_MP: Tensor, out_NP: Tensor) -> None:
-    """Write an expert's rows times its matrix into `out_NP`.
+def product(left_MN: Tensor, right_NP: Tensor, out_MP: Tensor) -> None:
+    """Write left @ right into `out_MP`, without a copy of either.
 
     In fp32 PyTorch multiplies with MKL, which on AMD processors was measured at half the speed of oneDNN
     (115 and 250 GFLOP/s on one core of an EPYC with AVX-512). PyTorch ships both: where `onednn_is_faster`,
@@ -27,38 +25,12 @@ def product(rows_NM: Tensor, matrix_MP: Tensor, out_NP: Tensor) -> None:
     >>> out
     tensor([[32.]])
     """
-    blocks = rows_for_onednn(rows_NM, matrix_MP.numel())
-    if blocks:
-        out_NP[:blocks] = onednn_linear(rows_NM[:blocks], matrix_MP.t())
-    if blocks < len(rows_NM):
-        torch.mm(rows_NM[blocks:], matrix_MP, out=out_NP[blocks:])
-
-
-def product_over_rows(left_NM: Tensor, right_NP: Tensor, out_MP: Tensor) -> None:
-    """Write left.T @ right into `out_MP`: the gradient of a matrix, summed over its expert's rows.
-
-    Examples
-    --------
-    >>> out = torch.empty(1, 1)
-    >>> product_over_rows(torch.tensor([[2.0], [3.0]]), torch.tensor([[1.0], [10.0]]), out)
-    >>> out
-    tensor([[32.]])
-    """
-    blocks = rows_for_onednn(left_NM, out_MP.numel())
-    if blocks == 0:
-        torch.mm(left_NM.t(), right_NP, out=out_MP)
-        return
-    out_MP.copy_(onednn_linear(left_NM[:blocks].t(), right_NP[:blocks].t()))
-    if blocks < len(left_NM):
-        out_MP.addmm_(left_NM[blocks:].t(), right_NP[blocks:])
-
-
-def rows_for_onednn(rows_NM: Tensor, multiplications_per_row: int) -> int:
-    """Return how many rows, the first of them, are multiplied by oneDNN: whole blocks, or none."""
-    blocks = len(rows_NM) // BLOCK_ROWS * BLOCK_ROWS
-    if rows_NM.dtype is not torch.float32 or blocks * multiplications_per_row < ONEDNN_MULTIPLICATIONS:
-        return 0
-    return blocks if rows_NM.device.type == "cpu" and onednn_is_faster() else 0
+    if left_MN.dtype is torch.float32 and left_MN.device.type == "cpu" and onednn_is_faster():
+        few = min(left_MN.shape) < ONEDNN_ROWS  # rows, or the rows summed over
+        if not few and left_MN.numel() * right_NP.shape[1] >= ONEDNN_MULTIPLICATIONS:
+            out_MP.copy_(onednn_linear(left_MN, right_NP.t()))
+            return
+    torch.mm(left_MN, right_NP, out=out_MP)
 
 
 def onednn_linear(x_MN: Tensor, weight_PN: Tensor) -> Tensor:

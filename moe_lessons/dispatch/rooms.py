@@ -13,6 +13,10 @@ from moe_lessons.dispatch.plan import Plan
 # 20 % longer.
 PIECE_BYTES = 4 * 2**20
 
+# oneDNN prepares code for each size that it has not met lately, in 0.1 to 0.25 ms. Loads differ at every
+# step; whole blocks come in few sizes.
+BLOCK_ROWS = 16
+
 
 class Piece(NamedTuple):
     """Neighbouring experts that are worked on together: their ids, and the sizes and place of their rooms."""
@@ -26,14 +30,12 @@ class Piece(NamedTuple):
 class Rooms(NamedTuple):
     """A buffer of R rows in which each expert owns a room, and every sorted slot a row of its expert's room.
 
-    Tight rooms hold exactly an expert's rows, R = S. Equal rooms all have as many rows as the busiest expert
-    needs, R = E * max load: unused rows are zero, and one batched product serves all experts.
-
+    A room may have more rows than its expert has slots: the others are zero and change no result.
     Row r holds the sorted slots `bag_starts_R1[r]` up to `bag_starts_R1[r + 1]`, excluded: one slot or none.
     The result of slot (t, k) is in row `rows_TK[t, k]`.
     """
 
-    equal: bool
+    batched: bool
     n_rows: int
     token_ids_S: Tensor
     row_ids_S: Tensor
@@ -55,80 +57,83 @@ class Rooms(NamedTuple):
         )
 
 
-def tight_rooms(plan: Plan, topk_ids_TK: Tensor, row_bytes: int) -> Rooms:
-    """Give each expert as many rows as it has; idle experts get no room and cost nothing.
+def make_rooms(
+    plan: Plan, topk_ids_TK: Tensor, room_sizes_E: Tensor, row_bytes: int, *, batched: bool = False
+) -> Rooms:
+    """Lay out the rooms one after the other, each sorted slot in the next free row of its expert's room.
 
     Parameters
     ----------
     plan : Plan
     topk_ids_TK : integer Tensor of shape (T, K)
+    room_sizes_E : integer Tensor of shape (E,)
+        Rows of each room, at least as many as the expert has slots. See `tight`, `in_blocks` and `equal`.
     row_bytes : int
         Memory that one row takes on its way through an expert; pieces hold about `PIECE_BYTES`.
+    batched : bool
+        Whether one product is to serve all experts of a piece; sizes must be equal then.
 
     Examples
     --------
     >>> from moe_lessons.dispatch import permutation_plan
     >>> ids_TK = torch.tensor([[2], [0], [2]])
-    >>> rooms = tight_rooms(permutation_plan(ids_TK, 3), ids_TK, row_bytes=1)
-    >>> rooms.pieces, rooms.idle_experts, rooms.rows_TK.flatten().tolist()
-    ([Piece(experts=[0, 2], sizes=[1, 2], rows=slice(0, 3, None), slots=slice(0, 3, None))], [1], [1, 0, 2])
-    """
-    counts = plan.tokens_per_expert_E.tolist()
-    n_slots = topk_ids_TK.numel()
-    pieces = [
-        Piece(experts, [counts[e] for e in experts], rows, rows)
-        for experts, rows in _cut([e for e, count in enumerate(counts) if count], counts, row_bytes)
-    ]
-    return Rooms(
-        equal=False,
-        n_rows=n_slots,
-        token_ids_S=plan.token_ids_S,
-        row_ids_S=plan.row_ids_S,
-        bag_starts_R1=torch.arange(n_slots + 1, device=topk_ids_TK.device),
-        rows_TK=plan.inverse_S.view(topk_ids_TK.shape),
-        pieces=pieces,
-        idle_experts=[e for e, count in enumerate(counts) if not count],
-    )
-
-
-def equal_rooms(plan: Plan, topk_ids_TK: Tensor, row_bytes: int) -> Rooms:
-    """Give every expert as many rows as the busiest one needs.
-
-    Parameters and pieces are those of `tight_rooms`.
-
-    Examples
-    --------
-    >>> from moe_lessons.dispatch import permutation_plan
-    >>> ids_TK = torch.tensor([[2], [0], [2]])
-    >>> rooms = equal_rooms(permutation_plan(ids_TK, 3), ids_TK, row_bytes=1)
-    >>> rooms.n_rows, rooms.rows_TK.flatten().tolist()  # rooms of two rows: 0-1, 2-3, 4-5
-    (6, [4, 0, 5])
+    >>> rooms = make_rooms(permutation_plan(ids_TK, 3), ids_TK, torch.tensor([2, 0, 3]), row_bytes=1)
+    >>> rooms.n_rows, rooms.rows_TK.flatten().tolist()  # expert 0 has rows 0 and 1, expert 2 has 2 to 4
+    (5, [2, 0, 3])
     >>> rooms.gather(torch.tensor([[7.0], [8.0], [9.0]]), rooms.pieces[0]).flatten()
-    tensor([8., 0., 0., 0., 7., 9.])
+    tensor([8., 0., 7., 9., 0.])
     """
     counts_E = plan.tokens_per_expert_E
-    n_experts, largest = len(counts_E), int(counts_E.max())
-    ends_E = counts_E.cumsum(0)
-    starts_E = ends_E - counts_E
-    places = torch.arange(largest, device=counts_E.device)
-    bag_starts_EC = starts_E.unsqueeze(1) + torch.minimum(places, counts_E.unsqueeze(1))
-    shift_E = torch.arange(n_experts, device=counts_E.device) * largest - starts_E
-    ends = ends_E.tolist()
-    pieces = []
-    for experts, rows in _cut(list(range(n_experts)), [largest] * n_experts, row_bytes):
-        first, last = experts[0], experts[-1]
-        slots = slice(ends[first - 1] if first else 0, ends[last])
-        pieces.append(Piece(experts, [largest] * len(experts), rows, slots))
+    first_slot_E = counts_E.cumsum(0) - counts_E
+    first_row_E = room_sizes_E.cumsum(0) - room_sizes_E
+    sizes, slots = room_sizes_E.tolist(), [0, *counts_E.cumsum(0).tolist()]
+    n_rows = sum(sizes)
+    # Place p of a room holds its expert's slot number p; the places after its last slot hold none.
+    experts_R = torch.repeat_interleave(room_sizes_E, output_size=n_rows)
+    places_R = torch.arange(n_rows, device=counts_E.device) - first_row_E[experts_R]
+    bag_starts_R = first_slot_E[experts_R] + torch.minimum(places_R, counts_E[experts_R])
+    pieces = [
+        Piece(experts, [sizes[e] for e in experts], rows, slice(slots[experts[0]], slots[experts[-1] + 1]))
+        for experts, rows in _cut([e for e, size in enumerate(sizes) if size], sizes, row_bytes)
+    ]
     return Rooms(
-        equal=True,
-        n_rows=n_experts * largest,
+        batched=batched,
+        n_rows=n_rows,
         token_ids_S=plan.token_ids_S,
         row_ids_S=plan.row_ids_S,
-        bag_starts_R1=torch.cat([bag_starts_EC.flatten(), ends_E[-1:]]),
-        rows_TK=plan.inverse_S.view(topk_ids_TK.shape) + shift_E[topk_ids_TK],
+        bag_starts_R1=torch.cat([bag_starts_R, bag_starts_R.new_tensor(slots[-1:])]),
+        rows_TK=plan.inverse_S.view(topk_ids_TK.shape) + (first_row_E - first_slot_E)[topk_ids_TK],
         pieces=pieces,
-        idle_experts=[],
+        idle_experts=[e for e, size in enumerate(sizes) if not size],
     )
+
+
+def tight(counts_E: Tensor) -> Tensor:
+    """Give each expert as many rows as it has slots; an idle expert gets no room and costs nothing."""
+    return counts_E
+
+
+def in_blocks(counts_E: Tensor) -> Tensor:
+    """Round rooms up to whole blocks of `BLOCK_ROWS`, except those smaller than one block.
+
+    Examples
+    --------
+    >>> in_blocks(torch.tensor([0, 3, 16, 17]))
+    tensor([ 0,  3, 16, 32])
+    """
+    rounded_E = (counts_E + BLOCK_ROWS - 1) // BLOCK_ROWS * BLOCK_ROWS
+    return torch.where(counts_E < BLOCK_ROWS, counts_E, rounded_E)
+
+
+def equal(counts_E: Tensor) -> Tensor:
+    """Give every expert as many rows as the busiest one needs.
+
+    Examples
+    --------
+    >>> equal(torch.tensor([0, 3, 2]))
+    tensor([3, 3, 3])
+    """
+    return counts_E.max().expand_as(counts_E)
 
 
 def _cut(experts: list[int], sizes: list[int], row_bytes: int) -> list[tuple[list[int], slice]]:

@@ -18,6 +18,14 @@ def on_amd(monkeypatch):
     products.onednn_is_faster.cache_clear()
 
 
+@pytest.fixture
+def everything_to_onednn(on_amd, monkeypatch):
+    if not products.onednn_is_faster():
+        pytest.skip("this PyTorch has no oneDNN")
+    monkeypatch.setattr(products, "ONEDNN_MULTIPLICATIONS", 0)
+    monkeypatch.setattr(products, "ONEDNN_ROWS", 0)
+
+
 def test_it_is_chosen_by_the_processor(monkeypatch, on_amd):
     if not products.onednn_is_faster():
         pytest.skip("this PyTorch has no oneDNN")
@@ -36,10 +44,8 @@ def test_it_is_not_chosen_if_it_is_wrong(monkeypatch, on_amd):
 
 
 @pytest.mark.parametrize("transposed", [(False, False), (True, False), (False, True), (True, True)])
-@pytest.mark.parametrize("function", ["product", "product_over_rows"])
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (7, 5, 3), (64, 33, 130), (97, 20, 6), (256, 256, 512)])
-def test_it_multiplies(on_amd, monkeypatch, function, sizes, transposed):
-    monkeypatch.setattr(products, "ONEDNN_MULTIPLICATIONS", 0)
+def test_it_multiplies(everything_to_onednn, sizes, transposed):
     rows, inner, columns = sizes
     generator = torch.Generator().manual_seed(0)
 
@@ -49,28 +55,23 @@ def test_it_multiplies(on_amd, monkeypatch, function, sizes, transposed):
             return torch.randn(width, height, generator=generator).t()
         return torch.randn(height, width + 3, generator=generator)[:, :width]
 
-    left = draw(rows, inner, transposed[0])
-    if function == "product":
-        right, exact_left = draw(inner, columns, transposed[1]), left
-    else:
-        right, exact_left = draw(rows, columns, transposed[1]), left.t()
-    out = torch.full((exact_left.shape[0], columns), float("nan"))
-    getattr(products, function)(left, right, out)
-    exact = exact_left.double() @ right.double()
+    left, right = draw(rows, inner, transposed[0]), draw(inner, columns, transposed[1])
+    out = torch.full((rows, columns), float("nan"))
+    products.product(left, right, out)
+    exact = left.double() @ right.double()
     assert (out - exact).norm() <= 1e-5 * exact.norm()
     assert exact.norm() > 0
 
 
-def test_the_whole_path_with_it(on_amd, monkeypatch):
-    monkeypatch.setattr(products, "ONEDNN_MULTIPLICATIONS", 0)
-    case = draw_case(33, 16, 24, 5, 3, dtype=torch.float32)
+@pytest.mark.parametrize("crowd", [None, 0])
+def test_the_whole_path_with_it(everything_to_onednn, crowd):
+    case = draw_case(133, 16, 24, 5, 3, dtype=torch.float32, crowd=crowd)
     first = run(moe_fused, case)
     assert_close(first, run(moe_loop, case), 1e-5)
     assert all(torch.equal(one, other) for one, other in zip(first, run(moe_fused, case), strict=True))
 
 
-def test_other_dtypes_never_use_it(on_amd, monkeypatch):
-    monkeypatch.setattr(products, "ONEDNN_MULTIPLICATIONS", 0)
+def test_other_dtypes_never_use_it(everything_to_onednn, monkeypatch):
     monkeypatch.setattr(products, "onednn_linear", lambda *_: pytest.fail("only fp32 goes there"))
     for dtype in (torch.float64, torch.bfloat16):
         out = torch.empty(1, 1, dtype=dtype)
@@ -78,12 +79,17 @@ def test_other_dtypes_never_use_it(on_amd, monkeypatch):
         assert out.item() == 6
 
 
-def test_few_rows_and_small_products_stay_with_mkl(on_amd):
+@pytest.mark.parametrize(
+    ("sizes", "expected"), [((15, 2**20, 1), 0), ((16, 2**20, 1), 1), ((2**20, 15, 1), 0), ((16, 16, 16), 0)]
+)
+def test_few_rows_and_small_products_stay_with_mkl(on_amd, monkeypatch, sizes, expected):
     if not products.onednn_is_faster():
         pytest.skip("this PyTorch has no oneDNN")
-    blocks = products.BLOCK_ROWS
-    enough = products.ONEDNN_MULTIPLICATIONS
-    assert products.rows_for_onednn(torch.ones(blocks - 1, 1), enough) == 0
-    assert products.rows_for_onednn(torch.ones(2 * blocks + 1, 1), enough) == 2 * blocks
-    assert products.rows_for_onednn(torch.ones(2 * blocks + 1, 1), 1) == 0
-    assert products.rows_for_onednn(torch.ones(2 * blocks + 1, 1).bfloat16(), enough) == 0
+    calls = []
+    real = products.onednn_linear
+    monkeypatch.setattr(products, "onednn_linear", lambda *given: calls.append(1) or real(*given))
+    rows, inner, columns = sizes
+    out = torch.empty(rows, columns)
+    products.product(torch.ones(rows, inner), torch.ones(inner, columns), out)
+    assert len(calls) == expected
+    assert (out == inner).all()
