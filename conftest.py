@@ -7,8 +7,8 @@ import tempfile
 import hypothesis
 import pytest
 
-# The same examples in every run, so that a change is to blame for a failure and not the draw. To search further:
-# pytest --hypothesis-profile=default
+# The same examples in every run, so that a change is to blame for a failure and not the draw.
+# To search further: pytest --hypothesis-profile=default
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.load_profile("repeatable")
 
