@@ -1,0 +1,21 @@
+"""What a run is made of: the sizes of a model, the settings of its training, and ready presets.
+
+Imports no torch, so that the command line can list and check them at once.
+"""
+
+from moe_lessons.config.model import ModelConfig
+from moe_lessons.config.presets import PRESETS, preset
+from moe_lessons.config.training import BALANCING, BALANCING_SCOPES, PRECISIONS, TrainConfig
+from moe_lessons.config.wording import difference, nearest
+
+__all__ = [
+    "BALANCING",
+    "BALANCING_SCOPES",
+    "PRECISIONS",
+    "PRESETS",
+    "ModelConfig",
+    "TrainConfig",
+    "difference",
+    "nearest",
+    "preset",
+]
