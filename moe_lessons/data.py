@@ -223,9 +223,26 @@ def training_batch(
     >>> bool((targets_BL == inputs_BL + 1).all())
     True
     """
-    largest_offset = min(context_length, len(tokens_N) - context_length)
+    starts_B = window_starts(
+        len(tokens_N), batch_size=batch_size, context_length=context_length, seed=seed, step=step
+    )
+    positions_BL = starts_B[:, None] + torch.arange(context_length)
+    return tokens_N[positions_BL], tokens_N[positions_BL + 1]
+
+
+def window_starts(n_tokens: int, *, batch_size: int, context_length: int, seed: int, step: int) -> Tensor:
+    """Return where the windows of `training_batch` begin, int64, shape (B,).
+
+    Examples
+    --------
+    >>> settings = dict(batch_size=2, context_length=4, seed=0, step=7)
+    >>> inputs_BL, _ = training_batch(torch.arange(100), **settings)
+    >>> bool((inputs_BL[:, 0] == window_starts(100, **settings)).all())
+    True
+    """
+    largest_offset = min(context_length, n_tokens - context_length)
     # One window fewer than fit without an offset, so that every epoch has the same number.
-    n_windows = max(1, (len(tokens_N) - largest_offset) // context_length)
+    n_windows = max(1, (n_tokens - largest_offset) // context_length)
     starts_B = torch.empty(batch_size, dtype=torch.long)
     epoch = -1
     for row, sample in enumerate(range(step * batch_size, (step + 1) * batch_size)):
@@ -235,8 +252,7 @@ def training_batch(
             offset = torch.randint(largest_offset, (), generator=generator)
             order_W = torch.randperm(n_windows, generator=generator)
         starts_B[row] = offset + order_W[sample % n_windows] * context_length
-    positions_BL = starts_B[:, None] + torch.arange(context_length)
-    return tokens_N[positions_BL], tokens_N[positions_BL + 1]
+    return starts_B
 
 
 def evaluation_windows(tokens_M: Tensor, context_length: int) -> tuple[Tensor, Tensor]:
