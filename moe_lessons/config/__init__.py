@@ -5,14 +5,23 @@ Imports no torch, so that the command line can list and check them at once.
 
 from moe_lessons.config.model import ModelConfig
 from moe_lessons.config.presets import PRESETS, preset
-from moe_lessons.config.training import BALANCING, BALANCING_SCOPES, PRECISIONS, TrainConfig
+from moe_lessons.config.training import (
+    BALANCING,
+    BALANCING_SCOPES,
+    BPE_VOCABULARY,
+    PRECISIONS,
+    TOKENIZERS,
+    TrainConfig,
+)
 from moe_lessons.config.wording import difference, nearest
 
 __all__ = [
     "BALANCING",
     "BALANCING_SCOPES",
+    "BPE_VOCABULARY",
     "PRECISIONS",
     "PRESETS",
+    "TOKENIZERS",
     "ModelConfig",
     "TrainConfig",
     "difference",

@@ -9,6 +9,8 @@ from moe_lessons.config.wording import require
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 BALANCING_SCOPES = ("micro_batch", "sequence", "global_batch")  # those of `load_balancing_loss`
+TOKENIZERS = ("bytes", "bpe")  # or the path of a tokenizer.json; see moe_lessons.data
+BPE_VOCABULARY = 4096
 BALANCING = ("none", "aux_loss", "bias_sign", "bias_proportional", "bias_ema", "bias_quantile")
 
 
@@ -33,6 +35,7 @@ class TrainConfig:
     name: str = "custom"
     model: ModelConfig = field(default_factory=ModelConfig)
     corpus: str = "language-reference"  # or the path of a file
+    tokenizer: str = "bytes"  # one of TOKENIZERS; how many tokens there are is the model's vocab_size
     seed: int = 0
     steps: int = 1700
     batch_size: int = 8  # B, windows of context_length bytes in one step of the optimizer
@@ -114,7 +117,8 @@ class TrainConfig:
     def override(self, **changes: Any) -> "TrainConfig":
         """Return a copy with some settings changed, those of the model included; None means unchanged.
 
-        A new `balancing` also gives the model an expert bias, or takes it away.
+        A new `balancing` also gives the model an expert bias, or takes it away. A new `tokenizer` also sets
+        the vocabulary: 256 for bytes, `BPE_VOCABULARY` for "bpe".
 
         Examples
         --------
@@ -124,6 +128,9 @@ class TrainConfig:
         given = {name: value for name, value in changes.items() if value is not None}
         if "balancing" in given:
             given.setdefault("expert_bias", given["balancing"].startswith("bias_"))
+        if "tokenizer" in given and given["tokenizer"] != self.tokenizer:
+            sizes = {"bytes": 256, "bpe": BPE_VOCABULARY}
+            given.setdefault("vocab_size", sizes.get(given["tokenizer"], self.model.vocab_size))
         model_names = {item.name for item in dataclasses.fields(ModelConfig)}
         for_model = {name: given.pop(name) for name in list(given) if name in model_names}
         return dataclasses.replace(self, model=dataclasses.replace(self.model, **for_model), **given)
