@@ -158,7 +158,9 @@ def _advice(report: Report) -> str:
     if report.misconception is None:
         return f'This is not a mistake we know by name. A hint: `hint("{report.exercise.id}")`'
     number = report.misconception.hint
-    return f'Hint {number} is about this: `hint("{report.exercise.id}", {number})`'
+    advice = f'Hint {number} is about this: `hint("{report.exercise.id}", {number})`'
+    # Recognised by the inputs that it ran on.
+    return advice if report.findings[0].passed else f"{advice}. The error above may be another mistake."
 
 
 def _reached(report: Report) -> list[Finding]:

@@ -65,7 +65,7 @@ def judge(exercise: Exercise, run: Run, *, seed: int = 0) -> Report:
             return Report(exercise, "not attempted")
         trials.append(trial(exercise, case, reply))
         if isinstance(reply, drivers.Failure) and reply.kind == "interrupted":
-            return Report(exercise, "failed", look(exercise, trials))
+            break  # the process may be gone
     findings = look(exercise, trials)
     if all(finding.passed for finding in findings):
         return Report(exercise, "passed", findings)
@@ -84,8 +84,19 @@ def local(answer: Callable[..., Any]) -> Run:
 
 
 def recognise(exercise: Exercise, trials: Sequence[Trial]) -> list[Misconception]:
-    """Every misconception whose outcome agrees with the answer on all cases, in the spec's order."""
-    return [m for m in exercise.misconceptions if _matches(exercise, m, trials)]
+    """Every misconception whose outcome agrees with the answer on all cases, in the spec's order.
+
+    An answer that fails on some cases, as no misconception does, is recognised by the others: where it ran on
+    half of the cases or more, gave a wrong value on one, and a single misconception gives the same values.
+    """
+    found = [m for m in exercise.misconceptions if _matches(exercise, m, trials)]
+    ran = [t for t in trials if not isinstance(t.reply, drivers.Failure)]
+    if found or len(ran) == len(trials) or 2 * len(ran) < len(trials):
+        return found
+    if not any(finding.passed is False for finding in look(exercise, ran)):
+        return []  # right wherever it ran: only the failure is a mistake
+    found = [m for m in exercise.misconceptions if _matches(exercise, m, ran)]
+    return found if len(found) == 1 else []
 
 
 def _matches(exercise: Exercise, misconception: Misconception, trials: Sequence[Trial]) -> bool:

@@ -51,7 +51,7 @@ class Misconception:
     """A mistake with a name: what someone who makes it computes, and what to tell them.
 
     ``wrong`` has the signature of the reference. An answer is recognised when it agrees with ``wrong`` on
-    every case. Where the mistake has no single outcome, give ``detects`` instead.
+    every case (or those that it ran on). Where the mistake has no single outcome, give ``detects`` instead.
     """
 
     id: str

@@ -113,7 +113,10 @@ def _hint(outcome: Outcome) -> str | None:
     mistake = outcome.verdict.misconception
     if mistake is None:
         return "This is not a mistake we know by name. Compare with the difference above, then read hint 1."
-    return f"Read hint {mistake[2]} below the exercise's check." if mistake[2] else None
+    if not mistake[2]:
+        return None
+    more = "" if outcome.verdict.findings[0][1] else " The error above may be another mistake."
+    return f"Read hint {mistake[2]} below the exercise's check.{more}"
 
 
 def _inline(markdown: str) -> Markup:

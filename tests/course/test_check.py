@@ -46,6 +46,17 @@ def test_a_known_mistake_is_named_with_its_hint(printed):
     assert "3 of 3 values differ (inputs: n=3)" in text
 
 
+def test_a_mistake_is_named_beside_an_error_on_other_inputs(printed):
+    def answer(x, factor):
+        return x + factor if len(x) == 3 else x[99]
+
+    check("99.scale", answer)
+    text = printed()
+    assert "✘ runs without an error: IndexError" in text
+    assert "What may have happened: You added `factor`; it multiplies." in text
+    assert "The error above may be another mistake." in text
+
+
 def test_an_unknown_mistake_points_to_a_hint(printed):
     check("99.scale", lambda x, factor: x - factor)
     assert 'not a mistake we know by name. A hint: hint("99.scale")' in printed()

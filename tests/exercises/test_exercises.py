@@ -76,6 +76,21 @@ def test_wrong_answer_is_named(exercise, mistake, record_property):
         assert 1 <= report.misconception.hint <= 3
 
 
+@pytest.mark.parametrize("exercise", EXERCISES, ids=name)
+def test_a_wrong_answer_that_fails_on_the_last_inputs_is_named_by_the_others(exercise):
+    """Never by another's name; most by their own, where there are enough inputs left to tell them apart."""
+    own = []
+    for mistake, answer in planted(exercise.lesson).WRONG[exercise.id].items():
+        last = len(draw(exercise, 0)) - 1
+        replies = iter([local(answer)] * last + [lambda _: drivers.Failure("exception", "IndexError: empty")])
+        report = judge(exercise, lambda request, replies=replies: next(replies)(request))
+        assert report.status == "failed"
+        assert not report.findings[0].passed
+        assert report.misconception is None or report.misconception.id == mistake
+        own.append(report.misconception is not None)
+    assert sum(own) >= 0.5 * len(own)
+
+
 @pytest.mark.parametrize(("exercise", "index"), RIGHT, ids=name)
 def test_other_right_answer_passes(exercise, index, record_property):
     record_property("exercise test", "alternatives")

@@ -133,6 +133,69 @@ def test_a_mistake_that_crashes_must_crash_on_the_same_inputs():
     assert judge(exercise, local(lambda x: tuple(x.topk(2, largest=False)))).misconception is None
 
 
+def smallest(x):
+    return tuple(x.topk(2, largest=False))
+
+
+def failing_on(n, answer):
+    def fails(x):
+        if len(x) == n:
+            raise IndexError("empty")
+        return answer(x)
+
+    return local(fails)
+
+
+def test_a_mistake_is_named_by_the_inputs_that_ran_beside_the_crash_on_the_others():
+    for n in (4, 7):
+        report = judge(top2_exercise(), failing_on(n, smallest))
+        assert report.misconception.id == "smallest"
+        assert report.findings[0].detail.endswith(f"(inputs: n={n})")
+        assert "IndexError: empty" in report.findings[0].detail
+    assert judge(top2_exercise(), local(lambda x: x[99])).misconception is None
+
+
+def test_a_crash_of_an_answer_that_is_right_elsewhere_is_no_known_mistake():
+    """Not even one that differs from the reference on the crashed inputs only."""
+
+    def differs_at_seven(x):
+        return smallest(x) if len(x) == 7 else top2(x)
+
+    for mistakes in ((Misconception("seven", "S.", wrong=differs_at_seven),), (_always,)):
+        assert judge(top2_exercise(misconceptions=mistakes), failing_on(7, top2)).misconception is None
+
+
+_always = Misconception("always", "A.", detects=lambda case, got, want: True)
+
+
+def test_where_the_inputs_that_ran_leave_two_mistakes_none_is_named():
+    two = (Misconception("one", "1.", wrong=smallest), Misconception("two", "2.", wrong=smallest))
+    assert judge(top2_exercise(misconceptions=two), failing_on(7, smallest)).misconception is None
+    assert judge(top2_exercise(misconceptions=two), local(smallest)).misconception.id == "one"
+
+
+def test_inputs_that_ran_must_be_half_of_them():
+    def four_cases(rng):
+        return [*cases(rng), *(Case(f"m={n}", {"x_N": np.ones(n, np.float32)}) for n in (5, 6))]
+
+    def short_only(most):
+        return local(lambda x: smallest(x) if len(x) <= most else x[99])
+
+    assert judge(top2_exercise(draw=four_cases), short_only(5)).misconception.id == "smallest"
+    assert judge(top2_exercise(draw=four_cases), short_only(4)).misconception is None
+
+
+def test_an_answer_that_had_to_be_stopped_is_named_by_what_it_gave_before():
+    def answer(x):
+        if len(x) == 7:
+            raise KeyboardInterrupt
+        return smallest(x)
+
+    report = judge(top2_exercise(), local(answer))
+    assert report.misconception.id == "smallest"
+    assert report.findings[0].passed is False
+
+
 def test_a_required_dtype_is_part_of_the_answer():
     outputs = (Output("values_K", "K", dtype="float32"), Output("ids_K", "K", kind="int"))
     report = judge(top2_exercise(outputs=outputs), local(lambda x: (x.topk(2)[0].double(), x.topk(2)[1])))
