@@ -1,0 +1,188 @@
+"""A MoE model against dense ones: as many active parameters, as many in all; several seeds, two budgets.
+
+    python benchmarks/dense_vs_moe.py [--quick] [--out FILE] [--threads N]
+
+Same text, same windows in the same order, same number of tokens, same loop (`moe_lessons.train`). Each variant
+gets the learning rate that was best for it in a short run with a seed of its own; after the warm-up it stays
+constant, so that every point of a curve is a finished run of that length. Loss by step, by training FLOPs
+(`moe_lessons.accounting`) and by wall-clock: steps times the median of a step, for which all variants took turns
+on this machine after the training. A full run writes `moe_lessons/results/dense_vs_moe.json`, in about ten minutes
+on two quiet cores:
+
+    {"about": {...}, "quick": bool,
+     "budgets": {NAME: {
+        "settings": {...}, "tokens_per_step": int, "steps": [...], "seeds": [...], "epochs": float,
+        "tuning": {VARIANT: {LEARNING RATE: bits per byte}},
+        "variants": {"moe" | "dense_equal_active" | "dense_equal_total": {
+            "parameters": {"total": int, "active": int}, "d_expert": int, "n_experts": int, "top_k": int,
+            "learning_rate": float, "flops_per_token": int, "seconds_per_step": {"median", "q1", "q3"},
+            "x": {"step": [...], "flops": [...], "seconds": [...]},
+            "validation_bits_per_byte": [[one for each of "steps"] for each of "seeds"]}},
+        "crossings": [{"of": "moe", "and": "dense_equal_active" | "dense_equal_total", "axis": "step" | "flops" |
+            "seconds", "crossings": [x, ...], "at": x, "difference": [moe minus dense, for each seed]}]}}}
+
+`crossings` is empty where the means over seeds do not cross; `at` is the last x that both curves reach.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from moe_lessons.bench.command import CLOCKS
+from moe_lessons.bench.dense import MOE, compare, flops_per_token, settings, variants
+from moe_lessons.bench.report import about
+from moe_lessons.bench.turns import spread, take_turns
+from moe_lessons.config import TrainConfig, preset
+from moe_lessons.data import load_corpus
+from moe_lessons.model import parameter_counts
+from moe_lessons.run import Run
+from moe_lessons.train import train
+
+RESULTS = Path(__file__).resolve().parents[1] / "moe_lessons" / "results" / "dense_vs_moe.json"
+AXES = ("step", "flops", "seconds")
+LEARNING_RATES = (0.7e-3, 1.4e-3, 2.8e-3)
+TUNING_SEED = 100
+CONSTANT = {"min_learning_rate_ratio": 1.0, "device": "cpu"}
+BUDGETS = {
+    "small": preset("cpu-tiny").override(
+        **CONSTANT, n_layers=2, d_model=64, n_heads=2, n_kv_heads=1, d_expert=64, steps=600, evaluate_every=50
+    ),
+    "large": preset("cpu-tiny").override(**CONSTANT, steps=600, evaluate_every=50),
+}
+
+
+def curve(config: TrainConfig) -> tuple[list[float], dict[str, int]]:
+    """Train once; return the held-out bits per byte of each evaluation and the parameter counts."""
+    result = train(config)
+    losses = [r.validation_bits_per_byte for r in result.history if r.validation_bits_per_byte is not None]
+    total, active = parameter_counts(result.model)
+    return [round(loss, 4) for loss in losses], {"total": total, "active": active}
+
+
+def tuned(config: TrainConfig, steps: int) -> dict[float, float]:
+    """Return the held-out loss after a short run for each learning rate."""
+    short = config.override(seed=TUNING_SEED, steps=steps, evaluate_every=steps, log_every=steps)
+    return {rate: curve(short.override(learning_rate=rate))[0][-1] for rate in LEARNING_RATES}
+
+
+def step_seconds(configs: dict[str, TrainConfig], rounds: int, clock: str) -> dict[str, list[float]]:
+    """Let all variants take turns with a step of training each."""
+    device = torch.device("cpu")
+    corpus = load_corpus(configs[MOE].corpus, context_length=configs[MOE].model.context_length)
+    runs = {name: Run(config, corpus, device) for name, config in configs.items()}
+    turns = {name: (lambda number, run=run: run.advance()) for name, run in runs.items()}
+    return take_turns(turns, rounds, clock=CLOCKS[clock], warm_up=5)
+
+
+def measure(config: TrainConfig, seeds: int, tuning_steps: int, rounds: int, clock: str) -> dict[str, Any]:
+    """Train every variant with every seed and lay the curves beside each other."""
+    found: dict[str, Any] = {}
+    tuning, chosen = {}, {}
+    for name, variant in variants(config).items():
+        tuning[name] = tuned(variant, tuning_steps)
+        chosen[name] = variant.override(learning_rate=min(tuning[name], key=tuning[name].__getitem__))
+        click.echo(f"  {name}: learning rates {tuning[name]}", err=True)
+    steps = list(range(config.evaluate_every, config.steps + 1, config.evaluate_every))
+    for name, variant in chosen.items():
+        curves = []
+        for seed in range(seeds):
+            losses, parameters = curve(variant.override(seed=seed, log_every=config.evaluate_every))
+            click.echo(f"  {name}, seed {seed}: {losses[-1]:.3f}", err=True)
+            curves.append(losses)
+        found[name] = {
+            "parameters": parameters,
+            "d_expert": variant.model.d_expert,
+            "n_experts": variant.model.n_experts,
+            "top_k": variant.model.top_k,
+            "learning_rate": variant.learning_rate,
+            "flops_per_token": flops_per_token(variant.model),
+            "validation_bits_per_byte": curves,
+        }
+    for name, samples in step_seconds(chosen, rounds, clock).items():
+        one = found[name]
+        one["seconds_per_step"] = spread(samples, digits=6)
+        per_step = {
+            "step": 1,
+            "flops": config.tokens_per_step * one["flops_per_token"],
+            "seconds": one["seconds_per_step"]["median"],
+        }
+        one["x"] = {axis: [round(step * per_step[axis], 4) for step in steps] for axis in AXES}
+    corpus = load_corpus(config.corpus)
+    return {
+        "settings": settings(config),
+        "tokens_per_step": config.tokens_per_step,
+        "steps": steps,
+        "seeds": list(range(seeds)),
+        "epochs": round(config.steps * config.tokens_per_step / len(corpus.train_N), 2),
+        "tuning": {
+            name: {f"{rate:g}": bits for rate, bits in rates.items()} for name, rates in tuning.items()
+        },
+        "variants": found,
+        "crossings": [
+            {"of": MOE, "and": name, **compare(one, found[MOE], axis)}
+            for name, one in found.items()
+            if name != MOE
+            for axis in AXES
+        ],
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """Say in lines what came out."""
+    lines = []
+    for budget, found in result["budgets"].items():
+        lines.append(f"{budget}: {found['steps'][-1]} steps, {found['epochs']} epochs")
+        for name, one in found["variants"].items():
+            ends = ", ".join(f"{losses[-1]:.3f}" for losses in one["validation_bits_per_byte"])
+            size, pace = one["parameters"]["total"], 1e3 * one["seconds_per_step"]["median"]
+            lines.append(f"  {name:<20} {size:>10,} parameters  {pace:7.1f} ms/step  bits per byte {ends}")
+        for one in found["crossings"]:
+            places = ", ".join(f"{x:.4g}" for x in one["crossings"]) or "do not cross"
+            lines.append(
+                f"  moe - {one['and']:<20} by {one['axis']:<8} {places}; at {one['at']:.4g}: {one['difference']}"
+            )
+    return "\n".join(lines)
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="A few steps and two seeds, to see that it works.")
+@click.option("--budgets", default=",".join(BUDGETS), show_default=True, help="Separated by commas.")
+@click.option("--steps", type=click.IntRange(min=1), help="Steps of each run.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of PyTorch.  [all cores]")
+@click.option("--clock", type=click.Choice(list(CLOCKS)), default="wall", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON to this file.")
+def main(
+    quick: bool, budgets: str, steps: int | None, threads: int | None, clock: str, out: Path | None
+) -> None:
+    """Train MoE and dense models on the same tokens and compare their loss."""
+    if threads:
+        torch.set_num_threads(threads)
+    steps = steps or (30 if quick else None)
+    every = None if steps is None else max(1, steps // 12)
+    seeds, tuning_steps, rounds = (2, 5, 5) if quick else (3, 200, 40)
+    result: dict[str, Any] = {
+        "about": about("cpu", torch.get_num_threads(), rounds, clock),
+        "quick": quick,
+        "budgets": {},
+    }
+    result["about"] |= {
+        "units": "held-out bits per byte; seconds are steps times the median of a step of all variants in turns",
+        "limit": "none: the learning rate is constant, so later is better on every axis",
+    }
+    for name in budgets.split(","):
+        click.echo(f"{name} ...", err=True)
+        config = BUDGETS[name].override(steps=steps, evaluate_every=every)
+        result["budgets"][name] = measure(config, seeds, tuning_steps, rounds, clock)
+    click.echo(table(result))
+    if out is None and not quick and steps is None:
+        out = RESULTS
+    if out is not None:
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
