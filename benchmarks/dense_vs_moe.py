@@ -5,9 +5,9 @@
 Same text, same windows in the same order, same number of tokens, same loop (`moe_lessons.train`). Each variant
 gets the learning rate that was best for it in a short run with a seed of its own; after the warm-up it stays
 constant, so that every point of a curve is a finished run of that length. Loss by step, by training FLOPs
-(`moe_lessons.accounting`) and by wall-clock: steps times the median of a step, for which all variants took turns
-on this machine after the training. A full run writes `moe_lessons/results/dense_vs_moe.json`, in about ten minutes
-on two quiet cores:
+(`moe_lessons.accounting`) and by wall-clock: steps times the median of a step, for which all variants took
+turns on this machine after the training. A full run writes `moe_lessons/results/dense_vs_moe.json`, in about
+ten minutes on two quiet cores:
 
     {"about": {...}, "quick": bool,
      "budgets": {NAME: {
@@ -18,8 +18,8 @@ on two quiet cores:
             "learning_rate": float, "flops_per_token": int, "seconds_per_step": {"median", "q1", "q3"},
             "x": {"step": [...], "flops": [...], "seconds": [...]},
             "validation_bits_per_byte": [[one for each of "steps"] for each of "seeds"]}},
-        "crossings": [{"of": "moe", "and": "dense_equal_active" | "dense_equal_total", "axis": "step" | "flops" |
-            "seconds", "crossings": [x, ...], "at": x, "difference": [moe minus dense, for each seed]}]}}}
+        "crossings": [{"of": "moe", "and": VARIANT, "axis": "step" | "flops" | "seconds",
+            "crossings": [x, ...], "at": x, "difference": [moe minus dense, for each seed]}]}}}
 
 `crossings` is empty where the means over seeds do not cross; `at` is the last x that both curves reach.
 """
@@ -142,9 +142,8 @@ def table(result: dict[str, Any]) -> str:
             lines.append(f"  {name:<20} {size:>10,} parameters  {pace:7.1f} ms/step  bits per byte {ends}")
         for one in found["crossings"]:
             places = ", ".join(f"{x:.4g}" for x in one["crossings"]) or "do not cross"
-            lines.append(
-                f"  moe - {one['and']:<20} by {one['axis']:<8} {places}; at {one['at']:.4g}: {one['difference']}"
-            )
+            ends = ", ".join(f"{gap:+.3f}" for gap in one["difference"])
+            lines.append(f"  moe - {one['and']:<20} by {one['axis']:<8}{places}; at {one['at']:.4g}: {ends}")
     return "\n".join(lines)
 
 
@@ -170,8 +169,8 @@ def main(
         "budgets": {},
     }
     result["about"] |= {
-        "units": "held-out bits per byte; seconds are steps times the median of a step of all variants in turns",
-        "limit": "none: the learning rate is constant, so later is better on every axis",
+        "units": "held-out bits per byte; seconds are steps times the median step of all variants in turns",
+        "limit": None,
     }
     for name in budgets.split(","):
         click.echo(f"{name} ...", err=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -106,7 +107,7 @@ def height(x: Sequence[float], y: Sequence[float], at: float) -> float:
     >>> height([0, 2], [3.0, 1.0], 0.5)
     2.5
     """
-    for (x_0, x_1), (y_0, y_1) in zip(zip(x, x[1:], strict=False), zip(y, y[1:], strict=False), strict=True):
+    for (x_0, x_1), (y_0, y_1) in zip(pairwise(x), pairwise(y), strict=True):
         if x_0 <= at <= x_1:
             return y_0 + (y_1 - y_0) * (at - x_0) / (x_1 - x_0)
     raise ValueError(f"at={at}: choose a place from {x[0]} to {x[-1]}")
