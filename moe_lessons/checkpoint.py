@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from moe_lessons.config import ModelConfig
+from moe_lessons.distributed import share, whole
 from moe_lessons.model import MoETransformer
 
 KEEP = 2
@@ -28,7 +29,12 @@ class CheckpointError(ValueError):
 
 
 def save_checkpoint(
-    run_dir: Path, step: int, model: MoETransformer, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+    run_dir: Path,
+    step: int,
+    model: MoETransformer,
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Any],
+    write: bool = True,
 ) -> Path:
     """Write the checkpoint of one step; older ones go only when it is complete, and the last two stay.
 
@@ -42,6 +48,8 @@ def save_checkpoint(
     optimizer : torch.optim.Optimizer
     state : dict
         What else to record; JSON must be able to hold it.
+    write : bool
+        False on all ranks but the first, which only help to gather what is cut into shards.
 
     Returns
     -------
@@ -54,12 +62,16 @@ def save_checkpoint(
         If it cannot be written, for instance because the disk is full; earlier ones stay as they were.
     """
     final = run_dir / f"step-{step:06d}"
+    files = {"model.safetensors": _weights(model), "optimizer.safetensors": _optimizer_tensors(optimizer)}
+    for tensors in files.values():
+        tensors |= {name: whole(tensor, keep=write) for name, tensor in tensors.items()}
+    if not write:
+        return final
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         unfinished = run_dir / f".unfinished-{step:06d}"
         unfinished.mkdir()
         checksums = {}
-        files = {"model.safetensors": _weights(model), "optimizer.safetensors": _optimizer_tensors(optimizer)}
         for name, tensors in files.items():
             save_file(tensors, unfinished / name)
             _to_disk(unfinished / name)
@@ -199,7 +211,7 @@ def restore_weights(checkpoint: Path, model: MoETransformer) -> None:
             )
     with torch.no_grad():
         for name, tensor in expected.items():
-            tensor.copy_(stored[name])
+            tensor.copy_(share(stored[name], like=tensor))
 
 
 def restore_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer) -> None:
@@ -210,9 +222,12 @@ def restore_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer) -> Non
         torch.cuda.set_rng_state(stored["rng.cuda"])
     stored.pop("rng.cuda", None)
     per_parameter: dict[int, dict[str, Tensor]] = {}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for key, tensor in stored.items():
         index, name = key.split(".")
-        per_parameter.setdefault(int(index), {})[name] = tensor
+        parameter = parameters[int(index)]
+        of_parameter = tensor.shape == parameter.shape  # a moment; AdamW's step is one number
+        per_parameter.setdefault(int(index), {})[name] = share(tensor, parameter) if of_parameter else tensor
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": per_parameter, "param_groups": groups})
 

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,6 +23,7 @@ from moe_lessons.checkpoint import (
 from moe_lessons.config import TrainConfig, difference
 from moe_lessons.data import Corpus, training_batch
 from moe_lessons.device import environment
+from moe_lessons.distributed import Ranks, whole
 from moe_lessons.model import MoETransformer
 from moe_lessons.objective import (
     evaluate,
@@ -34,7 +36,7 @@ from moe_lessons.objective import (
 from moe_lessons.runlog import IntervalMeter, RunLog, StepRecord, deferred_interrupt
 
 # These may change at a resume: they don't touch the weights. The corpus is compared by its checksum.
-FREE_SETTINGS = ("name", "corpus", "device", "log_every", "evaluate_every", "checkpoint_every")
+FREE_SETTINGS = ("name", "corpus", "device", "parallel", "log_every", "evaluate_every", "checkpoint_every")
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -48,12 +50,14 @@ class TrainingDiverged(ValueError):
 class Run:
     """The state of a run: what a checkpoint holds, and the loop that advances it."""
 
-    def __init__(self, config: TrainConfig, corpus: Corpus, device: torch.device) -> None:
-        self.config, self.corpus, self.device = config, corpus, device
+    def __init__(self, config: TrainConfig, corpus: Corpus, ranks: Ranks) -> None:
+        self.config, self.corpus, self.ranks = config, corpus, ranks
+        self.device = ranks.device
         generator = torch.Generator().manual_seed(config.seed)
-        self.model = MoETransformer(config.model, generator=generator).to(device)
+        self.model = MoETransformer(config.model, generator=generator).to(self.device)
+        self.forward = ranks.wrap(self.model, config.parallel)
         self.optimizer = make_optimizer(self.model, config)
-        self.meter = IntervalMeter(config.model.n_moe_layers, config.model.n_experts)
+        self.meter = IntervalMeter(config.model.n_moe_layers, config.model.n_experts, ranks)
         self.step = 0
         self.training_s = 0.0
         self.validation_bits_per_byte = math.nan
@@ -77,8 +81,9 @@ class Run:
                     f"{self.run_dir} already holds a run: resume it (--resume {self.run_dir}) "
                     "or choose another directory (--out)"
                 )
-            clean_up(self.run_dir)
-        self.log = RunLog(self.run_dir, keep_until_step=self.step)
+            if self.ranks.first:
+                clean_up(self.run_dir)
+        self.log = RunLog(self.run_dir if self.ranks.first else None, keep_until_step=self.step)
 
     def loop(self, on_step: Callable[[StepRecord], None] | None) -> None:
         """Train to the last step, reporting, evaluating and saving when due."""
@@ -89,19 +94,23 @@ class Run:
                 self.advance()
                 last = self.step == config.steps
                 due = last or self.step % config.evaluate_every == 0
-                validation = evaluate(self.model, self.corpus.validation_M) if due else None
+                validation = evaluate(self.model, self.corpus.validation_M, ranks=self.ranks) if due else None
                 if due or self.step % config.log_every == 0:
                     record = self.record(validation)
-                    if on_step is not None:
+                    if on_step is not None and self.ranks.first:
                         on_step(record)
-                if last or interrupt.requested or self.step % config.checkpoint_every == 0:
+                stop = self.ranks.any(interrupt.requested)
+                if last or stop or self.step % config.checkpoint_every == 0:
                     self.save()
-                if interrupt.requested and not last:
+                if stop and not last:
+                    self.ranks.wait()  # for the first to write: whoever ends early can bring down the others
                     raise TrainingInterrupted(
                         f"stopped at step {self.step} of {config.steps}; {self.whereabouts()}"
                     )
         if math.isnan(self.validation_bits_per_byte):
-            self.validation_bits_per_byte = evaluate(self.model, self.corpus.validation_M)
+            self.validation_bits_per_byte = evaluate(
+                self.model, self.corpus.validation_M, ranks=self.ranks
+            )
 
     def advance(self) -> None:
         """Do one step of the optimizer."""
@@ -114,16 +123,17 @@ class Run:
             seed=config.seed,
             step=self.step,
         )
+        inputs_BL, targets_BL = self.ranks.rows(inputs_BL), self.ranks.rows(targets_BL)
         try:
             with precision(self.device):
-                output = self.model(inputs_BL.to(self.device), targets_BL.to(self.device))
+                output = self.forward(inputs_BL.to(self.device), targets_BL.to(self.device))
         except ValueError as error:  # a router that meets NaN says so before the loss can
             raise self.diverged(str(error)) from error
-        losses = router_losses(output.routings, config.model.gate)
+        losses = router_losses(output.routings, config.model.gate, scope=config.balancing_scope)
         alpha = config.alpha if config.balancing == "aux_loss" else 0.0
         loss = output.loss + alpha * losses.load_balancing + config.z_loss_weight * losses.z
         loss.backward()
-        gradient_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)
+        gradient_norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip))
         if not math.isfinite(gradient_norm.item()):
             raise self.diverged(f"loss {output.loss.item():.4g}, gradient norm {gradient_norm.item():.4g}")
         for group in self.optimizer.param_groups:
@@ -161,12 +171,12 @@ class Run:
         state = {
             "config": self.config.to_dict(),
             "corpus_sha256": self.corpus.sha256,
-            "environment": environment(self.device),
+            "environment": self.environment(),
             "training_s": self.training_s,
             "elapsed_s": self.elapsed_s,
         }
         try:
-            self.checkpoint = save_checkpoint(self.run_dir, self.step, self.model, self.optimizer, state)
+            self.checkpoint = save_checkpoint(self.run_dir, self.step, self.model, self.optimizer, state, self.ranks.first)
         except CheckpointError as error:
             raise CheckpointError(f"{error}; {self.whereabouts()}") from error
 
@@ -187,7 +197,8 @@ class Run:
                 f"{checkpoint} belongs to another run; there -> here: {', '.join(changes)}; "
                 "resume without these changes or start a new run"
             )
-        if changes := difference(environment(self.device), state["environment"]):
+        changes = difference(self.environment(), {"ranks": 1, **state["environment"]})
+        if changes and self.ranks.first:
             warnings.warn(
                 f"resuming elsewhere, so not bit for bit; there -> here: {', '.join(changes)}", stacklevel=4
             )
@@ -197,6 +208,10 @@ class Run:
         self.started -= state["elapsed_s"]
         self.checkpoint = checkpoint
         self.run_dir = self.run_dir or checkpoint.parent
+
+    def environment(self) -> dict[str, Any]:
+        """Collect what must be equal for two runs to agree bit for bit."""
+        return {**environment(self.device), "ranks": self.ranks.size}
 
     def diverged(self, what: str) -> TrainingDiverged:
         """Build the error for a step whose numbers are not finite."""

@@ -9,7 +9,7 @@ import torch
 from moe_lessons.baselines import bigram_bits_per_byte, unigram_bits_per_byte
 from moe_lessons.config import PRESETS, TrainConfig, preset
 from moe_lessons.data import Corpus, load_corpus
-from moe_lessons.device import pick_device
+from moe_lessons.distributed import meet
 from moe_lessons.model import MoETransformer
 from moe_lessons.objective import evaluate
 from moe_lessons.run import Run, TrainingDiverged, TrainingInterrupted
@@ -98,16 +98,17 @@ def train(
     TrainingInterrupted
         After Ctrl-C, once the current step is finished and saved.
     """
-    device = pick_device(config.device)
-    corpus = load_corpus(config.corpus, context_length=config.model.context_length)
-    gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus):
-        torch.manual_seed(config.seed)
-        run = Run(config, corpus, device)
-        run.open(out, resume)
-        run.loop(on_step)
+    with meet(config) as ranks:
+        corpus = load_corpus(config.corpus, context_length=config.model.context_length)
+        gpus = [torch.cuda.current_device()] if ranks.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=gpus):
+            torch.manual_seed(config.seed)
+            run = Run(config, corpus, ranks)
+            run.open(out, resume)
+            run.loop(on_step)
+        model = run.whole_model()
     return TrainResult(
-        model=run.model.eval(),
+        model=model.eval(),
         config=config,
         history=run.log.records,
         corpus=corpus,

@@ -11,6 +11,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 BALANCING_SCOPES = ("micro_batch", "sequence", "global_batch")  # those of `load_balancing_loss`
 TOKENIZERS = ("bytes", "bpe")  # or the path of a tokenizer.json; see moe_lessons.data
 BPE_VOCABULARY = 4096
+PARALLEL = ("auto", "ddp", "fsdp")
 BALANCING = ("none", "aux_loss", "bias_sign", "bias_proportional", "bias_ema", "bias_quantile")
 
 
@@ -48,7 +49,7 @@ class TrainConfig:
     grad_clip: float = 1.0  # largest norm of the gradient
     balancing: str = "aux_loss"  # one of BALANCING; a bias needs a gate that takes one, such as "sigmoid"
     balancing_scope: str = (
-        "micro_batch"  # with "aux_loss": one of BALANCING_SCOPES, where loads are to be even
+        "global_batch"  # with "aux_loss": one of BALANCING_SCOPES, where loads are to be even
     )
     alpha: float = 0.01  # with "aux_loss": weight of the load-balancing loss, summed over layers
     bias_rate: float = 0.001  # with "bias_...": the rule's rate, for "bias_ema" its gain
@@ -57,6 +58,7 @@ class TrainConfig:
     evaluate_every: int = 200
     checkpoint_every: int = 200
     device: str = "auto"  # cuda if there is one
+    parallel: str = "auto"  # one of PARALLEL: what several processes under torchrun share
     precision: str = "auto"  # one of PRECISIONS; auto: bf16 on a GPU that has it in hardware, else fp32
     compile: bool = False  # let torch.compile rewrite the model's forward; the first steps take minutes
 
@@ -84,6 +86,7 @@ class TrainConfig:
             ("balancing", BALANCING),
             ("balancing_scope", BALANCING_SCOPES),
             ("precision", PRECISIONS),
+            ("parallel", PARALLEL),
         ):
             value = getattr(self, name)
             require(value in known, name, value, f"choose one of {', '.join(known)}")

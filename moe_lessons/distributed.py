@@ -1,0 +1,269 @@
+"""Training on several devices or machines: the same command, started once for each device.
+
+    torchrun --nproc-per-node 2 -m moe_lessons train --preset cpu-tiny
+
+starts two processes, *ranks*. Every rank has the whole corpus and takes its share of each step's windows, so N
+ranks train on the same tokens in each step as one process would. What they share goes over NCCL between GPUs
+(rank r of a machine takes GPU r) and over gloo between CPUs. The setting `parallel` says who holds what:
+
+- "ddp": every rank holds the whole model, and gradients are averaged.
+- "fsdp": parameters, gradients and optimizer state are cut along their first axis, 1/N to a rank; each block's
+  weights are gathered just before they are used (PyTorch's `fully_shard`).
+- "auto": "ddp", unless what training keeps of the model would fill half a GPU.
+
+Only the first rank logs, shows progress and writes. Checkpoints hold the whole state whoever wrote them: a run
+of two processes goes on with one or four. All ranks read them, so several machines need a disk they share.
+Which expert lives where is not what is shared here: every rank computes all experts, for its own tokens. Expert
+and pipeline parallelism are out of scope; `moe_lessons.ranks` counts what the former would send.
+
+**Why the mean of the gradients is right.** Let rank r of R hold the tokens S_r, of T in all. Text loss and z-loss
+are means over tokens, and all S_r are equally large: the mean over ranks of each rank's mean is the mean over all
+tokens, and so for gradients. The balancing loss is not a mean over tokens but a sum of products,
+
+    L = c sum_e f_e P_e,    f_e = a count over all T tokens,    P_e = (1/T) sum_t p_te,
+
+so the mean of the ranks' own losses, c sum_e f_e^r P_e^r, is another function ("micro_batch"). With f counted over
+all ranks ("global_batch") rank r takes l_r = c sum_e f_e (R/T) sum_(t in S_r) p_te. The mean of l_r over ranks is L.
+f counts choices and has no gradient, so L is linear in p, and the mean of the gradients of l_r is
+
+    (1/R) sum_r c sum_e f_e (R/T) sum_(t in S_r) dp_te = c sum_e f_e (1/T) sum_t dp_te = dL.
+
+So only counts travel in the forward pass, and no all-reduce has to be differentiable. It would have to be if the
+loss were not linear in P, as the squared variation of the importance is not.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from moe_lessons.config import TrainConfig
+from moe_lessons.device import pick_device
+from moe_lessons.model import MoETransformer
+
+# How long a rank waits for one that neither answers nor ends; one that ends is noticed at once.
+PATIENCE = timedelta(minutes=10)
+# Kept in fp32 for each parameter: itself, its gradient, AdamW's two moments.
+BYTES_PER_PARAMETER = 16
+
+
+class RankLost(ConnectionError):
+    """Another process of this run ended, and this one cannot go on without it."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes that train together, seen from one of them; by default there is one.
+
+    Every method except `rows` is a meeting: all ranks must call it, in the same order.
+
+    Attributes
+    ----------
+    rank, size : int
+        Which process this is, from 0, and how many there are.
+    device : torch.device
+        What this one computes on.
+
+    Examples
+    --------
+    >>> Ranks(rank=1, size=2).rows(torch.arange(6))
+    tensor([3, 4, 5])
+    """
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def first(self) -> bool:
+        """Whether this process logs, shows progress and writes."""
+        return self.rank == 0
+
+    def rows(self, batch: Tensor) -> Tensor:
+        """Return this rank's share of a batch: as many rows for each, the first rows for the first rank."""
+        each = len(batch) // self.size
+        return batch[self.rank * each : (self.rank + 1) * each]
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Average small tensors over the ranks, in float64 on the CPU."""
+        if self.size == 1:
+            return values
+        total = values.detach().to("cpu", torch.float64)
+        distributed.all_reduce(total)
+        return total / self.size
+
+    def sum(self, number: float) -> float:
+        """Add up a number over the ranks."""
+        return number if self.size == 1 else self.mean(torch.tensor(number, dtype=torch.float64)).item() * self.size
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on any rank."""
+        return flag if self.size == 1 else self.sum(float(flag)) > 0
+
+    def wait(self) -> None:
+        """Go on when all ranks are here."""
+        self.any(False)
+
+    def wrap(self, model: MoETransformer, parallel: str = "auto") -> Callable[..., Any]:
+        """Return what to call in a training step; its gradients are those of all ranks' tokens.
+
+        With "fsdp" the model's own parameters become shards, so make the optimizer afterwards.
+        """
+        if self.size == 1:
+            return model
+        if choose_parallel(parallel, model, self.device) == "fsdp":
+            from torch.distributed.fsdp import fully_shard
+
+            for block in model.blocks:
+                fully_shard(block)
+            return fully_shard(model)
+        # Buffers need no broadcast: all ranks compute the same expert bias from the same counts.
+        return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+
+
+def choose_parallel(parallel: str, model: nn.Module, device: torch.device) -> str:
+    """Resolve "auto": "fsdp" where weights, gradients and optimizer would fill half a GPU, else "ddp".
+
+    Examples
+    --------
+    >>> choose_parallel("auto", nn.Linear(2, 2), torch.device("cpu"))
+    'ddp'
+    """
+    if parallel != "auto":
+        return parallel
+    needed = BYTES_PER_PARAMETER * sum(parameter.numel() for parameter in model.parameters())
+    full = device.type == "cuda" and needed > torch.cuda.get_device_properties(device).total_memory / 2
+    return "fsdp" if full else "ddp"
+
+
+def whole(tensor: Tensor, *, keep: bool = True) -> Tensor:
+    """Gather the shards of a tensor on the CPU; all ranks must ask. One that is whole is returned as it is.
+
+    Parameters
+    ----------
+    tensor : Tensor
+    keep : bool
+        False returns an empty tensor, for ranks that only help the first to gather.
+    """
+    # Not isinstance(tensor, DTensor): importing that takes a second, which one process need not spend.
+    if not hasattr(tensor, "full_tensor"):
+        return tensor
+    gathered = tensor.full_tensor()
+    return gathered.cpu() if keep else gathered.new_empty(0)
+
+
+def share(tensor: Tensor, like: Tensor) -> Tensor:
+    """Cut a whole tensor, which every rank holds, as another one is cut."""
+    if not hasattr(like, "full_tensor"):
+        return tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    assert isinstance(like, DTensor)
+    # No source rank: each takes its part of its own copy, and nothing is sent.
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+
+
+@contextmanager
+def gradients_stay_here(module: Callable[..., Any], ranks: Ranks) -> Iterator[None]:
+    """Let backward add to this rank's gradients without averaging: for all micro-batches but the last."""
+    if ranks.size == 1:
+        yield
+    elif isinstance(module, nn.parallel.DistributedDataParallel):
+        with module.no_sync():
+            yield
+    else:
+        module.set_requires_gradient_sync(False)  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            module.set_requires_gradient_sync(True)  # type: ignore[attr-defined]
+
+
+def launched_size() -> int:
+    """Count the processes that torchrun, or another launcher that sets its variables, has started."""
+    known = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
+    return int(os.environ["WORLD_SIZE"]) if known else 1
+
+
+@contextmanager
+def meet(config: TrainConfig) -> Iterator[Ranks]:
+    """Bring together the processes that torchrun started; a process that was started alone stays alone.
+
+    Raises
+    ------
+    ValueError
+        If the ranks cannot share the batch or the GPUs evenly, or the balancing cannot be shared.
+    RankLost
+        If another rank ends while this one needs it.
+    """
+    size = launched_size()
+    if size == 1:
+        yield Ranks(device=pick_device(config.device))
+        return
+    check_shares(config, size)
+    device = own_device(config.device)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    try:
+        distributed.init_process_group(backend, timeout=PATIENCE)
+        yield Ranks(distributed.get_rank(), size, device)
+        distributed.destroy_process_group()
+    except RuntimeError as error:
+        # What gloo, NCCL and the store say is long, and names addresses instead of the cause.
+        if not _is_about_a_peer(error):
+            raise
+        raise RankLost(
+            f"rank {os.environ['RANK']} of {size} stopped: it lost another process of this run, "
+            "whose own message says why; go on with --resume"
+        ) from error
+
+
+def check_shares(config: TrainConfig, size: int) -> None:
+    """Refuse settings that several ranks cannot share.
+
+    Examples
+    --------
+    >>> check_shares(TrainConfig(batch_size=8), 3)
+    Traceback (most recent call last):
+        ...
+    ValueError: batch_size=8 on 3 processes: choose a multiple of 3, such as 9
+    """
+    unit = size * config.accumulation_steps
+    if config.batch_size % unit:
+        nearest = -(-config.batch_size // unit) * unit
+        steps = f" and {config.accumulation_steps} accumulation_steps" if config.accumulation_steps > 1 else ""
+        raise ValueError(
+            f"batch_size={config.batch_size} on {size} processes{steps}: choose a multiple of {unit}, "
+            f"such as {nearest}"
+        )
+    if config.balancing == "bias_quantile":
+        raise ValueError(
+            f"balancing is 'bias_quantile' on {size} processes: quantiles, unlike counts, do not add up; "
+            "choose bias_sign"
+        )
+
+
+def own_device(name: str) -> torch.device:
+    """Choose this rank's device: the GPU that has its number on this machine, or the CPU."""
+    device = pick_device(name)
+    if device.type != "cuda":
+        return device
+    number, n_gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+    if device.index is not None or number >= n_gpus:
+        raise ValueError(
+            f"device={name!r}: process {number} of this machine takes GPU {number} of {n_gpus}; "
+            f"choose auto, or cpu, or start torchrun with --nproc-per-node {n_gpus}"
+        )
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)
+
+
+def _is_about_a_peer(error: RuntimeError) -> bool:
+    if isinstance(error, distributed.DistError):
+        return True
+    words = ("gloo", "nccl", "connection closed by peer", "connection reset", "timed out waiting")
+    return any(word in str(error).lower() for word in words)
