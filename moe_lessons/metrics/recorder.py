@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from moe_lessons.balancing.groups import sum_over_ranks
 from moe_lessons.metrics import load
 from moe_lessons.routing import tokens_per_expert
 
@@ -82,6 +83,8 @@ class LoadRecorder:
     Parameters
     ----------
     n_layers, n_experts : int
+    all_ranks : bool
+        Count the rows of all ranks of torch.distributed, all of which must then add their batches in step.
 
     Examples
     --------
@@ -93,8 +96,8 @@ class LoadRecorder:
     ([[6, 0], [3, 3]], [1.0, 0.0])
     """
 
-    def __init__(self, n_layers: int, n_experts: int) -> None:
-        self.n_layers, self.n_experts = n_layers, n_experts
+    def __init__(self, n_layers: int, n_experts: int, *, all_ranks: bool = False) -> None:
+        self.n_layers, self.n_experts, self.all_ranks = n_layers, n_experts, all_ranks
         self.reset()
 
     def reset(self) -> None:
@@ -143,6 +146,8 @@ class LoadRecorder:
         else:
             pairs = zip(topk_ids_by_layer, kept_by_layer, strict=True)
             kept_LE = torch.stack([_count_kept(ids, kept, self.n_experts, mask_T) for ids, kept in pairs])
+        if self.all_ranks:
+            counts_LE, kept_LE = sum_over_ranks(counts_LE, kept_LE)
         self._counts_LE = self._counts_LE.to(counts_LE.device) + counts_LE
         self._kept_LE = self._kept_LE.to(counts_LE.device) + kept_LE
         violation_L = load.max_violation(counts_LE).nan_to_num(0)  # NaN where the batch has no token
