@@ -1,9 +1,11 @@
 """The command line. Commands import what they need when they run, so that `--help` is instant."""
 
 import errno
+import io
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,11 +14,12 @@ import click
 import moe_lessons
 from moe_lessons.accounting.command import count
 from moe_lessons.bench.command import bench
-from moe_lessons.config import BALANCING, PRESETS, preset
+from moe_lessons.config import BALANCING, BALANCING_SCOPES, PARALLEL, PRESETS, preset
 from moe_lessons.grade.command import grade, merge
 from moe_lessons.interop.command import export_command, import_command
 
 USER_ERROR, INTERRUPTED = 2, 130
+SECONDS_TO_BE_FIRST = 3.0
 
 # Threads that wait by spinning take the cores from whoever they wait for: beside another busy process,
 # training was measured ten times slower. Read when torch loads, so it must be set before.
@@ -70,6 +73,11 @@ class Commands(click.Group):
 
 
 def _fail(message: str, code: int = USER_ERROR) -> int:
+    if not _first():
+        if code == INTERRUPTED:
+            return code
+        # What is wrong on every rank, the first one says, and torchrun then ends the others while they wait.
+        time.sleep(SECONDS_TO_BE_FIRST)
     click.echo(f"error: {' '.join(message.split())}", err=True)
     return code
 
@@ -123,6 +131,8 @@ OVERRIDES = {
     "z_loss_weight": "Weight of the router z-loss.",
     "corpus": "language-reference, standard-library, or the path of a text file.",
     "device": "auto, cpu or cuda.",
+    "parallel": f"Under torchrun: {', '.join(PARALLEL)}. fsdp cuts weights and optimizer into shards.",
+    "balancing_scope": f"Where aux_loss evens out loads: {', '.join(BALANCING_SCOPES)}.",
     "n_layers": "Layers.",
     "d_model": "D, width of the model.",
     "n_heads": "Attention heads.",
@@ -169,6 +179,9 @@ def train(
       moe-lessons train --n-experts 16 --top-k 1 --steps 200
       moe-lessons train --corpus my_text.txt --out runs/mine
       moe-lessons train --resume                        go on after Ctrl-C
+      torchrun --nproc-per-node 2 -m moe_lessons train  on two GPUs, or two CPU processes
+
+    Several processes share each batch; --batch-size is that of all together. They make the same steps as one.
     """
     from moe_lessons.checkpoint import last_run, latest_checkpoint, read_state
     from moe_lessons.config import TrainConfig
@@ -186,11 +199,18 @@ def train(
     config = config.override(**overrides)
     if out is None and checkpoint is None:
         out = _free_directory(Path("runs") / config.name)
-    with Progress(config) as progress:
+    with Progress(config, None if _first() else io.StringIO()) as progress:
         trained = run(config, on_step=progress, out=out, resume=checkpoint)
+    if not _first():
+        return
     if result is not None:
         write_report(trained, result)
     click.echo(summary(trained))
+
+
+def _first() -> bool:
+    """Whether this process speaks: under torchrun, the first of several."""
+    return "WORLD_SIZE" not in os.environ or os.environ.get("RANK", "0") == "0"
 
 
 def _free_directory(wanted: Path) -> Path:

@@ -99,7 +99,11 @@ class Ranks:
 
     def sum(self, number: float) -> float:
         """Add up a number over the ranks."""
-        return number if self.size == 1 else self.mean(torch.tensor(number, dtype=torch.float64)).item() * self.size
+        return (
+            number
+            if self.size == 1
+            else self.mean(torch.tensor(number, dtype=torch.float64)).item() * self.size
+        )
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any rank."""
@@ -166,6 +170,18 @@ def share(tensor: Tensor, like: Tensor) -> Tensor:
     assert isinstance(like, DTensor)
     # No source rank: each takes its part of its own copy, and nothing is sent.
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+
+
+def gathered(model: MoETransformer, ranks: Ranks) -> MoETransformer:
+    """Put shards together to a whole model on the first rank's CPU; other ranks, and other models, are as before."""
+    if not any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
+        return model
+    tensors = {name: whole(tensor, keep=ranks.first) for name, tensor in model.state_dict().items()}
+    if not ranks.first:
+        return model
+    copy = MoETransformer(model.config)
+    copy.load_state_dict(tensors)
+    return copy
 
 
 @contextmanager
@@ -235,7 +251,9 @@ def check_shares(config: TrainConfig, size: int) -> None:
     unit = size * config.accumulation_steps
     if config.batch_size % unit:
         nearest = -(-config.batch_size // unit) * unit
-        steps = f" and {config.accumulation_steps} accumulation_steps" if config.accumulation_steps > 1 else ""
+        steps = (
+            f" and {config.accumulation_steps} accumulation_steps" if config.accumulation_steps > 1 else ""
+        )
         raise ValueError(
             f"batch_size={config.batch_size} on {size} processes{steps}: choose a multiple of {unit}, "
             f"such as {nearest}"

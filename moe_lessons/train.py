@@ -9,7 +9,7 @@ import torch
 from moe_lessons.baselines import bigram_bits_per_byte, unigram_bits_per_byte
 from moe_lessons.config import PRESETS, TrainConfig, preset
 from moe_lessons.data import Corpus, load_corpus
-from moe_lessons.distributed import meet
+from moe_lessons.distributed import gathered, meet
 from moe_lessons.model import MoETransformer
 from moe_lessons.objective import evaluate
 from moe_lessons.run import Run, TrainingDiverged, TrainingInterrupted
@@ -72,6 +72,9 @@ def train(
 ) -> TrainResult:
     """Train from scratch, or go on from a checkpoint exactly as if the run had never stopped.
 
+    Under torchrun every process calls this; see `moe_lessons.distributed`. Only the first one calls `on_step`,
+    writes, and returns a model that is whole whatever `parallel` is.
+
     Parameters
     ----------
     config : TrainConfig
@@ -95,8 +98,10 @@ def train(
         If a checkpoint is damaged, belongs to another configuration, or cannot be written.
     TrainingDiverged
         If loss or gradient is not finite.
+    RankLost
+        If another process of the run ends while this one needs it.
     TrainingInterrupted
-        After Ctrl-C, once the current step is finished and saved.
+        After Ctrl-C or SIGTERM, once the current step is finished and saved.
     """
     with meet(config) as ranks:
         corpus = load_corpus(config.corpus, context_length=config.model.context_length)
@@ -106,7 +111,7 @@ def train(
             run = Run(config, corpus, ranks)
             run.open(out, resume)
             run.loop(on_step)
-        model = run.whole_model()
+            model = gathered(run.model, ranks)
     return TrainResult(
         model=model.eval(),
         config=config,
