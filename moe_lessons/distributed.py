@@ -2,40 +2,41 @@
 
     torchrun --nproc-per-node 2 -m moe_lessons train --preset cpu-tiny
 
-starts two processes, *ranks*. Every rank has the whole corpus and takes its share of each step's windows, so N
-ranks train on the same tokens in each step as one process would. What they share goes over NCCL between GPUs
-(rank r of a machine takes GPU r) and over gloo between CPUs. The setting `parallel` says who holds what:
+starts two processes, *ranks*. Each takes its share of every step's windows, so that N ranks train on the same
+tokens in each step as one process would. What they exchange goes over NCCL between GPUs (rank r of a machine
+takes GPU r) and over gloo between CPUs. The setting `parallel` says who holds what:
 
-- "ddp": every rank holds the whole model, and gradients are averaged.
-- "fsdp": parameters, gradients and optimizer state are cut along their first axis, 1/N to a rank; each block's
-  weights are gathered just before they are used (PyTorch's `fully_shard`).
+- "ddp": every rank holds the whole model; gradients are averaged.
+- "fsdp": parameters, gradients and optimizer state are cut along their first axis, 1/N to a rank; a block's
+  weights are gathered just before they are used (PyTorch's `fully_shard`). A rank builds the whole model once,
+  before it is cut.
 - "auto": "ddp", unless what training keeps of the model would fill half a GPU.
 
-Only the first rank logs, shows progress and writes. Checkpoints hold the whole state whoever wrote them: a run
-of two processes goes on with one or four. All ranks read them, so several machines need a disk they share.
-Which expert lives where is not what is shared here: every rank computes all experts, for its own tokens. Expert
-and pipeline parallelism are out of scope; `moe_lessons.ranks` counts what the former would send.
+Only the first rank logs, shows progress and writes. A checkpoint holds the whole state whoever wrote it: a run
+of two processes goes on with one or with four. All ranks read it, so several machines need a disk they share.
+Every rank computes all experts, for its own tokens. Experts that live on different ranks and layers that do
+(expert and pipeline parallelism) are out of scope; `moe_lessons.ranks` counts what the former would send.
 
-**Why the mean of the gradients is right.** Let rank r of R hold the tokens S_r, of T in all. Text loss and z-loss
-are means over tokens, and all S_r are equally large: the mean over ranks of each rank's mean is the mean over all
-tokens, and so for gradients. The balancing loss is not a mean over tokens but a sum of products,
+**Why the mean of the gradients is right.** Rank r of R holds the tokens S_r of all T. Text loss and z-loss are
+means over tokens, and every S_r is as large: the mean over ranks of the ranks' means is the mean over all
+tokens, and so for the gradients. The balancing loss is a sum of products of two means,
 
-    L = c sum_e f_e P_e,    f_e = a count over all T tokens,    P_e = (1/T) sum_t p_te,
+    L = c sum_e f_e P_e,    f_e: a count over all T tokens,    P_e = (1/T) sum_t p_te,
 
-so the mean of the ranks' own losses, c sum_e f_e^r P_e^r, is another function ("micro_batch"). With f counted over
-all ranks ("global_batch") rank r takes l_r = c sum_e f_e (R/T) sum_(t in S_r) p_te. The mean of l_r over ranks is L.
-f counts choices and has no gradient, so L is linear in p, and the mean of the gradients of l_r is
+and the mean of the ranks' own c sum_e f_e^r P_e^r is another function (scope "micro_batch"). With f counted over
+all ranks ("global_batch"), rank r takes l_r = c sum_e f_e (R/T) sum_(t in S_r) p_te. The mean of l_r over ranks
+is L. A count has no gradient, so L is linear in p, and the mean over ranks of the gradients of l_r is
 
     (1/R) sum_r c sum_e f_e (R/T) sum_(t in S_r) dp_te = c sum_e f_e (1/T) sum_t dp_te = dL.
 
-So only counts travel in the forward pass, and no all-reduce has to be differentiable. It would have to be if the
-loss were not linear in P, as the squared variation of the importance is not.
+So only counts travel in the forward pass, and no all-reduce has to be differentiable. One would have to be if
+L were not linear in P: the squared variation of the importance is not.
 """
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -77,7 +78,7 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def first(self) -> bool:
@@ -99,11 +100,8 @@ class Ranks:
 
     def sum(self, number: float) -> float:
         """Add up a number over the ranks."""
-        return (
-            number
-            if self.size == 1
-            else self.mean(torch.tensor(number, dtype=torch.float64)).item() * self.size
-        )
+        mean = self.mean(torch.tensor(number, dtype=torch.float64))
+        return number if self.size == 1 else mean.item() * self.size
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any rank."""
@@ -125,9 +123,9 @@ class Ranks:
 
             for block in model.blocks:
                 fully_shard(block)
-            return fully_shard(model)
-        # Buffers need no broadcast: all ranks compute the same expert bias from the same counts.
-        return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+            fully_shard(model)
+            return model
+        return nn.parallel.DistributedDataParallel(model)
 
 
 def choose_parallel(parallel: str, model: nn.Module, device: torch.device) -> str:
@@ -173,7 +171,7 @@ def share(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def gathered(model: MoETransformer, ranks: Ranks) -> MoETransformer:
-    """Put shards together to a whole model on the first rank's CPU; other ranks, and other models, are as before."""
+    """Put shards together to a whole model, on the first rank's CPU; without shards, return the model."""
     if not any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
         return model
     tensors = {name: whole(tensor, keep=ranks.first) for name, tensor in model.state_dict().items()}
@@ -250,9 +248,11 @@ def check_shares(config: TrainConfig, size: int) -> None:
     """
     unit = size * config.accumulation_steps
     if config.batch_size % unit:
-        nearest = -(-config.batch_size // unit) * unit
-        steps = (
-            f" and {config.accumulation_steps} accumulation_steps" if config.accumulation_steps > 1 else ""
+        parts = config.accumulation_steps
+        raise ValueError(
+            f"batch_size={config.batch_size} on {size} processes"
+            + (f" with accumulation_steps={parts}" if parts > 1 else "")
+            + f": choose a multiple of {unit}, such as {-(-config.batch_size // unit) * unit}"
         )
         raise ValueError(
             f"batch_size={config.batch_size} on {size} processes{steps}: choose a multiple of {unit}, "

@@ -72,8 +72,8 @@ def train(
 ) -> TrainResult:
     """Train from scratch, or go on from a checkpoint exactly as if the run had never stopped.
 
-    Under torchrun every process calls this; see `moe_lessons.distributed`. Only the first one calls `on_step`,
-    writes, and returns a model that is whole whatever `parallel` is.
+    Under torchrun every process calls this; see `moe_lessons.distributed`. Only the first one calls
+    `on_step`, writes, and returns a model that is whole whatever `parallel` is.
 
     Parameters
     ----------
