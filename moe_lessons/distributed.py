@@ -2,35 +2,35 @@
 
     torchrun --nproc-per-node 2 -m moe_lessons train --preset cpu-tiny
 
-starts two processes, *ranks*. Each takes its share of every step's windows, so that N ranks train on the same
-tokens in each step as one process would. What they exchange goes over NCCL between GPUs (rank r of a machine
-takes GPU r) and over gloo between CPUs. The setting `parallel` says who holds what:
+starts two processes, *ranks*. Each takes its share of every step's windows, so that N ranks train on the
+same tokens in each step as one process would. What they exchange goes over NCCL between GPUs (rank r of a
+machine takes GPU r) and over gloo between CPUs. The setting `parallel` says who holds what:
 
 - "ddp": every rank holds the whole model; gradients are averaged.
-- "fsdp": parameters, gradients and optimizer state are cut along their first axis, 1/N to a rank; a block's
-  weights are gathered just before they are used (PyTorch's `fully_shard`). A rank builds the whole model once,
-  before it is cut.
+- "fsdp": parameters, gradients and optimizer state are cut along their first axis, 1/N to a rank; a
+  block's weights are gathered just before they are used (PyTorch's `fully_shard`). A rank builds the whole
+  model once, before it is cut.
 - "auto": "ddp", unless what training keeps of the model would fill half a GPU.
 
-Only the first rank logs, shows progress and writes. A checkpoint holds the whole state whoever wrote it: a run
-of two processes goes on with one or with four. All ranks read it, so several machines need a disk they share.
-Every rank computes all experts, for its own tokens. Experts that live on different ranks and layers that do
-(expert and pipeline parallelism) are out of scope; `moe_lessons.ranks` counts what the former would send.
+Only the first rank logs, shows progress and writes. A checkpoint holds the whole state whoever wrote it: a
+run of two processes goes on with one or with four. All ranks read it, so several machines need a disk they
+share. Every rank computes all experts, for its own tokens. Experts that live on different ranks and layers
+that do (expert and pipeline parallelism) are out of scope; `moe_lessons.ranks` counts what the former sends.
 
-**Why the mean of the gradients is right.** Rank r of R holds the tokens S_r of all T. Text loss and z-loss are
-means over tokens, and every S_r is as large: the mean over ranks of the ranks' means is the mean over all
-tokens, and so for the gradients. The balancing loss is a sum of products of two means,
+**Why the mean of the gradients is right.** Rank r of R holds the tokens S_r of all T. Text loss and z-loss
+are means over tokens, and every S_r is as large: the mean over ranks of the ranks' means is the mean over
+all tokens, and so for the gradients. The balancing loss is a sum of products of two means,
 
     L = c sum_e f_e P_e,    f_e: a count over all T tokens,    P_e = (1/T) sum_t p_te,
 
-and the mean of the ranks' own c sum_e f_e^r P_e^r is another function (scope "micro_batch"). With f counted over
-all ranks ("global_batch"), rank r takes l_r = c sum_e f_e (R/T) sum_(t in S_r) p_te. The mean of l_r over ranks
-is L. A count has no gradient, so L is linear in p, and the mean over ranks of the gradients of l_r is
+and the mean of the ranks' own c sum_e f_e^r P_e^r is another function (scope "micro_batch"). With f counted
+over all ranks ("global_batch"), rank r takes l_r = c sum_e f_e (R/T) sum_(t in S_r) p_te. The mean of l_r
+over ranks is L. A count has no gradient, so L is linear in p, and the mean over ranks of the gradients is
 
     (1/R) sum_r c sum_e f_e (R/T) sum_(t in S_r) dp_te = c sum_e f_e (1/T) sum_t dp_te = dL.
 
-So only counts travel in the forward pass, and no all-reduce has to be differentiable. One would have to be if
-L were not linear in P: the squared variation of the importance is not.
+So only counts travel in the forward pass, and no all-reduce has to be differentiable. One would have to be
+if L were not linear in P: the squared variation of the importance is not.
 """
 
 import os
@@ -253,10 +253,6 @@ def check_shares(config: TrainConfig, size: int) -> None:
             f"batch_size={config.batch_size} on {size} processes"
             + (f" with accumulation_steps={parts}" if parts > 1 else "")
             + f": choose a multiple of {unit}, such as {-(-config.batch_size // unit) * unit}"
-        )
-        raise ValueError(
-            f"batch_size={config.batch_size} on {size} processes{steps}: choose a multiple of {unit}, "
-            f"such as {nearest}"
         )
     if config.balancing == "bias_quantile":
         raise ValueError(
