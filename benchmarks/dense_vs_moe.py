@@ -2,7 +2,7 @@
 
     python benchmarks/dense_vs_moe.py [--quick] [--out FILE] [--threads N]
 
-Same text, same windows in the same order, same number of tokens, same loop (`moe_lessons.train`). Each variant
+Same text, same windows in the same order, as many tokens, same loop (`moe_lessons.train`). Each variant
 gets the learning rate that was best for it in a short run with a seed of its own; after the warm-up it stays
 constant, so that every point of a curve is a finished run of that length. Loss by step, by training FLOPs
 (`moe_lessons.accounting`) and by wall-clock: steps times the median of a step, for which all variants took
