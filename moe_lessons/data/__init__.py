@@ -1,16 +1,19 @@
 """Corpora: text as tokens, held out without leaks, cut into batches that a step number determines.
 
 Two corpora come with Python itself, so nothing is downloaded: the English of the language reference
-and the source code of the standard library. Any UTF-8 or binary file of your own works as well.
+and the source code of the standard library. Any UTF-8 or binary file of your own works as well, and larger
+corpora can be fetched once, by name. Tokens are bytes, or byte pairs learned from the training part.
 """
 
 from moe_lessons.data.batches import (
+    MAX_EVALUATION_TOKENS,
     as_tokens,
     derived_seed,
     evaluation_windows,
     training_batch,
     window_starts,
 )
+from moe_lessons.data.cache import CorpusError, cache_dir
 from moe_lessons.data.corpora import (
     CORPORA,
     STANDARD_LIBRARY_MODULES,
@@ -18,21 +21,33 @@ from moe_lessons.data.corpora import (
     standard_library,
 )
 from moe_lessons.data.loading import Corpus, load_corpus
-from moe_lessons.data.splitting import N_SPANS, VALIDATION_SHARE, split_text
+from moe_lessons.data.preparing import read_tokenizer, write_tokenizer
+from moe_lessons.data.sources import SOURCES
+from moe_lessons.data.splitting import N_SPANS, VALIDATION_SHARE, is_held_out, split_text
+from moe_lessons.data.tokenizer import BYTES, Tokenizer
 
 __all__ = [
+    "BYTES",
     "CORPORA",
+    "MAX_EVALUATION_TOKENS",
     "N_SPANS",
+    "SOURCES",
     "STANDARD_LIBRARY_MODULES",
     "VALIDATION_SHARE",
     "Corpus",
+    "CorpusError",
+    "Tokenizer",
     "as_tokens",
+    "cache_dir",
     "derived_seed",
     "evaluation_windows",
+    "is_held_out",
     "language_reference",
     "load_corpus",
+    "read_tokenizer",
     "split_text",
     "standard_library",
     "training_batch",
     "window_starts",
+    "write_tokenizer",
 ]

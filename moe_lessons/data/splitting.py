@@ -1,7 +1,10 @@
-"""Held-out text: which part of a text training never sees."""
+"""Held-out text: which part of a text, or which documents, training never sees."""
+
+import hashlib
 
 VALIDATION_SHARE = 0.1
 N_SPANS = 8
+DOCUMENT_SHARE = 0.01  # of corpora of many documents, which are large
 
 
 def split_text(text: bytes, *, validation_share: float = VALIDATION_SHARE) -> tuple[bytes, bytes]:
@@ -33,3 +36,25 @@ def split_text(text: bytes, *, validation_share: float = VALIDATION_SHARE) -> tu
         train.append(text[start:cut])
         validation.append(text[cut:end])
     return b"".join(train), b"".join(validation)
+
+
+def is_held_out(document: bytes, *, validation_share: float = DOCUMENT_SHARE) -> bool:
+    """Whether a document goes to the validation part: its own words decide, so a repeated one goes there too.
+
+    Documents that differ in white space only count as the same one; those that differ in a word do not.
+
+    Parameters
+    ----------
+    document : bytes
+    validation_share : float
+        Expected share of documents.
+
+    Examples
+    --------
+    >>> is_held_out(b"Once upon a time.") == is_held_out(b"Once  upon a\\ntime. ")
+    True
+    >>> sum(is_held_out(b"%d" % number, validation_share=0.25) for number in range(1000))
+    271
+    """
+    number = int.from_bytes(hashlib.sha256(b" ".join(document.split())).digest()[:8], "big")
+    return number < validation_share * 2**64
