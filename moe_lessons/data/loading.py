@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -109,10 +110,10 @@ def load_corpus(
     name = str(name_or_path)
     if tokenizer == "bpe":
         vocab_size = vocab_size or BPE_VOCABULARY
+    ready = partial(prepare, tokenizer=tokenizer, vocab_size=vocab_size, on_part=on_part)
     if name in SOURCES and SOURCES[name].documents:
         digest = (manifest_of(name) or {}).get("sha256", "")
-        settings = {"tokenizer": tokenizer, "vocab_size": vocab_size, "on_part": on_part}
-        prepared = prepare(name, lambda: _split_documents(name), sha256=digest, **settings)
+        prepared = ready(name, lambda: _split_documents(name), sha256=digest)
     else:
         text, name = _read(name_or_path)
         digest = hashlib.sha256(text).hexdigest()
@@ -122,9 +123,7 @@ def load_corpus(
             tokens = as_tokens(train), as_tokens(validation)
             prepared = Prepared(*tokens, len(train), len(validation), BYTES)
         else:
-            prepared = prepare(
-                name, lambda: [part], sha256=digest, tokenizer=tokenizer, vocab_size=vocab_size
-            )
+            prepared = ready(name, lambda: [part], sha256=digest)
     _check(name, prepared, context_length, vocab_size)
     return Corpus(
         name,
@@ -146,9 +145,8 @@ def _read(name_or_path: str | Path) -> tuple[bytes, str]:
     path = Path(name_or_path).expanduser()
     if not path.is_file():
         what = "is not a file" if path.exists() else "does not exist"
-        raise FileNotFoundError(
-            f"corpus {name!r} {what}: give the path of a text file or one of {', '.join((*CORPORA, *SOURCES))}"
-        )
+        known = ", ".join((*CORPORA, *SOURCES))
+        raise FileNotFoundError(f"corpus {name!r} {what}: give the path of a text file or one of {known}")
     return path.read_bytes(), path.name
 
 

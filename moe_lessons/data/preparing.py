@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,10 +66,12 @@ def prepare(
     CorpusError
         If files are damaged or cannot be written, or the tokenizer does not fit.
     """
-    own = None if tokenizer in ("bytes", "bpe") else read_tokenizer(Path(tokenizer).expanduser())
-    label = {"bytes": "bytes", "bpe": f"bpe-{vocab_size}"}.get(tokenizer) or f"file-{str(own.sha256)[:12]}"
+    given: Tokenizer | None = None
+    if tokenizer != "bpe":
+        given = BYTES if tokenizer == "bytes" else read_tokenizer(Path(tokenizer).expanduser())
+    label = f"bpe-{vocab_size}" if given is None else str(given.sha256 or "bytes")[:12]
     folder = cache_dir() / "tokens" / f"{name}-{label}-{sha256[:12]}-{LAYOUT}"
-    chosen = own or (BYTES if tokenizer == "bytes" else _merges(folder, parts, vocab_size or 0))
+    chosen = given or _merges(folder, parts, vocab_size or 0)
     files = {kind: folder / kind for kind in Part._fields}
     if not all(path.with_suffix(".json").is_file() for path in files.values()):
         _tokenise(folder, parts, chosen, on_part)
@@ -121,17 +124,17 @@ def _tokenise(
     on_part: Callable[[int], None] | None,
 ) -> None:
     pieces: dict[str, list[Path]] = {kind: [] for kind in Part._fields}
-    facts = {"vocab_size": tokenizer.vocab_size, "tokenizer_sha256": tokenizer.sha256}
+    write = partial(write_tokens, vocab_size=tokenizer.vocab_size, tokenizer_sha256=tokenizer.sha256)
     for number, part in enumerate(parts()):
         for kind, texts in part._asdict().items():
             piece = folder / "pieces" / f"{kind}-{number:05d}"
             pieces[kind].append(piece)
             if not piece.with_suffix(".json").is_file():
-                write_tokens(piece, [tokenizer.encode(*texts)], bytes=sum(map(len, texts)), **facts)
+                write(piece, [tokenizer.encode(*texts)], bytes=sum(map(len, texts)))
         if on_part is not None:
             on_part(number + 1)
     for kind, paths in pieces.items():
         opened = [open_tokens(path) for path in paths]
         n_bytes = sum(header["bytes"] for _, header in opened)
-        write_tokens(folder / kind, (tokens for tokens, _ in opened), bytes=n_bytes, **facts)
+        write(folder / kind, (tokens for tokens, _ in opened), bytes=n_bytes)
     shutil.rmtree(folder / "pieces", ignore_errors=True)
