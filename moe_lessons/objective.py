@@ -1,6 +1,5 @@
 """What training minimises and what it is judged by: losses, the learning rate, held-out bits per byte."""
 
-import contextlib
 import math
 from typing import NamedTuple
 
@@ -10,9 +9,11 @@ from torch import Tensor
 from moe_lessons.balancing import UPDATES, load_balancing_loss, quantile_bias, z_loss
 from moe_lessons.balancing.groups import sum_over_ranks, world_size
 from moe_lessons.config import TrainConfig
-from moe_lessons.data import evaluation_windows
+from moe_lessons.data import MAX_EVALUATION_TOKENS, evaluation_windows
+from moe_lessons.distributed import Ranks
 from moe_lessons.layer import BIASED_GATES
 from moe_lessons.model import MoETransformer
+from moe_lessons.precision import autocast
 from moe_lessons.routing import Routing, tokens_per_expert
 
 # What the balancing loss makes P of: the score that the gate's weights are made of.
@@ -26,7 +27,14 @@ class RouterLosses(NamedTuple):
     z: Tensor
 
 
-def router_losses(routings: tuple[Routing, ...], gate: str = "topk_softmax") -> RouterLosses:
+def router_losses(
+    routings: tuple[Routing, ...],
+    gate: str = "topk_softmax",
+    *,
+    scope: str = "micro_batch",
+    n_sequences: int | None = None,
+    earlier_counts_LE: Tensor | None = None,
+) -> RouterLosses:
     """Sum the load-balancing loss and the z-loss over the layers.
 
     Each layer for itself: loads pooled over layers can look even while every layer has collapsed.
@@ -37,6 +45,12 @@ def router_losses(routings: tuple[Routing, ...], gate: str = "topk_softmax") -> 
         One per layer.
     gate : str
         The gate that made them: P in the load-balancing loss is of the same kind of score.
+    scope : str
+        Over which tokens the load is to be even, see `load_balancing_loss`.
+    n_sequences : int, optional
+        How many sequences the tokens are of; scope "sequence" needs it.
+    earlier_counts_LE : integer Tensor of shape (layers, E), optional
+        With scope "global_batch", the rows of the step's micro-batches before this one.
 
     Returns
     -------
@@ -49,10 +63,36 @@ def router_losses(routings: tuple[Routing, ...], gate: str = "topk_softmax") -> 
     2.0
     """
     scores = SCORES.get(gate, "softmax")
-    balancing = [load_balancing_loss(r.logits_TE, r.topk_ids_TK, scores=scores) for r in routings]
+    earlier = [None] * len(routings) if earlier_counts_LE is None else list(earlier_counts_LE)
+    balancing = [
+        load_balancing_loss(
+            routing.logits_TE,
+            routing.topk_ids_TK,
+            scores=scores,
+            scope=scope,
+            n_sequences=n_sequences if scope == "sequence" else None,
+            earlier_counts_E=counts_E if scope == "global_batch" else None,
+        )
+        for routing, counts_E in zip(routings, earlier, strict=True)
+    ]
     return RouterLosses(
         torch.stack(balancing).sum(), torch.stack([z_loss(r.logits_TE) for r in routings]).sum()
     )
+
+
+def count_rows(routings: tuple[Routing, ...]) -> Tensor:
+    """Count each expert's routed rows, layer by layer.
+
+    Returns
+    -------
+    Tensor of shape (layers, E), int64
+
+    Examples
+    --------
+    >>> count_rows((Routing(torch.zeros(3, 2), torch.tensor([[0], [1], [1]]), torch.ones(3, 1)),))
+    tensor([[1, 2]])
+    """
+    return torch.stack([tokens_per_expert(r.topk_ids_TK, r.logits_TE.shape[1]) for r in routings])
 
 
 @torch.no_grad()
@@ -85,8 +125,7 @@ def update_expert_bias(model: MoETransformer, routings: tuple[Routing, ...], con
         return
     if rule == "quantile" and world_size() > 1:
         raise ValueError(f"balancing is {config.balancing!r} on {world_size()} ranks: choose bias_sign")
-    counts_LE = torch.stack([tokens_per_expert(r.topk_ids_TK, r.logits_TE.shape[1]) for r in routings])
-    (counts_LE,) = sum_over_ranks(counts_LE)
+    (counts_LE,) = sum_over_ranks(count_rows(routings))
     for moe, routing, counts_E in zip(model.moe_layers, routings, counts_LE, strict=True):
         bias_E = moe.router.expert_bias_E
         if bias_E is None:
@@ -140,51 +179,70 @@ def make_optimizer(model: MoETransformer, config: TrainConfig) -> torch.optim.Ad
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
 
 
-def precision(device: torch.device) -> contextlib.AbstractContextManager:
-    """Bfloat16 autocast on a GPU that has it in hardware; everywhere else float32 throughout."""
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
-        return torch.autocast("cuda", torch.bfloat16)
-    return contextlib.nullcontext()
-
-
-def bits_per_byte(nats: float) -> float:
-    """Convert a cross entropy over bytes from nats to bits.
+def bits_per_byte(nats: float, *, bytes_per_token: float = 1.0) -> float:
+    """Convert a cross entropy in nats per token to bits per byte.
 
     Examples
     --------
-    >>> round(bits_per_byte(math.log(256)), 6)
-    8.0
+    >>> round(bits_per_byte(math.log(256)), 6), round(bits_per_byte(math.log(4096), bytes_per_token=4), 6)
+    (8.0, 3.0)
     """
-    return nats / math.log(2)
+    return nats / bytes_per_token / math.log(2)
 
 
 @torch.no_grad()
-def evaluate(model: MoETransformer, tokens_M: Tensor, *, tokens_per_batch: int = 4096) -> float:
+def evaluate(
+    model: MoETransformer,
+    tokens_M: Tensor,
+    *,
+    tokens_per_batch: int = 4096,
+    precision: str = "auto",
+    ranks: Ranks | None = None,
+    byte_lengths_V: Tensor | None = None,
+) -> float:
     """Mean bits per byte over held-out tokens, cut into windows of the model's context length.
+
+    Of more than `MAX_EVALUATION_TOKENS` tokens, windows at equal distances make up so many.
 
     Parameters
     ----------
     model : MoETransformer
-    tokens_M : Tensor, int64, shape (M,)
+    tokens_M : Tensor, shape (M,)
         At least one token more than the context length.
     tokens_per_batch : int
         Bounds the memory; the result depends on it by rounding only.
+    precision : str
+        Of the products, see `moe_lessons.precision`.
+    ranks : Ranks, optional
+        The batches are dealt out to them; all must call.
+    byte_lengths_V : Tensor, int64, shape (V,), optional
+        Bytes that each token stands for, as a corpus' tokenizer knows them; one each unless given.
 
     Returns
     -------
     float
+        The nats of all predicted tokens over their bytes, in bits.
     """
     length = model.config.context_length
     device = model.embedding.weight.device
     was_training = model.training
     model.eval()
-    inputs_WL, targets_WL = evaluation_windows(tokens_M, length)
+    inputs_WL, targets_WL = evaluation_windows(
+        tokens_M, length, at_most=max(1, MAX_EVALUATION_TOKENS // length)
+    )
     n_windows = max(1, tokens_per_batch // length)
     nats = 0.0
-    for inputs_BL, targets_BL in zip(inputs_WL.split(n_windows), targets_WL.split(n_windows), strict=True):
-        with precision(device):
-            loss = model(inputs_BL.to(device), targets_BL.to(device)).loss
+    ranks = ranks or Ranks()
+    batches = list(zip(inputs_WL.split(n_windows), targets_WL.split(n_windows), strict=True))
+    for turn in range(ranks.rank, ranks.size * math.ceil(len(batches) / ranks.size), ranks.size):
+        # A rank without a batch in the last round does the last one again: shards take all ranks to gather.
+        inputs_BL, targets_BL = batches[min(turn, len(batches) - 1)]
+        with autocast(precision, device):
+            loss = model(inputs_BL.long().to(device), targets_BL.long().to(device)).loss
         assert loss is not None
-        nats += loss.item() * len(inputs_BL)
+        if turn < len(batches):
+            nats += loss.item() * len(inputs_BL)
     model.train(was_training)
-    return bits_per_byte(nats / len(inputs_WL))
+    nats = ranks.sum(nats)
+    n_bytes = targets_WL.numel() if byte_lengths_V is None else byte_lengths_V[targets_WL.long()].sum().item()
+    return bits_per_byte(nats / len(inputs_WL), bytes_per_token=n_bytes / targets_WL.numel())

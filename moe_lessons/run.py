@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from moe_lessons.accumulation import MicroBatchError, StepLosses, accumulate_gradients
 from moe_lessons.checkpoint import (
     CheckpointError,
     clean_up,
@@ -21,43 +22,51 @@ from moe_lessons.checkpoint import (
     save_checkpoint,
 )
 from moe_lessons.config import TrainConfig, difference
-from moe_lessons.data import Corpus, training_batch
+from moe_lessons.data import Corpus, training_batch, write_tokenizer
 from moe_lessons.device import environment
 from moe_lessons.distributed import Ranks, whole
+from moe_lessons.failures import TrainingDiverged, TrainingInterrupted, first_bad, name_windows
+from moe_lessons.interrupt import deferred_interrupt
+from moe_lessons.meter import IntervalMeter
 from moe_lessons.model import MoETransformer
 from moe_lessons.objective import (
     evaluate,
     learning_rate_at,
     make_optimizer,
-    precision,
-    router_losses,
     update_expert_bias,
 )
-from moe_lessons.runlog import IntervalMeter, RunLog, StepRecord, deferred_interrupt
+from moe_lessons.precision import LossScaler, resolve
+from moe_lessons.runlog import RunLog, StepRecord
+from moe_lessons.utilisation import device_peak, flops_per_token
 
 # These may change at a resume: they don't touch the weights. The corpus is compared by its checksum.
 FREE_SETTINGS = ("name", "corpus", "device", "parallel", "log_every", "evaluate_every", "checkpoint_every")
 
 
-class TrainingInterrupted(KeyboardInterrupt):
-    """The run was stopped by Ctrl-C; the message says where its last checkpoint is."""
-
-
-class TrainingDiverged(ValueError):
-    """The loss or its gradient is no longer a number; the weights are those of the step before."""
-
-
 class Run:
-    """The state of a run: what a checkpoint holds, and the loop that advances it."""
+    """The state of a run: what a checkpoint holds, and the loop that advances it.
 
-    def __init__(self, config: TrainConfig, corpus: Corpus, ranks: Ranks) -> None:
-        self.config, self.corpus, self.ranks = config, corpus, ranks
-        self.device = ranks.device
+    Parameters
+    ----------
+    config : TrainConfig
+    corpus : Corpus
+    where : Ranks or torch.device
+        The processes that train together, or the device that trains alone.
+    """
+
+    def __init__(self, config: TrainConfig, corpus: Corpus, where: Ranks | torch.device) -> None:
+        self.ranks = ranks = where if isinstance(where, Ranks) else Ranks(device=where)
+        self.config, self.corpus, self.device = config, corpus, ranks.device
         generator = torch.Generator().manual_seed(config.seed)
         self.model = MoETransformer(config.model, generator=generator).to(self.device)
         self.forward = ranks.wrap(self.model, config.parallel)
+        if config.compile:
+            self.forward = torch.compile(self.forward)
         self.optimizer = make_optimizer(self.model, config)
+        self.precision = resolve(config.precision, self.device)
+        self.scaler = LossScaler(self.precision, self.device)
         self.meter = IntervalMeter(config.model.n_moe_layers, config.model.n_experts, ranks)
+        self.peak_flops = device_peak(self.device, self.precision)
         self.step = 0
         self.training_s = 0.0
         self.validation_bits_per_byte = math.nan
@@ -83,6 +92,7 @@ class Run:
                 )
             if self.ranks.first:
                 clean_up(self.run_dir)
+                write_tokenizer(self.run_dir / "tokenizer.json", self.corpus.tokenizer)
         self.log = RunLog(self.run_dir if self.ranks.first else None, keep_until_step=self.step)
 
     def loop(self, on_step: Callable[[StepRecord], None] | None) -> None:
@@ -94,7 +104,7 @@ class Run:
                 self.advance()
                 last = self.step == config.steps
                 due = last or self.step % config.evaluate_every == 0
-                validation = evaluate(self.model, self.corpus.validation_M, ranks=self.ranks) if due else None
+                validation = self.evaluate() if due else None
                 if due or self.step % config.log_every == 0:
                     record = self.record(validation)
                     if on_step is not None and self.ranks.first:
@@ -108,9 +118,17 @@ class Run:
                         f"stopped at step {self.step} of {config.steps}; {self.whereabouts()}"
                     )
         if math.isnan(self.validation_bits_per_byte):
-            self.validation_bits_per_byte = evaluate(
-                self.model, self.corpus.validation_M, ranks=self.ranks
-            )
+            self.validation_bits_per_byte = self.evaluate()
+
+    def evaluate(self) -> float:
+        """Bits per byte on the held-out part."""
+        return evaluate(
+            self.model,
+            self.corpus.validation_M,
+            ranks=self.ranks,
+            precision=self.config.precision,
+            byte_lengths_V=self.corpus.tokenizer.byte_lengths_V,
+        )
 
     def advance(self) -> None:
         """Do one step of the optimizer."""
@@ -124,27 +142,40 @@ class Run:
             step=self.step,
         )
         inputs_BL, targets_BL = self.ranks.rows(inputs_BL), self.ranks.rows(targets_BL)
+        inputs_BL, targets_BL = inputs_BL.to(self.device), targets_BL.to(self.device)
         try:
-            with precision(self.device):
-                output = self.forward(inputs_BL.to(self.device), targets_BL.to(self.device))
-        except ValueError as error:  # a router that meets NaN says so before the loss can
-            raise self.diverged(str(error)) from error
-        losses = router_losses(output.routings, config.model.gate, scope=config.balancing_scope)
-        alpha = config.alpha if config.balancing == "aux_loss" else 0.0
-        loss = output.loss + alpha * losses.load_balancing + config.z_loss_weight * losses.z
-        loss.backward()
+            losses = accumulate_gradients(
+                self.forward, inputs_BL, targets_BL, config, self.scaler, self.ranks
+            )
+        except MicroBatchError as error:
+            raise self.diverged(str(error), error.micro_batch) from error
+        self.scaler.unscale(self.optimizer)
         gradient_norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip))
-        if not math.isfinite(gradient_norm.item()):
-            raise self.diverged(f"loss {output.loss.item():.4g}, gradient norm {gradient_norm.item():.4g}")
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(config, self.step)
-        self.optimizer.step()
+        skipped = not math.isfinite(gradient_norm.item())
+        if skipped:
+            self.check_skip(losses, gradient_norm.item())
+            self.scaler.skip()
+        else:
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate_at(config, self.step)
+            self.scaler.step(self.optimizer)
+            update_expert_bias(self.model, losses.routings, config)
         self.optimizer.zero_grad(set_to_none=True)
-        update_expert_bias(self.model, output.routings, config)
         self.step += 1
         seconds = time.perf_counter() - started
         self.training_s += seconds
-        self.meter.add(output, losses, gradient_norm, seconds)
+        self.meter.add(losses, gradient_norm, seconds, skipped=skipped)
+
+    def check_skip(self, losses: StepLosses, gradient_norm: float) -> None:
+        """Let a step be skipped for its gradients only where the loss scale can be the reason."""
+        loss = losses.loss_M.mean().item()
+        # All ranks come here or none: their gradients are the same, their losses are not.
+        if self.scaler.may_skip and not self.ranks.any(not math.isfinite(loss)):
+            return
+        what = f"loss {loss:.4g}, gradient norm {gradient_norm:.4g}"
+        if self.scaler.skipped_in_a_row:
+            what += f", after {self.scaler.skipped_in_a_row} skipped steps in a row"
+        raise self.diverged(what, first_bad(losses.loss_M))
 
     def record(self, validation: float | None) -> StepRecord:
         """Close the interval and write it down."""
@@ -157,6 +188,10 @@ class Run:
             validation=validation,
             elapsed_s=self.elapsed_s,
             expert_biases=[moe.router.expert_bias_E for moe in self.model.moe_layers],
+            flops_per_token=flops_per_token(self.config.model),
+            peak_flops=self.peak_flops,
+            loss_scale=self.scaler.current,
+            bytes_per_token=self.corpus.bytes_per_token,
         )
         try:
             self.log.append(record)
@@ -171,12 +206,16 @@ class Run:
         state = {
             "config": self.config.to_dict(),
             "corpus_sha256": self.corpus.sha256,
+            "tokenizer_sha256": self.corpus.tokenizer.sha256,
             "environment": self.environment(),
             "training_s": self.training_s,
             "elapsed_s": self.elapsed_s,
+            "loss_scaler": self.scaler.state_dict(),
         }
         try:
-            self.checkpoint = save_checkpoint(self.run_dir, self.step, self.model, self.optimizer, state, self.ranks.first)
+            self.checkpoint = save_checkpoint(
+                self.run_dir, self.step, self.model, self.optimizer, state, self.ranks.first
+            )
         except CheckpointError as error:
             raise CheckpointError(f"{error}; {self.whereabouts()}") from error
 
@@ -192,6 +231,8 @@ class Run:
             theirs.pop(name, None)
             ours.pop(name)
         theirs["corpus_sha256"], ours["corpus_sha256"] = state["corpus_sha256"], self.corpus.sha256
+        theirs["tokenizer_sha256"] = state.get("tokenizer_sha256")
+        ours["tokenizer_sha256"] = self.corpus.tokenizer.sha256
         if changes := difference(ours, theirs):
             raise CheckpointError(
                 f"{checkpoint} belongs to another run; there -> here: {', '.join(changes)}; "
@@ -204,6 +245,7 @@ class Run:
             )
         restore_weights(checkpoint, self.model)
         restore_optimizer(checkpoint, self.optimizer)
+        self.scaler.load_state_dict(state.get("loss_scaler", {}))
         self.step, self.training_s = state["step"], state["training_s"]
         self.started -= state["elapsed_s"]
         self.checkpoint = checkpoint
@@ -213,11 +255,14 @@ class Run:
         """Collect what must be equal for two runs to agree bit for bit."""
         return {**environment(self.device), "ranks": self.ranks.size}
 
-    def diverged(self, what: str) -> TrainingDiverged:
+    def diverged(self, what: str, micro_batch: int | None) -> TrainingDiverged:
         """Build the error for a step whose numbers are not finite."""
+        if self.config.accumulation_steps == 1:
+            micro_batch = None
+        where = name_windows(self.corpus, self.config, self.step, micro_batch=micro_batch, ranks=self.ranks)
         return TrainingDiverged(
-            f"training diverged in step {self.step + 1}: {what}; try a smaller learning rate; "
-            f"{self.whereabouts()}"
+            f"training diverged in step {self.step + 1}: {what}; it saw {where}; "
+            f"try a smaller learning rate; {self.whereabouts()}"
         )
 
     def whereabouts(self) -> str:

@@ -1,20 +1,12 @@
-"""What a run says about itself: one record per interval, and the file that keeps them."""
+"""What a run says about itself: one record per interval, and the two files that keep them."""
 
+import csv
 import dataclasses
 import json
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-
-import torch
-
-from moe_lessons.metrics import LoadRecorder, routing_entropy
-from moe_lessons.model import ModelOutput
-from moe_lessons.objective import RouterLosses, bits_per_byte
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -54,6 +46,14 @@ class StepRecord:
         Experts that received no token.
     expert_bias_by_layer : list of list of float
         ``[layer][expert]``, as it stands after the last step; empty where the model has none.
+    drop_rate_by_layer : list of float
+        Share of routed rows that found no place: 0 as long as experts have no capacity, as here.
+    model_flops_utilisation : float or None
+        Share of the device's peak, see `moe_lessons.utilisation`; None where the peak is not known.
+    skipped_steps : int
+        How many of the interval's steps changed no weight because gradients overflowed; fp16 only.
+    loss_scale : float or None
+        After the last step; None except in fp16.
     """
 
     step: int
@@ -74,81 +74,35 @@ class StepRecord:
     batch_max_violation_by_layer: list[float] = field(default_factory=list)
     dead_experts_by_layer: list[int] = field(default_factory=list)
     expert_bias_by_layer: list[list[float]] = field(default_factory=list)
+    drop_rate_by_layer: list[float] = field(default_factory=list)
+    model_flops_utilisation: float | None = None
+    skipped_steps: int = 0
+    loss_scale: float | None = None
 
 
-class IntervalMeter:
-    """Collects steps and turns them into a `StepRecord`; tensors stay on the device until then."""
+def flat(record: StepRecord) -> dict[str, Any]:
+    """Give each number of a record a name of its own: lists become ``name.layer`` or ``name.layer.expert``.
 
-    def __init__(self, n_layers: int, n_experts: int) -> None:
-        self.load = LoadRecorder(n_layers, n_experts)
-        self.reset()
+    Examples
+    --------
+    >>> list(_flatten("load", [[0.25, 0.75]]))
+    [('load.0.0', 0.25), ('load.0.1', 0.75)]
+    """
+    return dict(pair for name, value in dataclasses.asdict(record).items() for pair in _flatten(name, value))
 
-    def reset(self) -> None:
-        """Start a new interval."""
-        self.n_steps, self.n_tokens, self.seconds = 0, 0, 0.0
-        self.sums_4: torch.Tensor | float = 0.0
-        self.load.reset()
-        self.output: ModelOutput | None = None
 
-    @torch.no_grad()
-    def add(
-        self, output: ModelOutput, losses: RouterLosses, gradient_norm: torch.Tensor, seconds: float
-    ) -> None:
-        """Count one training step."""
-        assert output.loss is not None
-        n_layers = len(output.routings)
-        self.sums_4 = self.sums_4 + torch.stack(
-            [output.loss, losses.load_balancing / n_layers, losses.z / n_layers, gradient_norm]
-        )
-        self.load.add([routing.topk_ids_TK for routing in output.routings])
-        self.n_steps += 1
-        self.n_tokens += len(output.routings[0].topk_ids_TK)
-        self.seconds += seconds
-        self.output = output
-
-    @torch.no_grad()
-    def record(
-        self,
-        *,
-        step: int,
-        tokens: int,
-        learning_rate: float,
-        validation: float | None,
-        elapsed_s: float,
-        expert_biases: Sequence[torch.Tensor | None] = (),
-    ) -> StepRecord:
-        """Return the interval's record and start the next one."""
-        assert isinstance(self.sums_4, torch.Tensor)
-        assert self.output is not None
-        loss, load_balancing, z, gradient_norm = (self.sums_4 / self.n_steps).tolist()
-        load = self.load.record()
-        record = StepRecord(
-            step=step,
-            tokens=tokens,
-            learning_rate=learning_rate,
-            train_bits_per_byte=bits_per_byte(loss),
-            validation_bits_per_byte=validation,
-            load_balancing_loss=load_balancing,
-            z_loss=z,
-            gradient_norm=gradient_norm,
-            load_shares_by_layer=load["load_shares_by_layer"],
-            effective_experts_by_layer=load["effective_experts_by_layer"],
-            router_entropy_nats_by_layer=[
-                routing_entropy(routing.logits_TE).item() for routing in self.output.routings
-            ],
-            tokens_per_second=self.n_tokens / max(self.seconds, 1e-9),
-            elapsed_s=elapsed_s,
-            max_violation_by_layer=load["max_violation_by_layer"],
-            batch_max_violation_by_layer=load["batch_max_violation_by_layer"],
-            dead_experts_by_layer=load["dead_experts_by_layer"],
-            expert_bias_by_layer=[bias_E.tolist() for bias_E in expert_biases if bias_E is not None],
-        )
-        self.reset()
-        return record
+def _flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, list):
+        yield name, value
+        return
+    for position, item in enumerate(value):
+        yield from _flatten(f"{name}.{position}", item)
 
 
 class RunLog:
-    """The records of a run, in memory and, given a directory, as lines of `log.jsonl`.
+    """The records of a run, in memory and, given a directory, in `log.jsonl` and `log.csv`.
+
+    A record is a line of both: `log.jsonl` keeps its structure, `log.csv` has the columns of `flat`.
 
     Parameters
     ----------
@@ -160,19 +114,40 @@ class RunLog:
     def __init__(self, run_dir: Path | None, *, keep_until_step: int = 0) -> None:
         self.path = run_dir / "log.jsonl" if run_dir else None
         self.records: list[StepRecord] = []
+        self.columns: list[str] = []
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if keep_until_step and self.path.exists():
             self.records = [r for r in read_log(self.path) if r.step <= keep_until_step]
         self.path.write_text("".join(_line(record) for record in self.records), encoding="utf-8")
+        self.path.with_suffix(".csv").unlink(missing_ok=True)
+        if self.records:
+            self._write_table()
 
     def append(self, record: StepRecord) -> None:
         """Keep a record; on disk at once, so that a killed run has its log."""
         self.records.append(record)
-        if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(_line(record))
+        if self.path is None:
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(_line(record))
+        row = flat(record)
+        if set(row) <= set(self.columns):
+            with self.path.with_suffix(".csv").open("a", encoding="utf-8", newline="") as file:
+                csv.DictWriter(file, self.columns).writerow(row)
+        else:
+            self._write_table()
+
+    def _write_table(self) -> None:
+        # Anew where a column comes for the first time: records of an earlier version lack some.
+        assert self.path is not None
+        rows = [flat(record) for record in self.records]
+        self.columns = list(dict.fromkeys(name for row in rows for name in row))
+        with self.path.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def read_log(path: Path) -> list[StepRecord]:
@@ -188,28 +163,3 @@ def read_log(path: Path) -> list[StepRecord]:
 
 def _line(record: StepRecord) -> str:
     return json.dumps(dataclasses.asdict(record)) + "\n"
-
-
-class Interrupt:
-    """Whether Ctrl-C was pressed."""
-
-    requested = False
-
-
-@contextmanager
-def deferred_interrupt() -> Iterator[Interrupt]:
-    """Turn the first Ctrl-C into a flag, so that a step ends whole; the second one stops at once."""
-    interrupt = Interrupt()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupt
-        return
-
-    def note(signum: int, frame: FrameType | None) -> None:
-        interrupt.requested = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupt
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -40,7 +40,12 @@ def test_a_checkpoint_gives_the_model_back(trained):
 def test_the_last_two_stay_and_nothing_else(run):
     assert [path.name for path in list_checkpoints(run)] == ["step-000005", "step-000010"]
     train(dataclasses.replace(SMOKE, checkpoint_every=1), resume=run / "step-000005")
-    assert sorted(path.name for path in run.iterdir()) == ["log.jsonl", "step-000009", "step-000010"]
+    assert sorted(path.name for path in run.iterdir()) == [
+        "log.csv",
+        "log.jsonl",
+        "step-000009",
+        "step-000010",
+    ]
 
 
 def test_tied_embeddings_survive(tmp_path):
@@ -187,4 +192,4 @@ def test_an_interrupted_save_leaves_no_half(tmp_path, monkeypatch):
 
 def test_nothing_is_pickled(trained):
     suffixes = {path.suffix for path in trained[1].rglob("*") if path.is_file()}
-    assert suffixes == {".json", ".jsonl", ".safetensors"}
+    assert suffixes == {".csv", ".json", ".jsonl", ".safetensors"}

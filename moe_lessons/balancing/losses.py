@@ -35,6 +35,7 @@ def load_balancing_loss(
     mask_T: Tensor | None = None,
     scope: str = "micro_batch",
     n_sequences: int | None = None,
+    earlier_counts_E: Tensor | None = None,
 ) -> Tensor:
     """Sum over experts of f (the load, counted) times P (the mean probability), scaled as a named code does.
 
@@ -69,6 +70,10 @@ def load_balancing_loss(
         takes it, is then that of one process that sees all tokens.
     n_sequences : int, optional
         For scope "sequence" only.
+    earlier_counts_E : integer Tensor of shape (E,), optional
+        For scope "global_batch" only, under gradient accumulation: this rank's routed rows in those
+        micro-batches of the same step that went before. They count in f; in P they do not, since their own
+        losses had them.
 
     Returns
     -------
@@ -112,12 +117,15 @@ def load_balancing_loss(
     counts_GE = tokens_per_expert(
         counted_ids_TK + n_experts * group_ids_T1, groups.number * n_experts, mask_T
     ).unflatten(0, (groups.number, n_experts))
-    n_tokens_G, n_ranks = groups.n_tokens_G, 1
+    n_tokens_G, n_counted_G, n_ranks = groups.n_tokens_G, groups.n_tokens_G, 1
+    if earlier_counts_E is not None:
+        counts_GE = counts_GE + _earlier(earlier_counts_E, scope, n_experts)
+        n_counted_G = n_counted_G + earlier_counts_E.sum() // counted_ids_TK.shape[1]
     if scope == "global_batch":
         n_ranks = world_size()
-        counts_GE, n_tokens_G = sum_over_ranks(counts_GE, n_tokens_G)
+        counts_GE, n_tokens_G, n_counted_G = sum_over_ranks(counts_GE, n_tokens_G, n_counted_G)
 
-    load_GE = counts_GE.to(probs_TE.dtype) / n_tokens_G.clamp_min(1).unsqueeze(1)
+    load_GE = counts_GE.to(probs_TE.dtype) / n_counted_G.clamp_min(1).unsqueeze(1)
     probs_GE = groups.sums_GE * n_ranks / n_tokens_G.clamp_min(1).unsqueeze(1)
     scale = {"huggingface": n_experts, "gshard": 1 / n_experts}.get(normalization, n_experts / top_k)
     n_filled = (n_tokens_G > 0).sum().clamp_min(1)
@@ -164,6 +172,14 @@ def _n_groups(scope: str, n_sequences: int | None, n_tokens: int) -> int:
     if n_sequences is None or n_sequences < 1 or n_tokens % n_sequences:
         raise ValueError(f"n_sequences is {n_sequences}: give a divisor of the {n_tokens} tokens")
     return n_sequences
+
+
+def _earlier(counts_E: Tensor, scope: str, n_experts: int) -> Tensor:
+    if scope != "global_batch":
+        raise ValueError(f"earlier_counts_E is given with scope {scope!r}: leave it out")
+    if counts_E.shape != (n_experts,):
+        raise ValueError(f"earlier_counts_E has shape {tuple(counts_E.shape)}: give ({n_experts},)")
+    return counts_E
 
 
 def _check_name(argument: str, name: str, known: tuple[str, ...]) -> None:
