@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from moe_lessons.grade import seccomp
 
@@ -97,7 +98,7 @@ def give_up(user: int) -> None:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-    os.chdir("/tmp")  # only now: it belongs to this user alone
+    os.chdir(_scratch())  # only now: it belongs to this user alone
     header = struct.pack("<Ii", _CAPABILITIES_V3, 0)
     _call("capset", header, bytes(24))
     _call("prctl", _NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -108,11 +109,15 @@ def give_up(user: int) -> None:
 def _set_aside(user: int) -> None:
     _call("unshare", _NEW_MOUNTS | _NEW_IPC)
     _call("mount", None, b"/", None, _PRIVATE, None)
-    scratch = f"size={SCRATCH},nr_inodes={FILES_IN_SCRATCH},mode=700,uid={user},gid={_group(user)}"
+    sizes = f"size={SCRATCH},nr_inodes={FILES_IN_SCRATCH},mode=700,uid={user},gid={_group(user)}"
     flags = _NO_SUID | _NO_DEV | _NO_EXEC
-    _call("mount", b"tmpfs", b"/tmp", b"tmpfs", flags, scratch.encode())
+    _call("mount", b"tmpfs", _scratch().encode(), b"tmpfs", flags, sizes.encode())
     # Nothing about other processes, nor about this machine.
     _call("mount", b"tmpfs", b"/proc", b"tmpfs", flags | _READ_ONLY, b"size=4k,mode=555")
+
+
+def _scratch() -> str:
+    return os.environ["TMPDIR"]
 
 
 def _group(user: int) -> int:
@@ -133,11 +138,12 @@ def refusals() -> Iterator[str]:
     attempts: dict[str, Callable[[], object]] = {
         "open a socket": socket.socket,
         "see processes": lambda: os.listdir("/proc")[0],
-        "write outside /tmp": lambda: os.open("/written", os.O_WRONLY | os.O_CREAT),
-        "mount": lambda: _call("mount", b"tmpfs", b"/tmp", b"tmpfs", 0, None),
+        "mount": lambda: _call("mount", b"tmpfs", _scratch().encode(), b"tmpfs", 0, None),
         "make namespaces": lambda: _call("unshare", 0x10000000),
         "become root": lambda: os.setuid(0),
     }
+    for folder in {"/", "/tmp", "/dev", *filter(os.path.isdir, sys.path)} - {_scratch()}:
+        attempts[f"write to {folder}"] = partial(os.open, f"{folder}/written", os.O_WRONLY | os.O_CREAT)
     for what, attempt in attempts.items():
         try:
             attempt()

@@ -22,6 +22,8 @@ _FIRST_USER = 1_900_000_000
 _INSTALL = "apt-get install bubblewrap (Debian, Ubuntu) or dnf install bubblewrap (Fedora)"
 _NAMESPACES = "user namespaces may be off; in a container: start it with --privileged"
 _REMEDIES = (
+    ("No module named", "install torch, numpy and scipy with pip for the Python that runs this"),
+    ("shared object", "a library that torch needs lies where the sandbox shows nothing"),
     ("uid map", "on Ubuntu 24.04: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
     ("Errno 13", "can every user read the Python that runs this?"),
     ("ermi", _NAMESPACES),
@@ -31,6 +33,12 @@ _REMEDIES = (
 def user() -> int:
     """The number of the user that workers become: no one for root, else the same user without rights."""
     return _FIRST_USER + os.getpid() if os.getuid() == 0 else os.getuid()
+
+
+def scratch() -> str:
+    """The folder for an answer's temporary files: not /tmp if Python or a package lies below that."""
+    below = [path for path in (*_shown(), *_packages()) if Path(path).is_relative_to("/tmp")]
+    return "/scratch" if below else "/tmp"
 
 
 def command(folder: Path, words: list[str]) -> list[str]:
@@ -56,7 +64,7 @@ def problem() -> str | None:
     with kit.folder() as folder:
         tried = subprocess.run(
             command(folder, ["probe", str(user())]),
-            env=kit.environment("/tmp"),
+            env=kit.environment(scratch()),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -99,17 +107,14 @@ def _namespaces() -> Iterator[str]:
 
 
 def _view(folder: Path) -> Iterator[str]:
-    installed = libraries.needed()
-    python = os.path.realpath(sys.executable)
-    shown = [p for p in (python, *_python_folders()) if not p.startswith("/usr/lib/") and os.path.exists(p)]
-    packages = [str(each) for paths in installed.values() for each in paths]
+    shown, packages = _shown(), _packages()
     # Left alone, bubblewrap makes the folders above a mount unreadable for other users.
     above = {
         str(parent) for path in (*_SYSTEM, *_DEVICES, *shown, *packages) for parent in Path(path).parents
     }
     # First, since the course itself may be installed below /tmp.
     yield from ("--proc", "/proc", "--tmpfs", "/tmp")
-    for path in sorted(above - {"/", "/tmp"}):
+    for path in sorted((above | {scratch()}) - {"/", "/tmp"}):
         yield from ("--perms", "0755", "--dir", path)
     for path in _SYSTEM:
         yield from ("--ro-bind-try", path, path)
@@ -121,21 +126,30 @@ def _view(folder: Path) -> Iterator[str]:
     for path in shown:
         yield from ("--ro-bind", path, path)
     # Of what else is installed, nothing: not this package, nor others that hold an exercise's answer.
-    hidden = {*map(str, installed), *_site_folders(), str(Path(moe_lessons.__file__).parent)}
-    for path in sorted(hidden):
-        if os.path.isdir(path):
-            yield from ("--perms", "0755", "--tmpfs", path)
+    everywhere = {*map(str, libraries.needed()), *_site_folders(), str(Path(moe_lessons.__file__).parent)}
+    hidden = [path for path in sorted(everywhere) if os.path.isdir(path)]
+    for path in hidden:
+        yield from ("--perms", "0755", "--tmpfs", path)
     for path in packages:
         yield from ("--ro-bind", path, path)
     # Not bubblewrap's own /dev: for its terminals an ordinary user would need a second user namespace.
     for path in _DEVICES:
         yield from ("--dev-bind", path, path)
-    yield from ("--ro-bind", str(folder), KIT, "--remount-ro", "/")
+    yield from ("--ro-bind", str(folder), KIT)
+    # An ordinary user owns these folders, and what one answer leaves there another would find.
+    for path in ("/", "/tmp", *hidden):
+        yield from ("--remount-ro", path)
 
 
-def _python_folders() -> list[str]:
-    """The shared libraries that come with this Python, and the standard library, mostly within."""
-    return sorted({os.path.join(sys.base_prefix, "lib"), sysconfig.get_path("stdlib")})
+def _shown() -> list[str]:
+    """Python, the shared libraries that come with it, and the standard library, mostly within."""
+    folders = sorted({os.path.join(sys.base_prefix, "lib"), sysconfig.get_path("stdlib")})
+    found = (os.path.realpath(sys.executable), *folders)
+    return [path for path in found if not path.startswith("/usr/lib/") and os.path.exists(path)]
+
+
+def _packages() -> list[str]:
+    return [str(path) for paths in libraries.needed().values() for path in paths]
 
 
 def _site_folders() -> set[str]:

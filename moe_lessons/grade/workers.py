@@ -56,7 +56,7 @@ class WarmParent:
         with theirs, open(folder / "errors.txt", "wb") as errors:
             self._process = subprocess.Popen(
                 command,
-                env=kit.environment("/tmp" if self._sandboxed else str(folder)),
+                env=kit.environment(sandbox.scratch() if self._sandboxed else str(folder)),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -2,14 +2,17 @@
 
 import json
 import subprocess
+import sys
 
 import classroom
 import pytest
 from click.testing import CliRunner
 
 from moe_lessons.cli import main
-from moe_lessons.grade import batches, sandbox, seccomp
+from moe_lessons.exercises.drivers import Request
+from moe_lessons.grade import batches, libraries, sandbox, seccomp
 from moe_lessons.grade.records import PASSED, Verdict
+from moe_lessons.grade.workers import WarmParent
 
 LESSON = classroom.LESSONS[0]
 
@@ -63,6 +66,7 @@ def said(text, code=1, out=""):
         (said("bwrap: No permissions to create new namespace"), "user namespaces may be off"),
         (said("PermissionError: [Errno 13] Permission denied: '/x'"), "can every user read the Python"),
         (said("", code=0, out="open a socket, mount"), "an answer could open a socket, mount"),
+        (said("ModuleNotFoundError: No module named 'torch'"), "install torch, numpy and scipy with pip"),
         (said("", code=0), "it ended without a word"),
     ],
 )
@@ -86,7 +90,64 @@ def test_unsafe_grading_is_said_in_every_result(folder, monkeypatch):
         assert "NOT SANDBOXED" in (folder / "out" / name).read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(sandbox.problem() is not None, reason=str(sandbox.problem()))
+needs_sandbox = pytest.mark.skipif(sandbox.problem() is not None, reason=str(sandbox.problem()))
+AS_ANOTHER = ("unshare", "--user", "--map-user=1234", "--map-group=1234")
+
+
+def has_users():
+    if sandbox.problem() is not None:
+        return False
+    return subprocess.run([*AS_ANOTHER, "true"], capture_output=True).returncode == 0
+
+
+@needs_sandbox
+def test_a_view_without_torch_is_refused_before_anything_is_graded(folder, monkeypatch):
+    """As where packages lie in a place that the sandbox does not know."""
+    needed = libraries.needed()
+    less = {place: tuple(path for path in paths if path.name != "torch") for place, paths in needed.items()}
+    monkeypatch.setattr(libraries, "needed", lambda: less)
+    result = call(folder)
+    assert result.exit_code == 2
+    assert "No module named 'torch' (install torch" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+@needs_sandbox
+def test_what_is_installed_below_tmp_can_be_imported_late(tmp_path, monkeypatch):
+    needed = {**libraries.needed(), tmp_path: (tmp_path / "late",)}
+    monkeypatch.setattr(libraries, "needed", lambda: needed)
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late" / "__init__.py").touch()
+    if not tmp_path.is_relative_to("/tmp"):
+        pytest.skip("tests do not run below /tmp")
+    code = "def f(x):\n    import late, tempfile\n    return tempfile.mkdtemp()"
+    with WarmParent() as warm:
+        worker = warm.start()
+        assert worker.load(code, "f", (), 10) == ("function", "")
+        (value,) = worker.call(Request("call", {"x": 1}, {}, {}), 10)
+        worker.close()
+    assert value.data.startswith("/scratch/")
+
+
+@pytest.mark.skipif(not has_users(), reason="no sandbox, or no user namespaces")
+@pytest.mark.parametrize("leaky", [False, True])
+def test_for_an_ordinary_user_too_nothing_but_temporary_files_can_be_written(leaky):
+    """An ordinary user owns what the sandbox makes; with its folders left writable, the probe must say so."""
+    script = "from moe_lessons.grade import sandbox\n"
+    if leaky:
+        script += "view = sandbox._view\n"
+        script += "sandbox._view = lambda f: list(view(f))[: list(view(f)).index('--remount-ro')]\n"
+    ran = subprocess.run(
+        [*AS_ANOTHER, sys.executable, "-c", script + "print(sandbox.user(), sandbox.problem())"],
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout.startswith("1234 "), ran.stderr
+    assert ("an answer could write to" in ran.stdout) == leaky, ran.stdout
+    assert ran.stdout.strip().endswith(" None") != leaky
+
+
+@needs_sandbox
 def test_a_probe_that_could_do_something_is_seen(folder, monkeypatch):
     """Negative control: a jail without its filter and with the network's door open is no sandbox."""
     make = sandbox.kit.make
