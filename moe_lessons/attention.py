@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from moe_lessons.config import ModelConfig
+from moe_lessons.linear import Linear
 
 
 def rotary_tables(context_length: int, d_head: int, theta: float) -> tuple[Tensor, Tensor]:
@@ -115,10 +116,10 @@ class Attention(nn.Module):
         super().__init__()
         self.n_heads, self.n_kv_heads, self.d_head = config.n_heads, config.n_kv_heads, config.d_head
         kv_width = self.n_kv_heads * self.d_head
-        self.q_proj = nn.Linear(config.d_model, config.d_model, bias=False)
-        self.k_proj = nn.Linear(config.d_model, kv_width, bias=False)
-        self.v_proj = nn.Linear(config.d_model, kv_width, bias=False)
-        self.o_proj = nn.Linear(config.d_model, config.d_model, bias=False)
+        self.q_proj = Linear(config.d_model, config.d_model)
+        self.k_proj = Linear(config.d_model, kv_width)
+        self.v_proj = Linear(config.d_model, kv_width)
+        self.o_proj = Linear(config.d_model, config.d_model)
 
     def forward(
         self, hidden_BLD: Tensor, cos_LP: Tensor, sin_LP: Tensor, cache: KVCache | None = None

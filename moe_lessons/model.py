@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from moe_lessons.attention import Attention, KVCache, rotary_tables
 from moe_lessons.config import ModelConfig
-from moe_lessons.experts import SwiGLU
 from moe_lessons.layer import MoELayer
+from moe_lessons.linear import FeedForward, Linear
 from moe_lessons.routing import Routing
 
 __all__ = ["MoETransformer", "ModelConfig", "ModelOutput", "parameter_counts"]
@@ -74,7 +74,7 @@ class DenseBlock(nn.Module):
         self.attention_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
         self.attention = Attention(config)
         self.ffn_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
-        self.ffn = SwiGLU(config.d_model, config.d_feed_forward, generator=generator)
+        self.ffn = FeedForward(config.d_model, config.d_feed_forward, generator=generator)
 
     def forward(
         self, stream_BLD: Tensor, cos_LP: Tensor, sin_LP: Tensor, cache: KVCache | None = None
@@ -117,7 +117,7 @@ class MoETransformer(nn.Module):
             for layer in range(config.n_layers)
         )
         self.final_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
-        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.head = Linear(config.d_model, config.vocab_size)
         if config.tie_embeddings:
             self.head.weight = self.embedding.weight
         cos_LP, sin_LP = rotary_tables(config.context_length, config.d_head, config.rope_theta)

@@ -18,6 +18,7 @@ LAYERS = (
     "experts",
     "device",
     "dispatch",
+    "linear",
     "metrics",
     "ranks",
     "toy",
