@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from moe_lessons.dispatch import PATHS, choose, grouped_supported, moe_auto
 from moe_lessons.dispatch.arguments import compute_dtype
-from moe_lessons.experts import SwiGLU, SwiGLUExperts, check_sizes
+from moe_lessons.experts import SwiGLUExperts, check_sizes
 from moe_lessons.kernels import moe_triton, triton_supported
+from moe_lessons.linear import FeedForward
 from moe_lessons.routing import GATES, Routing, router_logits
 from moe_lessons.routing.gates import sqrt_softplus
 
@@ -176,9 +177,8 @@ class MoELayer(nn.Module):
         self.path = path
         self.router = Router(d_model, n_experts, expert_bias=expert_bias, generator=generator)
         self.experts = SwiGLUExperts(n_experts, d_model, d_expert, generator=generator)
-        self.shared_experts = (
-            SwiGLU(d_model, n_shared_experts * d_expert, generator=generator) if n_shared_experts else None
-        )
+        shared = n_shared_experts * d_expert
+        self.shared_experts = FeedForward(d_model, shared, generator=generator) if shared else None
 
     def forward(self, hidden: Tensor) -> MoEOutput:
         """Route each token of (..., D) to its experts and add up what they return.
@@ -227,8 +227,9 @@ class MoELayer(nn.Module):
         Examples
         --------
         >>> layer = MoELayer(d_model=64, d_expert=64, n_experts=4, top_k=2)
-        >>> layer.path_for(), layer.path_for(torch.zeros(9, 64)), layer.double().path_for()
-        ('fused', 'grouped', 'fused')
+        >>> with torch.no_grad():
+        ...     layer.path_for(), layer.path_for(torch.zeros(1, 64))
+        ('fused', 'slots')
         """
         gate_up_proj, down_proj = self.experts.gate_up_proj, self.experts.down_proj
         n_tokens = TYPICAL_TOKENS if hidden is None else hidden.numel() // hidden.shape[-1]
@@ -248,6 +249,7 @@ class MoELayer(nn.Module):
                 device=like.device.type,
                 grouped=grouped,
                 gradients=torch.is_grad_enabled(),
+                threads=torch.get_num_threads(),
             )
         else:
             path = self.path

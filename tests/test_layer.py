@@ -206,19 +206,22 @@ def test_autocast_leaves_the_router_alone():
     assert 1e-5 < relative_error(cast.hidden, plain.hidden) < 2e-2
 
 
-def test_the_path_taken_is_told():
+def test_the_path_taken_is_told(monkeypatch):
     layer = build()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert layer.path_for(draw(3, 8)) == "padded"
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert layer.path_for() == layer.path_for(draw(3, 8)) == "grouped"
     assert layer.path_for(draw(3, 8).double()) == "fused"
     assert build(d_model=7).path_for() == "fused"
-    wide = build(d_model=64, d_expert=64)
-    assert wide.path_for() == wide.path_for(draw(2, 1024, 64)) == "fused"
-    assert wide.path_for(draw(1, 64)) == "grouped"
+    wide = build(d_model=128, d_expert=128)
+    assert wide.path_for() == wide.path_for(draw(2, 1024, 128)) == "fused"
+    assert wide.path_for(draw(1, 128)) == "grouped"
     with torch.no_grad():
-        assert wide.path_for(draw(1, 64)) == "slots"
+        assert wide.path_for(draw(1, 128)) == "slots"
     assert wide.bfloat16().path_for() == "padded"
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert build(d_model=64, d_expert=64).path_for() == "padded"
+        assert build(d_model=128, d_expert=128).path_for() == "padded"
     for path in ("slots", "fused", "padded"):
         assert build(path=path).path_for() == path
     if not triton_supported(draw(3, 8))[0]:

@@ -102,8 +102,14 @@ def path(case: Case, which: str) -> str:
     shape = case.shape
     loads_E = tokens_per_expert(case.draw(0).topk_ids_TK, shape.n_experts)
     sizes = shape.n_tokens * shape.top_k, shape.n_experts, shape.d_model, shape.d_expert
-    backward = which != "forward"
-    return choose(*sizes, case.dtype, device=case.device, largest_load=int(loads_E.max()), gradients=backward)
+    return choose(
+        *sizes,
+        case.dtype,
+        device=case.device,
+        largest_load=int(loads_E.max()),
+        gradients=which != "forward",
+        threads=torch.get_num_threads(),
+    )
 
 
 def about(device: str, threads: int, rounds: int, clock: str) -> dict[str, Any]:

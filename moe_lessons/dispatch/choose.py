@@ -17,10 +17,14 @@ from moe_lessons.dispatch.plan import permutation_plan
 
 # From so many rows of an expert and so many multiplications (rows x D x F) on it doesn't matter that Python
 # starts each product: that takes 2 us in fp32, and 12 us in 16-bit types, which multiply four times as fast.
-MANY_ROWS, LARGE_PRODUCT, LARGE_NARROW_PRODUCT = 32, 2**21, 2**24
+MANY_ROWS, LARGE_PRODUCT, LARGE_NARROW_PRODUCT = 32, 2**22, 2**24
 FEW_SLOTS = 8  # up to so many slots it is quicker not to sort
-# Batched products start all experts at once, but read weights at half the speed and multiply padding too.
-SMALL_MATRIX, MOST_PADDING = 2**18, 2.5  # D x F; rows of the equal rooms / rows there are
+# Batched products start all experts at once and give each thread experts of its own, where a small product
+# alone keeps one thread busy. But they read the weights of idle experts, and multiply padding too.
+SMALL_MATRIX, SMALL_NARROW_MATRIX = 2**19, 2**18  # D x F
+MOST_PADDING = 2.5  # rows of the equal rooms / rows there are
+# With so few rows, reading the weights takes the time, not multiplying.
+FEW_ROWS, MOST_PADDING_OF_FEW = 8, 4
 
 
 def choose(
@@ -34,6 +38,7 @@ def choose(
     largest_load: int | None = None,
     grouped: bool = True,
     gradients: bool = False,
+    threads: int = 1,
 ) -> str:
     """Name the fastest path.
 
@@ -53,14 +58,16 @@ def choose(
         Whether `F.grouped_mm` takes the tensors: what `grouped_supported` says.
     gradients : bool
         Whether there is to be a backward.
+    threads : int
+        Of PyTorch on the CPU.
 
     Returns
     -------
     str
         A key of `PATHS`. Off the CPU "grouped", which never waits for the host, or else "unbind". On the CPU
         "fused" where an expert's products are large. Where they are small, what counts is how they are
-        started: in 16-bit types all at once in "padded" if matrices are small and loads even, otherwise
-        one after the other without Python in "grouped"; and "slots" for a handful.
+        started: all at once in "padded" if matrices are small and loads even, except in fp32 on one thread;
+        otherwise one after the other without Python in "grouped"; and "slots" for a handful.
 
     Examples
     --------
@@ -68,8 +75,8 @@ def choose(
     'fused'
     >>> choose(8192, 64, 128, 128, torch.bfloat16, largest_load=150)
     'padded'
-    >>> choose(128, 64, 512, 256, torch.float32)
-    'grouped'
+    >>> choose(128, 64, 512, 256, torch.float32), choose(128, 64, 512, 256, torch.float32, threads=2)
+    ('grouped', 'padded')
     >>> choose(2, 8, 512, 1024, torch.float32)
     'slots'
     """
@@ -84,8 +91,12 @@ def choose(
         return "fused"
     if largest_load is None:
         largest_load = -(-n_slots // n_experts)
-    even = n_experts * largest_load <= MOST_PADDING * n_slots
-    return "padded" if narrow and even and d_model * d_expert <= SMALL_MATRIX else "grouped"
+    if threads == 1 and not narrow:
+        return "grouped"
+    small = d_model * d_expert <= (SMALL_NARROW_MATRIX if narrow else SMALL_MATRIX)
+    few = narrow and threads > 1 and largest_load <= FEW_ROWS
+    even = n_experts * largest_load <= (MOST_PADDING_OF_FEW if few else MOST_PADDING) * n_slots
+    return "padded" if small and even else "grouped"
 
 
 def moe_auto(
@@ -107,10 +118,8 @@ def moe_auto(
     grouped = grouped_supported(hidden_TD, gate_up_proj, down_proj)
     on_cpu = hidden_TD.device.type == "cpu"
     if not on_cpu or torch.compiler.is_compiling():
-        otherwise = (
-            moe_fused if on_cpu else moe_unbind
-        )  # which breaks the compiler's graph once, or several times
-        return (moe_grouped if grouped else otherwise)(*arguments)
+        # Compiled, `moe_fused` is `moe_unbind` too.
+        return (moe_grouped if grouped else moe_unbind)(*arguments)
     n_experts, d_model, d_expert = down_proj.shape
     ask = partial(
         choose,
@@ -121,6 +130,7 @@ def moe_auto(
         compute_dtype(hidden_TD),
         grouped=grouped,
         gradients=torch.is_grad_enabled(),
+        threads=torch.get_num_threads(),
     )
     if ask() == "slots":
         return moe_slots(*arguments)

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from moe_lessons.dispatch.arguments import check_shapes, compute_dtype, traced
 from moe_lessons.dispatch.loops import moe_unbind
 from moe_lessons.dispatch.plan import Plan, permutation_plan, weighted_sum
-from moe_lessons.dispatch.products import onednn_is_faster, product
+from moe_lessons.dispatch.products import prepares_code, product
 from moe_lessons.dispatch.rooms import Piece, Rooms, equal, in_blocks, make_rooms, tight
 
 aten = torch.ops.aten
@@ -98,8 +98,7 @@ def run_fused(
     dtype = compute_dtype(hidden_TD)
     row_bytes = (2 * d_model + 3 * d_expert) * dtype.itemsize
     plan = plan or permutation_plan(topk_ids_TK, n_experts)
-    onednn = dtype is torch.float32 and hidden_TD.device.type == "cpu" and onednn_is_faster()
-    sizes = equal if padded else in_blocks if onednn else tight
+    sizes = equal if padded else in_blocks if prepares_code(dtype, hidden_TD.device) else tight
     rooms = make_rooms(plan, topk_ids_TK, sizes(plan.tokens_per_expert_E), row_bytes, batched=padded)
     inputs = [
         hidden_TD.to(dtype).contiguous(),

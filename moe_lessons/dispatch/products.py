@@ -33,6 +33,21 @@ def product(left_MN: Tensor, right_NP: Tensor, out_MP: Tensor) -> None:
     torch.mm(left_MN, right_NP, out=out_MP)
 
 
+def prepares_code(dtype: torch.dtype, device: torch.device) -> bool:
+    """Say whether `product` meets oneDNN, which prepares code for each new size.
+
+    16-bit types go there on every CPU, fp32 where `onednn_is_faster`.
+
+    Examples
+    --------
+    >>> prepares_code(torch.bfloat16, torch.device("cpu")), prepares_code(torch.float64, torch.device("cpu"))
+    (True, False)
+    """
+    if device.type != "cpu":
+        return False
+    return dtype.itemsize == 2 or (dtype is torch.float32 and onednn_is_faster())
+
+
 def onednn_linear(x_MN: Tensor, weight_PN: Tensor) -> Tensor:
     """Return x @ weight.T from oneDNN, which PyTorch gives no public way to for dense fp32 tensors.
 

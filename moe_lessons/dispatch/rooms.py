@@ -14,7 +14,7 @@ from moe_lessons.dispatch.plan import Plan
 PIECE_BYTES = 4 * 2**20
 
 # oneDNN prepares code for each size that it has not met lately, in 0.1 to 0.25 ms. Loads differ at every
-# step; whole blocks come in few sizes.
+# step; whole blocks come in few sizes. Of 16, 32 and 64 rows none was better than 16.
 BLOCK_ROWS = 16
 
 

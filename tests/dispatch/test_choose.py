@@ -20,11 +20,17 @@ fp32, bf16, fp64 = torch.float32, torch.bfloat16, torch.float64
         ((128, 8, 512, 1024, bf16), {}, "grouped"),
         ((4096, 8, 256, 512, bf16), {}, "fused"),
         ((4096, 8, 256, 512, bf16), {"largest_load": 4096}, "fused"),  # no padding whatever the skew
-        ((8192, 64, 128, 128, fp32), {}, "fused"),
+        ((8192, 64, 128, 128, fp32), {}, "grouped"),
+        ((8192, 64, 128, 128, fp32), {"threads": 2}, "padded"),
+        ((8192, 64, 128, 128, fp32), {"threads": 2, "largest_load": 900}, "grouped"),
         ((8192, 64, 128, 128, bf16), {"largest_load": 160}, "padded"),
         ((8192, 64, 128, 128, bf16), {"largest_load": 900}, "grouped"),  # too uneven to pad
         ((512, 64, 512, 256, bf16), {"largest_load": 16}, "padded"),
         ((512, 64, 512, 256, fp32), {"largest_load": 16}, "grouped"),
+        ((512, 64, 512, 256, fp32), {"largest_load": 16, "threads": 2}, "padded"),
+        ((64, 64, 512, 256, bf16), {"largest_load": 4}, "grouped"),
+        ((64, 64, 512, 256, bf16), {"largest_load": 4, "threads": 2}, "padded"),
+        ((16, 8, 512, 1024, fp32), {"threads": 2}, "padded"),
         ((16, 8, 512, 1024, bf16), {}, "grouped"),  # large matrices: batched products read them slowly
         ((2, 8, 512, 1024, fp32), {}, "slots"),
         ((2, 8, 512, 1024, fp32), {"gradients": True}, "grouped"),
