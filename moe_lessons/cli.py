@@ -129,7 +129,9 @@ OVERRIDES = {
     "alpha": "Weight of the load-balancing loss, with aux_loss.",
     "bias_rate": "Step of the expert bias, with bias_sign and the like.",
     "z_loss_weight": "Weight of the router z-loss.",
-    "corpus": "language-reference, standard-library, or the path of a text file.",
+    "corpus": "language-reference, standard-library, one of `data list`, or the path of a text file.",
+    "tokenizer": "bytes, bpe (byte pairs, learned from the training part) or a tokenizer.json.",
+    "vocab_size": "Tokens, the 256 bytes among them; 4096 for bpe unless given.",
     "device": "auto, cpu or cuda.",
     "parallel": f"Under torchrun: {', '.join(PARALLEL)}. fsdp cuts weights and optimizer into shards.",
     "balancing_scope": f"Where aux_loss evens out loads: {', '.join(BALANCING_SCOPES)}.",
@@ -142,7 +144,7 @@ OVERRIDES = {
     "top_k": "K, experts chosen per token.",
     "n_shared_experts": "Experts that every token passes.",
     "gate": "How router logits become weights.",
-    "context_length": "Bytes in a window.",
+    "context_length": "Tokens in a window.",
 }
 
 
@@ -228,9 +230,9 @@ def _free_directory(wanted: Path) -> Path:
     help="A run or one of its checkpoints.  [the last trained]",
 )
 @click.option("--prompt", default="The ", show_default=True, help="Text to continue.")
-@click.option("--tokens", default=400, show_default=True, type=click.IntRange(min=1), help="Bytes to add.")
-@click.option("--temperature", default=0.6, show_default=True, help="0 takes the likeliest byte.")
-@click.option("--top-k", type=int, help="Draw among so many likeliest bytes only.")
+@click.option("--tokens", default=400, show_default=True, type=click.IntRange(min=1), help="Tokens to add.")
+@click.option("--temperature", default=0.6, show_default=True, help="0 takes the likeliest token.")
+@click.option("--top-k", type=int, help="Draw among so many likeliest tokens only.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the draws.")
 def generate(
     checkpoint: Path | None, prompt: str, tokens: int, temperature: float, top_k: int | None, seed: int
@@ -244,15 +246,21 @@ def generate(
     """
     import torch
 
-    from moe_lessons.checkpoint import last_run, load_model
-    from moe_lessons.data import as_tokens
+    from moe_lessons.checkpoint import last_run, latest_checkpoint, load_model
+    from moe_lessons.data import saved_tokenizer
     from moe_lessons.generate import generate as write_on
 
-    model, _ = load_model(checkpoint or last_run())
-    if (n_tokens := model.config.vocab_size) != 256:
-        raise ValueError(f"vocab_size={n_tokens}: this command writes bytes; export it for its own tokenizer")
-    generator = torch.Generator().manual_seed(seed)
-    written = write_on(
-        model, as_tokens(prompt.encode()), tokens, temperature=temperature, top_k=top_k, generator=generator
+    checkpoint = latest_checkpoint(checkpoint or last_run())
+    model, state = load_model(checkpoint)
+    tokenizer = saved_tokenizer(
+        checkpoint.parent, vocab_size=model.config.vocab_size, sha256=state.get("tokenizer_sha256")
     )
-    click.echo(bytes(written.tolist()).decode(errors="replace"))
+    written = write_on(
+        model,
+        tokenizer.encode(prompt.encode()),
+        tokens,
+        temperature=temperature,
+        top_k=top_k,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    click.echo(tokenizer.decode(written).decode(errors="replace"))

@@ -79,13 +79,13 @@ class Progress:
 def summary(result: TrainResult) -> str:
     """Say how a run ended: held-out bits per byte beside the baselines, speed, and where it lies."""
     total, active = parameter_counts(result.model)
-    corpus = result.corpus
+    corpus, unit = result.corpus, result.corpus.tokenizer.unit
     epochs = result.config.steps * result.config.tokens_per_step / len(corpus.train_N)
     lines = [
-        f"held-out bits per byte on {corpus.name} ({len(corpus.validation_M):,} bytes)",
-        f"  unigram, byte frequencies  {result.unigram_bits_per_byte:.3f}",
-        f"  bigram, byte pairs         {result.bigram_bits_per_byte:.3f}",
-        f"  this model                 {result.validation_bits_per_byte:.3f}",
+        f"held-out bits per byte on {corpus.name} ({corpus.validation_bytes:,} bytes)",
+        f"  {f'unigram, {unit} frequencies':<27}{result.unigram_bits_per_byte:.3f}",
+        f"  {f'bigram, {unit} pairs':<27}{result.bigram_bits_per_byte:.3f}",
+        f"  {'this model':<27}{result.validation_bits_per_byte:.3f}",
         f"{total:,} parameters, {active:,} active per token; {epochs:.1f} epochs; "
         f"{result.tokens_per_second:,.0f} tokens/s; {result.seconds:.0f} s",
     ]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from moe_lessons.config import PRESETS
-from moe_lessons.data import as_tokens
+from moe_lessons.data import MAX_EVALUATION_TOKENS
 from moe_lessons.device import environment
 from moe_lessons.generate import generate
 from moe_lessons.model import parameter_counts
@@ -41,7 +41,7 @@ def run_report(result: TrainResult) -> dict[str, Any]:
     evaluated = [record for record in history if record.validation_bits_per_byte is not None]
     return {
         "preset": config.name if PRESETS.get(config.name) == config else None,
-        "config": {**config.to_dict(), "corpus": corpus.name},
+        "config": {**config.to_dict(), "corpus": corpus.name, "tokenizer": corpus.tokenizer.name},
         "seed": config.seed,
         **environment(model.embedding.weight.device),
         "python": platform.python_version(),
@@ -49,9 +49,16 @@ def run_report(result: TrainResult) -> dict[str, Any]:
         "corpus": {
             "name": corpus.name,
             "sha256": corpus.sha256,
-            "train_bytes": len(corpus.train_N),
-            "validation_bytes": len(corpus.validation_M),
+            "train_bytes": corpus.train_bytes,
+            "validation_bytes": corpus.validation_bytes,
         },
+        "tokenizer": {
+            "name": corpus.tokenizer.name,
+            "vocabulary": corpus.tokenizer.vocab_size,
+            "sha256": corpus.tokenizer.sha256,
+            "bytes_per_token": round(corpus.bytes_per_token, 4),
+        },
+        "evaluated_tokens_at_most": MAX_EVALUATION_TOKENS,
         "parameters": {"total": total, "active": active},
         "epochs": round(config.steps * config.tokens_per_step / len(corpus.train_N), 3),
         "tokens_per_second": round(result.tokens_per_second),
@@ -86,15 +93,15 @@ def run_report(result: TrainResult) -> dict[str, Any]:
 
 def sample(result: TrainResult, prompt: str) -> str:
     """Continue a prompt with the run's model, the same way each time."""
-    generator = torch.Generator().manual_seed(result.config.seed)
+    generator, tokenizer = torch.Generator().manual_seed(result.config.seed), result.corpus.tokenizer
     tokens = generate(
         result.model,
-        as_tokens(prompt.encode()),
+        tokenizer.encode(prompt.encode()),
         SAMPLE_TOKENS,
         temperature=SAMPLE_TEMPERATURE,
         generator=generator,
     )
-    return bytes(tokens.tolist()).decode(errors="replace")
+    return tokenizer.decode(tokens).decode(errors="replace")
 
 
 def write_report(result: TrainResult, path: str | Path) -> None:

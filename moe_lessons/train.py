@@ -104,7 +104,12 @@ def train(
         After Ctrl-C or SIGTERM, once the current step is finished and saved.
     """
     with meet(config) as ranks:
-        corpus = load_corpus(config.corpus, context_length=config.model.context_length)
+        corpus = load_corpus(
+            config.corpus,
+            context_length=config.model.context_length,
+            tokenizer=config.tokenizer,
+            vocab_size=config.model.vocab_size,
+        )
         gpus = [torch.cuda.current_device()] if ranks.device.type == "cuda" else []
         with torch.random.fork_rng(devices=gpus):
             torch.manual_seed(config.seed)
@@ -117,8 +122,12 @@ def train(
         config=config,
         history=run.log.records,
         corpus=corpus,
-        unigram_bits_per_byte=unigram_bits_per_byte(corpus.train_N, corpus.validation_M),
-        bigram_bits_per_byte=bigram_bits_per_byte(corpus.train_N, corpus.validation_M),
+        unigram_bits_per_byte=unigram_bits_per_byte(
+            corpus.train_N, corpus.validation_M, byte_lengths_V=corpus.tokenizer.byte_lengths_V
+        ),
+        bigram_bits_per_byte=bigram_bits_per_byte(
+            corpus.train_N, corpus.validation_M, byte_lengths_V=corpus.tokenizer.byte_lengths_V
+        ),
         validation_bits_per_byte=run.validation_bits_per_byte,
         tokens_per_second=run.step * config.tokens_per_step / max(run.training_s, 1e-9),
         seconds=run.elapsed_s,

@@ -14,13 +14,13 @@ from safetensors.torch import load_file, save_file
 from moe_lessons.checkpoint import latest_checkpoint, load_model
 from moe_lessons.cli import main
 from moe_lessons.config import ModelConfig
+from moe_lessons.data.byte_level import tokenizer_file
 from moe_lessons.generate import generate
 from moe_lessons.interop.exporting import export_checkpoint, export_model
 from moe_lessons.interop.folders import InteropError, new_folder
 from moe_lessons.interop.importing import import_folder
 from moe_lessons.interop.mixtral import TRANSLATED, check_exportable, from_mixtral, to_mixtral
 from moe_lessons.interop.stored import Spec, StoredWeights, write_safetensors
-from moe_lessons.interop.tokenizer import byte_tokenizer
 from moe_lessons.model import MoETransformer
 
 transformers = pytest.importorskip("transformers")
@@ -394,7 +394,7 @@ def test_the_tokenizer_is_the_bytes(tokenizer, text):
 def test_the_tokenizer_is_what_its_library_writes(tokenizer):
     from tokenizers import Tokenizer
 
-    written = byte_tokenizer()
+    written = tokenizer_file()
     again = json.loads(Tokenizer.from_str(json.dumps(written)).to_str())
     assert again == written
     assert tokenizer.model_max_length == 40
@@ -461,6 +461,9 @@ def test_a_model_of_other_tokens_does_not_pretend_to_write_bytes(call, tmp_path)
     (folder / "tokenizer.json").write_text("{}")
     assert call("import", "folder", "--to", "run").exit_code == 0
     assert (tmp_path / "run" / "tokenizer.json").read_text() == "{}"
-    assert "vocab_size=300: this command writes bytes" in call("generate", "--checkpoint", "run").stderr
+    assert "tokenizer.json cannot be read" in call("generate", "--checkpoint", "run").stderr
+    (tmp_path / "run" / "tokenizer.json").rename(tmp_path / "kept")
+    assert "vocab_size=300: run has no tokenizer.json" in call("generate", "--checkpoint", "run").stderr
+    (tmp_path / "kept").rename(tmp_path / "run" / "tokenizer.json")
     assert call("export", "run", "--to", "again").exit_code == 0
     assert (tmp_path / "again" / "tokenizer.json").read_text() == "{}"

@@ -22,6 +22,7 @@ from moe_lessons.data.corpora import (
 )
 from moe_lessons.data.loading import Corpus, load_corpus
 from moe_lessons.data.preparing import read_tokenizer, write_tokenizer
+from moe_lessons.data.saved import saved_tokenizer
 from moe_lessons.data.sources import SOURCES
 from moe_lessons.data.splitting import N_SPANS, VALIDATION_SHARE, is_held_out, split_text
 from moe_lessons.data.tokenizer import BYTES, Tokenizer
@@ -45,6 +46,7 @@ __all__ = [
     "language_reference",
     "load_corpus",
     "read_tokenizer",
+    "saved_tokenizer",
     "split_text",
     "standard_library",
     "training_batch",

@@ -74,7 +74,12 @@ def prepare(
     chosen = given or _merges(folder, parts, vocab_size or 0)
     files = {kind: folder / kind for kind in Part._fields}
     if not all(path.with_suffix(".json").is_file() for path in files.values()):
-        _tokenise(folder, parts, chosen, on_part)
+        try:
+            _tokenise(folder, parts, chosen, on_part)
+        except CorpusError:
+            # Another process may have finished the same files, and taken its pieces away.
+            if not all(path.with_suffix(".json").is_file() for path in files.values()):
+                raise
     opened = {kind: open_tokens(path) for kind, path in files.items()}
     for _, header in opened.values():
         if header["tokenizer_sha256"] != chosen.sha256:
@@ -93,7 +98,7 @@ def read_tokenizer(path: Path) -> BytePairTokenizer:
     """
     if not path.is_file():
         raise CorpusError(f"tokenizer {str(path)!r} does not exist: choose bytes, bpe or a tokenizer.json")
-    return BytePairTokenizer(read_json(path), name=str(path))
+    return BytePairTokenizer(read_json(path), name=path.name)
 
 
 def write_tokenizer(path: Path, tokenizer: Tokenizer) -> None:

@@ -44,7 +44,7 @@ def model_card(config: ModelConfig, *, dtype: str, training: dict[str, Any]) -> 
         "width": config.d_model,
         "experts": f"{config.n_experts} in each layer, {config.top_k} for each token, {config.d_expert} wide",
         "attention": f"{config.n_heads} heads, {config.n_kv_heads} for keys and values, {config.d_head} wide",
-        "vocabulary": f"{config.vocab_size} tokens" + (": the bytes" if config.vocab_size == 256 else ""),
+        "vocabulary": f"{config.vocab_size:,} tokens" + (": the bytes" if config.vocab_size == 256 else ""),
         "context": f"{config.context_length} tokens",
         "weights": dtype,
     }
@@ -85,6 +85,7 @@ def training_facts(state: dict[str, Any], log: Path) -> dict[str, Any]:
     config, step = state["config"], state["step"]
     facts = {
         "corpus": f"{config['corpus']} (SHA-256 {state['corpus_sha256'][:16]}...)",
+        **({"tokenizer": config["tokenizer"]} if "tokenizer" in config else {}),
         "steps": step,
         "training tokens": f"{step * config['batch_size'] * config['model']['context_length']:,}",
         "balancing": config["balancing"],

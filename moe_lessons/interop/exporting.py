@@ -1,6 +1,5 @@
 """From a run or a model to a folder that Hugging Face loads as Mixtral."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from moe_lessons.interop.folders import InteropError, new_folder, write_json
 from moe_lessons.interop.mixtral import check_exportable, to_mixtral
 from moe_lessons.interop.names import pieces, skeleton
 from moe_lessons.interop.stored import DTYPES, Spec, write_safetensors
-from moe_lessons.interop.tokenizer import FILES, N_BYTES, write_byte_tokenizer
+from moe_lessons.interop.tokenizer import write_tokenizer
 from moe_lessons.model import MoETransformer
 
 EXPORTED = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES.values()}
@@ -106,18 +105,10 @@ def _write(
     with new_folder(target) as folder:
         write_json(folder / "config.json", theirs)
         write_safetensors(folder / "model.safetensors", specs, lambda key: part(*home[key]))
-        _write_tokenizer(config, folder, tokenizer)
+        write_tokenizer(
+            folder, run=tokenizer, vocab_size=config.vocab_size, context_length=config.context_length
+        )
         (folder / "README.md").write_text(
             model_card(config, dtype=dtype, training=training), encoding="utf-8"
         )
     return target
-
-
-def _write_tokenizer(config: ModelConfig, folder: Path, tokenizer: Path | None) -> None:
-    """Copy the run's own tokenizer; without one, 256 tokens are bytes, and no more than that is known."""
-    if tokenizer is not None and (tokenizer / "tokenizer.json").is_file():
-        for name in FILES:
-            if (tokenizer / name).is_file():
-                shutil.copyfile(tokenizer / name, folder / name)
-    elif config.vocab_size == N_BYTES:
-        write_byte_tokenizer(folder, config.context_length)

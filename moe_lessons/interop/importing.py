@@ -9,6 +9,7 @@ from torch import Tensor
 
 from moe_lessons.checkpoint import FORMAT
 from moe_lessons.config import ModelConfig, TrainConfig
+from moe_lessons.data.byte_level import N_BYTES
 from moe_lessons.interop.folders import InteropError, new_folder, read_json, write_json
 from moe_lessons.interop.mixtral import alpha_of, from_mixtral
 from moe_lessons.interop.names import Piece, pieces, skeleton
@@ -47,7 +48,11 @@ def import_folder(folder: str | Path, run: str | Path) -> Path:
     layout = pieces(config, fused_layers=_fused_layers(config, stored))
     specs = _check(config, stored, layout)
     settings = TrainConfig(
-        name="imported", model=config, balancing="aux_loss", alpha=alpha_of(theirs, config)
+        name="imported",
+        model=config,
+        tokenizer="bytes" if config.vocab_size == N_BYTES else "tokenizer.json",
+        balancing="aux_loss",
+        alpha=alpha_of(theirs, config),
     )
 
     def join(name: str) -> Tensor:

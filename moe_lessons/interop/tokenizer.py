@@ -1,76 +1,38 @@
-"""A tokenizer of bytes that Hugging Face's libraries load: a token's number is its byte's value."""
+"""The tokenizer's files in a folder that Hugging Face's libraries load."""
 
+import shutil
 from pathlib import Path
-from typing import Any
 
+from moe_lessons.data.byte_level import N_BYTES, tokenizer_file
 from moe_lessons.interop.folders import write_json
 
-N_BYTES = 256
 FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
-def byte_alphabet() -> list[str]:
-    """Return the character that stands for each byte in files of byte-level tokenizers.
+def write_tokenizer(folder: Path, *, run: Path | None, vocab_size: int, context_length: int) -> None:
+    """Write the files that `AutoTokenizer` reads: those of a run, or those of bytes.
 
-    Printable ones stand for themselves; the others get the characters from number 256 on, since a
-    vocabulary is made of text and a lone byte need not be any.
+    A run of bytes has no such file: its token's number is its byte's value. Without a file, and with other
+    than 256 tokens, nothing is known and nothing written.
 
-    References
+    Parameters
     ----------
-    Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.2 (GPT-2).
-
-    Examples
-    --------
-    >>> alphabet = byte_alphabet()
-    >>> alphabet[ord("A")], alphabet[ord(" ")], len(set(alphabet))
-    ('A', 'Ġ', 256)
+    folder : Path
+    run : Path or None
+        The run's folder.
+    vocab_size, context_length : int
+        Of the model.
     """
-    printable = {
-        *range(ord("!"), ord("~") + 1),
-        *range(ord("¡"), ord("¬") + 1),
-        *range(ord("®"), ord("ÿ") + 1),
-    }
-    others = [byte for byte in range(N_BYTES) if byte not in printable]
-    return [chr(byte if byte in printable else N_BYTES + others.index(byte)) for byte in range(N_BYTES)]
-
-
-def byte_tokenizer() -> dict[str, Any]:
-    """Return the contents of a `tokenizer.json`: byte-pair encoding that never merges a pair.
-
-    Examples
-    --------
-    >>> byte_tokenizer()["model"]["vocab"]["A"]
-    65
-    """
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [],
-        "normalizer": None,
-        "pre_tokenizer": byte_level,
-        "post_processor": None,
-        "decoder": byte_level,
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": False,
-            "vocab": {character: byte for byte, character in enumerate(byte_alphabet())},
-            "merges": [],
-        },
-    }
-
-
-def write_byte_tokenizer(folder: Path, context_length: int) -> None:
-    """Write the files that `AutoTokenizer` reads."""
-    write_json(folder / "tokenizer.json", byte_tokenizer())
-    write_tokenizer_config(folder, context_length)
+    if run is not None and (run / "tokenizer.json").is_file():
+        for name in FILES:
+            if (run / name).is_file():
+                shutil.copyfile(run / name, folder / name)
+    elif vocab_size == N_BYTES:
+        write_json(folder / "tokenizer.json", tokenizer_file())
+    else:
+        return
+    if not (folder / "tokenizer_config.json").exists():
+        write_tokenizer_config(folder, context_length)
 
 
 def write_tokenizer_config(folder: Path, context_length: int) -> None:
