@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -41,7 +42,8 @@ class TrainResult:
         One per `log_every` steps, those before a resume included if the run has a directory.
     corpus : Corpus
     unigram_bits_per_byte, bigram_bits_per_byte : float
-        The baselines, fitted on the training part and measured on the same held-out bytes.
+        The baselines, fitted on the training part and measured on the same held-out bytes when first asked
+        for.
     validation_bits_per_byte : float
     tokens_per_second : float
         Over the whole run, without evaluation and checkpoints.
@@ -55,12 +57,24 @@ class TrainResult:
     config: TrainConfig
     history: list[StepRecord]
     corpus: Corpus
-    unigram_bits_per_byte: float
-    bigram_bits_per_byte: float
     validation_bits_per_byte: float
     tokens_per_second: float
     seconds: float
     checkpoint: Path | None
+
+    @cached_property
+    def unigram_bits_per_byte(self) -> float:
+        """What token frequencies alone reach."""
+        return self._baseline(unigram_bits_per_byte)
+
+    @cached_property
+    def bigram_bits_per_byte(self) -> float:
+        """What each token's predecessor alone reaches."""
+        return self._baseline(bigram_bits_per_byte)
+
+    def _baseline(self, fit: Callable[..., float]) -> float:
+        corpus = self.corpus
+        return fit(corpus.train_N, corpus.validation_M, byte_lengths_V=corpus.tokenizer.byte_lengths_V)
 
 
 def train(
@@ -69,6 +83,7 @@ def train(
     on_step: Callable[[StepRecord], None] | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
+    corpus: Corpus | None = None,
 ) -> TrainResult:
     """Train from scratch, or go on from a checkpoint exactly as if the run had never stopped.
 
@@ -85,6 +100,8 @@ def train(
     resume : path, optional
         A run's directory or one of its checkpoints. Unless `out` says otherwise, new checkpoints go
         to the same run.
+    corpus : Corpus, optional
+        One that is already loaded, instead of `config.corpus`; for several runs on the same text.
 
     Returns
     -------
@@ -104,12 +121,13 @@ def train(
         After Ctrl-C or SIGTERM, once the current step is finished and saved.
     """
     with meet(config) as ranks:
-        corpus = load_corpus(
-            config.corpus,
-            context_length=config.model.context_length,
-            tokenizer=config.tokenizer,
-            vocab_size=config.model.vocab_size,
-        )
+        if corpus is None:
+            corpus = load_corpus(
+                config.corpus,
+                context_length=config.model.context_length,
+                tokenizer=config.tokenizer,
+                vocab_size=config.model.vocab_size,
+            )
         gpus = [torch.cuda.current_device()] if ranks.device.type == "cuda" else []
         with torch.random.fork_rng(devices=gpus):
             torch.manual_seed(config.seed)
@@ -122,12 +140,6 @@ def train(
         config=config,
         history=run.log.records,
         corpus=corpus,
-        unigram_bits_per_byte=unigram_bits_per_byte(
-            corpus.train_N, corpus.validation_M, byte_lengths_V=corpus.tokenizer.byte_lengths_V
-        ),
-        bigram_bits_per_byte=bigram_bits_per_byte(
-            corpus.train_N, corpus.validation_M, byte_lengths_V=corpus.tokenizer.byte_lengths_V
-        ),
         validation_bits_per_byte=run.validation_bits_per_byte,
         tokens_per_second=run.step * config.tokens_per_step / max(run.training_s, 1e-9),
         seconds=run.elapsed_s,
