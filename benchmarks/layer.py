@@ -2,7 +2,8 @@
 
     python benchmarks/layer.py [--device cpu] [--quick] [--json] ...
 
-The same as `moe-lessons bench`; a full run without --out writes `benchmarks/results/layer-DEVICE.json`.
+The same as `moe-lessons bench`; a full run without --out writes `moe_lessons/results/layer-DEVICE.json`,
+which the lessons show.
 """
 
 import sys
@@ -12,7 +13,7 @@ from moe_lessons.bench.command import bench
 from moe_lessons.cli import main as command_line
 from moe_lessons.device import pick_device
 
-RESULTS = Path(__file__).resolve().parent / "results"
+RESULTS = Path(__file__).resolve().parents[1] / "moe_lessons" / "results"
 PARTIAL = {
     "--quick",
     "--shapes",

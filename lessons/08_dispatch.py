@@ -709,18 +709,40 @@ from pathlib import Path
 import moe_lessons
 from moe_lessons.bench.report import table as bench_table
 
-package = Path(moe_lessons.__file__).parent
-found = [
-    p
-    for folder in (package / "results", package.parent / "benchmarks" / "results")
-    for p in sorted(folder.glob("layer-*.json"))
-]
+found = sorted((Path(moe_lessons.__file__).parent / "results").glob("layer-*.json"))
 for result in (json.loads(p.read_text(encoding="utf-8")) for p in found):
     about = result["about"]
     print(f"{about['device']}, threads: {about['threads']}, torch {about['torch']}, commit {about['commit']}")
     print(bench_table(result["rows"]), "\n")
 if not found:
-    print("Not measured yet, or not installed with the package. `moe-lessons bench --quick` measures yours.")
+    print("Not measured yet. `moe-lessons bench --quick` measures your machine.")
+
+
+# %% tags=["nbval-ignore-output"] why="machine"
+def beside_best_peer(rows):
+    """For each shape its three quartiles: training batches with their backward, decoding without."""
+    for row in rows:
+        kind = "forward" if "decode" in row["shape"] else "forward_backward"
+        if row["pass"] == kind and row["ratio_to_best_peer"]:
+            ratio = row["ratio_to_best_peer"]
+            yield f"{row['shape']} {row['dtype']}", [ratio["q1"], ratio["ratio"], ratio["q3"]]
+
+
+def draw_measured(result):
+    beside = dict(beside_best_peer(result["rows"]))
+    ahead = sum(low <= 1 for low, _, _ in beside.values())
+    return svg.dot_rows(
+        beside,
+        title=f"No slower than the best peer, within the spread, on {ahead} of {len(beside)} shapes",
+        x_label="our time / best peer's time; below 1 is faster",
+        dot_label="a quartile of the rounds",
+        value_format="{:.2f}",
+        caption=f"{result['about']['device']}. Training: forward and backward; decoding: forward.",
+    )
+
+
+on_cpu = [json.loads(p.read_text(encoding="utf-8")) for p in found if p.stem == "layer-cpu"]
+draw_measured(on_cpu[0]) if on_cpu else None
 
 # %% [markdown]
 # ## Eight ranks

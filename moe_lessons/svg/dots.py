@@ -17,6 +17,7 @@ def dot_rows(
     x_label: str,
     marks: Mapping[str, float] | None = None,
     mark_label: str = "",
+    dot_label: str = "a run",
     x_range: tuple[float, float] | None = None,
     value_format: str = "{:.1f}",
     width: float = 680,
@@ -30,6 +31,8 @@ def dot_rows(
         Finite values of each row, such as one per seed.
     x_label : str
         What the axis shows, with its unit.
+    dot_label : str
+        What a dot is.
     marks : mapping of str to float, optional
         A hollow square in a row, such as where it began; `mark_label` says in the legend what it is.
     x_range : tuple of float, optional
@@ -60,7 +63,7 @@ def dot_rows(
     def x(value: float) -> float:
         return left + (right - left) * (value - low) / (high - low)
 
-    parts = [text(8, 14, _legend(mark_label if marks else ""), fill=MUTED)]
+    parts = [text(8, 14, _legend(dot_label, mark_label if marks else ""), fill=MUTED)]
     for tick in (tick for tick in ticks if low <= tick <= high):
         parts.append(element("line", x1=x(tick), x2=x(tick), y1=26, y2=bottom, stroke=FAINT))
         parts.append(text(x(tick), bottom + 16, tick_label(tick), text_anchor="middle", fill=MUTED))
@@ -101,6 +104,6 @@ def dot_rows(
     return figure(width, bottom + 26 + 15 * len(foot), title, desc, "".join(parts), caption)
 
 
-def _legend(mark_label: str) -> str:
+def _legend(dot_label: str, mark_label: str) -> str:
     square = f"    □ {mark_label}" if mark_label else ""
-    return f"● a run    ┃ median, its value at the right{square}"
+    return f"● {dot_label}    ┃ median, its value at the right{square}"
