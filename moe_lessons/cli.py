@@ -1,7 +1,6 @@
 """The command line. Commands import what they need when they run, so that `--help` is instant."""
 
 import errno
-import io
 import json
 import os
 import sys
@@ -14,9 +13,10 @@ import click
 import moe_lessons
 from moe_lessons.accounting.command import count
 from moe_lessons.bench.command import bench
-from moe_lessons.config import BALANCING, BALANCING_SCOPES, PARALLEL, PRESETS, preset
+from moe_lessons.corpus_command import data_command
 from moe_lessons.grade.command import grade, merge
 from moe_lessons.interop.command import export_command, import_command
+from moe_lessons.train_command import train
 
 USER_ERROR, INTERRUPTED = 2, 130
 SECONDS_TO_BE_FIRST = 3.0
@@ -101,10 +101,12 @@ def main() -> None:
 
 main.add_command(bench)
 main.add_command(count)
+main.add_command(data_command)
 main.add_command(export_command)
 main.add_command(grade)
 main.add_command(import_command)
 main.add_command(merge)
+main.add_command(train)
 
 
 @main.command()
@@ -118,109 +120,6 @@ def doctor(context: click.Context, as_json: bool) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else describe(found))
     if any(item["essential"] for item in found["missing"]):
         context.exit(1)
-
-
-OVERRIDES = {
-    "steps": "Optimizer steps.",
-    "batch_size": "Windows in a batch.",
-    "seed": "Seed of weights and batches.",
-    "learning_rate": "Peak learning rate.",
-    "balancing": f"How experts are kept in use: {', '.join(BALANCING)}. A bias needs --gate sigmoid.",
-    "alpha": "Weight of the load-balancing loss, with aux_loss.",
-    "bias_rate": "Step of the expert bias, with bias_sign and the like.",
-    "z_loss_weight": "Weight of the router z-loss.",
-    "corpus": "language-reference, standard-library, one of `data list`, or the path of a text file.",
-    "tokenizer": "bytes, bpe (byte pairs, learned from the training part) or a tokenizer.json.",
-    "vocab_size": "Tokens, the 256 bytes among them; 4096 for bpe unless given.",
-    "device": "auto, cpu or cuda.",
-    "parallel": f"Under torchrun: {', '.join(PARALLEL)}. fsdp cuts weights and optimizer into shards.",
-    "balancing_scope": f"Where aux_loss evens out loads: {', '.join(BALANCING_SCOPES)}.",
-    "n_layers": "Layers.",
-    "d_model": "D, width of the model.",
-    "n_heads": "Attention heads.",
-    "n_kv_heads": "Key-value heads; fewer than heads for grouped-query attention.",
-    "d_expert": "F, hidden width of an expert.",
-    "n_experts": "E, experts in a layer.",
-    "top_k": "K, experts chosen per token.",
-    "n_shared_experts": "Experts that every token passes.",
-    "gate": "How router logits become weights.",
-    "context_length": "Tokens in a window.",
-}
-
-
-def _override_options(command: Any) -> Any:
-    defaults = {**PRESETS["cpu-tiny"].to_dict(), **PRESETS["cpu-tiny"].to_dict()["model"]}
-    for name, text in reversed(OVERRIDES.items()):
-        option = click.option(f"--{name.replace('_', '-')}", name, type=type(defaults[name]), help=text)
-        command = option(command)
-    return command
-
-
-@main.command()
-@click.option("--preset", "preset_name", metavar="NAME", help=f"One of {', '.join(PRESETS)}.  [cpu-tiny]")
-@_override_options
-@click.option("--out", type=click.Path(path_type=Path), help="Directory of the run.  [runs/PRESET]")
-@click.option(
-    "--resume",
-    is_flag=False,
-    flag_value="last",
-    metavar="[PATH]",
-    help="Go on with a run: its directory, one of its checkpoints, or nothing for the last run.",
-)
-@click.option(
-    "--result", type=click.Path(path_type=Path), help="Write curves and settings to this JSON file."
-)
-def train(
-    preset_name: str | None, out: Path | None, resume: str | None, result: Path | None, **overrides: Any
-) -> None:
-    """Train a mini MoE transformer on bytes and compare it with simple baselines.
-
-    \b
-    Examples:
-      moe-lessons train                                 the cpu-tiny preset
-      moe-lessons train --n-experts 16 --top-k 1 --steps 200
-      moe-lessons train --corpus my_text.txt --out runs/mine
-      moe-lessons train --resume                        go on after Ctrl-C
-      torchrun --nproc-per-node 2 -m moe_lessons train  on two GPUs, or two CPU processes
-
-    Several processes share each batch; --batch-size is that of all together. They make the same steps as one.
-    """
-    from moe_lessons.checkpoint import last_run, latest_checkpoint, read_state
-    from moe_lessons.config import TrainConfig
-    from moe_lessons.progress import Progress, summary
-    from moe_lessons.report import write_report
-    from moe_lessons.train import train as run
-
-    checkpoint = None
-    if resume is not None:
-        checkpoint = latest_checkpoint(last_run() if resume == "last" else Path(resume))
-    if checkpoint is not None and preset_name is None:
-        config = TrainConfig.from_dict(read_state(checkpoint)["config"])
-    else:
-        config = preset(preset_name or "cpu-tiny")
-    config = config.override(**overrides)
-    if out is None and checkpoint is None:
-        out = _free_directory(Path("runs") / config.name)
-    with Progress(config, None if _first() else io.StringIO()) as progress:
-        trained = run(config, on_step=progress, out=out, resume=checkpoint)
-    if not _first():
-        return
-    if result is not None:
-        write_report(trained, result)
-    click.echo(summary(trained))
-
-
-def _first() -> bool:
-    """Whether this process speaks: under torchrun, the first of several."""
-    return "WORLD_SIZE" not in os.environ or os.environ.get("RANK", "0") == "0"
-
-
-def _free_directory(wanted: Path) -> Path:
-    candidate, number = wanted, 1
-    while any(candidate.glob("step-*")):
-        number += 1
-        candidate = wanted.with_name(f"{wanted.name}-{number}")
-    return candidate
 
 
 @main.command()
