@@ -1,5 +1,6 @@
 """Rooms: the rows that each expert gets in the sorted buffer, and the pieces they are worked through in."""
 
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -86,12 +87,11 @@ def make_rooms(
     counts_E = plan.tokens_per_expert_E
     first_slot_E = counts_E.cumsum(0) - counts_E
     first_row_E = room_sizes_E.cumsum(0) - room_sizes_E
-    sizes, slots = room_sizes_E.tolist(), [0, *counts_E.cumsum(0).tolist()]
+    sizes, slots = room_sizes_E.tolist(), [0, *accumulate(counts_E.tolist())]
     n_rows = sum(sizes)
-    # Place p of a room holds its expert's slot number p; the places after its last slot hold none.
-    experts_R = torch.repeat_interleave(room_sizes_E, output_size=n_rows)
-    places_R = torch.arange(n_rows, device=counts_E.device) - first_row_E[experts_R]
-    bag_starts_R = first_slot_E[experts_R] + torch.minimum(places_R, counts_E[experts_R])
+    rows_TK = plan.inverse_S.view(topk_ids_TK.shape) + (first_row_E - first_slot_E)[topk_ids_TK]
+    # A row's bag starts after as many slots as rows before it that hold one.
+    holds_slot_R1 = counts_E.new_zeros(n_rows + 1).index_fill_(0, rows_TK.flatten() + 1, 1)
     pieces = [
         Piece(experts, [sizes[e] for e in experts], rows, slice(slots[experts[0]], slots[experts[-1] + 1]))
         for experts, rows in _cut([e for e, size in enumerate(sizes) if size], sizes, row_bytes)
@@ -101,8 +101,8 @@ def make_rooms(
         n_rows=n_rows,
         token_ids_S=plan.token_ids_S,
         row_ids_S=plan.row_ids_S,
-        bag_starts_R1=torch.cat([bag_starts_R, bag_starts_R.new_tensor(slots[-1:])]),
-        rows_TK=plan.inverse_S.view(topk_ids_TK.shape) + (first_row_E - first_slot_E)[topk_ids_TK],
+        bag_starts_R1=holds_slot_R1.cumsum(0),
+        rows_TK=rows_TK,
         pieces=pieces,
         idle_experts=[e for e, size in enumerate(sizes) if not size],
     )
