@@ -16,7 +16,7 @@ from moe_lessons.bench.command import bench
 from moe_lessons.corpus_command import data_command
 from moe_lessons.grade.command import grade, merge
 from moe_lessons.interop.command import export_command, import_command
-from moe_lessons.train_command import train
+from moe_lessons.train_command import is_first, train
 
 USER_ERROR, INTERRUPTED = 2, 130
 SECONDS_TO_BE_FIRST = 3.0
@@ -73,7 +73,7 @@ class Commands(click.Group):
 
 
 def _fail(message: str, code: int = USER_ERROR) -> int:
-    if not _first():
+    if not is_first():
         if code == INTERRUPTED:
             return code
         # What is wrong on every rank, the first one says, and torchrun then ends the others while they wait.

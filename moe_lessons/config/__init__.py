@@ -4,7 +4,7 @@ Imports no torch, so that the command line can list and check them at once.
 """
 
 from moe_lessons.config.model import ModelConfig
-from moe_lessons.config.presets import PRESETS, preset
+from moe_lessons.config.presets import EXPECTED, PRESETS, preset
 from moe_lessons.config.training import (
     BALANCING,
     BALANCING_SCOPES,
@@ -20,6 +20,7 @@ __all__ = [
     "BALANCING",
     "BALANCING_SCOPES",
     "BPE_VOCABULARY",
+    "EXPECTED",
     "PARALLEL",
     "PRECISIONS",
     "PRESETS",

@@ -17,6 +17,88 @@ PRESETS: dict[str, TrainConfig] = {
         evaluate_every=20,
         checkpoint_every=10,
     ),
+    # A Colab T4 has no bf16, no Triton kernels, and attention without a score matrix only if there are as many
+    # key-value heads as heads.
+    "colab-t4": TrainConfig(
+        name="colab-t4",
+        model=ModelConfig(
+            vocab_size=8192,
+            n_layers=6,
+            d_model=384,
+            n_heads=6,
+            n_kv_heads=6,
+            d_expert=768,
+            context_length=512,
+            tie_embeddings=True,
+        ),
+        corpus="tinystories",
+        tokenizer="bpe",
+        precision="fp16",
+        steps=2000,
+        batch_size=64,
+        accumulation_steps=2,
+        learning_rate=1e-3,
+        warmup_steps=100,
+        weight_decay=0.1,
+    ),
+    "gpu-small": TrainConfig(
+        name="gpu-small",
+        model=ModelConfig(
+            vocab_size=16384,
+            n_layers=8,
+            d_model=512,
+            n_heads=8,
+            n_kv_heads=8,
+            d_expert=768,
+            n_experts=16,
+            context_length=1024,
+            tie_embeddings=True,
+        ),
+        corpus="tinystories",
+        tokenizer="bpe",
+        precision="bf16",
+        steps=1500,
+        batch_size=128,
+        accumulation_steps=2,
+        balancing_scope="global_batch",
+        learning_rate=1e-3,
+        warmup_steps=100,
+        weight_decay=0.1,
+    ),
+    # Depth, width, heads and context of GPT-2 small, and as many parameters that a token meets: 124 million.
+    "gpu-base": TrainConfig(
+        name="gpu-base",
+        model=ModelConfig(
+            vocab_size=32768,
+            n_layers=12,
+            d_model=768,
+            n_heads=12,
+            n_kv_heads=12,
+            d_expert=640,
+            n_experts=32,
+            top_k=4,
+            context_length=1024,
+            tie_embeddings=True,
+        ),
+        corpus="fineweb-edu-sample",
+        tokenizer="bpe",
+        precision="bf16",
+        steps=850,
+        batch_size=128,
+        accumulation_steps=4,
+        balancing_scope="global_batch",
+        learning_rate=6e-4,
+        warmup_steps=100,
+        weight_decay=0.1,
+    ),
+}
+
+# The device that a preset is sized for, and the share of its peak that we expect training to reach there: a
+# guess, not measured.
+EXPECTED = {
+    "colab-t4": ("Tesla T4", 0.12),
+    "gpu-small": ("NVIDIA H100", 0.10),
+    "gpu-base": ("NVIDIA H100", 0.15),
 }
 
 
