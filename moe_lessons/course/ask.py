@@ -66,12 +66,12 @@ def buttons(id: str, n_options: int, label: str, on_answer: Callable[[int], str]
     def chosen(change: Any) -> None:
         submit.disabled = choice.value is None
 
-    def submitted(_: Any) -> None:
+    def submitted() -> None:
         if choice.value is not None:
             said.value = on_answer(choice.value)
 
     choice.observe(chosen, "value")
-    submit.on_click(submitted)
+    submit.on_click(_after_changes(submitted))
     _replace(id, widgets.VBox([row, said]))
 
 
@@ -85,11 +85,29 @@ def number(id: str, label: str, on_answer: Callable[[str], str]) -> None:
     submit = widgets.Button(description=label)
     said = widgets.HTML()
 
-    def submitted(_: Any) -> None:
+    def submitted() -> None:
         said.value = on_answer(field.value)
 
-    submit.on_click(submitted)
+    submit.on_click(_after_changes(submitted))
     _replace(id, widgets.VBox([widgets.HBox([field, submit]), said]))
+
+
+def _after_changes(act: Callable[[], None]) -> Callable[[Any], None]:
+    """Put a click off until everything has arrived that was changed on the page before it.
+
+    While the kernel is busy the page holds changes back, but no clicks: a second choice would come after the
+    click that was to submit it. So the kernel has the page answer, which sends what it held back first.
+    """
+    import ipywidgets as widgets
+
+    asked, answered = widgets.IntText(), widgets.IntText()  # never shown
+    widgets.jsdlink((asked, "value"), (answered, "value"))  # what links them runs in the page
+    answered.observe(lambda change: act(), "value")
+
+    def clicked(_: Any) -> None:
+        asked.value += 1
+
+    return clicked
 
 
 def _replace(id: str, box: Any) -> None:

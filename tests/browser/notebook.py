@@ -43,6 +43,7 @@ RAN = """() => {
 }"""
 
 RUN = """async () => { await jupyterapp.commands.execute('notebook:run-cell'); }"""
+BEGIN = """() => { jupyterapp.commands.execute('notebook:run-cell'); }"""
 RUN_ALL = """async () => { await jupyterapp.commands.execute('notebook:run-all-cells'); }"""
 
 
@@ -114,12 +115,13 @@ class Notebook:
         self.select(index)
         self.page.evaluate(RUN)
 
-    def run_new(self, below, code):
+    def run_new(self, below, code, *, wait=True):
         """Write code into a new cell below another one, run it, and return where it is."""
         self.select(below)
         self.page.evaluate(INSERT_BELOW)
         self.write(below + 1, code)
-        self.run(below + 1)
+        self.select(below + 1)
+        self.page.evaluate(RUN if wait else BEGIN)
         return below + 1
 
     def shows(self, index, text):

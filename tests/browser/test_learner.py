@@ -170,7 +170,7 @@ def test_a_prediction_is_locked_and_unlocks(lesson, journey):
     expect(commit).to_be_disabled()
     choice = cell.get_by_role("radiogroup", name="Your choice")
     choice.get_by_role("radio", name="a", exact=True).focus()
-    # One change only: ipywidgets holds a second one back until the kernel has answered the first.
+    # The button waits for the kernel to know of a choice.
     keyboard.press("ArrowRight")
     expect(choice.get_by_role("radio", name="b", exact=True)).to_be_checked()
     expect(commit).to_be_enabled()
@@ -182,6 +182,23 @@ def test_a_prediction_is_locked_and_unlocks(lesson, journey):
     lesson.shows(again, "You predicted b)")
     if journey.explorable:
         assert not sliders.locked(lesson.select(lesson.index_of_source(journey.explorable)))
+
+
+def test_while_the_kernel_is_busy_the_last_choice_counts(lesson, journey):
+    """Then the page holds changes back, but not the click on Commit, which must not overtake them."""
+    other = next(one for one in registry.lesson(journey.lesson).predictions if one.id != journey.prediction)
+    asked = lesson.run_new(lesson.find("score()"), f'predict("{other.id}")')
+    choice = lesson.select(asked).get_by_role("radiogroup", name="Your choice")
+    commit = lesson.select(asked).get_by_role("button", name="Commit")
+    choice.get_by_role("radio", name="a", exact=True).check()
+    expect(commit).to_be_enabled()
+    lesson.run_new(asked, "import time; time.sleep(4); print('slept')", wait=False)
+    lesson.select(asked)
+    for letter in ("c", "a", "b"):
+        choice.get_by_role("radio", name=letter, exact=True).check()
+    commit.click()
+    lesson.shows(asked + 1, "slept")
+    lesson.shows(asked, "You predicted b)")
 
 
 def test_a_slider_moves_the_picture(lesson, journey):

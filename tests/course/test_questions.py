@@ -1,5 +1,6 @@
 """Quizzes, predictions and claims: in a call, as text, and by buttons."""
 
+import ipywidgets
 import pytest
 import torch
 
@@ -127,10 +128,42 @@ def test_a_prediction_unlocks_what_waits_for_it():
     assert waiting.unlocked == 2
 
 
-def test_buttons_show_letters_and_answer_once(monkeypatch):
-    shown, answered = [], []
+@pytest.fixture
+def shown(monkeypatch):
+    """What is shown on a page, whose links between widgets are run here."""
+    shown = []
     monkeypatch.setattr(ask, "in_notebook", lambda: True)
     monkeypatch.setattr(ask, "show", shown.append)
+    monkeypatch.setattr(ipywidgets, "jsdlink", ipywidgets.dlink)
+    return shown
+
+
+def test_a_choice_that_the_page_held_back_counts_although_the_click_overtook_it(shown, monkeypatch):
+    links, answered = [], []
+    monkeypatch.setattr(ipywidgets, "jsdlink", lambda *ends: links.append(ends))
+    ask.buttons("99.late", 3, "Commit", lambda index: answered.append(index) or "")
+    choice, submit = shown[0].children[0].children
+    choice.value = 0
+    submit.click()
+    assert answered == []  # the page has yet to say that this was all
+    choice.value = 2
+    ((asked, _), (reply, _)) = links[0]
+    reply.value = asked.value
+    assert answered == [2]
+
+
+def test_a_number_counts_as_it_stands_when_everything_has_arrived(shown):
+    answered = []
+    ask.number("99.number", "Answer", lambda text: answered.append(text) or "")
+    field, submit = shown[0].children[0].children
+    field.value = "0.25"
+    submit.click()
+    submit.click()
+    assert answered == ["0.25", "0.25"]
+
+
+def test_buttons_show_letters_and_answer_once(shown):
+    answered = []
     ask.buttons("99.choice", 3, "Commit", lambda index: answered.append(index) or f"<em>{index}</em>")
     row, said = shown[0].children
     choice, submit = row.children
