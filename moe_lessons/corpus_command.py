@@ -68,6 +68,7 @@ def prepare_command(
     from moe_lessons.data.sources import SOURCES
 
     if name in SOURCES:
+        click.echo(f"fetching {name}: {SOURCES[name].what}", err=True)
         fetch(
             SOURCES[name],
             file=file,

@@ -6,7 +6,9 @@
 
 import hashlib
 import json
+import logging
 import shutil
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,7 +75,7 @@ def fetch(
         shutil.rmtree(folder, ignore_errors=True)
         manifest = {"format": 1, "name": source.name, "origin": origin, "complete": False, "parts": []}
     rows = sum(part["rows"] for part in manifest["parts"])
-    stream = documents_in(file, skip=rows) if file is not None else _through_datasets(source, skip=rows)
+    stream = documents_in(file, skip=rows) if file is not None else _rows(source, skip=rows)
     for documents, n_rows in _in_parts(stream, source.max_bytes, sum(p["bytes"] for p in manifest["parts"])):
         name = f"part-{len(manifest['parts']):05d}"
         raw = END_OF_DOCUMENT.join(documents)
@@ -155,30 +157,41 @@ def _texts(lines: Iterable[str]) -> Iterator[str]:
     yield "".join(document)
 
 
-def _through_datasets(source: Source, *, skip: int) -> Iterator[str]:
+def _rows(source: Source, *, skip: int) -> Iterator[str]:
     by_hand = (
-        f"get a file of it by hand and name it: moe-lessons data prepare {source.name} --from FILE; "
-        "language-reference and standard-library need no network"
+        f"take a file of it by hand (moe-lessons data prepare {source.name} --from FILE); "
+        "language-reference and standard-library need neither"
     )
     try:
-        import datasets
+        yield from _download(source, skip=skip)
     except ImportError:
         raise CorpusError(
-            f"corpus {source.name!r} comes through the package datasets: pip install datasets; or {by_hand}"
+            f"corpus {source.name!r} comes through the package datasets: pip install datasets, or {by_hand}"
         ) from None
-    try:
-        rows = datasets.load_dataset(**source.arguments, streaming=True)
-        for row in rows.skip(skip) if skip else rows:
-            yield row[source.column]
-    except (
-        Exception
-    ) as error:  # datasets, its Hub client, its HTTP client and its file systems each have their own
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        place = source.arguments.get("data_files") or source.arguments["path"] + " on the Hugging Face Hub"
+    except CorpusError:
+        raise
+    except Exception as error:  # datasets and its clients for hub, HTTP and files each have their own
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:160]
+        place = source.arguments.get("url") or f"{source.arguments['path']} on the Hugging Face Hub"
         raise CorpusError(
-            f"corpus {source.name!r}: could not fetch {place} ({reason}); what was fetched is kept: "
-            f"try again when there is a network, or {by_hand}"
+            f"corpus {source.name!r}: cannot fetch {place} ({reason}); what came is kept: "
+            f"try again with a network, or {by_hand}"
         ) from error
+
+
+def _download(source: Source, *, skip: int) -> Iterator[str]:
+    if "url" in source.arguments:
+        if skip:
+            return  # it is one text, and here
+        with urllib.request.urlopen(source.arguments["url"], timeout=30) as answer:
+            yield answer.read().decode()
+        return
+    import datasets
+
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it announces each of its retries
+    rows = datasets.load_dataset(**source.arguments, streaming=True)
+    for row in rows.skip(skip) if skip else rows:
+        yield row[source.column]
 
 
 def _in_parts(rows: Iterable[str], max_bytes: int | None, n_bytes: int) -> Iterator[tuple[list[bytes], int]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Source:
-    """A corpus that is fetched through Hugging Face's `datasets`, once, on request.
+    """A corpus that is fetched once, on request.
 
     Parameters
     ----------
@@ -15,7 +15,7 @@ class Source:
         A few words.
     licence : str
     arguments : dict
-        For `datasets.load_dataset`; a revision is named where there is one, so that it stays the same.
+        For `datasets.load_dataset`, with the revision, so that it stays the same; or the "url" of one text.
     max_bytes : int or None
         So much of it is taken, from its beginning and to the end of a document; None for all.
     sha256 : str or None
@@ -45,11 +45,8 @@ SOURCES: dict[str, Source] = {
             "40,000 lines of Shakespeare's plays",
             "public domain",
             {
-                "path": "text",
-                "data_files": "https://raw.githubusercontent.com/karpathy/char-rnn/"
+                "url": "https://raw.githubusercontent.com/karpathy/char-rnn/"
                 "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e/data/tinyshakespeare/input.txt",
-                "sample_by": "document",
-                "split": "train",
             },
             sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
             documents=False,
