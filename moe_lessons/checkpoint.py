@@ -162,6 +162,27 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
+def check_resumable(checkpoint: Path) -> None:
+    """Refuse a checkpoint that was never trained here: there is no run to go on with.
+
+    Raises
+    ------
+    CheckpointError
+        If its weights were imported.
+    """
+    try:
+        origin = json.loads((checkpoint / "state.json").read_text(encoding="utf-8")).get("imported_from")
+    except (OSError, ValueError, AttributeError):
+        return  # `read_state` says what is wrong
+    if origin is not None:
+        run_dir = checkpoint.parent
+        raise CheckpointError(
+            f"{checkpoint} holds weights imported from {origin}, without optimizer state, so there is no "
+            f"training to go on with: let it write (moe-lessons generate --checkpoint {run_dir}), export it "
+            f"(moe-lessons export {run_dir} --to FOLDER), or train a model of your own (moe-lessons train)"
+        )
+
+
 def load_model(
     checkpoint: Path, *, device: torch.device | str = "cpu"
 ) -> tuple[MoETransformer, dict[str, Any]]:

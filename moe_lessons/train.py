@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from moe_lessons.baselines import bigram_bits_per_byte, unigram_bits_per_byte
+from moe_lessons.checkpoint import check_resumable, latest_checkpoint
 from moe_lessons.config import PRESETS, TrainConfig, preset
 from moe_lessons.data import Corpus, load_corpus
 from moe_lessons.distributed import gathered, meet
@@ -120,6 +121,8 @@ def train(
     TrainingInterrupted
         After Ctrl-C or SIGTERM, once the current step is finished and saved.
     """
+    if resume is not None:
+        check_resumable(latest_checkpoint(Path(resume)))
     with meet(config) as ranks:
         if corpus is None:
             corpus = load_corpus(
