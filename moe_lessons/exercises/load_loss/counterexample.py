@@ -13,7 +13,8 @@ TARGET, LEAD = 0.95, 0.01
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
     """Whole numbers only: the learner chooses the logits."""
-    sizes = [(40, 2), (int(rng.integers(20, 60)), 3), (int(rng.integers(60, 90)), 8)]
+    # From 40 tokens on, rounding them to whole numbers moves the loss by less than a hundredth.
+    sizes = [(40, 2), (int(rng.integers(40, 60)), 3), (int(rng.integers(60, 90)), 8)]
     return [Case(f"T={t}, E={e}", {"n_tokens": t, "n_experts": e}) for t, e in sizes]
 
 
@@ -102,7 +103,7 @@ COUNTEREXAMPLE = Exercise(
     task=(
         "Return router logits `[T, E]` for which, at K = 1, the loss `E · sum(f · P)` is at most 0.95, "
         "although the balanced value is 1. In each row one logit must lead by at least 0.01, so that nobody "
-        "can say it hangs on ties. Any such logits pass; T is 20 or more."
+        "can say it hangs on ties. Any such logits pass; T is 40 or more."
     ),
     entry="counterexample",
     points=4,
