@@ -33,6 +33,7 @@ So only counts travel in the forward pass, and no all-reduce has to be different
 if L were not linear in P: the squared variation of the importance is not.
 """
 
+import atexit
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,8 +73,8 @@ class Ranks:
 
     Examples
     --------
-    >>> Ranks(rank=1, size=2).rows(torch.arange(6))
-    tensor([3, 4, 5])
+    >>> Ranks(rank=1, size=2).rows(torch.arange(8)), Ranks(rank=1, size=2).rows(torch.arange(8), n_parts=2)
+    (tensor([4, 5, 6, 7]), tensor([2, 3, 6, 7]))
     """
 
     rank: int = 0
@@ -85,10 +86,9 @@ class Ranks:
         """Whether this process logs, shows progress and writes."""
         return self.rank == 0
 
-    def rows(self, batch: Tensor) -> Tensor:
-        """Return this rank's share of a batch: as many rows for each, the first rows for the first rank."""
-        each = len(batch) // self.size
-        return batch[self.rank * each : (self.rank + 1) * each]
+    def rows(self, batch: Tensor, n_parts: int = 1) -> Tensor:
+        """Return this rank's share of a batch: of each micro-batch as many rows as every other rank."""
+        return torch.cat([part.chunk(self.size)[self.rank] for part in batch.chunk(n_parts)])
 
     def mean(self, values: Tensor) -> Tensor:
         """Average small tensors over the ranks, in float64 on the CPU."""
@@ -223,12 +223,15 @@ def meet(config: TrainConfig) -> Iterator[Ranks]:
     device = own_device(config.device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        distributed.init_process_group(backend, timeout=PATIENCE)
+        # Once for the process, for the next run to use: a second meeting reads addresses of the first.
+        if not distributed.is_initialized():
+            distributed.init_process_group(backend, timeout=PATIENCE)
+            atexit.register(distributed.destroy_process_group)
         yield Ranks(distributed.get_rank(), size, device)
-        distributed.destroy_process_group()
-    except RuntimeError as error:
+    except BaseException as error:
+        atexit.unregister(distributed.destroy_process_group)  # it can wait for ranks that will not come
         # What gloo, NCCL and the store say is long, and names addresses instead of the cause.
-        if not _is_about_a_peer(error):
+        if not (isinstance(error, RuntimeError) and _is_about_a_peer(error)):
             raise
         raise RankLost(
             f"rank {os.environ['RANK']} of {size} stopped: it lost another process of this run, "

@@ -54,7 +54,7 @@ def name_windows(
         seed=config.seed,
         step=step,
     )
-    starts_B = (ranks or Ranks()).rows(starts_B)
+    starts_B = (ranks or Ranks()).rows(starts_B, config.accumulation_steps)
     if micro_batch is not None:
         starts_B = starts_B.chunk(config.accumulation_steps)[micro_batch]
     named = ", ".join(map(str, starts_B[:MOST_NAMED].tolist()))

@@ -141,14 +141,16 @@ class Run:
             seed=config.seed,
             step=self.step,
         )
-        inputs_BL, targets_BL = self.ranks.rows(inputs_BL), self.ranks.rows(targets_BL)
-        inputs_BL, targets_BL = inputs_BL.to(self.device), targets_BL.to(self.device)
+        inputs_BL, targets_BL = (
+            self.ranks.rows(batch, config.accumulation_steps).to(self.device)
+            for batch in (inputs_BL, targets_BL)
+        )
         try:
             losses = accumulate_gradients(
                 self.forward, inputs_BL, targets_BL, config, self.scaler, self.ranks
             )
         except MicroBatchError as error:
-            raise self.diverged(str(error), error.micro_batch) from error
+            raise self.diverged(str(error), error.micro_batch, self.ranks) from error
         self.scaler.unscale(self.optimizer)
         gradient_norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip))
         skipped = not math.isfinite(gradient_norm.item())
@@ -175,7 +177,9 @@ class Run:
         what = f"loss {loss:.4g}, gradient norm {gradient_norm:.4g}"
         if self.scaler.skipped_in_a_row:
             what += f", after {self.scaler.skipped_in_a_row} skipped steps in a row"
-        raise self.diverged(what, first_bad(losses.loss_M))
+        # A finite loss of this rank leaves those of the others: the first rank, which reports, names them all.
+        ranks = None if math.isfinite(loss) else self.ranks
+        raise self.diverged(what, first_bad(losses.loss_M), ranks)
 
     def record(self, validation: float | None) -> StepRecord:
         """Close the interval and write it down."""
@@ -255,11 +259,11 @@ class Run:
         """Collect what must be equal for two runs to agree bit for bit."""
         return {**environment(self.device), "ranks": self.ranks.size}
 
-    def diverged(self, what: str, micro_batch: int | None) -> TrainingDiverged:
+    def diverged(self, what: str, micro_batch: int | None, ranks: Ranks | None) -> TrainingDiverged:
         """Build the error for a step whose numbers are not finite."""
         if self.config.accumulation_steps == 1:
             micro_batch = None
-        where = name_windows(self.corpus, self.config, self.step, micro_batch=micro_batch, ranks=self.ranks)
+        where = name_windows(self.corpus, self.config, self.step, micro_batch=micro_batch, ranks=ranks)
         return TrainingDiverged(
             f"training diverged in step {self.step + 1}: {what}; it saw {where}; "
             f"try a smaller learning rate; {self.whereabouts()}"
