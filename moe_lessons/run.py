@@ -177,7 +177,7 @@ class Run:
         what = f"loss {loss:.4g}, gradient norm {gradient_norm:.4g}"
         if self.scaler.skipped_in_a_row:
             what += f", after {self.scaler.skipped_in_a_row} skipped steps in a row"
-        # A finite loss of this rank leaves those of the others: the first rank, which reports, names them all.
+        # If this loss is finite, another rank's is not: the first rank, which reports, names all windows.
         ranks = None if math.isfinite(loss) else self.ranks
         raise self.diverged(what, first_bad(losses.loss_M), ranks)
 
