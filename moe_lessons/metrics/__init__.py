@@ -1,9 +1,10 @@
 """Numbers that say how evenly the experts are used, of one layer, of a model, and over a run.
 
 Functions of a load take counts or shares alike, and several layers at once as (layers, E). Where no token was
-routed a share is 0/0, and NaN says so.
+routed a share is 0/0, and NaN says so. `information` asks what the choice of experts tells about the tokens.
 """
 
+from moe_lessons.metrics.information import mutual_information, shuffled_information
 from moe_lessons.metrics.load import (
     coefficient_of_variation,
     dead_experts,
@@ -31,6 +32,8 @@ __all__ = [
     "load_shares",
     "max_over_mean",
     "max_violation",
+    "mutual_information",
     "routing_entropy",
+    "shuffled_information",
     "tokens_per_expert",
 ]

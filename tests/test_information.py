@@ -1,0 +1,55 @@
+"""Mutual information against entropies, independence, and the bias of a finite sample."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import entropy
+
+from moe_lessons.metrics import mutual_information, shuffled_information
+
+
+def by_entropies(a, b):
+    """H(A) + H(B) - H(A, B), in bits."""
+
+    def bits(values):
+        return entropy(np.unique(values, return_counts=True)[1], base=2)
+
+    return bits(a.numpy()) + bits(b.numpy()) - bits((a * 1000 + b).numpy())
+
+
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**31))
+def test_equals_the_sum_of_entropies(n, n_experts, n_labels, seed):
+    g = torch.Generator().manual_seed(seed)
+    experts = torch.randint(n_experts, (n,), generator=g)
+    labels = (experts + torch.randint(n_labels, (n,), generator=g)) % n_labels
+    assert mutual_information(experts, labels) == pytest.approx(by_entropies(experts, labels), abs=1e-9)
+    assert mutual_information(labels, experts) == pytest.approx(mutual_information(experts, labels), abs=1e-9)
+
+
+def test_of_a_sample_it_is_above_zero_by_millers_term():
+    g = torch.Generator().manual_seed(0)
+    experts, labels = torch.randint(8, (2000,), generator=g), torch.randint(5, (2000,), generator=g)
+    chance = shuffled_information(experts, labels, g, n_shuffles=200)
+    assert chance.mean().item() == pytest.approx(7 * 4 / (2 * 2000 * math.log(2)), rel=0.1)
+
+
+def test_shuffling_within_groups_keeps_what_the_groups_tell():
+    """Experts follow the group; labels depend on the group too, so that all they share is the group."""
+    g = torch.Generator().manual_seed(0)
+    group = torch.randint(4, (20_000,), generator=g)
+    labels = (group + (torch.rand(20_000, generator=g) < 0.3)) % 4
+    inside = shuffled_information(group, labels, g, within_N=group, n_shuffles=3)
+    anywhere = shuffled_information(group, labels, g, n_shuffles=3)
+    assert inside.numpy() == pytest.approx(mutual_information(group, labels), abs=1e-12)
+    assert anywhere.max() < 0.01
+
+
+def test_shuffling_within_groups_breaks_what_goes_beyond_them():
+    g = torch.Generator().manual_seed(0)
+    group, secret = torch.randint(4, (2, 20_000), generator=g)
+    assert mutual_information(secret, secret) > 1.9
+    assert shuffled_information(secret, secret, g, within_N=group, n_shuffles=2).max() < 0.01
