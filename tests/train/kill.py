@@ -67,7 +67,7 @@ def kill_once(options, folder, target, while_writing, rng):
                 raise SystemExit(output.read().decode())
             return None
     return {
-        "from": read_state(checkpoints[-1])["step"] if checkpoints else 0,
+        "from": int(checkpoints[-1].name.removeprefix("step-")) if checkpoints else 0,
         "at": last_step(folder),
         "half a checkpoint": is_writing(folder),
     }
