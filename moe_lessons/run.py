@@ -41,6 +41,7 @@ from moe_lessons.utilisation import device_peak, flops_per_token
 
 # These may change at a resume: they don't touch the weights. The corpus is compared by its checksum.
 FREE_SETTINGS = ("name", "corpus", "device", "parallel", "log_every", "evaluate_every", "checkpoint_every")
+EVALUATED_AT_ONCE = 1024  # tokens, at least; more than in training would need more memory than training
 
 
 class Run:
@@ -121,10 +122,12 @@ class Run:
             self.validation_bits_per_byte = self.evaluate()
 
     def evaluate(self) -> float:
-        """Bits per byte on the held-out part."""
+        """Bits per byte on the held-out part, with as many tokens at once as in training."""
+        in_training = self.config.tokens_per_step // self.config.accumulation_steps
         return evaluate(
             self.model,
             self.corpus.validation_M,
+            tokens_per_batch=max(EVALUATED_AT_ONCE, in_training),
             ranks=self.ranks,
             precision=self.config.precision,
             byte_lengths_V=self.corpus.tokenizer.byte_lengths_V,
