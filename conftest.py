@@ -14,6 +14,7 @@ hypothesis.settings.load_profile("repeatable")
 
 _home = tempfile.TemporaryDirectory(prefix="moe-lessons-")
 os.environ["MOE_LESSONS_HOME"] = _home.name
+os.environ["MOE_LESSONS_CACHE"] = os.path.join(_home.name, "cache")
 # The interpreter's own ipython folder must not decide what a notebook prints.
 os.environ["IPYTHONDIR"] = os.path.join(_home.name, "ipython")
 

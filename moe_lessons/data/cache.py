@@ -58,7 +58,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             "make room, or set MOE_LESSONS_CACHE to another folder"
         ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from moe_lessons.data.corpora import CORPORA
 from moe_lessons.data.fetching import manifest_of, parts_of
 from moe_lessons.data.preparing import Part, Prepared, prepare
 from moe_lessons.data.sources import SOURCES
-from moe_lessons.data.splitting import is_held_out, split_text
+from moe_lessons.data.splitting import DOCUMENT_SHARE, is_held_out, split_text
 from moe_lessons.data.tokenizer import BYTES, Tokenizer
 
 IN_MEMORY_BYTES = 2**26  # longer texts are mapped into memory from the cache, even as bytes
@@ -154,7 +154,7 @@ def _split_documents(name: str) -> Iterator[Part]:
     for documents in parts_of(name):
         part = Part([], [])
         for document in documents:
-            side = part.validation if is_held_out(document) else part.train
+            side = part.validation if is_held_out(document, validation_share=DOCUMENT_SHARE) else part.train
             side.append(document + BETWEEN_DOCUMENTS)
         yield part
 
