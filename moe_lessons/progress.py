@@ -60,20 +60,30 @@ class Progress:
             parts = [f"{record.train_bits_per_byte:.3f} bits per byte"]
             if self.validation is not None:
                 parts.append(f"held-out {self.validation:.3f}")
-            parts.append(f"{record.tokens_per_second:,.0f} tokens/s")
+            parts.append(_speed(record))
             self.bar.update(self.task, completed=record.step, description=", ".join(parts))
         elif record.validation_bits_per_byte is not None or record.step == self.config.log_every:
             fullest = max(share for layer in record.load_shares_by_layer for share in layer)
             held_out = f"  held-out {self.validation:.3f}" if self.validation is not None else ""
             print(
                 f"step {record.step}/{self.config.steps}  train {record.train_bits_per_byte:.3f}{held_out} "
-                f"bits per byte  {record.tokens_per_second:,.0f} tokens/s  fullest expert {fullest:.0%}",
+                f"bits per byte  {_speed(record)}  fullest expert {fullest:.0%}{_skipped(record)}",
                 file=self.stream,
                 flush=True,
             )
 
     def _note(self, message: Any, *_: Any, **__: Any) -> None:
         print(f"note: {message}", file=sys.stderr)
+
+
+def _speed(record: StepRecord) -> str:
+    share = record.model_flops_utilisation
+    of_peak = "" if share is None else f" ({share:.0%} of the peak)"
+    return f"{record.tokens_per_second:,.0f} tokens/s{of_peak}"
+
+
+def _skipped(record: StepRecord) -> str:
+    return f"  skipped {record.skipped_steps} for overflow" if record.skipped_steps else ""
 
 
 def summary(result: TrainResult) -> str:

@@ -15,6 +15,7 @@ from moe_lessons.data import MAX_EVALUATION_TOKENS
 from moe_lessons.device import environment
 from moe_lessons.generate import generate
 from moe_lessons.model import parameter_counts
+from moe_lessons.precision import resolve
 from moe_lessons.train import TrainResult
 
 MAX_LOAD_HISTORY = 40
@@ -44,6 +45,7 @@ def run_report(result: TrainResult) -> dict[str, Any]:
         "config": {**config.to_dict(), "corpus": corpus.name, "tokenizer": corpus.tokenizer.name},
         "seed": config.seed,
         **environment(model.embedding.weight.device),
+        "precision": resolve(config.precision, model.embedding.weight.device),
         "python": platform.python_version(),
         "commit": commit(),
         "corpus": {
@@ -70,6 +72,7 @@ def run_report(result: TrainResult) -> dict[str, Any]:
             "step": [record.step for record in history],
             "bits_per_byte": [round(record.train_bits_per_byte, 4) for record in history],
             "tokens_per_second": [round(record.tokens_per_second) for record in history],
+            "model_flops_utilisation": [record.model_flops_utilisation for record in history],
             "elapsed_s": [round(record.elapsed_s, 2) for record in history],
         },
         "validation_curve": {

@@ -1,6 +1,8 @@
 """log.csv holds the numbers of log.jsonl; TensorBoard, where there is one, gets them too."""
 
 import csv
+import dataclasses
+import io
 import json
 import sys
 import types
@@ -8,6 +10,7 @@ import types
 import pytest
 
 from moe_lessons.config import preset
+from moe_lessons.progress import Progress
 from moe_lessons.runlog import StepRecord, flat, read_log
 from moe_lessons.tensorboard import TensorBoard
 from moe_lessons.train import train
@@ -119,6 +122,19 @@ def test_without_tensorboard_there_is_one_clear_line(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match=r"^tensorboard is not installed: pip install tensorboard, or leave"):
         TensorBoard(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_terminal_shows_the_share_of_the_peak_and_skipped_steps(logged):
+    shown = io.StringIO()
+    record = dataclasses.replace(logged[0].history[-1], model_flops_utilisation=0.31, skipped_steps=2)
+    with Progress(SMOKE, shown) as progress:
+        progress(record)
+        progress(dataclasses.replace(record, model_flops_utilisation=None, skipped_steps=0))
+    first, second = shown.getvalue().splitlines()
+    assert "tokens/s (31% of the peak)  fullest expert" in first
+    assert first.endswith("skipped 2 for overflow")
+    assert "peak" not in second
+    assert "skipped" not in second
 
 
 def test_flat_names_are_paths():
