@@ -1,5 +1,6 @@
 """The short form of kill.py: one run, killed three times, in fp16 with micro-batches."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -7,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from moe_lessons.config import preset
+from moe_lessons.train import train
 
 SCRIPT = Path(__file__).with_name("kill.py")
 OPTIONS = "--kills 3 --preset smoke --checkpoint-every 3 --evaluate-every 1000 --precision fp16"
@@ -23,20 +27,13 @@ def test_a_killed_run_ends_as_if_it_had_been_left_alone():
     assert done.stdout.endswith("the same bit for bit\n")
 
 
-def test_a_difference_would_be_seen(tmp_path):
-    """Another seed: the comparison itself must be able to fail."""
-    code = f"""
-import sys
-sys.path.insert(0, {str(SCRIPT.parent)!r})
-from pathlib import Path
-from kill import differences
-from moe_lessons.config import preset
-from moe_lessons.train import train
-for seed in (0, 1):
-    train(preset("smoke").override(steps=2, seed=seed), out=f"{tmp_path}/{{seed}}")
-one, other = Path("{tmp_path}/0"), Path("{tmp_path}/1")
-print(differences(one, one), differences(one, other))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    found = "['model.safetensors', 'optimizer.safetensors', 'the logged losses']"
-    assert done.stdout.strip() == f"[] {found}"
+def test_a_difference_would_be_seen(corpus, tmp_path):
+    """The comparison itself must be able to fail."""
+    spec = importlib.util.spec_from_file_location("kill", SCRIPT)
+    kill = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(kill)
+    runs = [tmp_path / "0", tmp_path / "1"]
+    for seed, out in enumerate(runs):
+        train(preset("smoke").override(steps=2, seed=seed), corpus=corpus, out=out)
+    assert kill.differences(runs[0], runs[0]) == []
+    assert kill.differences(*runs) == ["model.safetensors", "optimizer.safetensors", "the logged losses"]
