@@ -97,7 +97,7 @@ def train(
     on_step : callable, optional
         Called with a `StepRecord` every `log_every` steps, for a progress bar or a live plot.
     out : path, optional
-        Directory for checkpoints and `log.jsonl`; without it nothing is written.
+        Directory for checkpoints, `log.jsonl` and `log.csv`; without it nothing is written.
     resume : path, optional
         A run's directory or one of its checkpoints. Unless `out` says otherwise, new checkpoints go
         to the same run.
