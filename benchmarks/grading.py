@@ -1,10 +1,13 @@
 """How long a class takes to grade, in the sandbox, and how much memory.
 
-    python benchmarks/grading.py [--learners 100] [--lessons 10] [--cores 2]
+    python benchmarks/grading.py [--learners 100] [--lessons 10] [--cores 2] [--peers-python PATH]
 
 Makes a class as tests/grade does (solved, half done, other right answers, planted mistakes, stubs), grades it
-with `moe-lessons grade`, and writes `benchmarks/results/grading.json`. The peers nbgrader and otter-grader
-are not timed here: the result says so.
+with `moe-lessons grade`, and writes `benchmarks/results/grading.json`.
+
+With `--peers-python` nbgrader and otter-grader judge a few solved notebooks in the same run, by the same
+checks: PATH is the Python of an environment into which they and requirements.txt are installed.
+Our own command is timed on these notebooks alone, too.
 """
 
 import json
@@ -17,6 +20,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -24,13 +28,14 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "grading.json"
 LIMIT_S = 30 * 60
-sys.path[:0] = [str(ROOT / "tests" / "grade"), str(ROOT / "tests" / "exercises")]
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests" / "grade"), str(ROOT / "tests" / "exercises")]
+
+import classroom  # noqa: E402
+from peers import graders  # noqa: E402
 
 
 def hand_in(folder: Path, learners: int, lessons: int) -> tuple[int, int]:
     """Write the class; how many notebooks and answers it holds."""
-    import classroom
-
     kinds = [one for name, one in classroom.make_class().items() if name[0] in "abcdegw"]
     chosen = {f"{lesson.id}.ipynb" for lesson in classroom.LESSONS[-lessons:]}
     answers = sum(id.split(".")[0] in {name[:2] for name in chosen} for id in classroom.IDS)
@@ -66,50 +71,86 @@ def _proportional_kb(pid: int) -> float:
     return 0.0
 
 
+def graded(folder: Path, out: Path, cores: int) -> dict[str, Any]:
+    """Grade a folder by the command: seconds, peak memory, exit code, and what it found."""
+    command = [sys.executable, "-m", "moe_lessons", "grade", str(folder), "--out", str(out), "-j", str(cores)]
+    began = time.perf_counter()
+    process = subprocess.Popen(command)
+    peaks = [0.0]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(1.0):
+            peaks.append(memory_mb(process.pid))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    code = process.wait()
+    seconds = time.perf_counter() - began
+    done.set()
+    watcher.join()
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    return {"seconds": seconds, "peak_mb": max(peaks), "exit_code": code, "results": results}
+
+
+def beside_peers(python: Path | None, notebooks: int, folder: Path, cores: int) -> dict[str, Any]:
+    """A few solved notebooks, graded by us and by the peers."""
+    solved = list(classroom.learner(classroom.ANSWERS).files.items())
+    # From lesson 01 on: 00 is a tour of the lab.
+    chosen = dict(solved[1 : 1 + notebooks])
+    (folder / "few" / "ada").mkdir(parents=True)
+    for name, text in chosen.items():
+        (folder / "few" / "ada" / name).write_text(text, encoding="utf-8")
+    ours = graded(folder / "few", folder / "few-out", cores)
+    (ada,) = ours["results"]["learners"]
+    return {
+        "notebooks": [name.removesuffix(".ipynb") for name in chosen],
+        "max_points": ada["max_points"],
+        "moe-lessons": {
+            "seconds_per_notebook": round(ours["seconds"] / len(chosen), 2),
+            "points": ada["points"],
+        },
+        **graders.measure(python, chosen, folder / "peers"),
+    }
+
+
 @click.command()
 @click.option("--learners", default=100, show_default=True)
 @click.option("--lessons", default=10, show_default=True, help="Notebooks a learner hands in, at most.")
 @click.option("--cores", default=2, show_default=True)
+@click.option("--peers-python", type=click.Path(path_type=Path, exists=True), help="With the peers in it.")
+@click.option("--peers-notebooks", default=4, show_default=True, help="How many notebooks they grade.")
 @click.option("--write/--no-write", default=True, help="Write the result file.")
-def main(learners: int, lessons: int, cores: int, write: bool) -> None:
+def main(
+    learners: int, lessons: int, cores: int, peers_python: Path | None, peers_notebooks: int, write: bool
+) -> None:
     """Grade a class and time it."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         notebooks, answers = hand_in(folder / "class", learners, lessons)
-        command = [sys.executable, "-m", "moe_lessons", "grade", str(folder / "class")]
-        began = time.perf_counter()
-        process = subprocess.Popen([*command, "--out", str(folder / "out"), "-j", str(cores)])
-        peaks = [0.0]
-        done = threading.Event()
-
-        def watch() -> None:
-            while not done.wait(1.0):
-                peaks.append(memory_mb(process.pid))
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        code = process.wait()
-        seconds = time.perf_counter() - began
-        done.set()
-        watcher.join()
-        graded = json.loads((folder / "out" / "results.json").read_text())
+        ran = graded(folder / "class", folder / "out", cores)
+        load = os.getloadavg()
+        peers = beside_peers(peers_python, peers_notebooks, folder, cores)
+    found = ran["results"]
+    judged = [one["seconds"] for learner in found["learners"] for one in learner["exercises"]]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     result = {
-        "exit_code": code,
-        "faults": graded["faults"],
-        "isolation": graded["isolation"]["kind"],
+        "exit_code": ran["exit_code"],
+        "faults": found["faults"],
+        "isolation": found["isolation"]["kind"],
         "learners": learners,
         "notebooks": notebooks,
         "answers": answers,
         "cores": cores,
-        "wall_s": round(seconds, 1),
-        "seconds_per_notebook": round(seconds / notebooks, 3),
-        "seconds_per_answer": round(seconds / answers, 3),
-        "peak_memory_mb": round(max(peaks)),
-        "within_limit": seconds <= LIMIT_S,
-        "load_average_after": [round(load, 1) for load in os.getloadavg()],
-        "peers": {"nbgrader": "not measured", "otter-grader": "not measured"},
+        "wall_s": round(ran["seconds"], 1),
+        "seconds_per_notebook": round(ran["seconds"] / notebooks, 3),
+        "seconds_per_answer": round(ran["seconds"] / answers, 3),
+        "share_of_time_judging_answers": round(sum(judged) / cores / ran["seconds"], 2),
+        "peak_memory_mb": round(ran["peak_mb"]),
+        "within_limit": ran["seconds"] <= LIMIT_S,
+        "load_average_after": [round(value, 1) for value in load],
+        "peers": peers,
         "device": platform.processor() or platform.machine(),
         "python": platform.python_version(),
         "torch": torch.__version__,
