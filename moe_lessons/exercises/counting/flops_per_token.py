@@ -18,11 +18,12 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     ]
     embedding = int(rng.integers(10**6, 10**7))
     active = embedding * int(rng.integers(9, 20)) + int(rng.integers(1000))
+    n_layers = int(rng.integers(5, 20))
     drawn = (
         5 * active + 3,
         active,
         embedding,
-        int(rng.integers(5, 20)),
+        n_layers + (n_layers == 12),  # as many layers as heads would make two mistakes look alike
         12,
         80,
         int(rng.integers(900, 9000)),
