@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from moe_lessons.config import TrainConfig
+from moe_lessons.data import MAX_EVALUATION_TOKENS
 from moe_lessons.model import parameter_counts
 from moe_lessons.runlog import StepRecord
 from moe_lessons.train import TrainResult
@@ -90,9 +91,11 @@ def summary(result: TrainResult) -> str:
     """Say how a run ended: held-out bits per byte beside the baselines, speed, and where it lies."""
     total, active = parameter_counts(result.model)
     corpus, unit = result.corpus, result.corpus.tokenizer.unit
+    share = min(1.0, MAX_EVALUATION_TOKENS / len(corpus.validation_M))
+    scored = "" if share == 1 else f"; the model on {share:.0%} of them"
     epochs = result.config.steps * result.config.tokens_per_step / len(corpus.train_N)
     lines = [
-        f"held-out bits per byte on {corpus.name} ({corpus.validation_bytes:,} bytes)",
+        f"held-out bits per byte on {corpus.name} ({corpus.validation_bytes:,} bytes{scored})",
         f"  {f'unigram, {unit} frequencies':<27}{result.unigram_bits_per_byte:.3f}",
         f"  {f'bigram, {unit} pairs':<27}{result.bigram_bits_per_byte:.3f}",
         f"  {'this model':<27}{result.validation_bits_per_byte:.3f}",

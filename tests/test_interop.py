@@ -434,7 +434,7 @@ def test_a_trained_run_there_and_back(call, tmp_path):
     assert "| imported from | folder |" in (tmp_path / "once-more" / "README.md").read_text()
     resumed = call("train", "--resume", "runs/again")
     assert resumed.exit_code == 2
-    assert "another run" in resumed.stderr
+    assert "weights imported from folder" in resumed.stderr
 
 
 @pytest.mark.parametrize(

@@ -123,3 +123,14 @@ def test_the_tokens_of_both_tokenizers_are_of_the_same_bytes():
     )
     byte_unigram = baselines.unigram_bits_per_byte(of_bytes.train_N, of_bytes.validation_M)
     assert token_unigram < byte_unigram - 1  # a token already knows the bytes within it
+
+
+def test_the_summary_says_where_a_part_was_scored(monkeypatch):
+    from moe_lessons import progress
+    from moe_lessons.config import preset
+    from moe_lessons.train import train
+
+    result = train(preset("smoke").override(steps=1))
+    assert progress.summary(result).splitlines()[0].endswith(f"{result.corpus.validation_bytes:,} bytes)")
+    monkeypatch.setattr(progress, "MAX_EVALUATION_TOKENS", len(result.corpus.validation_M) // 4)
+    assert progress.summary(result).splitlines()[0].endswith("bytes; the model on 25% of them)")
