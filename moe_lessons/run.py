@@ -66,6 +66,11 @@ class Run:
         self.optimizer = make_optimizer(self.model, config)
         self.precision = resolve(config.precision, self.device)
         self.scaler = LossScaler(self.precision, self.device)
+        if self.precision == "fp16" and any(hasattr(p, "full_tensor") for p in self.model.parameters()):
+            raise ValueError(
+                "precision='fp16' with parallel='fsdp': an overflow would change the loss scale of the rank "
+                "whose shard it is in, and of no other; choose ddp (--parallel ddp) or bf16"
+            )
         self.meter = IntervalMeter(config.model.n_moe_layers, config.model.n_experts, ranks)
         self.peak_flops = device_peak(self.device, self.precision)
         self.step = 0

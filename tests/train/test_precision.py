@@ -9,6 +9,7 @@ import torch
 
 from moe_lessons import precision
 from moe_lessons.config import preset
+from moe_lessons.distributed import Ranks
 from moe_lessons.model import MoETransformer
 from moe_lessons.precision import MOST_SKIPPED, LossScaler, autocast, resolve
 from moe_lessons.run import Run
@@ -190,3 +191,14 @@ def test_without_fp16_there_is_nothing_to_keep():
     scaler.load_state_dict(fp16.state_dict())
     assert scaler.scale(torch.tensor(3.0)).item() == 3.0
     assert precision.DTYPES.keys() == {"fp32", "bf16", "fp16"}
+
+
+def test_shards_of_gradients_cannot_agree_on_a_scale(corpus, monkeypatch):
+    def cut(self, model, parallel):
+        next(model.parameters()).full_tensor = None
+        return model
+
+    monkeypatch.setattr(Ranks, "wrap", cut)
+    assert Run(SMOKE, corpus, CPU).precision == "fp32"
+    with pytest.raises(ValueError, match=r"^precision='fp16' with parallel='fsdp': .*; choose ddp"):
+        Run(FP16, corpus, CPU)
