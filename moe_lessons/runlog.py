@@ -120,7 +120,10 @@ class RunLog:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if keep_until_step and self.path.exists():
             self.records = [r for r in read_log(self.path) if r.step <= keep_until_step]
-        self.path.write_text("".join(_line(record) for record in self.records), encoding="utf-8")
+        # Beside it, then in its place: killed half-way, the run must not lose the records it had.
+        beside = self.path.with_suffix(".new")
+        beside.write_text("".join(_line(record) for record in self.records), encoding="utf-8")
+        beside.replace(self.path)
         self.path.with_suffix(".csv").unlink(missing_ok=True)
         if self.records:
             self._write_table()

@@ -6,12 +6,13 @@ import io
 import json
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
 from moe_lessons.config import preset
 from moe_lessons.progress import Progress
-from moe_lessons.runlog import StepRecord, flat, read_log
+from moe_lessons.runlog import RunLog, StepRecord, flat, read_log
 from moe_lessons.tensorboard import TensorBoard
 from moe_lessons.train import train
 
@@ -90,6 +91,24 @@ def test_records_of_an_earlier_version_have_fewer_columns(corpus, tmp_path):
     assert [row["step"] for row in rows] == ["5", "10", "15", "20"]
     assert [row["drop_rate_by_layer.0"] for row in rows] == ["", "", "0.0", "0.0"]
     assert_same_numbers(tmp_path)
+
+
+def test_a_run_killed_while_it_opens_its_log_keeps_it(logged, tmp_path, monkeypatch):
+    log = tmp_path / "log.jsonl"
+    before = (logged[1] / "log.jsonl").read_bytes()
+    log.write_bytes(before)
+
+    def half(path, text, **options):
+        path.write_bytes(text.encode()[: len(text) // 2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(KeyboardInterrupt):
+        RunLog(tmp_path, keep_until_step=20)
+    monkeypatch.undo()
+    assert log.read_bytes() == before
+    assert len(RunLog(tmp_path, keep_until_step=20).records) == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.csv", "log.jsonl"]
 
 
 class FakeWriter:
