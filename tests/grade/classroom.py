@@ -94,6 +94,17 @@ def learner(answers, passes=None, mistakes=None, change=lambda content: None):
     return Learner(files(answers, change), passed, mistakes or {})
 
 
+def some_lessons(one, lessons):
+    """The same learner, who handed in these lessons only."""
+    kept = {lesson.id for lesson in lessons}
+    numbers = {lesson.number for lesson in lessons}
+    return Learner(
+        {name: text for name, text in one.files.items() if name.removesuffix(".ipynb") in kept},
+        {id for id in one.passes if id.split(".")[0] in numbers},
+        {id: mistake for id, mistake in one.mistakes.items() if id.split(".")[0] in numbers},
+    )
+
+
 def with_mistakes(number):
     answers = {id: planted(id, "WRONG", mistake(id, number)) for id in IDS}
     return learner(answers, passes=(), mistakes={id: mistake(id, number) for id in IDS})

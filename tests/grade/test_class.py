@@ -16,7 +16,12 @@ from moe_lessons.cli import main
 from moe_lessons.exercises import registry
 from moe_lessons.grade import sandbox
 
-LEARNERS = classroom.make_class()
+WHOLE_COURSE = {"ada", "cleo", "dara", "elif", "femi", "wrong-0", "wrong-1", "ivo-malformed"}
+"""Learners who hand in every lesson; what the others show shows in three."""
+LEARNERS = {
+    name: one if name in WHOLE_COURSE else classroom.some_lessons(one, classroom.LESSONS[:3])
+    for name, one in classroom.make_class().items()
+}
 SECONDS = 4.0
 SANDBOXED = sandbox.problem() is None
 
@@ -90,7 +95,9 @@ def test_mistakes_are_named(run, results, name):
     ],
 )
 def test_what_failed_is_said(run, results, name, status, said):
-    open_ones = [one for one in results["by_name"][name]["exercises"] if one["points"] == 0]
+    handed_in = {file[:2] for file in LEARNERS[name].files}
+    graded = [one for id, one in exercises(results, name).items() if id[:2] in handed_in]
+    open_ones = [one for one in graded if one["points"] == 0]
     assert open_ones
     for one in open_ones:
         assert one["status"] == status
