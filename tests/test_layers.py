@@ -31,6 +31,7 @@ LAYERS = (
     "attention",
     "model",
     "data",
+    "footprint",
     "corpus_command",
     "baselines",
     "distributed",

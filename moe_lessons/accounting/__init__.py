@@ -19,6 +19,7 @@ from moe_lessons.accounting.memory import (
 )
 from moe_lessons.accounting.parameters import COMPONENTS, Parameters, count
 from moe_lessons.accounting.reporting import Setting, report
+from moe_lessons.accounting.resident import ResidentBytes, kept_bytes_per_token, resident_bytes
 from moe_lessons.accounting.shapes import Attention, Dense, Layer, Matrix, Model, MoE
 from moe_lessons.accounting.training import TrainingBytes, activation_bytes_per_token, training_bytes
 
@@ -35,6 +36,7 @@ __all__ = [
     "Model",
     "Parameters",
     "Published",
+    "ResidentBytes",
     "Setting",
     "TrainingBytes",
     "activation_bytes_per_token",
@@ -45,11 +47,13 @@ __all__ = [
     "expert_coverage",
     "find_published",
     "from_config",
+    "kept_bytes_per_token",
     "kv_cache_bytes",
     "kv_cache_bytes_per_token",
     "prefill_flops",
     "published",
     "report",
+    "resident_bytes",
     "training_bytes",
     "training_flops",
     "weight_bytes",
