@@ -15,7 +15,7 @@ class Interrupt:
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Interrupt]:
-    """Turn SIGTERM and the first Ctrl-C into a flag, so that a step ends whole; a second Ctrl-C stops at once.
+    """Turn SIGTERM and the first Ctrl-C into a flag, so that a step ends whole; a second one stops at once.
 
     torchrun, stopped by either, sends the same to every process that it started.
     """

@@ -17,7 +17,7 @@ PRESETS: dict[str, TrainConfig] = {
         evaluate_every=20,
         checkpoint_every=10,
     ),
-    # A Colab T4 has no bf16, no Triton kernels, and attention without a score matrix only if there are as many
+    # A Colab T4 has no bf16 and no Triton kernels, and spares the score matrix only if there are as many
     # key-value heads as heads.
     "colab-t4": TrainConfig(
         name="colab-t4",
