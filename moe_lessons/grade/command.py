@@ -219,6 +219,8 @@ def _self(path: Path, seed: int | None, limits: "Limits") -> int:
             click.echo(_printable(f"    {verdict.problem}"))
         if verdict.misconception:
             click.echo(f"    {verdict.misconception[1]}")
+    if graded.not_counted:
+        click.echo(graded.not_counted_note)
     click.echo(f"{graded.grades[0].points} of {graded.grades[0].of} points (seed {graded.seed})")
     click.echo(OWN.note)
     return _closing(graded)
@@ -233,6 +235,8 @@ def _written(graded: "ClassGrades", out: Path) -> int:
         notes = f"  ({'; '.join(one.submission.warnings)})" if one.submission.warnings else ""
         click.echo(_printable(f"{one.submission.learner:<{width}}  {one.points:>3} of {one.of}{notes}"))
     files = "results.json, grades.csv, junit.xml, summary.md, feedback/"
+    if graded.not_counted:
+        click.echo(graded.not_counted_note)
     click.echo(f"Wrote {files} to {out} in {graded.seconds:.0f} s.")
     return _closing(graded)
 

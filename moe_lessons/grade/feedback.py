@@ -11,6 +11,7 @@ from markupsafe import Markup
 from moe_lessons.course.show import inline
 from moe_lessons.exercises import registry
 from moe_lessons.grade.records import (
+    CANNOT_RUN,
     FAILED,
     FAULT,
     NOT_ATTEMPTED,
@@ -27,6 +28,7 @@ _SAID = {
     NOT_ATTEMPTED: "○ Not attempted",
     NOT_FOUND: "– The answer cell is missing",
     NOT_HANDED_IN: "– No notebook of this lesson",
+    CANNOT_RUN: "– Not graded: the machine that graded lacks what it needs; it counts for no one",
     FAULT: "! The grader failed here; this is not your doing",
 }
 _MARKS = {True: "✔", False: "✘", None: "–"}

@@ -7,6 +7,8 @@ NOT_FOUND = "not found"
 """The notebook of the lesson is there, the exercise's answer cell is not."""
 NOT_HANDED_IN = "not handed in"
 """No readable notebook of the lesson is there."""
+CANNOT_RUN = "cannot run here"
+"""The exercise needs what the grading machine lacks; it counts for no one, and the results say so."""
 FAULT = "grader fault"
 """The grader failed, not the answer; no points until it is graded again."""
 
@@ -156,6 +158,19 @@ class ClassGrades:
             for outcome in grade.outcomes
             if outcome.verdict.status == FAULT
         ]
+
+    @property
+    def not_counted(self) -> list[str]:
+        """Exercises that this machine could not run, which count for no one."""
+        found = (o for grade in self.grades for o in grade.outcomes if o.verdict.status == CANNOT_RUN)
+        return list(dict.fromkeys(outcome.exercise for outcome in found))
+
+    @property
+    def not_counted_note(self) -> str:
+        """That in one sentence; empty where everything could be run."""
+        if not self.not_counted:
+            return ""
+        return f"Not counted, for lack of Triton, which needs Linux: {', '.join(self.not_counted)}."
 
 
 class RefusedError(Exception):

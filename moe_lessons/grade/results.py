@@ -44,6 +44,7 @@ def as_results(graded: ClassGrades, pages: dict[str, str]) -> dict[str, Any]:
         },
         "lessons": list(graded.lessons),
         "faults": len(graded.faults),
+        "not_counted": graded.not_counted,
         "learners": [_learner(grade, pages.get(grade.submission.learner)) for grade in graded.grades],
     }
 

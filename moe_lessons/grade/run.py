@@ -3,13 +3,14 @@
 import time
 from collections.abc import Sequence
 
-from moe_lessons.exercises import registry
+from moe_lessons.exercises import needs, registry
 from moe_lessons.exercises.spec import Exercise
 from moe_lessons.grade import batches
 from moe_lessons.grade.batches import Progress, Tick
 from moe_lessons.grade.nbval_run import Key
 from moe_lessons.grade.notebook import Answer
 from moe_lessons.grade.records import (
+    CANNOT_RUN,
     FAULT,
     NOT_FOUND,
     NOT_HANDED_IN,
@@ -79,7 +80,7 @@ def grade_class(
         place: [
             Answer(place, exercise.id, *_answer(submissions[place], exercise.id))
             for exercise in exercises
-            if exercise.id in submissions[place].answers
+            if exercise.id in submissions[place].answers and not needs.missing(exercise)
         ]
         for place, exercises in asked.items()
     }
@@ -136,6 +137,12 @@ def _answer(submission: Submission, id: str) -> tuple[str, str]:
 
 
 def _outcome(place: int, submission: Submission, exercise: Exercise, verdicts: dict[Key, Verdict]) -> Outcome:
+    lacks = needs.missing(exercise)
+    if lacks:
+        finding = ("runs on the machine that graded", False, lacks)
+        return Outcome(
+            exercise.id, exercise.title, 0, 0, Verdict(place, exercise.id, CANNOT_RUN, "", (finding,))
+        )
     verdict = verdicts.get((place, exercise.id))
     if verdict is None:
         verdict = Verdict(place, exercise.id, _why_not(submission, exercise))

@@ -6,6 +6,7 @@ import re
 from xml.etree import ElementTree
 
 from moe_lessons.grade.records import (
+    CANNOT_RUN,
     FAULT,
     NOT_ATTEMPTED,
     PASSED,
@@ -22,7 +23,7 @@ def as_csv(graded: ClassGrades) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["learner", "points", "max_points", *exercises, "warnings"])
     for grade in graded.grades:
-        earned = {outcome.exercise: outcome.points for outcome in grade.outcomes}
+        earned = {o.exercise: o.points for o in grade.outcomes if o.verdict.status != CANNOT_RUN}
         row = [_inert(grade.submission.learner), grade.points, grade.of]
         row += [earned.get(id, "") for id in exercises]
         writer.writerow([*row, _inert("; ".join(grade.submission.warnings))])
@@ -67,11 +68,12 @@ def as_markdown(graded: ClassGrades) -> str:
         cells.append("; ".join(grade.submission.warnings))
         lines.append("| " + " | ".join(map(_cell, cells)) + " |")
     legend = "✔ passed · ✘ not right · ○ not attempted · – missing · ! grader fault"
-    lines += ["", legend, "", graded.isolation.note]
+    for paragraph in filter(None, (legend, graded.not_counted_note, graded.isolation.note)):
+        lines += ["", paragraph]
     return "\n".join(lines) + "\n"
 
 
-_MARKS = {PASSED: "✔", "failed": "✘", NOT_ATTEMPTED: "○", FAULT: "!"}
+_MARKS = {PASSED: "✔", "failed": "✘", NOT_ATTEMPTED: "○", CANNOT_RUN: "", FAULT: "!"}
 
 
 def _exercises(graded: ClassGrades) -> list[str]:

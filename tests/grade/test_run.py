@@ -1,12 +1,19 @@
 """How a class is run: what counts, what happens when something breaks, what a seed means."""
 
+import csv
+import json
+import sys
+from pathlib import Path
+
 import classroom
+import jsonschema
 import pytest
 
 from moe_lessons.exercises import registry
-from moe_lessons.grade import batches, nbval_run, run
+from moe_lessons.grade import batches, feedback, nbval_run, results, run, tables
 from moe_lessons.grade.notebook import Answer, assemble
 from moe_lessons.grade.records import (
+    CANNOT_RUN,
     FAILED,
     FAULT,
     NOT_FOUND,
@@ -54,6 +61,32 @@ def test_everyone_with_a_folder_is_graded_over_the_same_lessons():
     assert statuses[MINE[0]] == NOT_HANDED_IN
     assert statuses[other.exercises[0].id] == NOT_FOUND
     assert {one.verdict.status for one in grades[2].outcomes} == {NOT_HANDED_IN}
+
+
+@pytest.mark.usefixtures("no_running")
+def test_what_this_machine_cannot_run_costs_no_points_and_is_said(monkeypatch):
+    """Kernel exercises where Triton does not exist (macOS): in no maximum, in every result."""
+    lesson = next(one for one in classroom.LESSONS if any(e.driver == "kernel" for e in one.exercises))
+    kernels = [e.id for e in lesson.exercises if e.driver == "kernel"]
+    ada = submission("ada", {e.id: "" for e in lesson.exercises}, lesson.id)
+    monkeypatch.setitem(sys.modules, "triton", None)
+    found = run.grade_class([ada], seed=1, isolation=OWN)
+    points = lesson.points - sum(registry.exercise(id).points for id in kernels)
+    assert (found.grades[0].points, found.grades[0].of) == (points, points)
+    assert found.not_counted == kernels
+    statuses = {one.exercise: one.verdict.status for one in found.grades[0].outcomes}
+    assert {id for id, status in statuses.items() if status == CANNOT_RUN} == set(kernels)
+    header, row = csv.reader(tables.as_csv(found).splitlines())
+    assert dict(zip(header, row, strict=True))[kernels[0]] == ""
+    said = results.as_results(found, {})
+    jsonschema.validate(said, json.loads((Path(run.__file__).parent / "results.schema.json").read_text()))
+    assert said["not_counted"] == kernels
+    assert results.read(json.dumps(said), "x").not_counted == kernels
+    assert f"Not counted, for lack of Triton, which needs Linux: {kernels[0]}" in tables.as_markdown(found)
+    assert feedback.page(found.grades[0], 1, "").count("it counts for no one") == len(kernels)
+    monkeypatch.undo()
+    monkeypatch.setattr(batches, "run", everything_passes)
+    assert run.grade_class([ada], seed=1, isolation=OWN).not_counted == []
 
 
 @pytest.mark.usefixtures("no_running")
