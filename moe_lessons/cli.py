@@ -69,7 +69,13 @@ class Commands(click.Group):
             if "memory" not in str(error).lower() or os.environ.get("MOE_LESSONS_DEBUG"):
                 raise
             code = _fail("out of memory: choose a smaller model, batch or context")
-        sys.exit(code if isinstance(code, int) else 0)
+        code = code if isinstance(code, int) else 0
+        if code and "WORLD_SIZE" in os.environ:
+            # Threads that still wait for another rank can turn the orderly way out into an abort, or a wait.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        sys.exit(code)
 
 
 def _fail(message: str, code: int = USER_ERROR) -> int:

@@ -229,7 +229,8 @@ def meet(config: TrainConfig) -> Iterator[Ranks]:
             atexit.register(distributed.destroy_process_group)
         yield Ranks(distributed.get_rank(), size, device)
     except BaseException as error:
-        atexit.unregister(distributed.destroy_process_group)  # it can wait for ranks that will not come
+        if device.type == "cuda":  # NCCL, unlike gloo, can wait at its end for ranks that will not come
+            atexit.unregister(distributed.destroy_process_group)
         # What gloo, NCCL and the store say is long, and names addresses instead of the cause.
         if not (isinstance(error, RuntimeError) and _is_about_a_peer(error)):
             raise
