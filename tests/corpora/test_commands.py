@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from moe_lessons.cli import main
+from moe_lessons.data.fetching import parts_of
 
 SMOKE = ["train", "--preset", "smoke", "--steps", 6, "--corpus", "tinystories"]
 PAIRS = ["--tokenizer", "bpe", "--vocab-size", 400]
@@ -31,6 +32,7 @@ def test_from_fetching_to_writing(call, cache, hub, stories, tmp_path):
     done = call("data", "prepare", "tinystories", *PAIRS)
     assert done.exit_code == 0, done.output
     assert "next: moe-lessons train --corpus tinystories --tokenizer bpe --vocab-size 400" in done.stdout
+    assert [document.decode() for part in parts_of("tinystories") for document in part] == stories
     listed = call("data", "list").stdout
     assert "trusted on first use" in listed
     assert "tokens/tinystories-bpe-400-" in listed
@@ -96,6 +98,9 @@ def test_a_resumed_run_keeps_corpus_and_tokenizer(call, hub, stories, tmp_path, 
     (tokens / "train.bin").write_bytes(raw[:-2] + b"\0\1")
     refused("train.bin is damaged (it does not match its checksum): delete")
     (tokens / "train.bin").write_bytes(raw)
+    state_file.write_text(json.dumps({**state, "tokenizer_sha256": "another"}))
+    refused("tokenizer_sha256: another -> ")
+    state_file.write_text(json.dumps(state))
     resumed = call("train", "--resume", "mine")
     assert resumed.exit_code == 0, resumed.output
     hub.documents = [*stories, "One more."]

@@ -9,10 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moe_lessons import ModelConfig, baselines, data, objective
+from moe_lessons import ModelConfig, baselines, data, objective, progress
+from moe_lessons.config import preset
 from moe_lessons.data.byte_pairs import train_byte_pairs
 from moe_lessons.model import MoETransformer
 from moe_lessons.objective import bits_per_byte, evaluate
+from moe_lessons.train import train
 
 TEXT = data.standard_library()[:40_000]
 V = 512
@@ -125,11 +127,16 @@ def test_the_tokens_of_both_tokenizers_are_of_the_same_bytes():
     assert token_unigram < byte_unigram - 1  # a token already knows the bytes within it
 
 
-def test_the_summary_says_where_a_part_was_scored(monkeypatch):
-    from moe_lessons import progress
-    from moe_lessons.config import preset
-    from moe_lessons.train import train
+@pytest.mark.usefixtures("cache")
+def test_the_training_curve_is_in_bits_per_byte_too():
+    config = preset("smoke").override(steps=1, tokenizer="bpe", vocab_size=600, log_every=1)
+    result = train(config)
+    untrained = math.log2(600) / result.corpus.bytes_per_token
+    assert result.corpus.bytes_per_token > 2
+    assert result.history[0].train_bits_per_byte == pytest.approx(untrained, rel=0.1)
 
+
+def test_the_summary_says_where_a_part_was_scored(monkeypatch):
     result = train(preset("smoke").override(steps=1))
     assert progress.summary(result).splitlines()[0].endswith(f"{result.corpus.validation_bytes:,} bytes)")
     monkeypatch.setattr(progress, "MAX_EVALUATION_TOKENS", len(result.corpus.validation_M) // 4)
