@@ -10,7 +10,7 @@ from moe_lessons.dispatch import PATHS, choose, grouped_supported, moe_auto
 from moe_lessons.dispatch.arguments import compute_dtype
 from moe_lessons.experts import SwiGLUExperts, check_sizes
 from moe_lessons.kernels import moe_triton, triton_supported
-from moe_lessons.linear import FeedForward
+from moe_lessons.linear import FeedForward, only_expert
 from moe_lessons.routing import GATES, Routing, router_logits
 from moe_lessons.routing.gates import sqrt_softplus
 
@@ -118,7 +118,8 @@ class MoELayer(nn.Module):
         with weight 1.
     path : str
         "auto", "triton", or a key of `moe_lessons.dispatch.PATHS`. "auto" takes the Triton kernels on a GPU
-        that they run on, and what `moe_lessons.dispatch.choose` names elsewhere; `path_for` says which.
+        that they run on, and elsewhere what `moe_lessons.dispatch.choose` names, or with one expert a dense
+        network; `path_for` says which.
     generator : torch.Generator, optional
         Source of the initial weights.
 
@@ -204,7 +205,7 @@ class MoELayer(nn.Module):
 
     def _routed(self, hidden_TD: Tensor, routing: Routing) -> Tensor:
         triton = hidden_TD.is_cuda and triton_supported(hidden_TD)[0]
-        automatic = moe_triton if triton else moe_auto
+        automatic = moe_triton if triton else only_expert if len(self.experts.down_proj) == 1 else moe_auto
         path = {"auto": automatic, "triton": moe_triton, **PATHS}[self.path]
         weights = self.experts.gate_up_proj, self.experts.down_proj
         if self.gate != "topk_sigmoid":
@@ -238,6 +239,8 @@ class MoELayer(nn.Module):
         triton = triton_supported(like)[0]
         if self.path == "triton" or (self.path == "auto" and like.is_cuda and triton):
             path = "triton" if triton else "grouped"
+        elif self.path == "auto" and len(down_proj) == 1:
+            path = "dense"
         elif self.path == "auto":
             n_experts, d_model, d_expert = down_proj.shape
             path = choose(

@@ -88,6 +88,25 @@ class FeedForward(SwiGLU):
         return linear(swiglu_activation(linear(hidden, self.gate_up_proj)), self.down_proj)
 
 
+def only_expert(
+    hidden_TD: Tensor, topk_ids_TK: Tensor, topk_weights_TK: Tensor, gate_up_proj: Tensor, down_proj: Tensor
+) -> Tensor:
+    """Run all tokens through one expert: a dense layer, with nothing to bring anywhere.
+
+    Parameters and returns are those of `moe_lessons.dispatch.moe_loop` with E = K = 1.
+
+    Examples
+    --------
+    >>> ids_T1, weights_T1 = torch.zeros(2, 1, dtype=torch.int64), torch.tensor([[1.0], [0.5]])
+    >>> gate_up_proj, down_proj = torch.tensor([[[50.0], [1.0]]]), torch.ones(1, 1, 1)
+    >>> only_expert(torch.ones(2, 1), ids_T1, weights_T1, gate_up_proj, down_proj)  # silu(50) * 1
+    tensor([[50.],
+            [25.]])
+    """
+    activation_TF = swiglu_activation(linear(hidden_TD, gate_up_proj.squeeze(0)))
+    return (linear(activation_TF, down_proj.squeeze(0)) * topk_weights_TK).to(hidden_TD.dtype)
+
+
 def _to_onednn(hidden: Tensor, weight_PN: Tensor) -> bool:
     """Say whether a product is oneDNN's: fp32 on a CPU that it is faster on, and enough to multiply."""
     if hidden.device.type != "cpu" or compute_dtype(hidden) is not torch.float32:

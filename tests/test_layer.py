@@ -306,3 +306,20 @@ def test_a_wrong_width_or_nan_is_named():
         layer(draw(2, 9))
     with pytest.raises(ValueError, match="logits_TE holds NaN"):
         layer(torch.full((2, 8), float("nan")))
+
+
+@pytest.mark.parametrize("gate", ["topk_softmax", "softmax_topk", "sigmoid", "topk_sigmoid"])
+def test_one_expert_is_a_dense_layer(gate):
+    found = []
+    for path in ("auto", "loop"):
+        layer = MoELayer(
+            8, 12, 1, 1, gate=gate, path=path, generator=torch.Generator().manual_seed(0)
+        ).double()
+        hidden_BLD = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        output_BLD = layer(hidden_BLD.requires_grad_()).hidden
+        leaves = [hidden_BLD, layer.experts.gate_up_proj, layer.experts.down_proj, layer.router.weight]
+        found.append([output_BLD, *torch.autograd.grad(output_BLD.square().sum(), leaves)])
+    assert layer.path_for() == "loop"
+    assert MoELayer(8, 12, 1, 1).path_for() == "dense"
+    for mine, exact in zip(*found, strict=True):
+        torch.testing.assert_close(mine, exact)
