@@ -47,7 +47,7 @@ def list_command() -> None:
     type=click.Path(path_type=Path),
     help='A file to take it from: .jsonl with "text", or text with a line <|endoftext|> between documents.',
 )
-@click.option("--again", is_flag=True, help="Throw away what is there, which may be damaged, and fetch anew.")
+@click.option("--again", is_flag=True, help="Fetch anew what is there, which may be damaged.")
 @click.option("--accept", is_flag=True, help="Trust a text other than the one that was fetched first.")
 def prepare_command(
     name: str, tokenizer: str, vocab_size: int | None, file: Path | None, again: bool, accept: bool

@@ -27,9 +27,18 @@ def folder_of(name: str) -> Path:
 
 
 def manifest_of(name: str) -> dict[str, Any] | None:
-    """Return what has been fetched of a corpus; None if nothing has."""
+    """Return what has been fetched of a corpus; None if nothing has.
+
+    Raises
+    ------
+    CorpusError
+        If that is damaged.
+    """
     path = folder_of(name) / "manifest.json"
-    return read_json(path) if path.is_file() else None
+    try:
+        return read_json(path) if path.is_file() else None
+    except CorpusError as error:
+        raise CorpusError(f"{error}; fetch it again, with moe-lessons data prepare {name} --again") from error
 
 
 def fetch(
@@ -48,7 +57,7 @@ def fetch(
     file : Path, optional
         Take the documents from this file rather than over the network; see `documents_in`.
     again : bool
-        Throw away what is there, which may be damaged, and begin anew.
+        Begin anew, though something is there; it stays until the first part of the new text has come.
     accept : bool
         Trust a text other than the one that was fetched first.
     on_part : callable, optional
@@ -66,13 +75,12 @@ def fetch(
     """
     folder = folder_of(source.name)
     origin = {"file": file.name} if file is not None else source.arguments
-    if again:
-        shutil.rmtree(folder, ignore_errors=True)
-    manifest = manifest_of(source.name)
+    manifest = None if again else manifest_of(source.name)
+    if manifest and file is not None and manifest["origin"] != origin:
+        raise CorpusError(f"corpus {source.name!r} is in the cache already: add --again to replace it")
     if manifest and manifest["complete"]:
         return manifest
     if manifest is None or manifest["origin"] != origin:
-        shutil.rmtree(folder, ignore_errors=True)
         manifest = {"format": 1, "name": source.name, "origin": origin, "complete": False, "parts": []}
     rows = sum(part["rows"] for part in manifest["parts"])
     stream = documents_in(file, skip=rows) if file is not None else _rows(source, skip=rows)
@@ -246,4 +254,7 @@ def _complete(source: Source, manifest: dict[str, Any], *, accept: bool) -> dict
         "documents": sum(part["documents"] for part in manifest["parts"]),
     }
     write_json(folder / "manifest.json", manifest)
+    for path in set(folder.iterdir()) - {folder / part["file"] for part in manifest["parts"]}:
+        if path.name != "manifest.json":
+            path.unlink()  # of an earlier fetch that was longer
     return manifest

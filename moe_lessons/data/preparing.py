@@ -1,6 +1,7 @@
 """Tokenise a corpus once, part by part, into files that later runs map into memory."""
 
 import shutil
+import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -131,6 +132,8 @@ def _tokenise(
     pieces: dict[str, list[Path]] = {kind: [] for kind in Part._fields}
     write = partial(write_tokens, vocab_size=tokenizer.vocab_size, tokenizer_sha256=tokenizer.sha256)
     for number, part in enumerate(parts()):
+        if number == 1 and on_part is None:
+            warnings.warn(f"making tokens of {folder.name}, once, for this run and later ones", stacklevel=2)
         for kind, texts in part._asdict().items():
             piece = folder / "pieces" / f"{kind}-{number:05d}"
             pieces[kind].append(piece)

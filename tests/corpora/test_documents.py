@@ -13,6 +13,7 @@ from moe_lessons.data.byte_pairs import BytePairTokenizer
 from moe_lessons.data.fetching import fetch
 
 STORIES = data.SOURCES["tinystories"]
+pytestmark = pytest.mark.filterwarnings("ignore:making tokens of tinystories")
 
 
 @given(st.text(max_size=60), st.floats(0, 1))

@@ -205,6 +205,36 @@ def test_a_damaged_part_is_found_and_fetched_again(cache, hub, stories):
     assert documents_of("tinystories") == stories
 
 
+def test_what_is_there_stays_until_something_new_has_come(cache, hub, stories, tmp_path):
+    hub.documents = stories
+    whole = fetch(STORIES)
+    hub.breaks_after = 0
+    with pytest.raises(data.CorpusError, match="cannot fetch"):
+        fetch(STORIES, again=True)
+    with pytest.raises(data.CorpusError, match=r"cannot read .*nowhere"):
+        fetch(STORIES, file=tmp_path / "nowhere.txt", again=True)
+    with pytest.raises(data.CorpusError, match="is in the cache already: add --again to replace it"):
+        fetch(STORIES, file=tmp_path / "nowhere.txt")
+    assert manifest_of("tinystories") == whole
+    hub.documents, hub.breaks_after = stories[:100], None
+    shorter = fetch(STORIES, again=True, accept=True)
+    assert documents_of("tinystories") == stories[:100]
+    there = {path.name for path in (cache / "texts" / "tinystories").iterdir()}
+    assert there == {"manifest.json", *(part["file"] for part in shorter["parts"])}
+    (cache / "texts" / "tinystories" / "manifest.json").write_text("{")
+    with pytest.raises(data.CorpusError, match=r"manifest\.json: it is no JSON; fetch it again, .* --again"):
+        documents_of("tinystories")
+    assert fetch(STORIES, again=True)["sha256"] == shorter["sha256"]
+
+
+def test_tokenising_a_large_corpus_says_so(cache, hub, stories):
+    hub.documents = stories
+    fetch(STORIES)
+    with pytest.warns(UserWarning, match="making tokens of tinystories-bytes-"):
+        data.load_corpus("tinystories")
+    data.load_corpus("tinystories")
+
+
 @pytest.mark.parametrize("kind", ["txt", "jsonl"])
 def test_a_file_by_hand(cache, tmp_path, stories, kind, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
