@@ -2,13 +2,14 @@ import json
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moe_lessons import data
 from moe_lessons.data.token_files import open_tokens, write_tokens
 
 
+@settings(max_examples=40)
 @given(
     vocab_size=st.sampled_from([2, 256, 257, 65_536, 65_537, 200_000]),
     lengths=st.lists(st.integers(0, 50), max_size=4),

@@ -88,10 +88,9 @@ def test_training_is_the_same_in_every_process(tokenizer):
         "from moe_lessons import data\nfrom moe_lessons.data.byte_pairs import train_byte_pairs\n"
         "print(train_byte_pairs(data.language_reference()[:60_000], 600).sha256)"
     )
-    for threads in ("1", "2"):
-        environment = {**os.environ, "PYTHONHASHSEED": threads, "RAYON_NUM_THREADS": threads}
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-        assert done.stdout.strip() == tokenizer.sha256, done.stderr
+    environment = {**os.environ, "PYTHONHASHSEED": "1", "RAYON_NUM_THREADS": "3"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == tokenizer.sha256, done.stderr
 
 
 def test_bytes_keep_their_values(tokenizer):
