@@ -84,8 +84,8 @@ def training_facts(state: dict[str, Any], log: Path) -> dict[str, Any]:
         return {"imported from": state["imported_from"]}
     config, step = state["config"], state["step"]
     facts = {
-        "corpus": f"{config['corpus']} (SHA-256 {state['corpus_sha256'][:16]}...)",
-        **({"tokenizer": config["tokenizer"]} if "tokenizer" in config else {}),
+        "corpus": f"{Path(config['corpus']).name} (SHA-256 {state['corpus_sha256'][:16]}...)",
+        **({"tokenizer": Path(config["tokenizer"]).name} if "tokenizer" in config else {}),
         "steps": step,
         "training tokens": f"{step * config['batch_size'] * config['model']['context_length']:,}",
         "balancing": config["balancing"],
