@@ -122,10 +122,30 @@ def _kernel(answer: Callable[..., Any], args: list[Any], options: Mapping[str, A
     return importlib.import_module("moe_lessons.exercises.kernel_driver").drive(answer, args, options)
 
 
+def _state_dict(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
+    """The answer returns named tensors: sorted names, shapes, all values in that order, and if none share."""
+    state = answer(*args)
+    if type(state) is not dict or not state:
+        raise _BadReturnError(f"returned {_describe(state)}; a dictionary of tensors by name is needed")
+    if len(state) > _MOST_TEXT or not all(type(name) is str and len(name) <= _MOST_TEXT for name in state):
+        raise _BadReturnError("returned a dictionary with keys that are no names, or with too many")
+    names = sorted(state)
+    for name in names:
+        if type(state[name]) not in (torch.Tensor, torch.nn.Parameter):
+            raise _BadReturnError(f"returned {_describe(state[name])} as {name!r}; a tensor is needed")
+    tensors = [state[name].detach() for name in names]
+    shapes = "\n".join(", ".join(map(str, tensor.shape)) for tensor in tensors)
+    places = {tensor.untyped_storage().data_ptr() for tensor in tensors}
+    alone = all(t.is_contiguous() and t.untyped_storage().nbytes() == t.nbytes for t in tensors)
+    values = torch.cat([tensor.flatten() for tensor in tensors])
+    return "\n".join(names), shapes, values, alone and len(places) == len(tensors)
+
+
 DRIVERS: dict[str, Callable[[Callable[..., Any], list[Any], Mapping[str, Any]], Any]] = {
     "call": _call,
     "gradient": _gradient,
     "kernel": _kernel,
+    "state_dict": _state_dict,
     "subject": _subject,
 }
 

@@ -168,3 +168,30 @@ def test_an_error_in_a_function_that_an_answer_takes_names_the_learners_line():
 
     found = run(answer, Request("subject", {"route": "plain"}, {}, {"place": 0}))
     assert found.line.endswith('return route("no tensor")')
+
+
+def state_dict(state):
+    return run(lambda x: state, Request("state_dict", {"x": ROW}, {}, {}))
+
+
+def test_named_tensors_come_back_in_the_order_of_their_names():
+    names, shapes, values, apart = state_dict({"b": torch.ones(2, 1), "a": torch.zeros(3)})
+    assert (names.data, shapes.data, apart.data) == ("a\nb", "3\n2, 1", True)
+    assert values.data.tolist() == [0, 0, 0, 1, 1]
+
+
+BANK = torch.arange(6.0).view(3, 2)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{"a": BANK[:1]}, {"a": BANK.T}, {"a": BANK, "b": BANK}, {"a": BANK.clone(), "b": BANK[1:].view(-1)}],
+    ids=["slice", "transposed", "twice", "slice beside its own"],
+)
+def test_named_tensors_that_share_memory_are_told(state):
+    assert state_dict(state)[3].data is False
+
+
+@pytest.mark.parametrize("state", [None, {}, [BANK], {1: BANK}, {"a": [1.0]}, {"x" * 2000: BANK}], ids=repr)
+def test_named_tensors_must_be_named_tensors(state):
+    assert state_dict(state).kind == "bad return"

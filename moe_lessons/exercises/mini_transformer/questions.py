@@ -1,6 +1,6 @@
-"""What lesson 10 asks and settles: predictions, quizzes, claims."""
+"""What lesson 10 asks: predictions and quizzes."""
 
-from moe_lessons.exercises.spec import Choice, Claim, Prediction, Quiz
+from moe_lessons.exercises.spec import Choice, Prediction, Quiz
 
 PREDICTIONS = (
     Prediction(
@@ -31,6 +31,38 @@ PREDICTIONS = (
         truth=1,
         because=(
             "Attention is masked, and a top-k router looks at one token at a time. So nothing flows back."
+        ),
+    ),
+    Prediction(
+        id="10.p_dense",
+        question=(
+            "150 steps on the same text. Who predicts held-out bytes better: our small MoE model, or a dense "
+            "one with as many active parameters?"
+        ),
+        options=(
+            "the MoE model, by more than 0.15 bits",
+            "neither by more than 0.15 bits",
+            "the dense one, by more than 0.15 bits",
+        ),
+        truth=1,
+        because=(
+            "In so short a run each expert has seen a quarter of the tokens that the dense network has. What "
+            "the additional parameters could hold has not been learned yet."
+        ),
+    ),
+    Prediction(
+        id="10.p_information",
+        question="What does the choice of an expert tell most about, in our model of three kinds of text?",
+        options=(
+            "which kind of text it is",
+            "which byte the token is",
+            "where in the window it stands",
+            "nothing: the balancing loss has made all experts alike",
+        ),
+        truth=1,
+        because=(
+            "By far the byte. Even a router with random weights gives much of it away. The kind of text "
+            "comes a long way behind, and the position hardly shows."
         ),
     ),
 )
@@ -81,44 +113,48 @@ QUIZZES = (
             Choice("active halves, total stays", "Attention, embedding and head are active for every token."),
         ),
     ),
-)
-
-CLAIMS = (
-    Claim(
-        id="L7",
-        said="A transformer layer is attention, add and norm, feed-forward, add and norm.",
-        verdict="imprecise",
-        truth=(
-            "That is post-norm, as in the first transformer and in Switch's drawing. Mixtral and most recent "
-            "models are pre-norm: each half reads a normalised stream and adds to the raw one."
+    Quiz(
+        id="10.chance",
+        question=(
+            "A report gives 0.05 bits of mutual information between expert and position and calls the "
+            "experts position-sensitive. What do you ask first?"
         ),
-        source="arXiv 2101.03961, figure 2; arXiv 2002.04745; transformers, models/mixtral (decoder layer)",
-    ),
-    Claim(
-        id="L10",
-        said="A MoE layer's output is the weighted sum of the outputs of the k chosen experts.",
-        verdict="correct",
-        truth="Recomputed for every token of a trained layer, from its ids, weights and experts.",
-        source="arXiv 2401.04088, section 2.1",
-    ),
-    Claim(
-        id="L49",
-        said="The balancing loss can be taken over the tokens of all layers together.",
-        verdict="wrong",
-        truth=(
-            "Pooled, it is at its balanced value while every layer has collapsed on experts of its own. Take "
-            "it per layer and sum."
+        choices=(
+            Choice(
+                "how many experts there are",
+                "That bounds the number from above. The question is whether it is above nothing.",
+            ),
+            Choice(
+                "what the same sample gives after the positions are shuffled",
+                "A finite sample is above 0 by chance alone; with few tokens and many positions 0.05 is "
+                "nothing.",
+                right=True,
+            ),
+            Choice(
+                "whether the logarithm was natural",
+                "That would change 0.05 into 0.07 and settle nothing.",
+            ),
         ),
-        source="transformers issue #28255; arXiv 2101.03961, section 2.2 (one loss per Switch layer)",
     ),
-    Claim(
-        id="L54",
-        said="The balancing loss has a weight of the order of 0.01, as in Switch and GShard.",
-        verdict="imprecise",
-        truth=(
-            "0.01 is Switch's choice, out of 0.1 to 0.00001 that it tried; GShard's paper gives no value. "
-            "Published weights differ by a factor of hundreds, and so do the normalisations they multiply."
+    Quiz(
+        id="10.equal",
+        question=(
+            "A MoE model is better than a dense one with as many active parameters. Which sentence follows?"
         ),
-        source="arXiv 2101.03961, section 2.2; arXiv 2006.16668, section 2.2; arXiv 2412.19437, section 4.2",
+        choices=(
+            Choice(
+                "It is the better choice for a phone with little memory.",
+                "It stores several times as much. At equal memory its rival is dense and of its total size.",
+            ),
+            Choice(
+                "It makes better use of a training FLOP, for this many tokens.",
+                "Equal active parameters are about equal FLOPs, and nothing else was held equal.",
+                right=True,
+            ),
+            Choice(
+                "It trains faster.",
+                "FLOPs are not seconds: routing, smaller products and memory traffic cost time too.",
+            ),
+        ),
     ),
 )

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
+from planted import mini_transformer_after
 
 # 10.bits_per_byte
 
@@ -310,6 +311,7 @@ RIGHT = {
     "10.bits_per_byte": [bits_flat_cross_entropy, bits_by_hand],
     "10.moe_block": [block_loop, block_by_expert, block_gathered],
     "10.training_loss": [loss_layers, loss_by_hand, loss_padded_targets],
+    **mini_transformer_after.RIGHT,
 }
 WRONG = {
     "10.bits_per_byte": {
@@ -349,4 +351,5 @@ WRONG = {
         "z_without_square": loss_linear_z,
         "z_of_the_bytes": loss_byte_z,
     },
+    **mini_transformer_after.WRONG,
 }
