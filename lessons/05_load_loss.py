@@ -606,7 +606,7 @@ claim(
 def counterexample(n_tokens, n_experts):
     """Return logits [T, E] with E * sum(f * P) <= 0.95 at K = 1.
 
-    n_tokens: T, 20 or more. n_experts: E, 2 or more.
+    n_tokens: T, 40 or more. n_experts: E, 2 or more.
     In each row the largest logit leads by at least 0.01.
     """
     ### BEGIN SOLUTION
