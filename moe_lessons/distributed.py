@@ -49,7 +49,7 @@ from moe_lessons.device import pick_device
 from moe_lessons.model import MoETransformer
 
 # How long a rank waits for one that neither answers nor ends; one that ends is noticed at once.
-PATIENCE = timedelta(minutes=10)
+PATIENCE = timedelta(minutes=30)
 # Kept in fp32 for each parameter: itself, its gradient, AdamW's two moments.
 BYTES_PER_PARAMETER = 16
 
@@ -62,7 +62,7 @@ class RankLost(ConnectionError):
 class Ranks:
     """The processes that train together, seen from one of them; by default there is one.
 
-    Every method except `rows` is a meeting: all ranks must call it, in the same order.
+    Every method but `rows` is a meeting: all ranks must call it, in the same order.
 
     Attributes
     ----------
@@ -111,6 +111,15 @@ class Ranks:
         """Go on when all ranks are here."""
         self.any(False)
 
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """Let the first rank through before the others: what it puts into a cache, they find there."""
+        if not self.first:
+            self.wait()
+        yield
+        if self.first:
+            self.wait()
+
     def wrap(self, model: MoETransformer, parallel: str = "auto") -> Callable[..., Any]:
         """Return what to call in a training step; its gradients are those of all ranks' tokens.
 
@@ -121,6 +130,7 @@ class Ranks:
         if choose_parallel(parallel, model, self.device) == "fsdp":
             from torch.distributed.fsdp import fully_shard
 
+            # Whole blocks: their outputs are new tensors. A hook on a view, as MoELayer's is, can get lost.
             for block in model.blocks:
                 fully_shard(block)
             fully_shard(model)

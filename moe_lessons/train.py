@@ -125,12 +125,13 @@ def train(
         check_resumable(latest_checkpoint(Path(resume)))
     with meet(config) as ranks:
         if corpus is None:
-            corpus = load_corpus(
-                config.corpus,
-                context_length=config.model.context_length,
-                tokenizer=config.tokenizer,
-                vocab_size=config.model.vocab_size,
-            )
+            with ranks.in_turn():
+                corpus = load_corpus(
+                    config.corpus,
+                    context_length=config.model.context_length,
+                    tokenizer=config.tokenizer,
+                    vocab_size=config.model.vocab_size,
+                )
         gpus = [torch.cuda.current_device()] if ranks.device.type == "cuda" else []
         with torch.random.fork_rng(devices=gpus):
             torch.manual_seed(config.seed)
