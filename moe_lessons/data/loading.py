@@ -110,6 +110,8 @@ def load_corpus(
     name = str(name_or_path)
     if tokenizer == "bpe":
         vocab_size = vocab_size or BPE_VOCABULARY
+    elif tokenizer == "bytes":
+        _check_vocabulary(BYTES, vocab_size)  # before minutes of tokenising
     ready = partial(prepare, tokenizer=tokenizer, vocab_size=vocab_size, on_part=on_part)
     if name in SOURCES and SOURCES[name].documents:
         digest = (manifest_of(name) or {}).get("sha256", "")
@@ -124,7 +126,8 @@ def load_corpus(
             prepared = Prepared(*tokens, len(train), len(validation), BYTES)
         else:
             prepared = ready(name, lambda: [part], sha256=digest)
-    _check(name, prepared, context_length, vocab_size)
+    _check_vocabulary(prepared.tokenizer, vocab_size)
+    _check_length(name, prepared, context_length)
     return Corpus(
         name,
         prepared.train_N,
@@ -159,17 +162,19 @@ def _split_documents(name: str) -> Iterator[Part]:
         yield part
 
 
-def _check(name: str, found: Prepared, context_length: int, vocab_size: int | None) -> None:
-    tokenizer = found.tokenizer
+def _check_vocabulary(tokenizer: Tokenizer, vocab_size: int | None) -> None:
     if vocab_size not in (None, tokenizer.vocab_size):
         raise CorpusError(
             f"vocab_size={vocab_size}: tokenizer {tokenizer.name!r} has {tokenizer.vocab_size:,} tokens; "
             f"set vocab_size={tokenizer.vocab_size}"
         )
+
+
+def _check_length(name: str, found: Prepared, context_length: int) -> None:
     n_train, n_validation = len(found.train_N), len(found.validation_M)
     if min(n_train, n_validation) < context_length + 1:
         raise ValueError(
-            f"corpus {name!r} is too short: {n_train + n_validation:,} {tokenizer.unit}s leave "
+            f"corpus {name!r} is too short: {n_train + n_validation:,} {found.tokenizer.unit}s leave "
             f"{n_validation:,} for validation, context_length={context_length} needs "
             f"{context_length + 1:,} in each part; use a longer text or a smaller context_length"
         )
