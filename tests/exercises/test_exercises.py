@@ -95,7 +95,7 @@ def test_a_wrong_answer_that_fails_on_the_last_inputs_is_named_by_the_others(exe
 def test_other_right_answer_passes(exercise, index, record_property):
     record_property("exercise test", "alternatives")
     answer = planted(exercise.lesson).RIGHT[exercise.id][index]
-    for seed in SEEDS:
+    for seed in range(10):  # more of them: a grader's draw must not fail what the notebook's let pass
         report = judge(exercise, local(answer), seed=seed)
         assert report.status == "passed", report.findings
 
