@@ -195,17 +195,18 @@ def gathered(model: MoETransformer, ranks: Ranks) -> MoETransformer:
 @contextmanager
 def gradients_stay_here(module: Callable[..., Any], ranks: Ranks) -> Iterator[None]:
     """Let backward add to this rank's gradients without averaging: for all micro-batches but the last."""
+    inner = getattr(module, "_orig_mod", module)  # of what torch.compile made
     if ranks.size == 1:
         yield
-    elif isinstance(module, nn.parallel.DistributedDataParallel):
-        with module.no_sync():
+    elif isinstance(inner, nn.parallel.DistributedDataParallel):
+        with inner.no_sync():
             yield
     else:
-        module.set_requires_gradient_sync(False)  # type: ignore[attr-defined]
+        inner.set_requires_gradient_sync(False)
         try:
             yield
         finally:
-            module.set_requires_gradient_sync(True)  # type: ignore[attr-defined]
+            inner.set_requires_gradient_sync(True)
 
 
 def launched_size() -> int:
