@@ -19,6 +19,8 @@ from moe_lessons.grade import jail, kit, libraries, seccomp
 KIT = "/kit"
 _FIRST_USER = 1_900_000_000
 """Numbers of users that no system gives out; each run of the grader's takes its own."""
+_PROBE_SECONDS = 180.0
+"""It imports torch, which takes long on a machine that is busy."""
 _INSTALL = "apt-get install bubblewrap (Debian, Ubuntu) or dnf install bubblewrap (Fedora)"
 _NAMESPACES = "user namespaces may be off; in a container: start it with --privileged"
 _REMEDIES = (
@@ -62,14 +64,17 @@ def problem() -> str | None:
     if not shutil.which(_BUBBLEWRAP[0]):
         return f"bubblewrap is not installed: {_INSTALL}"
     with kit.folder() as folder:
-        tried = subprocess.run(
-            command(folder, ["probe", str(user())]),
-            env=kit.environment(scratch()),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        try:
+            tried = subprocess.run(
+                command(folder, ["probe", str(user())]),
+                env=kit.environment(scratch()),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_PROBE_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            return f"the sandbox does not work here: no sign of life within {_PROBE_SECONDS:g} s; try again"
     if tried.returncode == 0 and tried.stdout.strip() == "held":
         return None
     lines = (tried.stderr.strip() or tried.stdout.strip() or "it ended without a word").splitlines()

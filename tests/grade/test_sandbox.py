@@ -54,9 +54,18 @@ def said(text, code=1, out=""):
     return patch
 
 
+def endless(monkeypatch):
+    def run(*args, **options):
+        raise subprocess.TimeoutExpired("bwrap", options["timeout"])
+
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(sandbox.subprocess, "run", run)
+
+
 @pytest.mark.parametrize(
     ("patch", "line"),
     [
+        (endless, "no sign of life within 180 s"),
         (without_bubblewrap, "bubblewrap is not installed: apt-get install bubblewrap"),
         (on_macos, "the sandbox needs Linux"),
         (
