@@ -195,7 +195,7 @@ def gathered(model: MoETransformer, ranks: Ranks) -> MoETransformer:
 @contextmanager
 def gradients_stay_here(module: Callable[..., Any], ranks: Ranks) -> Iterator[None]:
     """Let backward add to this rank's gradients without averaging: for all micro-batches but the last."""
-    inner = getattr(module, "_orig_mod", module)  # of what torch.compile made
+    inner: Any = getattr(module, "_orig_mod", module)  # of what torch.compile made
     if ranks.size == 1:
         yield
     elif isinstance(inner, nn.parallel.DistributedDataParallel):

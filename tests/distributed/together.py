@@ -27,7 +27,8 @@ def free_port() -> int:
 
 def quiet_environment(**more: str) -> dict[str, str]:
     """One thread for each process, as torchrun sets it, and gloo on this machine's own interface."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", **more}
+    interface = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
+    return {**os.environ, "OMP_NUM_THREADS": "1", **interface, **more}
 
 
 def start(n_ranks: int, script: Path, *arguments: object) -> list[subprocess.Popen[str]]:
