@@ -126,6 +126,10 @@ def _router_misnamed(case: Case, got: Outputs, want: Outputs) -> bool:
     return len(missing) == len(ours - theirs) == 1 and missing.pop().endswith(".gate.weight")
 
 
+def _no_suffix(case: Case, got: Outputs, want: Outputs) -> bool:
+    return got["names"] == want["names"].replace(".weight", "")
+
+
 def _names(case: Case, got: Outputs, want: Outputs) -> str | None:
     ours, theirs = got["names"].split("\n"), want["names"].split("\n")
     unknown = [name for name in ours if name not in theirs]
@@ -240,6 +244,12 @@ MIXTRAL_KEYS = Exercise(
             "All experts are right and the router has another name. Mixtral calls it `gate`, the word that "
             "the expert uses for something else.",
             detects=_router_misnamed,
+        ),
+        Misconception(
+            "no_suffix",
+            "The names stop before `.weight`. They are what `state_dict()` of Mixtral's modules says: the "
+            "path to each `torch.nn.Linear`, and then the name of its parameter.",
+            detects=_no_suffix,
         ),
         Misconception(
             "fused",

@@ -196,6 +196,10 @@ def keys_fused(router_ED, gate_up_proj, down_proj, layer):
     return begin(router_ED, layer) | {stem + "gate_up_proj": gate_up_proj, stem + "down_proj": down_proj}
 
 
+def keys_bare(*args):
+    return {name.removesuffix(".weight"): weight for name, weight in keys_by_rows(*args).items()}
+
+
 RIGHT = {
     "10.expert_information": [both(mi_table), both(mi_counter), both(mi_entropies)],
     "10.mixtral_keys": [keys_by_rows, keys_by_linear, keys_rebuilt],
@@ -223,6 +227,7 @@ WRONG = {
         "split_inputs": each_expert(place_columns),
         "views": each_expert(place_views),
         "router_misnamed": each_expert(place_right, router="router"),
+        "no_suffix": keys_bare,
         "fused": keys_fused,
         "from_one": each_expert(place_right, start=1),
     },
