@@ -33,7 +33,7 @@ import click
 import torch
 
 from moe_lessons.bench.command import CLOCKS
-from moe_lessons.bench.dense import MOE, compare, flops_per_token, settings, variants
+from moe_lessons.bench.dense import MOE, compare, settings, variants
 from moe_lessons.bench.report import about
 from moe_lessons.bench.turns import spread, take_turns
 from moe_lessons.config import TrainConfig, preset
@@ -41,6 +41,7 @@ from moe_lessons.data import load_corpus
 from moe_lessons.model import parameter_counts
 from moe_lessons.run import Run
 from moe_lessons.train import train
+from moe_lessons.utilisation import flops_per_token
 
 RESULTS = Path(__file__).resolve().parents[1] / "moe_lessons" / "results" / "dense_vs_moe.json"
 AXES = ("step", "flops", "seconds")

@@ -6,7 +6,8 @@ One step is forward, loss, backward, clipping of the gradient and fused AdamW. E
 batches and takes turns in an order drawn each round; ratios are of the same round. Logits, loss and gradient
 of Mixtral are compared with ours first: if they differ, nothing is reported. "dense" has plain feed-forward
 networks as wide as K experts: as many FLOPs a token without any routing, which is the limit. In
-"dense_one_expert" one expert takes every token. A full run without --out writes
+"dense_one_expert" one expert takes every token, and "dense_torch_linear" is "dense" with PyTorch's own linear
+layers in place of ours. A full run without --out writes
 `benchmarks/results/train-step-DEVICE.json`, in about three minutes on two quiet cores.
 """
 
@@ -18,14 +19,23 @@ import click
 import torch
 
 from moe_lessons.bench.command import CLOCKS
-from moe_lessons.bench.dense import flops_per_token
 from moe_lessons.bench.report import about
-from moe_lessons.bench.training import DENSE, ONE_EXPERT, OURS, PEERS, Trainee, check, contestants
+from moe_lessons.bench.training import (
+    DENSE,
+    DENSE_TORCH,
+    ONE_EXPERT,
+    OURS,
+    PEERS,
+    Trainee,
+    check,
+    contestants,
+)
 from moe_lessons.bench.turns import ratios, spread, take_turns
 from moe_lessons.config import TrainConfig, preset
 from moe_lessons.data import load_corpus, training_batch
 from moe_lessons.device import pick_device
 from moe_lessons.model import parameter_counts
+from moe_lessons.utilisation import device_peak, flops_per_token, utilisation
 
 RESULTS = Path(__file__).resolve().parent / "results"
 QUICK_ROUNDS, ROUNDS = 7, 60
@@ -72,6 +82,7 @@ def measure(name: str, config: TrainConfig, device: torch.device, rounds: int, c
     best = min(peers, key=lambda one: medians[one]) if peers else None
     total, active = parameter_counts(trainees[OURS].model)
     tokens, flops = config.tokens_per_step, flops_per_token(config.model)
+    peak = device_peak(device, "bf16")
     return {
         "size": name,
         "parameters": {"total": total, "active": active},
@@ -82,12 +93,14 @@ def measure(name: str, config: TrainConfig, device: torch.device, rounds: int, c
         "speedup_over_best_peer": ratios(seconds[best], seconds[OURS]) if best else None,
         "time_over_dense": ratios(seconds[OURS], seconds[DENSE]),
         "time_over_dense_one_expert": ratios(seconds[OURS], seconds[ONE_EXPERT]),
+        "time_over_dense_torch_linear": ratios(seconds[OURS], seconds[DENSE_TORCH]),
         "contestants": {
             one: {
                 "ms": spread([1e3 * s for s in samples]),
                 "tokens_per_second": round(tokens / medians[one]),
                 # For the dense models it leaves out the router, which they don't have.
                 "gflops_per_second": round(tokens * flops / medians[one] / 1e9, 1),
+                "utilisation": utilisation(flops, tokens / medians[one], peak),
                 **({"logits_differ_by": float(f"{differences[one]:.1e}")} if one in differences else {}),
             }
             for one, samples in sorted(seconds.items(), key=lambda item: medians[item[0]])
@@ -110,9 +123,9 @@ def table(rows: list[dict[str, Any]]) -> str:
                 f"  {name:<17} {ms['median']:8.2f} ms ({ms['q1']:.2f}-{ms['q3']:.2f})"
                 f"  {one['tokens_per_second']:>8,} tokens/s  {one['gflops_per_second']:>9,} GFLOP/s"
             )
-        for key in ("speedup_over_best_peer", "time_over_dense", "time_over_dense_one_expert"):
-            if row[key] is not None:
-                lines.append(f"  {key}: {row[key]['median']:.3f} ({row[key]['q1']:.3f}-{row[key]['q3']:.3f})")
+        for key, value in row.items():
+            if value is not None and key.startswith(("speedup", "time_over")):
+                lines.append(f"  {key}: {value['median']:.3f} ({value['q1']:.3f}-{value['q3']:.3f})")
     return "\n".join(lines)
 
 

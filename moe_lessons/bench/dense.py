@@ -7,9 +7,7 @@ from typing import Any
 
 import torch
 
-from moe_lessons.accounting import Model, describe, training_flops
-from moe_lessons.config import ModelConfig, TrainConfig
-from moe_lessons.interop.mixtral import to_mixtral
+from moe_lessons.config import TrainConfig
 
 MOE, EQUAL_ACTIVE, EQUAL_TOTAL = "moe", "dense_equal_active", "dense_equal_total"
 
@@ -36,36 +34,6 @@ def variants(config: TrainConfig) -> dict[str, TrainConfig]:
         EQUAL_ACTIVE: dense(model.top_k * model.d_expert),
         EQUAL_TOTAL: dense(model.n_experts * model.d_expert),
     }
-
-
-def described(config: ModelConfig) -> Model:
-    """Return what `moe_lessons.accounting` needs to know of a model built like Mixtral.
-
-    Raises
-    ------
-    InteropError
-        If it is not: shared experts, dense layers, other gates.
-
-    Examples
-    --------
-    >>> described(ModelConfig(n_layers=3)).n_moe_layers
-    3
-    """
-    return describe(to_mixtral(config))
-
-
-def flops_per_token(config: ModelConfig) -> int:
-    """Training FLOPs of one token in a full window, forward and backward.
-
-    Examples
-    --------
-    >>> moe, active, total = (flops_per_token(run.model) for run in variants(TrainConfig()).values())
-    >>> moe - active  # the router: 6 * 4 layers * 128 * (8 - 1)
-    21504
-    >>> total > moe
-    True
-    """
-    return training_flops(described(config), config.context_length).total
 
 
 def crossings(

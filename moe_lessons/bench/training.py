@@ -12,13 +12,15 @@ from torch.nn import functional as F
 from moe_lessons.bench.contestants import NotHere
 from moe_lessons.bench.dense import EQUAL_ACTIVE, variants
 from moe_lessons.config import TrainConfig
+from moe_lessons.experts import SwiGLU
 from moe_lessons.interop.mixtral import to_mixtral
 from moe_lessons.interop.names import pieces
+from moe_lessons.linear import FeedForward, Linear
 from moe_lessons.model import DenseBlock, MoETransformer
 from moe_lessons.objective import make_optimizer
 
 Forward = Callable[[Tensor], Tensor]
-OURS, DENSE, ONE_EXPERT = "ours", "dense", "dense_one_expert"
+OURS, DENSE, ONE_EXPERT, DENSE_TORCH = "ours", "dense", "dense_one_expert", "dense_torch_linear"
 PEERS = {"hf_eager": "eager", "hf_grouped_mm": "grouped_mm"}
 LOGITS_WITHIN = {"cpu": 1e-5, "cuda": 0.2}  # on a GPU products are in bf16
 LOSS_WITHIN = {"cpu": 1e-5, "cuda": 0.01}
@@ -63,22 +65,30 @@ def precision(device: torch.device) -> contextlib.AbstractContextManager:
 
 def ours(config: TrainConfig, device: torch.device) -> Trainee:
     """Return our model."""
-    model = MoETransformer(config.model, generator=torch.Generator().manual_seed(config.seed)).to(device)
-    return Trainee(
-        model, lambda tokens_BL: model(tokens_BL).logits_BLV, make_optimizer(model, config), config
-    )
+    generator = torch.Generator().manual_seed(config.seed)
+    return trainee(MoETransformer(config.model, generator=generator).to(device), config)
 
 
-def dense(config: TrainConfig, device: torch.device) -> Trainee:
-    """Return our model with plain feed-forward networks, as wide as K experts: no router."""
+def dense(config: TrainConfig, device: torch.device, *, products: str = "ours") -> Trainee:
+    """Return our model with plain feed-forward networks, as wide as K experts: no router.
+
+    `products` "torch" has it multiply by `F.linear` throughout, as everybody would write it; our own linear
+    maps go to oneDNN where that is faster.
+    """
     equal = variants(config)[EQUAL_ACTIVE]
     model = MoETransformer(equal.model)
     model.blocks = nn.ModuleList(DenseBlock(equal.model) for _ in model.blocks)
     model.initialize(torch.Generator().manual_seed(config.seed))
-    model.to(device)
-    return Trainee(
-        model, lambda tokens_BL: model(tokens_BL).logits_BLV, make_optimizer(model, config), config
-    )
+    if products == "torch":
+        for module in model.modules():
+            module.__class__ = {Linear: nn.Linear, FeedForward: SwiGLU}.get(type(module), type(module))
+    return trainee(model.to(device), config)
+
+
+def trainee(model: MoETransformer, config: TrainConfig) -> Trainee:
+    """Return one of our models with its optimizer."""
+    optimizer = make_optimizer(model, config)
+    return Trainee(model, lambda tokens_BL: model(tokens_BL).logits_BLV, optimizer, config)
 
 
 def mixtral(config: TrainConfig, device: torch.device, implementation: str) -> Trainee:
@@ -120,6 +130,7 @@ def contestants(config: TrainConfig, device: torch.device) -> tuple[dict[str, Tr
     found = {
         OURS: ours(config, device),
         DENSE: dense(config, device),
+        DENSE_TORCH: dense(config, device, products="torch"),
         ONE_EXPERT: ours(variants(config)[EQUAL_ACTIVE], device),
     }
     absent = {}
