@@ -70,8 +70,8 @@ class Commands(click.Group):
                 raise
             code = _fail("out of memory: choose a smaller model, batch or context")
         code = code if isinstance(code, int) else 0
-        if code and "WORLD_SIZE" in os.environ:
-            # Threads that still wait for another rank can turn the orderly way out into an abort, or a wait.
+        if "WORLD_SIZE" in os.environ:
+            # Threads of gloo or NCCL can turn the orderly way out into an abort, or wait for a lost rank.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)

@@ -35,6 +35,7 @@ if L were not linear in P: the squared variation of the importance is not.
 
 import atexit
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -153,6 +154,7 @@ def choose_parallel(parallel: str, model: nn.Module, device: torch.device) -> st
     return "fsdp" if full else "ddp"
 
 
+# Shards are known by `full_tensor`: importing DTensor takes a second, which one process can do without.
 def whole(tensor: Tensor, *, keep: bool = True) -> Tensor:
     """Gather the shards of a tensor on the CPU; all ranks must ask. One that is whole is returned as it is.
 
@@ -162,7 +164,6 @@ def whole(tensor: Tensor, *, keep: bool = True) -> Tensor:
     keep : bool
         False returns an empty tensor, for ranks that only help the first to gather.
     """
-    # Not isinstance(tensor, DTensor): importing that takes a second, which one process need not spend.
     if not hasattr(tensor, "full_tensor"):
         return tensor
     gathered = tensor.full_tensor()
@@ -239,6 +240,7 @@ def meet(config: TrainConfig) -> Iterator[Ranks]:
             distributed.init_process_group(backend, timeout=PATIENCE)
             atexit.register(distributed.destroy_process_group)
         yield Ranks(distributed.get_rank(), size, device)
+        time.sleep(0.1)  # for gloo's threads to let go of finished work: at Python's own end they abort
     except BaseException as error:
         if device.type == "cuda":  # NCCL, unlike gloo, can wait at its end for ranks that will not come
             atexit.unregister(distributed.destroy_process_group)
