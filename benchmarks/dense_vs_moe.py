@@ -144,7 +144,8 @@ def table(result: dict[str, Any]) -> str:
         for one in found["crossings"]:
             places = ", ".join(f"{x:.4g}" for x in one["crossings"]) or "do not cross"
             ends = ", ".join(f"{gap:+.3f}" for gap in one["difference"])
-            lines.append(f"  moe - {one['and']:<20} by {one['axis']:<8}{places}; at {one['at']:.4g}: {ends}")
+            at = "no common place" if one["at"] is None else f"{one['at']:.4g}"
+            lines.append(f"  moe - {one['and']:<20} by {one['axis']:<8}{places}; at {at}: {ends}")
     return "\n".join(lines)
 
 

@@ -94,11 +94,14 @@ def compare(a: dict[str, Any], b: dict[str, Any], axis: str) -> dict[str, Any]:
     -------
     dict
         ``crossings``, of the means over seeds. ``at`` is the last place that both reach, ``difference``
-        b's loss minus a's there, seed by seed: below zero, b is better.
+        b's loss minus a's there, seed by seed: below zero, b is better. Without a common stretch of the axis
+        there are none.
     """
     x_a, x_b = a["x"][axis], b["x"][axis]
     curves_a, curves_b = (torch.tensor(one["validation_bits_per_byte"]) for one in (a, b))
     end = min(x_a[-1], x_b[-1])
+    if end < max(x_a[0], x_b[0]):
+        return {"axis": axis, "crossings": [], "at": None, "difference": []}
     return {
         "axis": axis,
         "crossings": crossings(x_a, curves_a.mean(0).tolist(), x_b, curves_b.mean(0).tolist()),
