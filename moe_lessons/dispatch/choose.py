@@ -20,8 +20,9 @@ from moe_lessons.dispatch.plan import permutation_plan
 MANY_ROWS, LARGE_PRODUCT, LARGE_NARROW_PRODUCT = 32, 2**22, 2**24
 FEW_SLOTS = 8  # up to so many slots it is quicker not to sort
 # Batched products start all experts at once and give each thread experts of its own, where a small product
-# alone keeps one thread busy. But they read the weights of idle experts, and multiply padding too.
-SMALL_MATRIX, SMALL_NARROW_MATRIX = 2**19, 2**18  # D x F
+# alone keeps one thread busy. But they read weights at half the speed, those of idle experts too, and
+# multiply padding.
+SMALL_MATRIX, SMALL_MATRIX_ALONE = 2**19, 2**18  # D x F; the second where there is one thread
 MOST_PADDING = 2.5  # rows of the equal rooms / rows there are
 # With so few rows, reading the weights takes the time, not multiplying.
 FEW_ROWS, MOST_PADDING_OF_FEW = 8, 4
@@ -93,7 +94,7 @@ def choose(
         largest_load = -(-n_slots // n_experts)
     if threads == 1 and not narrow:
         return "grouped"
-    small = d_model * d_expert <= (SMALL_NARROW_MATRIX if narrow else SMALL_MATRIX)
+    small = d_model * d_expert <= (SMALL_MATRIX if threads > 1 else SMALL_MATRIX_ALONE)
     few = narrow and threads > 1 and largest_load <= FEW_ROWS
     even = n_experts * largest_load <= (MOST_PADDING_OF_FEW if few else MOST_PADDING) * n_slots
     return "padded" if small and even else "grouped"

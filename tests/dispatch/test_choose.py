@@ -31,7 +31,9 @@ fp32, bf16, fp64 = torch.float32, torch.bfloat16, torch.float64
         ((64, 64, 512, 256, bf16), {"largest_load": 4}, "grouped"),
         ((64, 64, 512, 256, bf16), {"largest_load": 4, "threads": 2}, "padded"),
         ((16, 8, 512, 1024, fp32), {"threads": 2}, "padded"),
-        ((16, 8, 512, 1024, bf16), {}, "grouped"),  # large matrices: batched products read them slowly
+        ((16, 8, 512, 1024, bf16), {}, "grouped"),  # one thread, large matrices: batched, read at half the speed
+        ((16, 8, 512, 1024, bf16), {"threads": 2}, "padded"),
+        ((16, 8, 1024, 1024, bf16), {"threads": 2}, "grouped"),
         ((2, 8, 512, 1024, fp32), {}, "slots"),
         ((2, 8, 512, 1024, fp32), {"gradients": True}, "grouped"),
         ((8, 64, 512, 256, bf16), {"gradients": False}, "slots"),
