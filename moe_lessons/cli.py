@@ -21,10 +21,6 @@ from moe_lessons.train_command import is_first, train
 USER_ERROR, INTERRUPTED = 2, 130
 SECONDS_TO_BE_FIRST = 3.0
 
-# Threads that wait by spinning take the cores from whoever they wait for: beside another busy process,
-# training was measured ten times slower. Read when torch loads, so it must be set before.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 
 class Interrupted(click.ClickException):
     """Ctrl-C, with what the command says about it."""
