@@ -11,11 +11,8 @@ import os
 from typing import Any
 
 # Threads that wait should sleep, not spin: with as many busy processes as cores, spinning slows a small model
-# tenfold and more. But waking up takes as long as a small product: GNU's OpenMP may spin a moment first (measured:
-# training 19 % faster, no slower beside busy processes). Read when torch loads, which is later.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+# tenfold and more. OpenMP reads this when torch loads, which is later.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 
