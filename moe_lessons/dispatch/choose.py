@@ -92,7 +92,7 @@ def choose(
         return "fused"
     if largest_load is None:
         largest_load = -(-n_slots // n_experts)
-    if threads == 1 and not narrow:
+    if n_slots < n_experts or (threads == 1 and not narrow):
         return "grouped"
     small = d_model * d_expert <= (SMALL_MATRIX if threads > 1 else SMALL_MATRIX_ALONE)
     few = narrow and threads > 1 and largest_load <= FEW_ROWS

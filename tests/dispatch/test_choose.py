@@ -34,6 +34,7 @@ fp32, bf16, fp64 = torch.float32, torch.bfloat16, torch.float64
         ((16, 8, 512, 1024, bf16), {}, "grouped"),  # one thread, large matrices: batched, read at half the speed
         ((16, 8, 512, 1024, bf16), {"threads": 2}, "padded"),
         ((16, 8, 1024, 1024, bf16), {"threads": 2}, "grouped"),
+        ((2, 8, 512, 1024, bf16), {"threads": 2, "gradients": True}, "grouped"),  # most experts are idle
         ((2, 8, 512, 1024, fp32), {}, "slots"),
         ((2, 8, 512, 1024, fp32), {"gradients": True}, "grouped"),
         ((8, 64, 512, 256, bf16), {"gradients": False}, "slots"),
