@@ -290,7 +290,7 @@ def test_training_runs_are_bitwise_equal():
         ({"n_shared_experts": -1}, "n_shared_experts is -1: give 0 or more"),
         ({"gate": "softmax"}, "gate is 'softmax': choose one of topk_softmax, softmax_topk"),
         ({"expert_bias": True}, "gate is 'topk_softmax': with an expert bias choose one of sigmoid, sqrt_"),
-        ({"path": "fast"}, "path is 'fast': choose one of auto, triton, loop, slots, unbind"),
+        ({"path": "fast"}, "path is 'fast': choose one of auto, triton, loop, slots, counted"),
     ],
 )
 def test_bad_arguments_get_one_clear_line(options, message):

@@ -2,7 +2,8 @@
 
 All paths share one signature and compute, for each token t, the sum over its choices k of
 weight[t, k] * expert[id[t, k]](hidden[t]).
-`moe_loop` is the definition, `moe_slots` its quick form for a token or two. `moe_unbind` runs one expert
+`moe_loop` is the definition, `moe_slots` its quick form for a token or two, `moe_counted` one for a few dozen
+without gradients. `moe_unbind` runs one expert
 after the other, `moe_grouped` all of them in PyTorch's grouped products: both leave gradients to autograd.
 `moe_fused` and `moe_padded` bring their own. `moe_auto` takes the path that `choose` names.
 """
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from moe_lessons.dispatch.choose import choose, moe_auto
+from moe_lessons.dispatch.counted import moe_counted
 from moe_lessons.dispatch.fused import moe_fused, moe_padded
 from moe_lessons.dispatch.grouped import grouped_supported, moe_grouped
 from moe_lessons.dispatch.loops import moe_loop, moe_slots, moe_unbind
@@ -20,6 +22,7 @@ from moe_lessons.dispatch.plan import Plan, permutation_plan
 PATHS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "loop": moe_loop,
     "slots": moe_slots,
+    "counted": moe_counted,
     "unbind": moe_unbind,
     "grouped": moe_grouped,
     "fused": moe_fused,
@@ -32,6 +35,7 @@ __all__ = [
     "choose",
     "grouped_supported",
     "moe_auto",
+    "moe_counted",
     "moe_fused",
     "moe_grouped",
     "moe_loop",

@@ -9,11 +9,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from moe_lessons.dispatch.arguments import check_shapes, compute_dtype
+from moe_lessons.dispatch.arguments import check_ids, check_shapes, compute_dtype
+from moe_lessons.dispatch.counted import moe_counted
 from moe_lessons.dispatch.fused import moe_fused, moe_padded
 from moe_lessons.dispatch.grouped import grouped_supported, moe_grouped
 from moe_lessons.dispatch.loops import moe_slots, moe_unbind
 from moe_lessons.dispatch.plan import permutation_plan
+from moe_lessons.routing import tokens_per_expert
 
 # From so many rows of an expert and so many multiplications (rows x D x F) on it doesn't matter that Python
 # starts each product: that takes 2 us in fp32, and 12 us in 16-bit types, which multiply four times as fast.
@@ -24,6 +26,7 @@ FEW_SLOTS = 8  # up to so many slots it is quicker not to sort
 # multiply padding.
 SMALL_MATRIX, SMALL_MATRIX_ALONE = 2**19, 2**18  # D x F; the second where there is one thread
 MOST_PADDING = 2.5  # rows of the equal rooms / rows there are
+MOST_TO_COUNT = 512  # slots; beyond, sorting them is quicker than counting
 # With so few rows, reading the weights takes the time, not multiplying.
 FEW_ROWS, MOST_PADDING_OF_FEW = 8, 4
 
@@ -68,7 +71,8 @@ def choose(
         A key of `PATHS`. Off the CPU "grouped", which never waits for the host, or else "unbind". On the CPU
         "fused" where an expert's products are large. Where they are small, what counts is how they are
         started: all at once in "padded" if matrices are small and loads even, except in fp32 on one thread;
-        otherwise one after the other without Python in "grouped"; and "slots" for a handful.
+        otherwise one after the other without Python in "grouped". Without gradients "slots" for a handful of
+        slots, and "counted" in place of "padded" for a few hundred.
 
     Examples
     --------
@@ -77,7 +81,7 @@ def choose(
     >>> choose(8192, 64, 128, 128, torch.bfloat16, largest_load=150)
     'padded'
     >>> choose(128, 64, 512, 256, torch.float32), choose(128, 64, 512, 256, torch.float32, threads=2)
-    ('grouped', 'padded')
+    ('grouped', 'counted')
     >>> choose(2, 8, 512, 1024, torch.float32)
     'slots'
     """
@@ -97,7 +101,9 @@ def choose(
     small = d_model * d_expert <= (SMALL_MATRIX if threads > 1 else SMALL_MATRIX_ALONE)
     few = narrow and threads > 1 and largest_load <= FEW_ROWS
     even = n_experts * largest_load <= (MOST_PADDING_OF_FEW if few else MOST_PADDING) * n_slots
-    return "padded" if small and even else "grouped"
+    if not (small and even):
+        return "grouped"
+    return "padded" if gradients or n_slots > MOST_TO_COUNT else "counted"
 
 
 def moe_auto(
@@ -133,8 +139,13 @@ def moe_auto(
         gradients=torch.is_grad_enabled(),
         threads=torch.get_num_threads(),
     )
-    if ask() == "slots":
+    path = ask()  # as if loads were even
+    if path == "slots":
         return moe_slots(*arguments)
+    if path == "counted":
+        check_ids(topk_ids_TK, n_experts)
+        if ask(largest_load=int(tokens_per_expert(topk_ids_TK, n_experts).max())) == "counted":
+            return moe_counted(*arguments)
     plan = permutation_plan(topk_ids_TK, n_experts)
     path = ask(largest_load=int(plan.tokens_per_expert_E.max()))
     return {"fused": moe_fused, "padded": moe_padded, "grouped": moe_grouped}[path](*arguments, plan)
