@@ -176,6 +176,7 @@ def run(words: list[str]) -> None:
     if words[0] == "warm":
         main(int(words[1]), int(words[2]) if len(words) > 2 else None)
     elif words[0] == "serve":
+        _import()  # before memory is limited: torch with CUDA maps several gigabytes
         jail.limit()
         _serve()
     else:
