@@ -177,11 +177,12 @@ claim("L10", "correct", holds=is_weighted_sum)
 
 # %%
 with torch.no_grad():
+    before_TD = layer(x_TD).hidden
     for e in set(range(6)) - {first, second}:
         down[e] += 100.0  # wreck every expert that token 3 did not choose
     wrecked_TD = layer(x_TD).hidden
-unmoved = torch.equal(wrecked_TD[t], y_TD[t])
-moved = int((wrecked_TD != y_TD).any(dim=1).sum())
+unmoved = torch.equal(wrecked_TD[t], before_TD[t])
+moved = int((wrecked_TD != before_TD).any(dim=1).sum())
 print(f"After wrecking the other four experts, token {t} is the same, bit for bit: {unmoved}.")
 print(f"Of the 5 tokens, {moved} changed.")
 
