@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-QUICK_ROUNDS, ROUNDS = 4, 15
+QUICK_ROUNDS, ROUNDS = 3, 15
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
