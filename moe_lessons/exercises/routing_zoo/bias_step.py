@@ -1,5 +1,6 @@
 """Exercise 06.bias_step: route one batch with a selection bias, then update the bias by the sign rule."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,10 @@ def _score_and_bias(logits_TE: Tensor, bias_E: Tensor) -> Tensor:
 
 def _biased_logits(logits_TE: Tensor, bias_E: Tensor) -> Tensor:
     return (logits_TE + bias_E).sigmoid()
+
+
+def _unbiased(logits_TE: Tensor, bias_E: Tensor) -> Tensor:
+    return logits_TE.sigmoid()
 
 
 def _count(ids_TK: Tensor, scores_TE: Tensor) -> Tensor:
@@ -52,8 +57,6 @@ def _variant(
 
 
 reference = _variant()
-early = _variant(update_first=True)
-on_logits = _variant(rank=_biased_logits)
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -76,7 +79,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
 
 
 def _decisive(args: dict[str, Any]) -> bool:
-    """No near tie under any rule in question, and each rule chooses other experts than the right one."""
+    """No near tie under any rule in question, and no two of the rules choose the same experts."""
     logits_TE, bias_E = torch.from_numpy(args["logits_TE"]), torch.from_numpy(args["expert_bias_E"])
     top_k, rate = args["top_k"], args["rate"]
     right_TK, _, new_bias_E = reference(logits_TE, bias_E, top_k, rate)
@@ -84,21 +87,25 @@ def _decisive(args: dict[str, Any]) -> bool:
         _score_and_bias(logits_TE, bias_E),
         _score_and_bias(logits_TE, new_bias_E),
         _biased_logits(logits_TE, bias_E),
+        _unbiased(logits_TE, bias_E),
     )
     if any(_smallest_gap(values_TE, top_k) < 1e-3 for values_TE in rankings):
+        return False
+    chosen = [values_TE.topk(top_k, dim=-1).indices.sort().values for values_TE in rankings]
+    if any(torch.equal(a_TK, b_TK) for a_TK, b_TK in itertools.combinations(chosen, 2)):
         return False
     load_E = _count(right_TK, logits_TE)
     mean, soft_E = load_E.mean(), logits_TE.sigmoid().sum(dim=0)
     above, below, at_rest = load_E > mean, load_E < mean, load_E == mean
-    others = [wrong(logits_TE, bias_E, top_k, rate)[0] for wrong in (early, on_logits)]
     telling = (
         above.any() and below.any(),
         ((load_E - mean) * (soft_E - soft_E.mean()) < -1).any(),
         top_k == 1 or (below & (load_E > mean / top_k)).any(),
         at_rest.any() or mean != mean.round(),
+        # With loads along the old bias, a step along the error could not be told from a shrunken bias.
+        torch.corrcoef(torch.stack([bias_E, load_E]))[0, 1].abs() < 0.99,
     )
-    different = (not torch.equal(ids_TK.sort().values, right_TK.sort().values) for ids_TK in others)
-    return all(different) and all(bool(condition) for condition in telling)
+    return all(bool(condition) for condition in telling)
 
 
 def _smallest_gap(values_TE: Tensor, top_k: int) -> float:
@@ -144,10 +151,6 @@ def _averaged(case: Case, got: Outputs, want: Outputs) -> bool:
     return False
 
 
-def _unbiased(logits_TE: Tensor, bias_E: Tensor) -> Tensor:
-    return logits_TE.sigmoid()
-
-
 def _moved_at_rest(bias_E: Tensor, load_E: Tensor, rate: float, n_tokens: int) -> Tensor:
     return torch.where(load_E < load_E.mean(), bias_E + rate, bias_E - rate)
 
@@ -188,7 +191,7 @@ BIAS_STEP = Exercise(
             "bias_on_logits",
             "The bias was added to the logits. The sigmoid then squeezes it: much where an expert is "
             "undecided, hardly at all where it is sure. Add it to the scores.",
-            wrong=on_logits,
+            wrong=_variant(rank=_biased_logits),
             hint=1,
         ),
         Misconception(
@@ -196,7 +199,7 @@ BIAS_STEP = Exercise(
             "This batch was routed with the bias that it made itself. Its last token then has a say in where "
             "its first one goes, and in a language model that is the future. Route with the old bias, and "
             "return the new one for the next batch.",
-            wrong=early,
+            wrong=_variant(update_first=True),
             hint=1,
         ),
         Misconception(
