@@ -101,9 +101,11 @@ def difference(output: Output, got: Any, want: Any) -> str:
     --------
     >>> difference(Output("weights", "TK"), np.array([[1.0, 2.0]]), np.array([[1.0, 3.0]]))
     'weights[t=0, k=1] is 2, expected 3; 1 of 2 values differ'
+    >>> difference(Output("total", kind="int"), np.array(46702792703), np.array(46702792704))
+    'total is 46,702,792,703, expected 46,702,792,704'
     """
     if isinstance(got, str) or np.shape(got) == ():
-        return f"{output.name} is {_show(got)}, expected {_show(want)}"
+        return f"{output.name} is {_show_apart(got, want)}"
     if output.kind == "float":
         differs = ~np.isclose(got, want, rtol=output.rtol, atol=output.atol)
     else:
@@ -111,7 +113,7 @@ def difference(output: Output, got: Any, want: Any) -> str:
     first = tuple(int(i) for i in np.argwhere(differs)[0])
     where = ", ".join(f"{axis.lower()}={i}" for axis, i in zip(output.axes, first, strict=True))
     return (
-        f"{output.name}[{where}] is {_show(got[first])}, expected {_show(want[first])}; "
+        f"{output.name}[{where}] is {_show_apart(got[first], want[first])}; "
         f"{int(differs.sum())} of {differs.size} values differ"
     )
 
@@ -120,6 +122,8 @@ def _ran(exercise: Exercise, trial: Trial) -> str | None:
     failure = trial.reply
     if not isinstance(failure, drivers.Failure):
         return None
+    if failure.kind == "not attempted":
+        return "here it still comes to `raise NotImplementedError`"
     if failure.line:
         return f"{failure.message}; {failure.line}"
     if failure.message.startswith("TypeError") and "argument" in failure.message:
@@ -131,7 +135,8 @@ def _returned(exercise: Exercise, trial: Trial) -> str | None:
     assert not isinstance(trial.reply, drivers.Failure)
     if len(trial.reply) != len(exercise.outputs):
         names = ", ".join(output.name for output in exercise.outputs)
-        problem = f"returned {len(trial.reply)} values, expected {len(exercise.outputs)}: {names}"
+        count = "one value" if len(trial.reply) == 1 else f"{len(trial.reply)} values"
+        problem = f"returned {count}, expected {len(exercise.outputs)}: {names}"
         if len(exercise.outputs) == 1 and exercise.outputs[0].axes:
             problem += " as one tensor (torch.stack and torch.tensor make one of a list)"
         return problem
@@ -194,9 +199,19 @@ def _widen(data: Any) -> Any:
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
-def _show(value: Any) -> str:
+def _show_apart(got: Any, want: Any) -> str:
+    """Both values, with as many digits as it takes to tell them apart."""
+    shown = [(_show(got, digits), _show(want, digits)) for digits in (6, 9, 17)]
+    first, second = next((pair for pair in shown if pair[0] != pair[1]), shown[-1])
+    return f"{first}, expected {second}"
+
+
+def _show(value: Any, digits: int) -> str:
     if isinstance(value, str):
         return repr(value if len(value) <= 80 else value[:79] + "…")
     if np.asarray(value).dtype.kind == "b":
         return str(bool(value))
-    return f"{np.asarray(value).item():.6g}"
+    number = np.asarray(value).item()
+    if isinstance(number, int) or (number.is_integer() and abs(number) < 1e15):
+        return f"{number:,.0f}" if isinstance(number, float) else f"{number:,}"
+    return f"{number:.{digits}g}"

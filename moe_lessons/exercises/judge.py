@@ -61,7 +61,7 @@ def judge(exercise: Exercise, run: Run, *, seed: int = 0) -> Report:
     trials: list[Trial] = []
     for case in draw(exercise, seed):
         reply = run(request(exercise, case))
-        if isinstance(reply, drivers.Failure) and reply.kind == "not attempted":
+        if not trials and isinstance(reply, drivers.Failure) and reply.kind == "not attempted":
             return Report(exercise, "not attempted")
         trials.append(trial(exercise, case, reply))
         if isinstance(reply, drivers.Failure) and reply.kind == "interrupted":
