@@ -162,7 +162,10 @@ def _dtypes(exercise: Exercise, trial: Trial) -> str | None:
         # A count may be returned as a whole number where a real number is asked for.
         allowed = _KINDS[output.kind] + ("iu" if output.kind == "float" and not output.axes else "")
         if np.asarray(value.data).dtype.kind not in allowed:
-            return f"{output.name} has dtype {value.dtype}, expected {output.kind} values"
+            problem = f"{output.name} has dtype {value.dtype}, expected {output.kind} values"
+            if np.size(value.data) == 0 and output.kind != "float":
+                problem += " even where there are none (torch.tensor([]) makes floats)"
+            return problem
         if output.dtype is not None and value.dtype != output.dtype:
             return f"{output.name} has dtype {value.dtype}, expected {output.dtype}"
     return None

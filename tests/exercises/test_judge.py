@@ -215,6 +215,13 @@ def test_a_required_dtype_is_part_of_the_answer():
     assert "values_K has dtype float64, expected float32" in report.findings[3].detail
 
 
+def test_no_numbers_at_all_have_a_dtype_too():
+    empty = top2_exercise(reference=lambda x: (x[:0], torch.arange(0)), canonical=None)
+    report = judge(empty, local(lambda x: (x[:0], torch.tensor([]))))
+    assert "ids_K has dtype float32" in report.findings[3].detail
+    assert "torch.tensor([]) makes floats" in report.findings[3].detail
+
+
 def test_an_interrupt_stops_the_judging():
     calls = []
 
