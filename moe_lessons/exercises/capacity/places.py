@@ -10,19 +10,23 @@ from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Pl
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
     """Sizes that do not divide, factors below and above 1, a fraction just above a whole, no tokens."""
-    # Multiples of 1/4: the products are exact, so that no answer depends on rounding errors.
+    # Experts are a power of two here: the products are exact in whichever order they are taken.
     sizes = [
         (64, 8, 2, 1.25),
         (100, 8, 1, 1.0),
         (59, 8, 2, 1.0),
         (10, 4, 3, 1.5),
+        (9, 8, 1, 1.5),
+        (15, 8, 1, 0.75),
         (3, 64, 1, 1.0),
         (0, 8, 2, 1.25),
     ]
-    for _ in range(6):
-        n_experts = int(rng.integers(5, 60))
+    while len(sizes) < 14:
+        n_experts, top_k = int(rng.integers(5, 60)), int(rng.integers(2, 5))
         n_tokens = int(rng.integers(2, 40)) * n_experts + int(rng.integers(1, n_experts))
-        sizes.append((n_tokens, n_experts, int(rng.integers(2, 5)), float(rng.choice([0.75, 1.25, 1.5]))))
+        factor = float(rng.choice([0.75, 1.25, 1.5]))
+        if not (n_tokens * top_k * factor / n_experts).is_integer():  # `T / E * K` might land just above it
+            sizes.append((n_tokens, n_experts, top_k, factor))
     cases = []
     for n_tokens, n_experts, top_k, factor in sizes:
         args: dict[str, Plain] = {
