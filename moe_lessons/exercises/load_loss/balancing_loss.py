@@ -67,6 +67,11 @@ def _pooled(logits_NTE: Tensor, mask_T: Tensor, top_k: int) -> Tensor:
     return logits_NTE.shape[-1] * (f_E * P_E).sum()
 
 
+def _overwritten(logits_NTE: Tensor, mask_T: Tensor, top_k: int) -> Tensor:
+    """Padding with equal logits, and counted like all others."""
+    return reference(logits_NTE * mask_T[:, None], mask_T | True, top_k)
+
+
 def _everything(factor: Factor) -> Factor:
     """The factor as if every token were real."""
     return lambda logits_NTE, mask_T, top_k: factor(logits_NTE, mask_T | True, top_k)
@@ -100,6 +105,14 @@ BALANCING_LOSS = Exercise(
             "f and P are averaged over the layers before they are multiplied. Layers that each collapse on "
             "*another* expert then look balanced. One loss per layer, then their mean.",
             wrong=_pooled,
+            hint=1,
+        ),
+        Misconception(
+            "transformers",
+            "This is what transformers computes: all layers in one heap, and f a fraction of the tokens, so "
+            "that it sums to K. Layers that each collapse on *another* expert then look balanced. Here: one "
+            "loss per layer, then their mean, with f a share of the T·K rows.",
+            wrong=lambda z, m, k: k * _pooled(z, m, k),
             hint=1,
         ),
         Misconception(
@@ -148,6 +161,21 @@ BALANCING_LOSS = Exercise(
             "Padding was set to zero, but f and P are still divided by all T tokens, so neither sums to 1. "
             "Divide by the number of real ones.",
             wrong=_variant(f=_over_all(f_of), P=_over_all(P_of)),
+            hint=3,
+        ),
+        Misconception(
+            "mask_inverted",
+            "Only padding was counted: the mask is read the wrong way round. Some codes mark padding with "
+            "True; here True marks the real tokens.",
+            wrong=lambda z, m, k: reference(z, ~m, k),
+            hint=3,
+        ),
+        Misconception(
+            "logits_overwritten",
+            "The padding's logits were overwritten, and then padding was counted all the same. Where all "
+            "logits are equal, a softmax gives 1/E to each expert, and top-k still chooses K of them. Leave "
+            "padding out of the counts and of the means.",
+            wrong=_overwritten,
             hint=3,
         ),
         Misconception(

@@ -12,17 +12,19 @@ Triple = tuple[Tensor, Tensor, bool]
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Co-sorted with ties, not co-sorted above and below, either one constant, f that sums to K."""
+    """Co-sorted with ties, not co-sorted above and below or far apart, one constant, f that sums to K."""
     f_E, P_E = _sorted_shares(rng, 4), _sorted_shares(rng, 4)
     ahead_E, tied_E = _sorted_shares(rng, 5), _sorted_shares(rng, 5)
     tied_E[1] = tied_E[2]
-    order = rng.permutation(5)
+    order, zigzag = rng.permutation(5), [2, 0, 3, 1]
     third_E, rising_E = np.full(3, 1 / 3, dtype=np.float32), _sorted_shares(rng, 3)
     return [
-        _case("both in one order", f_E, P_E),
+        _case("both in one order", f_E[zigzag], P_E[zigzag]),
         _case("opposite orders", f_E, P_E[::-1]),
         # One pair of neighbours swapped: the sum stays above, the order does not hold.
         _case("nearly one order", f_E, P_E[[0, 2, 1, 3]]),
+        # Up, down, up in both, so neighbours agree; the first and the third do not.
+        _case("up and down together", f_E[[1, 3, 0, 2]], P_E[[0, 3, 1, 2]]),
         _case("one order with a tie", ahead_E[order], tied_E[order]),
         _case("f constant", third_E, rising_E[::-1]),
         _case("P constant, f sums to 2", 2 * rising_E, third_E),
@@ -149,6 +151,14 @@ CHEBYSHEV = Exercise(
             "same_favourite",
             "co_sorted compares only the fullest expert with the most probable one. Every pair has to agree.",
             wrong=_sorted_says(lambda f, P: int(f.argmax()) == int(P.argmax())),
+            hint=2,
+        ),
+        Misconception(
+            "neighbours_only",
+            "co_sorted compares each expert with the next one only. Neighbours may agree where experts "
+            "further apart do not: up, down, up in both says nothing about the first and the third. Every "
+            "pair counts.",
+            wrong=_sorted_says(lambda f, P: bool((f.diff() * P.diff() >= 0).all())),
             hint=2,
         ),
         Misconception(

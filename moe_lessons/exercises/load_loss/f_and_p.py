@@ -143,8 +143,8 @@ F_AND_P = Exercise(
         ),
         Misconception(
             "short_count",
-            "Where the last expert is chosen by nobody, f is too short. `bincount` ends at the largest id it "
-            "saw; `minlength` says how many experts there are.",
+            "Where the last expert is chosen by nobody, f is too short. `bincount` and `one_hot` end at the "
+            "largest id they see, unless they are told how many experts there are.",
             wrong=_variant(f=lambda z, ids: torch.bincount(ids.flatten()) / ids.numel()),
             hint=2,
         ),

@@ -76,6 +76,13 @@ Z_LOSS = Exercise(
             hint=2,
         ),
         Misconception(
+            "max_not_added",
+            "The largest logit was subtracted before `exp`, which is right, and not added again after the "
+            "log. So the loss no longer sees how large the logits are, which is what it is for.",
+            wrong=lambda z: (z - z.amax(dim=-1, keepdim=True)).logsumexp(dim=-1).square().mean(),
+            hint=2,
+        ),
+        Misconception(
             "after_softmax",
             "The logits went through a softmax first. Probabilities sum to 1 whatever the size of the "
             "logits, so their size, which this loss is about, is gone.",

@@ -178,6 +178,11 @@ def z_loop(logits_TE):
     return total / len(logits_TE)
 
 
+def z_shifted(logits_TE):
+    top = logits_TE.max(dim=-1, keepdim=True).values
+    return ((logits_TE - top).exp().sum(dim=-1).log() ** 2).mean()
+
+
 def z_softmax_denominator(logits_TE):
     """The logsumexp is the logit minus its log-probability."""
     lse = (logits_TE - F.log_softmax(logits_TE, dim=-1))[:, 0]
@@ -208,6 +213,7 @@ WRONG = {
     },
     "05.balancing_loss": {
         "pooled": model.loss_pooled,
+        "transformers": model.loss_of_mixtral,
         "renormalized_P": model.loss_gates,
         "soft_f": model.loss_squares,
         "first_choice": model.loss_gshard,
@@ -215,6 +221,8 @@ WRONG = {
         "padding_in_f": model.loss_f_unmasked,
         "padding_in_P": model.loss_P_unmasked,
         "divided_by_all": model.loss_zeroed,
+        "mask_inverted": model.loss_of_padding,
+        "logits_overwritten": model.loss_filled,
         "no_E": model.loss_no_E,
         "no_K": model.loss_huggingface,
         "summed_layers": model.loss_added_up,
@@ -240,6 +248,7 @@ WRONG = {
         "absolute": lambda z: torch.stack([torch.logsumexp(row, 0) for row in z]).abs().mean(),
         "detached": lambda z: (torch.logsumexp(z.detach(), 1) ** 2).mean(),
         "bare_exp": lambda z: torch.log(torch.exp(z).sum(1)).pow(2).mean(),
+        "max_not_added": z_shifted,
         "after_softmax": lambda z: torch.logsumexp(F.softmax(z, 1), 1).pow(2).mean(),
         "log_softmax": lambda z: (F.log_softmax(z, 1) ** 2).mean(),
         "squared_logits": lambda z: torch.mean(z**2),

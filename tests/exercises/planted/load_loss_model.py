@@ -40,6 +40,29 @@ def loss_pooled(logits_NTE, mask_T, top_k):
     return E * (f * real.softmax(-1).mean(0)).sum()
 
 
+def loss_of_mixtral(logits_NTE, mask_T, top_k):
+    """load_balancing_loss_func of transformers with an attention mask, its names and steps."""
+    gate_logits, num_experts = tuple(logits_NTE), logits_NTE.shape[-1]
+    concatenated = torch.cat(gate_logits, dim=0)
+    routing_weights = F.softmax(concatenated, dim=-1)
+    selected = torch.topk(routing_weights, top_k, dim=-1).indices
+    expert_mask = F.one_hot(selected, num_experts).float()
+    m = mask_T.float().repeat(len(gate_logits))
+    tokens_per_expert = (expert_mask * m[:, None, None]).sum(0) / m.sum()
+    prob_per_expert = (routing_weights * m[:, None]).sum(0) / m.sum()
+    return torch.sum(tokens_per_expert * prob_per_expert.unsqueeze(0)) * num_experts
+
+
+def loss_of_padding(logits_NTE, mask_T, top_k):
+    """Read like PyTorch's key_padding_mask, in which True is padding."""
+    return loss_einsum(logits_NTE, ~mask_T, top_k)
+
+
+def loss_filled(logits_NTE, mask_T, top_k):
+    """As attention masks its scores."""
+    return loss_unmasked(logits_NTE.masked_fill(~mask_T[None, :, None], -1e9), mask_T, top_k)
+
+
 def loss_gates(logits_NTE, mask_T, top_k):
     real = logits_NTE[:, mask_T]
     E = real.shape[-1]

@@ -54,6 +54,11 @@ def chebyshev_favourite(f_E, P_E):
     return _answer(f_E, P_E, (f_E.argmax() == P_E.argmax()).item())
 
 
+def chebyshev_next_door(f_E, P_E):
+    steps = [(f_E[i + 1] - f_E[i]) * (P_E[i + 1] - P_E[i]) for i in range(len(f_E) - 1)]
+    return _answer(f_E, P_E, all(step.item() >= 0 for step in steps))
+
+
 def chebyshev_whole(f_E, P_E):
     m = _grid(f_E, P_E)
     return m, m.sum(), not (m < 0).any().item()
@@ -86,6 +91,7 @@ CHEBYSHEV_WRONG = {
     "same_argsort": chebyshev_argsort,
     "strict": chebyshev_strict,
     "same_favourite": chebyshev_favourite,
+    "neighbours_only": chebyshev_next_door,
     "no_half": chebyshev_whole,
     "upper_triangle": chebyshev_triangle,
     "minus_one": chebyshev_minus_one,
