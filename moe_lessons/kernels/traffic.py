@@ -38,6 +38,7 @@ class Traffic:
         self.program_bytes: Counter[tuple[int, int, int]] = Counter()
         self._regions: dict[str, Region] = {}
         self._reachable: list[Region] = []
+        self._origins: dict[int, tuple[Any, Tensor, str]] = {}
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -81,6 +82,7 @@ class Traffic:
     def _arrive(self, kernel: str, arguments: dict[str, Any]) -> None:
         """Note a launch: its tensors are all that its programs may touch."""
         self._reachable = []
+        self._origins = {}
         for argument, tensor in arguments.items():
             if not isinstance(tensor, Tensor):
                 continue
@@ -98,6 +100,13 @@ class Traffic:
                 self._regions[name] = known[0]
             self._reachable += known[:1]
 
+    def _point(self, pointer: Any, tensor: Tensor) -> None:
+        """Note a pointer to a tensor: all that the kernel computes from it holds the same type object."""
+        start = tensor.untyped_storage().data_ptr()
+        name = next((region.name for region in self._reachable if region.start == start), None)
+        if name is not None:
+            self._origins[id(pointer.dtype)] = (pointer.dtype, tensor, name)  # held: an id is used again
+
     def _move(self, verb: str, pointers: Any, mask: np.ndarray, program: tuple[int, int, int]) -> None:
         itemsize = max(1, pointers.get_element_ty().primitive_bitwidth // 8)
         addresses = pointers.data[np.broadcast_to(mask, pointers.data.shape)].astype(np.int64)
@@ -109,20 +118,19 @@ class Traffic:
             addresses = addresses[~inside]
         if addresses.size:
             raise IndexError(
-                f"program {program} {verb} {self._where(addresses)}: is a mask missing, or wrong?"
+                f"program {program} {verb} {self._where(pointers, addresses)}: "
+                "is a mask missing, or an index wrong?"
             )
 
-    def _where(self, stray: np.ndarray) -> str:
-        nearest = min(
-            self._reachable,
-            key=lambda region: np.maximum(region.start - stray, stray - region.end + 1).min(),
-        )
-        end = nearest.end
-        after = stray[stray >= end]
-        if after.size:
-            furthest = (int(after.max()) - end) // nearest.tensor.itemsize + 1
-            return f"{after.size} elements past the end of {nearest.name}, up to {furthest} past it"
-        return f"{stray.size} elements before the start of {nearest.name}"
+    def _where(self, pointers: Any, stray: np.ndarray) -> str:
+        if id(pointers.dtype) not in self._origins:
+            return f"{stray.size} elements outside all of the kernel's tensors"
+        _, tensor, name = self._origins[id(pointers.dtype)]
+        span = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True)) + 1
+        first = (stray - tensor.data_ptr()) // tensor.itemsize
+        if first.max() >= span:
+            return f"{name} up to {first.max() - span + 1} elements past its end"
+        return f"{name} up to {-first.min()} elements before its start"
 
 
 @contextlib.contextmanager
@@ -152,15 +160,23 @@ def count_traffic() -> Iterator[Traffic]:
     if not INTERPRETED:
         yield traffic
         return
+    from triton.runtime import interpreter
     from triton.runtime.interpreter import InterpretedFunction
     from triton.runtime.interpreter import interpreter_builder as builder
 
+    convert = interpreter._implicit_cvt
     run, load, store = InterpretedFunction.run, builder.create_masked_load, builder.create_masked_store
 
     def watched_run(kernel: Any, *args: Any, **options: Any) -> Any:
         arguments = dict(zip(kernel.arg_names, args, strict=False)) | options
         traffic._arrive(kernel.__name__, arguments)
         return run(kernel, *args, **options)
+
+    def traced_convert(argument: Any) -> Any:
+        converted = convert(argument)
+        if isinstance(argument, Tensor):
+            traffic._point(converted.handle, argument)
+        return converted
 
     def counted_load(pointers: Any, mask: Any, *rest: Any) -> Any:
         traffic._move("reads", pointers, mask.data, builder.grid_idx)
@@ -172,6 +188,7 @@ def count_traffic() -> Iterator[Traffic]:
 
     with (
         mock.patch.object(InterpretedFunction, "run", watched_run),
+        mock.patch.object(interpreter, "_implicit_cvt", traced_convert),
         mock.patch.object(builder, "create_masked_load", counted_load),
         mock.patch.object(builder, "create_masked_store", counted_store),
         mock.patch.object(builder, "create_atomic_rmw", _counted_atomic(builder, traffic)),

@@ -72,9 +72,9 @@ def test_an_element_written_twice_is_seen(atomic):
 @pytest.mark.parametrize(
     ("shift", "complaint"),
     [
-        (0, "program (2, 0, 0) reads 2 elements past the end of x, up to 2 past it"),
-        (1000, "program (0, 0, 0) reads 4 elements past the end of"),
-        (-1, "program (0, 0, 0) reads 1 elements before the start of"),
+        (0, "program (2, 0, 0) reads x up to 2 elements past its end"),
+        (1000, "program (0, 0, 0) reads x up to 994 elements past its end"),
+        (-3, "program (0, 0, 0) reads x up to 3 elements before its start"),
     ],
 )
 def test_a_stray_address_stops_the_kernel(shift, complaint):
@@ -82,7 +82,23 @@ def test_a_stray_address_stops_the_kernel(shift, complaint):
     with count_traffic(), pytest.raises(InterpreterError) as stopped:
         add_kernel[(3,)](*buffers, 10, shift, BLOCK=4, MASKED=False)
     assert complaint in str(stopped.value)
-    assert "is a mask missing, or wrong?" in str(stopped.value)
+    assert "is a mask missing, or an index wrong?" in str(stopped.value)
+
+
+@triton.jit
+def lost_kernel(x, y, out, FAR: tl.constexpr, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)[None, :] + tl.arange(0, 1)[:, None]
+    tl.store(out + i, tl.load(x + i) + tl.load(tl.trans(FAR + y + i)))
+
+
+@pytest.mark.parametrize("far", [2**20, -(2**20)])
+def test_a_stray_address_is_told_of_the_tensor_that_it_was_computed_from(far):
+    """However the pointer was turned on the way, and whichever tensor lies nearest to where it points."""
+    buffers = [torch.zeros(6)[1:5] for _ in range(3)]
+    with count_traffic(), pytest.raises(InterpreterError) as stopped:
+        lost_kernel[(1,)](*buffers, FAR=far, BLOCK=4)
+    where = f"{far} elements past its end" if far > 0 else f"{-far} elements before its start"
+    assert f"reads y up to {where}" in str(stopped.value)
 
 
 def test_counting_ends_with_the_block():
