@@ -103,7 +103,7 @@ def _matches(exercise: Exercise, misconception: Misconception, trials: Sequence[
     if misconception.detects is not None:
         try:
             return all(t.got is not None and misconception.detects(t.case, t.got, t.want) for t in trials)
-        except (IndexError, TypeError, ValueError):  # values of a shape or kind it was not written for
+        except Exception:  # values of a shape, a kind or a size that it was not written for
             return False
     assert misconception.wrong is not None
     named_once = False

@@ -18,7 +18,8 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     cases = []
     for n_tokens, n_experts, capacity in [(12, 3, 4), (11, 4, 2), (6, 3, 6), (15, 5, 3)]:
         appeal_E = 1.6 ** -np.arange(n_experts)
-        scores_TE = rng.uniform(0.1, 1.0, (n_tokens, n_experts)) * rng.permutation(appeal_E)
+        appeal_E[:-1] = rng.permutation(appeal_E[:-1])  # the last expert, where an index of -1 leads, is last
+        scores_TE = rng.uniform(0.1, 1.0, (n_tokens, n_experts)) * appeal_E
         if capacity * n_experts <= n_tokens:  # the last tokens find their favourite full
             favourite = int(scores_TE.max(axis=0).argmax())
             scores_TE[: capacity + 3, favourite] += 0.5
@@ -75,6 +76,11 @@ def _dropped_counted(scores_TE: Tensor, capacity: int) -> Answer:
     return ids_T, float(scores_TE.amax(dim=1).sum()), best
 
 
+def _minus_one_reads(scores_TE: Tensor, capacity: int) -> Answer:
+    ids_T, _, best = reference(scores_TE, capacity)
+    return ids_T, float(scores_TE[torch.arange(len(ids_T)), ids_T].sum()), best
+
+
 def _unconstrained(scores_TE: Tensor, capacity: int) -> Answer:
     ids_T, greedy, _ = reference(scores_TE, capacity)
     return ids_T, greedy, float(scores_TE.amax(dim=1).sum())
@@ -101,7 +107,10 @@ def _one_too_many(scores_TE: Tensor, capacity: int) -> Answer:
 
 
 def _within_capacity(case: Case, got: Outputs, want: Outputs) -> str | None:
+    n_experts = np.shape(case.args["scores_TE"])[1]
     ids = got["greedy_ids_T"][got["greedy_ids_T"] >= 0]
+    if (ids >= n_experts).any():  # before they are counted: NumPy's bincount writes astray for 2**63 - 1
+        return f"an expert's id is {int(ids.max())}, and the last one is {n_experts - 1}"
     most = int(np.bincount(ids).max()) if len(ids) else 0
     capacity = int(case.args["capacity"])  # type: ignore[arg-type]
     return None if most <= capacity else f"an expert with {capacity} places got {most} tokens"
@@ -182,6 +191,13 @@ ASSIGNMENT = Exercise(
             "The greedy total includes the tokens that were dropped. They are served by nobody and add "
             "nothing.",
             wrong=_dropped_counted,
+            hint=1,
+        ),
+        Misconception(
+            "minus_one_reads",
+            "The greedy total includes the dropped tokens' scores at the *last* expert: as an index, -1 means "
+            "the last column. Leave the dropped tokens out before you look scores up.",
+            wrong=_minus_one_reads,
             hint=1,
         ),
         Misconception(
