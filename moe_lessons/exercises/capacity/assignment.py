@@ -107,7 +107,7 @@ def _one_too_many(scores_TE: Tensor, capacity: int) -> Answer:
 
 
 def _within_capacity(case: Case, got: Outputs, want: Outputs) -> str | None:
-    n_experts = np.shape(case.args["scores_TE"])[1]
+    n_experts = np.asarray(case.args["scores_TE"]).shape[1]
     ids = got["greedy_ids_T"][got["greedy_ids_T"] >= 0]
     if (ids >= n_experts).any():  # before they are counted: NumPy's bincount writes astray for 2**63 - 1
         return f"an expert's id is {int(ids.max())}, and the last one is {n_experts - 1}"
@@ -195,7 +195,7 @@ ASSIGNMENT = Exercise(
         ),
         Misconception(
             "minus_one_reads",
-            "The greedy total includes the dropped tokens' scores at the *last* expert: as an index, -1 means "
+            "The greedy total includes the dropped tokens' scores at the *last* expert: as an index, -1 is "
             "the last column. Leave the dropped tokens out before you look scores up.",
             wrong=_minus_one_reads,
             hint=1,

@@ -140,15 +140,21 @@ def _whole_token(
     return buffers_ECD, output_TD * (positions < capacity).all(dim=1, keepdim=True)
 
 
-def _overwritten(
+def _transposed(
     x: Tensor, ids: Tensor, w: Tensor, positions: Tensor, capacity: int, experts: Tensor
 ) -> Layer:
-    """Writes one expert's results after the other: the kept choice with the highest expert id survives."""
-    buffers_ECD, _ = reference(x, ids, w, positions, capacity, experts)
+    return reference(x, ids, w, positions, capacity, experts.mT)
+
+
+def _overwritten(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Each token has one of its slots' results, whichever: that depends on what was written last."""
+    ids, w, positions, capacity, experts = (torch.as_tensor(a) for a in list(case.args.values())[1:])
+    buffers_ECD = torch.from_numpy(want["buffers_ECD"]).float()
     kept_TK = positions < capacity
     results_TKD = _results(buffers_ECD, ids, positions, experts, kept_TK) * w[..., None]
-    last_T = torch.where(kept_TK, ids, -1).argmax(dim=1) if len(x) else ids.new_zeros(0)
-    return buffers_ECD, results_TKD[torch.arange(len(x)), last_T]
+    one_TK = np.isclose(got["output_TD"][:, None], results_TKD.numpy(), rtol=1e-4, atol=1e-5).all(axis=2)
+    one_TK &= kept_TK.numpy() | ~kept_TK.any(dim=1, keepdim=True).numpy()
+    return bool(one_TK.any(axis=1).all()) and np.array_equal(got["buffers_ECD"], want["buffers_ECD"])
 
 
 def _layout_swapped(
@@ -181,7 +187,7 @@ DISPATCH_COMBINE = Exercise(
         "the kept slots to `buffers_ECD[expert, position]`, with zeros in places that nobody took. Expert e "
         "is here just the matrix `experts_EDD[e]`: its results are `buffers_ECD[e] @ experts_EDD[e]`. Bring "
         "them back: each token gets the sum of its kept slots' results times their weights, *as they are*. "
-        "Return the buffers `[E, C, D]` and the layer's output `[T, D]`. The residual is added by the caller."
+        "Return the buffers `[E, C, D]` and the layer's output `[T, D]`, without the residual. T may be 0."
     ),
     entry="dispatch_combine",
     points=5,
@@ -256,9 +262,17 @@ DISPATCH_COMBINE = Exercise(
         ),
         Misconception(
             "overwritten",
-            "A token with several places keeps the result of only one of its experts: the results were "
-            "written, each over the one before. Add them.",
-            wrong=_overwritten,
+            "A token with several places keeps the result of only one of its experts. `output[tokens] = ...` "
+            "writes each over the one before, and so does `+=` where a token stands in the index twice. They "
+            "have to be added.",
+            detects=_overwritten,
+            hint=3,
+        ),
+        Misconception(
+            "transposed",
+            "Each row met the transpose of its expert's matrix, as `F.linear` takes it. Here a row is "
+            "multiplied from the left: `rows @ experts_EDD[e]`.",
+            wrong=_transposed,
             hint=2,
         ),
         Misconception(

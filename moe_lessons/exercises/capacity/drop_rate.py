@@ -84,7 +84,7 @@ DROP_RATE = Exercise(
     points=4,
     minutes=20,
     difficulty=4,
-    outputs=(Output("drop_rate", rtol=1e-5, atol=1e-7),),
+    outputs=(Output("drop_rate", rtol=2e-4, atol=1e-7),),  # fp32 factorials are right to 1e-4
     draw=draw,
     reference=reference,
     properties=(Property("a share between 0 and 1", _not_negative),),

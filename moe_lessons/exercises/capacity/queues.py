@@ -81,7 +81,7 @@ POSITIONS = Exercise(
     task=(
         "Each of the T * K slots queues at its expert. Return its position there `[T, K]`: how many slots "
         "before it asked for the *same* expert. The order is token-major: all choices of token 0, then all "
-        "of token 1, and so on. Try it without a loop over tokens."
+        "of token 1, and so on. T may be 0. Try it without a loop over tokens."
     ),
     entry="positions",
     points=4,
@@ -130,8 +130,8 @@ POSITIONS = Exercise(
         ),
         Misconception(
             "count_over_experts",
-            "Everybody is first: the running count went along the experts' axis. It has to run along the "
-            "slots, down each expert's column.",
+            "Everybody is first: all positions are 0. A running count along the experts' axis, or within one "
+            "token, gives that. It has to run along the slots, down each expert's column.",
             wrong=lambda ids, n: torch.zeros_like(ids),
             hint=2,
         ),

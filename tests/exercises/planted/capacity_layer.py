@@ -90,11 +90,11 @@ def rescaled(hidden, ids, weights, experts, kept):
     return added(hidden, ids, weights / denominator, experts, kept)
 
 
-def last_written(hidden, ids, weights, experts, kept):
+def added_once(hidden, ids, weights, experts, kept):
+    """`+=` through an index that holds a token twice adds the last of its rows only."""
     out = torch.zeros_like(hidden)
-    for e in range(len(experts)):
-        t, k = ((ids == e) & kept).nonzero(as_tuple=True)
-        out[t] = weights[t, k, None] * (hidden[t] @ experts[e])
+    t, k = kept.nonzero(as_tuple=True)
+    out[t] += weights[t, k, None] * torch.einsum("sd,sdf->sf", hidden[t], experts[ids[t, k]])
     return out
 
 
@@ -135,6 +135,7 @@ WRONG = {
     "whole_token": with_output(
         lambda x, ids, w, experts, kept: added(x, ids, w, experts, kept & kept.all(1, keepdim=True))
     ),
-    "overwritten": with_output(last_written),
+    "overwritten": with_output(added_once),
+    "transposed": with_output(lambda x, ids, w, experts, kept: added(x, ids, w, experts.mT, kept)),
     "layout_swapped": layer_place_first,
 }

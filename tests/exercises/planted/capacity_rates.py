@@ -195,6 +195,11 @@ def assignment_all_counted(scores_TE, capacity):
     return answer(scores_TE, capacity, greedy=float(scores_TE.max(1)[0].sum()))
 
 
+def assignment_indexed(scores_TE, capacity):
+    ids = first_come(scores_TE, capacity)
+    return answer(scores_TE, capacity, ids=ids, greedy=scores_TE.numpy()[range(len(ids)), ids].sum())
+
+
 def assignment_inclusive(scores_TE, capacity):
     return answer(scores_TE, capacity, ids=first_come(scores_TE, capacity + 1))
 
@@ -208,5 +213,6 @@ ASSIGNMENT_WRONG = {
     "falls_back": assignment_next_best,
     "by_score": assignment_best_first,
     "dropped_counted": assignment_all_counted,
+    "minus_one_reads": assignment_indexed,
     "one_too_many": assignment_inclusive,
 }
