@@ -8,6 +8,7 @@ import importlib
 import os
 import sysconfig
 import traceback
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +126,7 @@ def _kernel(answer: Callable[..., Any], args: list[Any], options: Mapping[str, A
 def _state_dict(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
     """The answer returns named tensors: sorted names, shapes, all values in that order, and if none share."""
     state = answer(*args)
-    if type(state) is not dict or not state:
+    if type(state) not in (dict, OrderedDict, defaultdict) or not state:  # a module's own is ordered
         raise _BadReturnError(f"returned {_describe(state)}; a dictionary of tensors by name is needed")
     if len(state) > _MOST_TEXT or not all(type(name) is str and len(name) <= _MOST_TEXT for name in state):
         raise _BadReturnError("returned a dictionary with keys that are no names, or with too many")

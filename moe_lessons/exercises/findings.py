@@ -64,10 +64,11 @@ def look(exercise: Exercise, trials: Sequence[Trial]) -> tuple[Finding, ...]:
     checks: list[tuple[str, Callable[[Exercise, Trial], str | None]]] = [
         ("runs without an error", _ran),
         (f"returns {names}", _returned),
+        *((prop.name, _holds(prop)) for prop in exercise.properties if prop.early),
         ("shapes", _shapes),
         ("dtypes", _dtypes),
         ("finite numbers", _finite),
-        *((prop.name, _holds(prop)) for prop in exercise.properties),
+        *((prop.name, _holds(prop)) for prop in exercise.properties if not prop.early),
         ("the right values", _values),
     ]
     findings: list[Finding] = []
@@ -111,7 +112,8 @@ def difference(output: Output, got: Any, want: Any) -> str:
     else:
         differs = np.asarray(got != want)
     first = tuple(int(i) for i in np.argwhere(differs)[0])
-    where = ", ".join(f"{axis.lower()}={i}" for axis, i in zip(output.axes, first, strict=True))
+    axes = zip(output.axes, first, strict=True)
+    where = ", ".join(f"{axis.lower()}={i}" if axis.isalpha() else str(i) for axis, i in axes)
     return (
         f"{output.name}[{where}] is {_show_apart(got[first], want[first])}; "
         f"{int(differs.sum())} of {differs.size} values differ"
@@ -152,7 +154,7 @@ def _shapes(exercise: Exercise, trial: Trial) -> str | None:
     for output, value in _pairs(exercise, trial):
         got, want = np.shape(value.data), np.shape(trial.want[output.name])
         if got != want:
-            axes = f" with axes [{', '.join(output.axes)}]" if output.axes else ""
+            axes = f" with axes [{', '.join(output.axes)}]" if output.axes else ": a single number"
             return f"{output.name} has shape {got}, expected {want}{axes}"
     return None
 

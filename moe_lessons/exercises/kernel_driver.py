@@ -111,7 +111,7 @@ def watch(answer: Callable[..., Any], args: Mapping[str, Any], outputs: Sequence
                 inside, outside = _inside(counts, tensors[name])
                 (reads if verb == "reads" else writes)[name] = inside
                 if outside:
-                    problems.append(f"{verb} {outside} elements outside {name}")
+                    problems.append(f"{verb} {_elements(outside)} outside {name}")
     if not moved.tensors:
         problems.append("is never launched")
     problems += _write_problems(writes, outputs)
@@ -126,9 +126,13 @@ def _write_problems(writes: Mapping[str, Tensor], outputs: Sequence[str]) -> Ite
                 yield f"changes {name}"
             continue
         if again:
-            yield f"writes {again} elements of {name} more than once"
+            yield f"writes {_elements(again)} of {name} more than once"
         if never:
-            yield f"leaves {never} elements of {name} unwritten"
+            yield f"leaves {_elements(never)} of {name} unwritten"
+
+
+def _elements(count: int) -> str:
+    return "1 element" if count == 1 else f"{count} elements"
 
 
 def _inside(counts: Tensor, fenced: Tensor) -> tuple[Tensor, int]:
@@ -155,7 +159,7 @@ def _compiled_memory(tensors: Mapping[str, Tensor]) -> str:
         fence = torch.cat([whole[:FENCE], whole[-FENCE:]])
         intact = fence.isnan() if fence.is_floating_point() else fence == FENCE_ID
         if not intact.all():
-            problems.append(f"writes {int((~intact).sum())} elements outside {name}")
+            problems.append(f"writes {_elements(int((~intact).sum()))} outside {name}")
     return "; ".join(problems) or CLEAN
 
 
@@ -165,22 +169,31 @@ def _masked_is_undefined() -> Iterator[None]:
         yield
         return
     import numpy as np
-    from triton.runtime.interpreter import TensorHandle
+    from triton.runtime.interpreter import TensorHandle, interpreter_semantic
     from triton.runtime.interpreter import interpreter_builder as builder
 
-    load = builder.create_masked_load
+    load, load_semantic = builder.create_masked_load, interpreter_semantic.load
+    has_other = False
+
+    def noted(pointer: Any, mask: Any, other: Any, *rest: Any) -> Any:
+        # Triton 3.7 asks `if other` further on, and so loses an `other=0` given for a single element.
+        nonlocal has_other
+        has_other = other is not None
+        return load_semantic(pointer, mask, other, *rest)
 
     def poisoned(pointers: Any, mask: Any, other: Any, *rest: Any) -> Any:
         loaded = load(pointers, mask, other, *rest)
-        # For a single element Triton 3.7 asks `if other`, and so loses an `other=0` that was given.
-        if other is None and pointers.data.size > 1 and not np.all(mask.data):
+        if other is None and not has_other and not np.all(mask.data):
             poison = np.nan if loaded.data.dtype.kind == "f" else FENCE_ID
             loaded = TensorHandle(
                 np.where(mask.data, loaded.data, poison).astype(loaded.data.dtype), loaded.dtype
             )
         return loaded
 
-    with mock.patch.object(builder, "create_masked_load", poisoned):
+    with (
+        mock.patch.object(builder, "create_masked_load", poisoned),
+        mock.patch.object(interpreter_semantic, "load", noted),
+    ):
         yield
 
 

@@ -44,6 +44,8 @@ class Property:
 
     name: str
     test: Callable[[Case, Outputs, Outputs], str | None]
+    early: bool = False
+    """Tested before shapes and dtypes are looked at, where it says more than they would."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def test_a_right_kernel_leaves_memory_clean():
 @pytest.mark.parametrize(
     ("answer", "memory"),
     [
-        (copied(load=7), "reads 1 elements outside x"),
+        (copied(load=7), "reads 1 element outside x"),
         (copied(store=8), "writes 2 elements outside out"),
         (copied(grid=1), "leaves 2 elements of out unwritten"),
         (lambda x, out: copied()(x, x), "changes x"),
@@ -72,13 +72,18 @@ def test_whole_numbers_are_poisoned_too():
 
 
 @triton.jit
-def one_element(x, out, HAS: tl.constexpr):
-    tl.store(out, tl.load(x, mask=HAS > 0, other=0.0))
+def one_element(x, out, HAS: tl.constexpr, OTHER: tl.constexpr):
+    tl.store(out, tl.load(x, mask=HAS > 0, other=OTHER))
 
 
-def test_a_masked_single_element_with_other_is_left_alone():
-    """Triton 3.7 loses an `other=0` there, so what was given cannot be told from what was not."""
-    assert seen(lambda x, out: one_element[(1,)](x, out, HAS=0)).outputs[0][0] == 0
+@pytest.mark.parametrize("other", [0.0, 5.0])
+def test_a_masked_single_element_with_other_is_left_alone(other):
+    """Triton 3.7 loses an `other=0` there on the way to the builder."""
+    assert seen(lambda x, out: one_element[(1,)](x, out, HAS=0, OTHER=other)).outputs[0][0] == other
+
+
+def test_a_masked_single_element_without_other_is_poisoned():
+    assert seen(lambda x, out: one_element[(1,)](x, out, HAS=0, OTHER=None)).outputs[0][0].isnan()
 
 
 def test_far_addresses_are_stopped():
