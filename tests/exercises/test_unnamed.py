@@ -2,13 +2,34 @@
 
 import pytest
 import torch
-from planted import load_loss, load_loss_theory
+from planted import collapse, collapse_diagnose, load_loss, load_loss_theory
 
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.judge import judge, local
 from moe_lessons.exercises.routing_zoo.sinkhorn import reference as sinkhorn
 
 EXERCISES = {e.id: e for lesson in registry.lessons() for e in lesson.exercises}
+
+
+def furthest_from_the_mean(counts_LE):
+    load_LE = counts_LE.float()
+    off_LE = (load_LE / load_LE.mean(1, keepdim=True) - 1).abs()
+    return collapse.imbalance_parts(counts_LE, violation=off_LE.amax(1))
+
+
+def one_row_is_none(counts_LE):
+    return collapse.imbalance_parts(counts_LE, dead=(counts_LE <= 1).sum(1))
+
+
+def hardly_used(shares_NE):
+    return collapse_diagnose.tail(shares_NE, lambda last: last.mean(0).min() < 0.01)
+
+
+def every_row_uneven(shares_NE):
+    last_NE = shares_NE.chunk(4)[3]
+    uneven = all(collapse_diagnose.n(row) < shares_NE.shape[1] / 2 for row in last_NE)
+    right = collapse_diagnose.in_numpy(shares_NE)
+    return "healthy" if right == "oscillating" and not uneven else right
 
 
 def transposed_counterexample(n_tokens, n_experts):
@@ -39,6 +60,10 @@ def loads_for_positions(topk_ids_TK, n_experts):
 
 
 UNNAMED = [
+    ("04.imbalance", furthest_from_the_mean),
+    ("04.imbalance", one_row_is_none),
+    ("04.diagnose", hardly_used),
+    ("04.diagnose", every_row_uneven),
     ("05.counterexample", transposed_counterexample),
     ("05.chebyshev", loss_for_excess),
     ("05.z_loss", half_z_loss),

@@ -1,6 +1,6 @@
 """Exercise 04.diagnose: what is the matter with this run, from its load history alone?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -40,16 +40,20 @@ def diagnosis(
     return "dead expert" if starves else "healthy"
 
 
-def facts(shares_NE: torch.Tensor, late_NE: torch.Tensor | None = None) -> dict[str, bool]:
-    """Answer the four questions as the task asks them, or with other rows as the late ones."""
+def facts(
+    shares_NE: torch.Tensor,
+    late_NE: torch.Tensor | None = None,
+    n: Callable[[torch.Tensor], torch.Tensor] = effective,
+) -> dict[str, bool]:
+    """Answer the four questions as the task asks them, or with other late rows or another n."""
     n_experts = shares_NE.shape[1]
     quarters = shares_NE.chunk(4)
     late_NE = quarters[3] if late_NE is None else late_NE
-    n_1, n_2, n_3, n_4 = (float(effective(quarter.mean(dim=0))) for quarter in quarters)
+    n_1, n_2, n_3, n_4 = (float(n(quarter.mean(dim=0))) for quarter in quarters)
     half = n_experts / 2
     return {
-        "collapsed": float(effective(late_NE.mean(dim=0))) < half,
-        "oscillates": float(effective(late_NE).mean()) < half,
+        "collapsed": float(n(late_NE.mean(dim=0))) < half,
+        "oscillates": float(n(late_NE).mean()) < half,
         "falls": n_1 > n_2 > n_3 > n_4 and n_1 - n_4 >= 1,
         "starves": bool((late_NE == 0).all(dim=0).any()),
     }
@@ -104,6 +108,14 @@ def _any_fall(shares_NE: torch.Tensor) -> str:
 
 def _dead_first(shares_NE: torch.Tensor) -> str:
     return diagnosis(**facts(shares_NE), first_of_all_starves=True)
+
+
+def _other_number(shares_NE: torch.Tensor) -> str:
+    return diagnosis(**facts(shares_NE, n=lambda shares: 1 / shares.square().sum(dim=-1)))
+
+
+def _nan(shares_NE: torch.Tensor) -> str:
+    return diagnosis(**facts(shares_NE, n=lambda shares: (-(shares * shares.log()).sum(dim=-1)).exp()))
 
 
 def _no_exp(shares_NE: torch.Tensor) -> str:
@@ -198,9 +210,25 @@ DIAGNOSE = Exercise(
             hint=1,
         ),
         Misconception(
+            "other_number",
+            "The effective experts are counted as E / (1 + CV²), or 1 / sum of s². The task asks for the "
+            "other number, exp(H). With one expert far ahead the two lie on different sides of E/2.",
+            wrong=_other_number,
+            hint=2,
+        ),
+        Misconception(
+            "nan",
+            "Where a share is 0, n is NaN: 0 times ln 0. A comparison with NaN is always False, so no name "
+            "that needs n ever applies to such a run. Let an unused expert add 0, as in "
+            "`04.effective_experts`.",
+            wrong=_nan,
+            hint=2,
+        ),
+        Misconception(
             "no_exp",
-            "Nearly everything is called collapsed: the entropy, in nats, is compared with E/2. The entropy "
-            "of eight even shares is 2.08; its exponential is 8.",
+            "Every history is called collapsed. Most often the exponential is missing: the entropy of eight "
+            "even shares is 2.08, which is below E/2; its exponential is 8. (Or the quarters were cut from "
+            "the experts: they are parts of the rows.)",
             wrong=_no_exp,
             hint=2,
         ),

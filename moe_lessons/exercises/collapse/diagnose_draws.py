@@ -62,7 +62,7 @@ def resting(rng: np.random.Generator, n_experts: int) -> Array:
 def quiet(rng: np.random.Generator, n_experts: int) -> Array:
     """One expert has little, always."""
     shares_NE = even(rng, n_experts)
-    shares_NE[:, rng.integers(n_experts)] *= 0.15
+    shares_NE[:, rng.integers(n_experts)] *= 0.005
     return normal(shares_NE)
 
 
@@ -76,6 +76,14 @@ def dead(rng: np.random.Generator, n_experts: int) -> Array:
     shares_NE = even(rng, n_experts)
     shares_NE[POINTS // 8 :, rng.integers(n_experts)] = 0
     return normal(shares_NE)
+
+
+def leading(rng: np.random.Generator, n_experts: int) -> Array:
+    """One is dead, another far ahead: E / (1 + CV²) is below E/2, the exponential of the entropy above."""
+    target_E = np.full(n_experts, 0.52 / (n_experts - 2))
+    ahead, idle = rng.permutation(n_experts)[:2]
+    target_E[ahead], target_E[idle] = 0.48, 0
+    return normal(target_E * _noise(rng, n_experts) ** 0.3)
 
 
 def settled(rng: np.random.Generator, n_experts: int) -> Array:
@@ -108,10 +116,19 @@ def late(rng: np.random.Generator, n_experts: int) -> Array:
 
 
 def oscillating(rng: np.random.Generator, n_experts: int) -> Array:
-    """Each row one expert has nearly everything, and never the same one twice in a row."""
+    """The experts take turns: one has nearly everything, the one before it nothing. One late row is even."""
     shares_NE = 0.08 * even(rng, n_experts)
-    order = rng.permutation(n_experts)
-    shares_NE[np.arange(POINTS), order[np.arange(POINTS) % n_experts]] += 0.92
+    turn_N = rng.permutation(n_experts)[np.arange(POINTS) % n_experts]
+    shares_NE[np.arange(POINTS), turn_N] += 0.92
+    shares_NE[np.arange(1, POINTS), turn_N[:-1]] = 0
+    shares_NE[-3] = even(rng, n_experts)[-3]
+    return normal(shares_NE)
+
+
+def calmed(rng: np.random.Generator, n_experts: int) -> Array:
+    """The experts took turns for most of the run; that is over."""
+    shares_NE = oscillating(rng, n_experts)
+    shares_NE[-POINTS // 4 :] = even(rng, n_experts)[-POINTS // 4 :]
     return shares_NE
 
 
@@ -131,9 +148,11 @@ KINDS: dict[str, tuple[Callable[[np.random.Generator, int], Array], str]] = {
     "resting": (resting, "healthy"),
     "quiet": (quiet, "healthy"),
     "recovered": (recovered, "healthy"),
+    "calmed": (calmed, "healthy"),
     "settled": (settled, "healthy"),
     "drifting": (drifting, "healthy"),
     "dead": (dead, "dead expert"),
+    "leading": (leading, "dead expert"),
     "collapsed": (collapsed, "collapsed"),
     "shared": (shared, "collapsed"),
     "late": (late, "collapsed"),

@@ -11,7 +11,7 @@ Three = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Layers with unused, nearly unused and busy experts; an even one; all sizes different."""
+    """Layers with unused, nearly unused and busy experts; even, single and nearly even ones."""
     cases = []
     for n_layers, n_experts in [(2, 5), (3, 8), (4, 7)]:
         counts_LE = rng.integers(20, 400, (n_layers, n_experts))
@@ -19,9 +19,12 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
             quiet = rng.permutation(n_experts)
             row_E[quiet[: 1 + int(rng.integers(n_experts // 2))]] = 0
             row_E[quiet[-1]] = int(rng.integers(1, 4))
+        counts_LE[0, counts_LE[0] < 4] = np.minimum(counts_LE[0, counts_LE[0] < 4], 1)  # one row is not none
         cases.append(Case(f"L={n_layers}, E={n_experts}", {"counts_LE": counts_LE}))
-    even_LE = np.array([[9, 9, 9], [0, 27, 0]])
-    cases.append(Case("L=2, E=3: an even layer, and one with a single expert", {"counts_LE": even_LE}))
+    # In the last layer the emptiest expert is further from the mean than the fullest.
+    last_LE = np.array([[9, 9, 9, 9], [0, 36, 0, 0], [11, 0, 12, 13]])
+    name = "L=3, E=4: an even layer, one with a single expert, one with a single idle one"
+    cases.append(Case(name, {"counts_LE": last_LE}))
     return cases
 
 

@@ -57,6 +57,20 @@ LOAD_SHARES = Exercise(
             hint=2,
         ),
         Misconception(
+            "padding_to_zero",
+            "Padding is counted for expert 0. Ids times the mask are still ids: 0 is the first expert's. "
+            "Leave the masked tokens out, or give their rows the weight 0.",
+            wrong=lambda ids, n_experts, mask_T: _counts(ids * mask_T[:, None], n_experts) / ids.numel(),
+            hint=2,
+        ),
+        Misconception(
+            "mask_inverted",
+            "Only padding is counted: the mask is read the wrong way round. In some codes True marks "
+            "padding; here it marks the real tokens.",
+            wrong=lambda ids, n_experts, mask_T: reference(ids, n_experts, ~mask_T),
+            hint=2,
+        ),
+        Misconception(
             "per_token",
             "The shares sum to K: the counts are divided by the number of tokens, and each token has K "
             "rows. Both conventions are in use (lesson 05 meets them again); here shares sum to 1.",

@@ -18,11 +18,14 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     for n_experts, width, n_weights, n_dead in SIZES:
         counts_E = np.sort(rng.choice(np.arange(3, 400), n_experts, replace=False))
         counts_E[:n_dead] = 0
+        counts_E = rng.permutation(counts_E)
+        while n_dead == 2 and (counts_E[-1] == 0 or counts_E[0] in (0, counts_E.max())):
+            counts_E = rng.permutation(counts_E)  # donors in order of id must not happen to be right
         args = {
             "router_ED": rng.standard_normal((n_experts, width)).astype(np.float32),
             "experts_EP": rng.standard_normal((n_experts, n_weights)).astype(np.float32),
             "momentum_EP": rng.standard_normal((n_experts, n_weights)).astype(np.float32),
-            "counts_E": rng.permutation(counts_E),
+            "counts_E": counts_E,
             "noise_ED": 0.1 * rng.standard_normal((n_experts, width)).astype(np.float32),
         }
         cases.append(Case(f"E={n_experts}, D={width}, P={n_weights}, {n_dead} dead", args))
@@ -101,6 +104,11 @@ def _quiet_too(counts_E: torch.Tensor) -> list[tuple[int, int]]:
 
 def _least_busy(counts_E: torch.Tensor) -> list[tuple[int, int]]:
     living = [e for e in counts_E.argsort().tolist() if counts_E[e] > 0]
+    return [(d, living[i % len(living)]) for i, (d, _) in enumerate(pairs(counts_E))]
+
+
+def _in_order_of_id(counts_E: torch.Tensor) -> list[tuple[int, int]]:
+    living = (counts_E > 0).nonzero().flatten().tolist()
     return [(d, living[i % len(living)]) for i, (d, _) in enumerate(pairs(counts_E))]
 
 
@@ -203,6 +211,13 @@ REVIVE = Exercise(
             "The donors are the least busy experts. The idea is to split a crowd: copy those with the most "
             "tokens.",
             wrong=_by(_least_busy),
+            hint=3,
+        ),
+        Misconception(
+            "in_order_of_id",
+            "The donors are taken in order of id, busy or not. So are the dead, but their donors come in "
+            "order of load, the busiest first.",
+            wrong=_by(_in_order_of_id),
             hint=3,
         ),
     ),

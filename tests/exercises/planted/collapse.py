@@ -32,6 +32,18 @@ def shares_with_padding(topk_ids_TK, n_experts, mask_T):
     return load / load.sum()
 
 
+def shares_masked_ids(topk_ids_TK, n_experts, mask_T):
+    ids = topk_ids_TK * mask_T.long().unsqueeze(1)
+    counts = torch.bincount(ids.flatten(), minlength=n_experts)
+    return counts / counts.sum()
+
+
+def shares_of_padding(topk_ids_TK, n_experts, mask_T):
+    real = topk_ids_TK.masked_fill(mask_T[:, None], n_experts)
+    counts = torch.bincount(real.flatten(), minlength=n_experts + 1)[:n_experts]
+    return counts / counts.sum()
+
+
 def shares_per_token(topk_ids_TK, n_experts, mask_T):
     hits = torch.nn.functional.one_hot(topk_ids_TK[mask_T], n_experts).sum(1).float()
     return hits.mean(0)
@@ -151,6 +163,12 @@ def imbalance_shares(counts_LE):
     return cv.float(), (n * p.max(1).values - 1).float(), n - counts_LE.count_nonzero(1)
 
 
+def imbalance_from_squares(counts_LE):
+    p = counts_LE / counts_LE.sum(dim=1, keepdim=True)
+    n = p.shape[1]
+    return torch.sqrt(n * (p**2).sum(1) - 1), n * p.amax(1) - 1, (p == 0).sum(1)
+
+
 def imbalance_parts(counts_LE, cv=None, violation=None, dead=None):
     right = imbalance_shares(counts_LE)
     given = (cv, violation, dead)
@@ -194,6 +212,8 @@ def imbalance_quiet(c):
 WRONG = {
     "04.load_shares": {
         "padding_counted": shares_with_padding,
+        "padding_to_zero": shares_masked_ids,
+        "mask_inverted": shares_of_padding,
         "per_token": shares_per_token,
         "first_choice": shares_top1,
         "no_minlength": shares_short,
@@ -228,7 +248,7 @@ WRONG = {
 RIGHT = {
     "04.load_shares": [shares_loop, shares_one_hot, shares_numpy],
     "04.effective_experts": [effective_in_python, effective_masked, effective_base_2],
-    "04.imbalance": [imbalance_numpy, imbalance_shares],
+    "04.imbalance": [imbalance_numpy, imbalance_shares, imbalance_from_squares],
     "04.diagnose": runs.RIGHT,
     "04.revive": revive.RIGHT,
 }

@@ -4,6 +4,7 @@ import itertools
 import math
 
 import numpy as np
+import torch
 
 
 def n(p):
@@ -134,6 +135,33 @@ def entropy_itself(shares_NE):
     return tail(shares_NE, never)
 
 
+def by_squares(shares_NE):
+    q, half = parts(shares_NE)
+    ns = [1 / (x.mean(0) ** 2).sum() for x in q]
+    if ns[3] < half:
+        return "collapsed"
+    if np.mean([1 / (row**2).sum() for row in q[3]]) < half:
+        return "oscillating"
+    if ns[0] > ns[1] > ns[2] > ns[3] and ns[0] - ns[3] >= 1:
+        return "collapsing"
+    return "dead expert" if never(q[3]) else "healthy"
+
+
+def plain_logarithm(shares_NE):
+    def size(p):
+        return torch.exp(-torch.sum(p * torch.log(p), -1))
+
+    q = shares_NE.chunk(4)
+    ns = [size(x.mean(0)) for x in q]
+    if ns[3] < shares_NE.shape[1] / 2:
+        return "collapsed"
+    if size(q[3]).mean() < shares_NE.shape[1] / 2:
+        return "oscillating"
+    if ns[0] > ns[1] > ns[2] > ns[3] and ns[0] - ns[3] >= 1:
+        return "collapsing"
+    return "dead expert" if (q[3] == 0).all(0).any() else "healthy"
+
+
 WRONG = {
     "last_row": last_line,
     "whole_log": everything_averaged,
@@ -144,6 +172,8 @@ WRONG = {
     "only_the_ends": first_against_last,
     "any_fall": each_a_little,
     "dead_first": dead_before_all,
+    "other_number": by_squares,
+    "nan": plain_logarithm,
     "no_exp": entropy_itself,
 }
 RIGHT = [in_numpy, as_a_list]

@@ -92,6 +92,10 @@ def from_the_quietest(*args):
     return loop(args, donors=[e for e in counts.argsort().tolist() if counts[e] > 0])
 
 
+def from_the_first_that_live(*args):
+    return loop(args, donors=[e for e in range(len(args[3])) if args[3][e] > 0])
+
+
 WRONG = {
     "router_untouched": router_untouched,
     "momentum_kept": momentum_kept,
@@ -103,5 +107,6 @@ WRONG = {
     "only_one": argmin,
     "quiet_too": everyone_below_the_mean,
     "least_busy": from_the_quietest,
+    "in_order_of_id": from_the_first_that_live,
 }
 RIGHT = [by_index, by_source]
