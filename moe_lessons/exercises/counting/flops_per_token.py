@@ -91,6 +91,14 @@ FLOPS_PER_TOKEN = Exercise(
             hint=2,
         ),
         Misconception(
+            "rule_of_thumb",
+            "These are 2 N and 6 N, with N all active parameters. A good rule for short contexts, but two "
+            "things are rough in it: the input embedding multiplies nothing, and attention to the context is "
+            "missing.",
+            wrong=lambda n, a, *rest: _both(2 * a),
+            hint=2,
+        ),
+        Misconception(
             "keys_only",
             "Attention makes two products with every position: query with key, then weight with value. One "
             "of them is missing.",
@@ -123,6 +131,16 @@ FLOPS_PER_TOKEN = Exercise(
             "Both numbers are the cost of training. Six FLOPs per parameter is forward and backward; "
             "inference runs forward alone.",
             wrong=lambda *a: (reference(*a)[1],) * 2,
+            hint=3,
+        ),
+        Misconception(
+            "attention_only_forward",
+            "In training the weights are counted three times and attention once. The backward pass goes "
+            "through attention as well.",
+            wrong=lambda n, a, v, *rest: (
+                2 * (a - v) + _attention(*rest),
+                6 * (a - v) + _attention(*rest),
+            ),
             hint=3,
         ),
         Misconception(

@@ -25,7 +25,8 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     embedding = int(rng.integers(10**7, 10**8))
     shared = 5 * embedding + int(rng.integers(1000))
     expert = int(rng.integers(2 * 10**7, 10**8))
-    drawn = (shared, expert, embedding, 32, 3, int(rng.integers(5, 12)), 8)
+    # At most 10 tokens: 3 experts each, all different, would not yet be all 32.
+    drawn = (shared, expert, embedding, 32, 3, int(rng.integers(5, 11)), 8)
     return [
         Case(f"{quote!r} of {name}", dict(zip(NAMES, (quote, *row), strict=True)))
         for name, row in (("Mixtral-8x7B", mixtral), ("a drawn model", drawn))
@@ -148,6 +149,12 @@ FOUR_NUMBERS = Exercise(
             wrong=_but(
                 "2 of 8 experts", lambda s, x, v, e, k, b, bits: (e * (1 - (1 - 1 / e) ** (k * b)), "experts")
             ),
+            hint=3,
+        ),
+        Misconception(
+            "untouched",
+            "2 of 8 experts: these are the experts that no token touches. Asked for are the others.",
+            wrong=_but("2 of 8 experts", lambda s, x, v, e, k, b, bits: (e * (1 - k / e) ** b, "experts")),
             hint=3,
         ),
         Misconception(

@@ -101,6 +101,15 @@ MEMORY = Exercise(
             wrong=_with(8, 8),
         ),
         Misconception(
+            "whole_bytes",
+            "Weights of 4 bits take no room here: `4 // 8` is 0. Half a byte is a fraction; divide with `/`.",
+            wrong=_with(
+                lambda n: n["weight_bits"] // 8 * 8 / n["weight_bits"],
+                lambda n: n["cache_bits"] // 8 * 8 / n["cache_bits"],
+            ),
+            hint=3,
+        ),
+        Misconception(
             "gibibytes",
             "These are GiB, of 2³⁰ bytes. GB are 10⁹ bytes, and the two differ by 7 %.",
             wrong=_with(GB / GIB, GB / GIB),

@@ -112,6 +112,17 @@ def _router_of_chosen(*sizes: int) -> Counts:
     return total, active - sizes[2] * (sizes[7] - sizes[8]) * sizes[1]
 
 
+def _three_matrices(*sizes: int) -> Counts:
+    total, active = _count(*sizes)
+    missing = sizes[2] * sizes[1] * sizes[3] * sizes[5]
+    return total - missing, active - missing
+
+
+def _without_both_tables(*sizes: int) -> Counts:
+    total, active = _count(*sizes)
+    return total, active - 2 * sizes[0] * sizes[1]
+
+
 def _without_input_embedding(*sizes: int) -> Counts:
     total, active = _count(*sizes)
     return total, active - sizes[0] * sizes[1]
@@ -173,6 +184,13 @@ MIXTRAL = Exercise(
             hint=2,
         ),
         Misconception(
+            "no_output_projection",
+            "Attention has three matrices here: queries, keys, values. A fourth brings the heads back to the "
+            "width of the model.",
+            wrong=_three_matrices,
+            hint=2,
+        ),
+        Misconception(
             "router_forgotten",
             "The routers are missing: one row of width D for each expert, in every layer.",
             wrong=_with(routers=0),
@@ -189,6 +207,12 @@ MIXTRAL = Exercise(
             hint=3,
         ),
         Misconception(
+            "one_norm_per_layer",
+            "One norm is counted in each layer. There are two: before attention and before the experts.",
+            wrong=_with(norms=1),
+            hint=3,
+        ),
+        Misconception(
             "final_norm_forgotten",
             "The last norm, after all layers and before the head, is missing.",
             wrong=_with(final_norm=0),
@@ -199,6 +223,12 @@ MIXTRAL = Exercise(
             "Total is right. Active leaves the input embedding out, which is the convention of the gpt-oss "
             "card; asked for is Mixtral's, with everything in full.",
             wrong=_without_input_embedding,
+        ),
+        Misconception(
+            "without_both_tables",
+            "Total is right. Active leaves out embedding and head, as some publishers do; asked for is "
+            "Mixtral's convention, with everything in full.",
+            wrong=_without_both_tables,
         ),
         Misconception(
             "one_layer",

@@ -66,6 +66,13 @@ SWIGLU_MOE_PARAMS = Exercise(
             wrong=_with(lambda d, f, e, s: -3 * d * s),
         ),
         Misconception(
+            "experts_only",
+            "Only the routed experts are counted. The block has a router too, and a shared expert where "
+            "`d_shared` is not 0.",
+            wrong=_with(lambda d, f, e, s: -e * d - 3 * d * s),
+            hint=3,
+        ),
+        Misconception(
             "shared_per_expert",
             "The shared expert is counted once for every routed expert. There is one of it per block.",
             wrong=_with(lambda d, f, e, s: (e - 1) * 3 * d * s),
@@ -97,7 +104,8 @@ SWIGLU_MOE_PARAMS = Exercise(
         ),
         Misconception(
             "shared_is_routed",
-            "The router has a row for the shared expert. Nothing decides about it: every token passes it.",
+            "D parameters too many where there is a shared expert: a router row for it, or a gate as in "
+            "Qwen2-MoE. Here nothing decides about the shared expert: every token passes it.",
             wrong=_with(lambda d, f, e, s: d * (s > 0)),
             hint=2,
         ),

@@ -43,6 +43,10 @@ def block_no_shared(d_model, d_expert, n_experts, d_shared):
     return n_experts * (3 * d_model * d_expert + d_model)
 
 
+def block_of_experts(d_model, d_expert, n_experts, d_shared):
+    return sum(3 * d_model * d_expert for _ in range(n_experts))
+
+
 def block_all_share(d_model, d_expert, n_experts, d_shared):
     per_expert = 3 * d_model * d_expert + 3 * d_model * d_shared
     return n_experts * per_expert + n_experts * d_model
@@ -135,6 +139,17 @@ def chosen_rows(v, d, n_layers, h, h_kv, d_h, f, e, k):
     return fixed + n_layers * e * per_expert, fixed + n_layers * k * per_expert
 
 
+def three_projections(v, d, n_layers, h, h_kv, d_h, f, e, k):
+    qkv = d * (h + 2 * h_kv) * d_h
+    both = [2 * v * d + d + n_layers * (qkv + 2 * d + e * d + 3 * d * f * n) for n in (e, k)]
+    return both[0], both[1]
+
+
+def only_the_layers(v, d, *rest):
+    total, active = whole_by_difference(v, d, *rest)
+    return total, active - v * d - d * v
+
+
 def like_gpt_oss(v, d, *rest):
     total, active = whole_by_difference(v, d, *rest)
     return total, active - v * d
@@ -151,6 +166,7 @@ WRONG = {
         "two_matrices": block_up_down,
         "router_forgotten": block_no_router,
         "shared_forgotten": block_no_shared,
+        "experts_only": block_of_experts,
         "shared_per_expert": block_all_share,
         "one_expert": block_single,
         "router_per_expert": block_routers,
@@ -165,11 +181,14 @@ WRONG = {
         "embedding_once": changed(tables=1),
         "kv_heads_like_query_heads": changed(heads="all"),
         "heads_fill_the_model": changed(width="D/h"),
+        "no_output_projection": three_projections,
         "router_forgotten": changed(router=False),
         "router_of_the_chosen": chosen_rows,
         "norms_forgotten": changed(norms=0, last=0),
+        "one_norm_per_layer": changed(norms=1),
         "final_norm_forgotten": changed(last=0),
         "without_input_embedding": like_gpt_oss,
+        "without_both_tables": only_the_layers,
         "one_layer": changed(layers=1),
     },
     **costs.WRONG,

@@ -38,6 +38,16 @@ def flops_six(*args):
     return 6 * (forward // 2), training
 
 
+def flops_2n_6n(total, active, embedding, n_layers, n_heads, d_head, n_positions):
+    return 2 * active, 6 * active
+
+
+def flops_attention_once(total, active, embedding, n_layers, n_heads, d_head, n_positions):
+    n = active - embedding
+    attention = n_layers * n_positions * n_heads * d_head * 4
+    return 2 * n + attention, 6 * n + attention
+
+
 # memory
 
 
@@ -62,6 +72,11 @@ def memory(unit=8e9, held="total", kv=2, heads="kv", layers=True, texts=True, ow
         return weights / unit, numbers * (c_bits if own_bits else w_bits) / unit
 
     return answer
+
+
+def memory_whole_bytes(total, active, n_layers, n_heads, n_kv_heads, d_head, context, batch, w_bits, c_bits):
+    per_token = 2 * n_layers * n_kv_heads * d_head * (c_bits // 8)
+    return total * (w_bits // 8) / 1e9, per_token * context * batch / 1e9
 
 
 # four_numbers
@@ -150,15 +165,18 @@ WRONG = {
         "embedding_multiplied": flops(looked_up=1),
         "all_experts": flops(use="total"),
         "no_context": flops(products=0),
+        "rule_of_thumb": flops_2n_6n,
         "keys_only": flops(products=1),
         "one_head": flops(heads=False),
         "one_layer": flops(layers=False),
         "whole_sequence": flops(square=True),
         "six_everywhere": flops_six,
+        "attention_only_forward": flops_attention_once,
         "backward_like_forward": flops(train=2),
     },
     "03.memory": {
         "bits": memory(unit=1e9),
+        "whole_bytes": memory_whole_bytes,
         "gibibytes": memory(unit=8 * 1024**3),
         "active_only": memory(held="active"),
         "keys_only": memory(kv=1),
@@ -185,6 +203,7 @@ WRONG = {
         "with_replacement": but(
             "2 of 8 experts", touched(lambda e, k, b: e * (1 - ((e - 1) / e) ** (k * b)))
         ),
+        "untouched": but("2 of 8 experts", touched(lambda e, k, b: e * ((e - k) / e) ** b)),
         "share": but("2 of 8 experts", touched(lambda e, k, b: 1 - (1 - k / e) ** b)),
     },
 }
