@@ -1,4 +1,4 @@
-"""Values that no exercise asks for: the judge says that they are wrong, and does not fall over them itself."""
+"""Values that no exercise asks for: the judge says that they are wrong, and does not fall over itself."""
 
 import dataclasses
 
@@ -24,7 +24,7 @@ def made_odd(reply, odd):
 
 
 def without_wrong_functions(exercise):
-    """Those misconceptions only that look at the odd values; the others compute their own, which takes long."""
+    """Only misconceptions that look at the odd values; the others compute their own, which takes long."""
     looking = tuple(m for m in exercise.misconceptions if m.detects is not None)
     return dataclasses.replace(exercise, misconceptions=looking)
 
