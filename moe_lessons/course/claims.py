@@ -37,9 +37,11 @@ def claim(id: str, verdict: str, *, holds: bool) -> None:
         say(f"{id}: the sources say {found.verdict}, not {verdict}.")
         return
     _settled[id] = (found, bool(holds))
-    say(
-        f"{id} is {verdict}. {found.truth}" if holds else f"{id}: this experiment does NOT show it {verdict}."
-    )
+    said = f'{id}: "{found.said}"'
+    if holds:
+        say(f"{said}\n     {verdict.capitalize()}. {found.truth}")
+    else:
+        say(f"{said}\n     This experiment does NOT show it {verdict}.")
 
 
 @never_raises
