@@ -153,14 +153,19 @@ def _later(report: Report) -> str:
 def _advice(report: Report) -> str:
     if report.status != "failed" or (report.misconception and report.misconception.id == "borrowed"):
         return ""
-    if report.misconception is None and not report.findings[0].passed:
+    if report.misconception is None and not _whole(report):
         return f'Mend this first; then the check can look at the rest. A hint: `hint("{report.exercise.id}")`'
     if report.misconception is None:
         return f'This is not a mistake we know by name. A hint: `hint("{report.exercise.id}")`'
     number = report.misconception.hint
     advice = f'Hint {number} is about this: `hint("{report.exercise.id}", {number})`'
     # Recognised by the inputs that it ran on.
-    return advice if report.findings[0].passed else f"{advice}. The error above may be another mistake."
+    return advice if _whole(report) else f"{advice}. The error above may be another mistake."
+
+
+def _whole(report: Report) -> bool:
+    """Whether the answer returned something to look at on all inputs (the first two findings)."""
+    return all(finding.passed for finding in report.findings[:2])
 
 
 def _reached(report: Report) -> list[Finding]:

@@ -122,7 +122,7 @@ def difference(output: Output, got: Any, want: Any) -> str:
 
 def _ran(exercise: Exercise, trial: Trial) -> str | None:
     failure = trial.reply
-    if not isinstance(failure, drivers.Failure):
+    if not isinstance(failure, drivers.Failure) or failure.kind == "bad return":
         return None
     if failure.kind == "not attempted":
         return "here it still comes to `raise NotImplementedError`"
@@ -134,7 +134,8 @@ def _ran(exercise: Exercise, trial: Trial) -> str | None:
 
 
 def _returned(exercise: Exercise, trial: Trial) -> str | None:
-    assert not isinstance(trial.reply, drivers.Failure)
+    if isinstance(trial.reply, drivers.Failure):
+        return trial.reply.message
     if len(trial.reply) != len(exercise.outputs):
         names = ", ".join(output.name for output in exercise.outputs)
         count = "one value" if len(trial.reply) == 1 else f"{len(trial.reply)} values"
