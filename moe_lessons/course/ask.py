@@ -81,7 +81,9 @@ def number(id: str, label: str, on_answer: Callable[[str], str]) -> None:
         return
     import ipywidgets as widgets
 
-    field = widgets.Text(description="Your number", placeholder="such as 0.25")
+    field = widgets.Text(
+        description="Your number", placeholder="such as 0.25", style={"description_width": "initial"}
+    )
     submit = widgets.Button(description=label)
     said = widgets.HTML()
 
