@@ -58,17 +58,22 @@ def parse(content: bytes) -> dict[str, Any]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(os.lstat(path).st_mode):
-            raise _UnreadableError("not a regular file (links are not followed)")
-        # Again without following links: the file may have been replaced in between.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        with open(handle, "rb") as file:
+        _require_regular(os.lstat(path))
+        # Again without following links or waiting for a pipe: the file may have been replaced in between.
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        with open(os.open(path, flags), "rb") as file:
+            _require_regular(os.fstat(file.fileno()))
             content = file.read(MAX_FILE + 1)
     except OSError as error:
         raise _UnreadableError(f"cannot be read: {error.strerror}") from None
     if len(content) > MAX_FILE:
         raise _UnreadableError(f"larger than {MAX_FILE >> 20} MB")
     return content
+
+
+def _require_regular(about: os.stat_result) -> None:
+    if not stat.S_ISREG(about.st_mode):
+        raise _UnreadableError("not a regular file (links are not followed)")
 
 
 def _cells(found: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Find the learners in a folder: a notebook each, or a folder each."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from moe_lessons.grade.records import Notebook, RefusedError, Submission
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 _SKIPPED = {"__pycache__", "__MACOSX"}
+_MOST = 200
+"""Files of one learner that are read, so that no one's folder fills the grader's memory."""
 
 
 def collect(folder: Path, *, out: Path | None = None) -> list[Submission]:
@@ -27,18 +30,26 @@ def collect(folder: Path, *, out: Path | None = None) -> list[Submission]:
         If there is nothing in it that can be graded.
     """
     _require_folder(folder)
-    found = []
-    for path in sorted(folder.iterdir(), key=lambda p: p.name):
-        if _hidden(path.name) or (out is not None and path.resolve() == out.resolve()):
+    if out is not None and os.path.realpath(out) == os.path.realpath(folder):
+        raise RefusedError(f"{out} holds the submissions: choose another folder for the results")
+    found: list[Submission] = []
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        # Not Path.resolve: before Python 3.13 that fails on a link to itself.
+        if _hidden(path.name) or (out is not None and os.path.realpath(path) == os.path.realpath(out)):
             continue
-        if path.suffix == ".ipynb" and (path.is_symlink() or not path.is_dir()):
-            found.append(Submission(path.stem, (read(path, path.name),), alone=True))
-        elif path.is_symlink() and path.is_dir():
-            problem = Notebook(path.name, problem="a link to a folder (links are not followed)")
+        if _misnamed(path):
+            problem = Notebook(path.name, problem="not read: a notebook's name must end in .ipynb; rename it")
+            found.append(Submission(path.name, (problem,), alone=True))
+        elif _notebook(path) and (path.is_symlink() or not os.path.isdir(path)):
+            # Where a folder or another file has that name already, the two are told apart by the ending.
+            taken = os.path.isdir(path.with_suffix("")) or any(one.learner == path.stem for one in found)
+            name = path.name if taken else path.stem
+            found.append(Submission(name, (read(path, path.name),), alone=True))
+        elif path.is_symlink() and not os.path.isfile(path):
+            problem = Notebook(path.name, problem="a link (links are not followed)")
             found.append(Submission(path.name, (problem,), alone=False))
-        elif path.is_dir():
-            notebooks = tuple(_read(p, p.relative_to(folder).as_posix()) for p in _files(path))
-            found.append(Submission(path.name, notebooks, alone=False))
+        elif os.path.isdir(path):
+            found.append(Submission(path.name, tuple(_handed_in(path, folder)), alone=False))
         elif _archive(path):
             found.append(Submission(path.name, (_read(path, path.name),), alone=False))
     _require_something(folder, found)
@@ -83,12 +94,44 @@ def _archive(path: Path) -> bool:
     return path.suffix.lower() in _ARCHIVES
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder, followlinks=False):
-        folders[:] = sorted(name for name in folders if not _hidden(name))
-        for path in (Path(place, name) for name in sorted(files) if not _hidden(name)):
-            if path.suffix == ".ipynb" or _archive(path):
-                yield path
+def _notebook(path: Path) -> bool:
+    return path.suffix.lower() == ".ipynb"
+
+
+def _misnamed(path: Path) -> bool:
+    """Browsers save ``one.ipynb`` as ``one.ipynb.txt`` or ``one.ipynb.json``."""
+    return ".ipynb." in path.name.lower() and not _notebook(path) and os.path.isfile(path)
+
+
+def _handed_in(place: Path, folder: Path) -> Iterator[Notebook]:
+    """The notebooks below a learner's folder, and what kept us from others."""
+    found = _below(place, folder)
+    yield from itertools.islice(found, _MOST)
+    if next(found, None) is not None:
+        yield Notebook(place.name, problem=f"more than {_MOST} files; the rest is not read")
+
+
+def _below(place: Path, folder: Path) -> Iterator[Notebook]:
+    # Not os.walk, which goes only as deep as its recursion, and is silent about what it cannot open.
+    pending, nothing = [place], True
+    while pending:
+        here = pending.pop()
+        try:
+            with os.scandir(here) as entries:
+                shown = sorted((e for e in entries if not _hidden(e.name)), key=lambda entry: entry.name)
+        except OSError as error:
+            nothing = False
+            problem = f"the folder cannot be read: {error.strerror}"
+            yield Notebook(here.relative_to(folder).as_posix(), problem=problem)
+            continue
+        for entry in shown:
+            path = Path(entry.path)
+            if not entry.is_dir(follow_symlinks=False) and (_notebook(path) or _archive(path)):
+                nothing = False
+                yield _read(path, path.relative_to(folder).as_posix())
+        pending += [Path(e.path) for e in reversed(shown) if e.is_dir(follow_symlinks=False)]
+    if nothing:
+        yield Notebook(place.name, problem="there is no notebook (*.ipynb) in this folder")
 
 
 def _hidden(name: str) -> bool:

@@ -2,11 +2,12 @@
 
 import json
 import os
+import sys
 
 import classroom
 import pytest
 
-from moe_lessons.grade import reading
+from moe_lessons.grade import reading, submissions
 from moe_lessons.grade.reading import read
 from moe_lessons.grade.records import RefusedError
 from moe_lessons.grade.submissions import collect, single
@@ -119,8 +120,56 @@ def test_a_class_is_files_and_folders(tmp_path):
     assert sorted(found) == ["ada", "bob", "cy", "dan"]
     assert found["ada"].alone
     assert [notebook.file for notebook in found["bob"].notebooks] == ["bob/one.ipynb"]
-    assert found["cy"].notebooks == ()
-    assert found["dan"].warnings == ["dan: a link to a folder (links are not followed)"]
+    assert found["cy"].warnings == ["cy: there is no notebook (*.ipynb) in this folder"]
+    assert found["dan"].warnings == ["dan: a link (links are not followed)"]
+
+
+def test_names_that_are_alike_stay_apart(tmp_path):
+    for name in ("ada.ipynb", "ada.IPYNB", "ada/one.ipynb", "bob.ipynb.txt", "cy/one.IPYNB"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(SOLVED), encoding="utf-8")
+    found = {one.learner: one for one in collect(tmp_path)}
+    assert sorted(found) == ["ada", "ada.IPYNB", "ada.ipynb", "bob.ipynb.txt", "cy"]
+    assert found["ada"].lessons == found["cy"].lessons == {LESSON.number}
+    assert "rename it" in found["bob.ipynb.txt"].warnings[0]
+
+
+def test_odd_folders_cost_no_one_else(tmp_path):
+    """Links to themselves, a pipe, and folders deeper than Python's recursion."""
+    write(tmp_path, SOLVED)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "loop.ipynb").symlink_to(tmp_path / "loop.ipynb")
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / "one.ipynb")
+    deep = "/".join(["d"] * 400)
+    bottom = tmp_path / "deep"
+    bottom.mkdir()
+    limit = sys.getrecursionlimit()
+    os.makedirs(bottom / deep)
+    try:
+        sys.setrecursionlimit(300)
+        found = {one.learner: one for one in collect(tmp_path, out=tmp_path / "out")}
+    finally:
+        sys.setrecursionlimit(limit)
+    assert sorted(found) == ["deep", "loop", "loop.ipynb", "one", "pipe"]
+    assert found["one"].warnings == []
+    assert all(found[name].warnings for name in found if name != "one")
+
+
+def test_a_folder_of_very_many_files_is_read_in_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(submissions, "_MOST", 3)
+    (tmp_path / "ada").mkdir()
+    for number in range(5):
+        (tmp_path / "ada" / f"{number}.ipynb").write_text(json.dumps(SOLVED), encoding="utf-8")
+    (ada,) = collect(tmp_path)
+    assert len(ada.answers) == len([id for id in classroom.ANSWERS if id.startswith(LESSON.number)])
+    assert "ada: more than 3 files; the rest is not read" in ada.warnings
+
+
+def test_results_do_not_go_among_the_submissions(tmp_path):
+    write(tmp_path, SOLVED)
+    with pytest.raises(RefusedError, match="choose another folder for the results"):
+        collect(tmp_path, out=tmp_path / "x" / "..")
 
 
 def test_the_last_notebook_counts(tmp_path):
