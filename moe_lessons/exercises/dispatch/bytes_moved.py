@@ -93,6 +93,13 @@ def _whole_elements(case: Case, got: Outputs, want: Outputs) -> str | None:
     return None
 
 
+def _each_stage(case: Case, got: Outputs, want: Outputs) -> str | None:
+    for stage, count, right in zip(STAGES, got["bytes_5"], want["bytes_5"], strict=True):
+        if count != right:
+            return f"{stage}: you say {count:,} bytes, it moves {right:,}"
+    return None
+
+
 BYTES_MOVED = Exercise(
     id="08.bytes_moved",
     title="Bytes moved, predicted",
@@ -109,7 +116,7 @@ BYTES_MOVED = Exercise(
     outputs=(Output("bytes_5", "N", kind="int"),),
     draw=draw,
     reference=reference,
-    properties=(Property("whole elements", _whole_elements),),
+    properties=(Property("whole elements", _whole_elements), Property("each stage", _each_stage)),
     misconceptions=(
         Misconception(
             "elements",
@@ -145,6 +152,13 @@ BYTES_MOVED = Exercise(
             "The matrices of all E experts were counted. Nobody reads those of an expert without rows; how "
             "many experts occur among the ids?",
             wrong=_counted(matrices=lambda ids, E: E),
+            hint=2,
+        ),
+        Misconception(
+            "matrices_forgotten",
+            "Only rows were counted. The two products also read matrices, and at small batches these are "
+            "most of what is moved.",
+            wrong=_counted(matrices=lambda ids, E: 0),
             hint=2,
         ),
         Misconception(

@@ -28,11 +28,11 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
 def _paired(rng: np.random.Generator, T: int, E: int, K: int, D: int, cast: str | None = None) -> Case:
     ids_TK = choices(rng, T, E, K)
     slots_TKD = np.repeat(floats(rng, T // 2, K, D), 2, axis=0)
-    weights_TK = np.repeat(rng.dirichlet(np.ones(K), size=T // 2).astype(np.float32), 2, axis=0)
+    weights_TK = np.repeat(rng.uniform(0.1, 0.8, (T // 2, K)).astype(np.float32), 2, axis=0)
     order_S = order_of(ids_TK)
     args = {
         "results_SD": slots_TKD.reshape(T * K, D)[order_S],
-        "topk_weights_TK": weights_TK.reshape(T, K),
+        "topk_weights_TK": weights_TK,
         "row_ids_S": order_S,
     }
     name = f"T={T}, E={E}, K={K}, D={D}{', bf16 results' if cast else ', no token' if not T else ''}"
@@ -82,20 +82,19 @@ def _no_weights(results_SD: Tensor, weights_TK: Tensor, row_ids_S: Tensor) -> Te
     return reference(results_SD, torch.ones_like(weights_TK), row_ids_S)
 
 
-def _overwritten(results_SD: Tensor, weights_TK: Tensor, row_ids_S: Tensor) -> Tensor:
-    n_choices = weights_TK.shape[1]
-    out_TD = torch.zeros(len(weights_TK), results_SD.shape[1])
-    for p, slot in enumerate(row_ids_S.tolist()):
-        out_TD[slot // n_choices] = weights_TK.flatten()[slot] * results_SD[p].float()
-    return out_TD
+def _overwritten(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Each token has one of its weighted results, whichever: that depends on what was written last."""
+    results_SD, weights_TK, row_ids_S = (torch.as_tensor(value) for value in case.args.values())
+    slots_TKD = _gathered(results_SD, inverse_of(row_ids_S), weights_TK) * weights_TK[..., None]
+    one_TK = np.isclose(got["output_TD"][:, None], slots_TKD.numpy(), rtol=0.01, atol=1e-5).all(axis=2)
+    return np.shape(got["output_TD"]) == np.shape(want["output_TD"]) and bool(one_TK.any(axis=1).all())
 
 
-def _bf16_sum(results_SD: Tensor, weights_TK: Tensor, row_ids_S: Tensor) -> Tensor:
-    results_TKD = results_SD[inverse_of(row_ids_S)].view(*weights_TK.shape, results_SD.shape[1])
-    total_TD = results_TKD.new_zeros(len(weights_TK), results_SD.shape[1])
-    for k in range(weights_TK.shape[1]):
-        total_TD = total_TD + weights_TK[:, k, None].to(results_SD.dtype) * results_TKD[:, k]
-    return total_TD.float()
+def _rounded_to_bf16(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Right where results are fp32, and where they are bf16 off by as much as bf16 rounds."""
+    if not case.casts:
+        return _close(got, want) and _pairs_differ(got) is None
+    return _within(got, want, rtol=0.03, atol=0.03) and not _close(got, want)
 
 
 def _pairs_differ(got: Outputs) -> int | None:
@@ -117,13 +116,19 @@ def _same_bits(case: Case, got: Outputs, want: Outputs) -> str | None:
 
 def _right_but_for_bits(case: Case, got: Outputs, want: Outputs) -> bool:
     n_tokens, n_choices = np.asarray(case.args["topk_weights_TK"]).shape
-    # Two numbers have one sum in either order; from three on the order shows.
+    # Two rounded products have one sum in either order (fused into the addition, they need not); from three
+    # on the order shows.
     shows = n_choices > 2 and n_tokens > 0
-    return _close(got, want) and (_pairs_differ(got) is not None) == shows
+    return _close(got, want) and (_pairs_differ(got) is not None or not shows)
 
 
 def _close(got: Outputs, want: Outputs) -> bool:
-    return np.allclose(got["output_TD"], want["output_TD"], rtol=1e-4, atol=1e-5)
+    return _within(got, want, rtol=1e-4, atol=1e-5)
+
+
+def _within(got: Outputs, want: Outputs, rtol: float, atol: float) -> bool:
+    found_TD, right_TD = np.asarray(got["output_TD"]), np.asarray(want["output_TD"])
+    return found_TD.shape == right_TD.shape and np.allclose(found_TD, right_TD, rtol, atol)
 
 
 COMBINE = Exercise(
@@ -195,15 +200,16 @@ COMBINE = Exercise(
         ),
         Misconception(
             "overwritten",
-            "Only one of a token's K results is left: `out[token_ids] = rows` writes where it should add.",
-            wrong=_overwritten,
+            "Only one of a token's K results is left: `out[token_ids] = rows` writes each over the one "
+            "before, and so does `+=`, where a token stands in the index more than once.",
+            detects=_overwritten,
             hint=2,
         ),
         Misconception(
             "bf16_sum",
-            "Right in fp32, but bf16 results were also weighted and added in bf16, which keeps 8 bits after "
-            "every step. Widen them first, then round once.",
-            wrong=_bf16_sum,
+            "Right where the results are fp32. Where they are bf16, something else was rounded to bf16 too: "
+            "the weights, the products or the sum. That keeps 8 bits of each. Widen the results first.",
+            detects=_rounded_to_bf16,
             hint=3,
         ),
     ),

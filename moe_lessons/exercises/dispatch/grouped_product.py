@@ -94,8 +94,14 @@ def _transposed(rows_SD: Tensor, matrices_EDF: Tensor, ends_E: Tensor) -> Tensor
     return reference(rows_SD, matrices_EDF.mT, ends_E)
 
 
-def _detached(rows_SD: Tensor, matrices_EDF: Tensor, ends_E: Tensor) -> Tensor:
-    return reference(rows_SD, matrices_EDF.detach(), ends_E)
+def _detached(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Whether the product is right, and each gradient either right or missing."""
+
+    def agrees(name: str) -> bool:
+        return np.shape(got[name]) == want[name].shape and np.allclose(got[name], want[name], 1e-4, 1e-5)
+
+    gradients = ("d_rows_SD", "d_matrices_EDF")
+    return agrees("result_SF") and all(agrees(name) or not np.any(got[name]) for name in gradients)
 
 
 def _unowned_zero(case: Case, got: Outputs, want: Outputs) -> str | None:
@@ -191,9 +197,9 @@ GROUPED_PRODUCT = Exercise(
         ),
         Misconception(
             "detached",
-            "The product is right, but the matrices get no gradient: somewhere a value was copied out of "
-            "the graph (`.data`, `.detach()`, `torch.tensor(...)`).",
-            wrong=_detached,
+            "The product is right, but no gradient comes back to the rows, the matrices, or both: somewhere "
+            "a value was copied out of the graph (`.detach()`, `.data`, `.numpy()`, `torch.tensor(...)`).",
+            detects=_detached,
             hint=2,
         ),
     ),

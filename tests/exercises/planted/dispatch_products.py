@@ -1,5 +1,6 @@
 """Answers to lesson 08 as learners write them: the grouped product and the combine."""
 
+import numpy as np
 import torch
 
 # 08.grouped_product
@@ -39,14 +40,23 @@ def product_masked(rows, matrices, ends):
     return out
 
 
-def product_ranges(ranges, transpose=False, detach=False):
+def product_numpy(rows, matrices, ends):
+    """What PyTorch's own message recommends to someone who calls `.numpy()`."""
+    out, start = np.zeros((len(rows), matrices.shape[2]), dtype=np.float32), 0
+    for m, end in zip(matrices.detach().numpy(), ends.tolist(), strict=True):
+        out[start:end] = rows.detach().numpy()[start:end] @ m
+        start = end
+    return torch.from_numpy(out)
+
+
+def product_ranges(ranges, transpose=False):
     """A loop over (first, last + 1, matrix) with the ranges computed in another way."""
 
     def answer(rows, matrices, ends):
         out = rows.new_zeros(len(rows), matrices.shape[2])
         for start, end, e in ranges(ends.tolist(), len(rows)):
             m = matrices[e].t() if transpose else matrices[e]
-            out[start:end] = rows[start:end] @ (m.data if detach else m)
+            out[start:end] = rows[start:end] @ m
         return out
 
     return answer
@@ -150,21 +160,17 @@ def combine_plain_sum(results, weights, row_ids):
     return results[row_ids.argsort()].float().view(*weights.shape, results.shape[1]).sum(1)
 
 
-def combine_overwritten(results, weights, row_ids):
+def combine_added_once(results, weights, row_ids):
+    """`+=` through an index that holds a token K times adds one of its rows."""
     T, K = weights.shape
     out = torch.zeros(T, results.shape[1])
-    rows = results.float() * weights.flatten()[row_ids][:, None]
-    for row, t in zip(rows, row_ids // K, strict=True):
-        out[t] = row
+    out[torch.arange(T).repeat_interleave(K)] += results.float()[row_ids.argsort()] * weights.view(-1, 1)
     return out
 
 
 def combine_in_bf16(results, weights, row_ids):
     back = results[row_ids.argsort()].view(*weights.shape, results.shape[1])
-    out = torch.zeros_like(back[:, 0])
-    for k in range(weights.shape[1]):
-        out += back[:, k] * weights[:, k, None].to(results.dtype)
-    return out.to(torch.float32)
+    return (back * weights.to(results.dtype).unsqueeze(-1)).sum(dim=1).float()
 
 
 WRONG = {
@@ -176,7 +182,7 @@ WRONG = {
         "tail_to_last": product_ranges(to_the_end),
         "ends_as_sizes": product_ranges(ends_are_sizes),
         "transposed": product_ranges(right_ranges, transpose=True),
-        "detached": product_ranges(right_ranges, detach=True),
+        "detached": product_numpy,
     },
     "08.combine": {
         "added_as_sorted": combine_added,
@@ -186,7 +192,7 @@ WRONG = {
         "order_as_inverse": combine_slots(lambda row_ids: row_ids),
         "wrong_fold": combine_wrong_fold,
         "no_weights": combine_plain_sum,
-        "overwritten": combine_overwritten,
+        "overwritten": combine_added_once,
         "bf16_sum": combine_in_bf16,
     },
 }

@@ -67,6 +67,7 @@ WRONG = {
         "writes_forgotten": bytes_with(sides=(1, 0)),
         "reads_forgotten": bytes_with(sides=(0, 1)),
         "all_experts": bytes_with(busy=lambda ids, E: E),
+        "matrices_forgotten": bytes_with(busy=lambda ids, E: 0),
         "matrices_per_row": bytes_with(busy=lambda ids, E: ids.numel()),
         "gate_forgotten": bytes_with(width=1),
         "combine_writes_slots": bytes_with(T=lambda ids: ids.numel()),
