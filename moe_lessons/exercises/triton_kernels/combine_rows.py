@@ -164,10 +164,11 @@ COMBINE_ROWS = Exercise(
             "added_in_place",
             _rows_raced,
             1,
-            "Several programs write one element: each adds its row to what stands in `out_TD`. The "
-            "interpreter lets them take turns. On a GPU two of them read the same old value, and one row is "
-            "lost; with an atomic none is lost, but the order of the sum, and with it the last bits, is left "
-            "to chance. Turn it round: one program per output, which *collects* its K rows.",
+            "Elements of `out_TD` are stored more than once. Where several programs add their row to what "
+            "stands there, the interpreter lets them take turns. On a GPU two of them read the same old "
+            "value, and one row is lost; with an atomic none is lost, but the order of the sum, and with it "
+            "the last bits, is left to chance. Let one program per output *collect* its K rows, and store "
+            "behind the loop, not in it.",
         ),
         mistake(
             "no_load_mask",
@@ -182,6 +183,13 @@ COMBINE_ROWS = Exercise(
             2,
             "The last piece of each token is stored past its end, over the beginning of the next token. The "
             "interpreter's order repairs it; on a GPU it is a race. Mask the store.",
+        ),
+        mistake(
+            "no_masks",
+            strays(OUT, ("reads", "writes"), (), _ragged),
+            2,
+            "The last piece of a token runs on past its end, in the load and in the store: the mask is "
+            "missing, or lets too many columns through. Columns below `d_model` exist.",
         ),
     ),
     hints=(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moe_lessons.exercises.spec import Case, Exercise, Plain
+from moe_lessons.exercises.spec import Case, Exercise, Outputs, Plain
 from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
     MEMORY,
@@ -18,6 +18,7 @@ from moe_lessons.exercises.triton_kernels.memory import (
     output,
     rounds,
     tail,
+    turn_tiles,
 )
 
 OUT, LONG = "d_down_EDF", "a long sum"
@@ -100,8 +101,23 @@ def _axes_swapped(case: Case) -> np.ndarray:
     return np.where((d // BLOCK < n_pieces) & (f // BLOCK < m_pieces), right_EDF, np.nan)
 
 
-def _before_the_first(e: int, ends_E: np.ndarray) -> int:
-    return int(load(ends_E, np.array(e - 1)))
+def _first_start(*, strays: bool) -> Callable[[Case, Outputs, Outputs], bool]:
+    """Expert 0's start is what stands before `ends_E`, or what stands for a masked load: the same number."""
+    same = computes(OUT, _emulate(start=lambda e, ends_E: int(load(ends_E, np.array(e - 1)))))
+
+    def detects(case: Case, got: Outputs, want: Outputs) -> bool:
+        return same(case, got, want) and ("outside ends_E" in got["memory"]) == strays
+
+    return detects
+
+
+def _tile_not_turned(case: Case) -> np.ndarray:
+    grad_SD, act_SF, ends_E, out = (np.asarray(value) for value in case.args.values())
+    found = []
+    for grad, act in zip(np.split(grad_SD, ends_E[:-1]), np.split(act_SF, ends_E[:-1]), strict=True):
+        act = np.pad(act.astype(np.float64), ((0, tail(len(act)) - len(act)), (0, 0)))
+        found.append((turn_tiles(grad).T @ act)[: out.shape[1]])
+    return np.stack(found)
 
 
 def _stored_whole(case: Case) -> np.ndarray:
@@ -148,11 +164,19 @@ DOWN_GRADIENT = Exercise(
         ),
         mistake(
             "before_the_first",
-            computes(OUT, _emulate(start=_before_the_first)),
+            _first_start(strays=True),
             2,
             "Expert 0's rows were taken to begin at `ends_E[-1]`. In Python that is the last element; a "
             "pointer reads what lies *before* the tensor. Expert 0 begins at row 0: mask that load, with "
             "`other=0`.",
+        ),
+        mistake(
+            "start_without_other",
+            _first_start(strays=False),
+            2,
+            "Expert 0's rows do not begin at 0: the load of `ends_E[e - 1]` is masked, as it must be, but "
+            "nothing says what stands in its place. The interpreter would give 0; on a GPU it is undefined "
+            "(here it was made another number, so that it shows). Say `other=0`.",
         ),
         mistake(
             "all_rows_before",
@@ -181,6 +205,14 @@ DOWN_GRADIENT = Exercise(
             3,
             "The numbers are right and lie in the wrong places: the tile was stored as [F, D]. The gradient "
             "has the shape of the weight, [E, D, F]: one step along D is F elements.",
+        ),
+        mistake(
+            "tile_not_turned",
+            computes(OUT, _tile_not_turned),
+            3,
+            "The gradient's tile was loaded as [rows, D] and went into `tl.dot` like that. The sum runs over "
+            "the rows, so they must be the first factor's *second* axis. BLOCK by BLOCK tiles hide it: no "
+            "shape can warn you.",
         ),
         mistake(
             "last_step_only",

@@ -79,6 +79,13 @@ def _only(where: Callable[[np.ndarray, np.ndarray, int], np.ndarray]) -> Callabl
     return emulate
 
 
+def _scattered(case: Case) -> np.ndarray:
+    slots_S, top_k = array(case, "slots_S"), int(array(case, "top_k"))
+    out_SD = np.empty(array(case, OUT).shape)
+    out_SD[slots_S] = array(case, "hidden_TD")[np.arange(len(slots_S)) // top_k]
+    return out_SD
+
+
 def _ragged(case: Case) -> bool:
     return array(case, OUT).shape[1] % BLOCK != 0
 
@@ -109,7 +116,7 @@ GATHER_ROWS = Exercise(
             2,
             "The values are right, but the last piece of a row loads past the row's end, and past the end of "
             "`hidden_TD` for the last token. Here that is NaN which nobody keeps. On a GPU it is someone "
-            "else's memory, or a crash. The load needs the mask as much as the store does.",
+            "else's memory, or a crash. The load needs the mask `column < d_model` as the store does.",
         ),
         mistake(
             "no_store_mask",
@@ -117,14 +124,15 @@ GATHER_ROWS = Exercise(
             2,
             "The last piece of each row is stored past the row's end, over the beginning of the next row. "
             "The interpreter runs programs one after another, so the next row's own program repairs it. On a "
-            "GPU nobody says which of the two comes last. Mask the store too.",
+            "GPU nobody says which of the two comes last. The store needs the mask `column < d_model` too.",
         ),
         mistake(
             "no_masks",
             strays(OUT, ("reads", "writes"), (), _ragged),
             2,
-            "Neither the load nor the store has a mask, so the last piece of a row runs on past its end. "
-            "`tl.arange` always gives BLOCK columns; which of them exist is for you to say.",
+            "The last piece of a row runs on past its end, in the load and in the store: the mask is "
+            "missing, or lets too many columns through. `tl.arange` always gives BLOCK columns; those below "
+            "`d_model` exist.",
         ),
         mistake(
             "forgot_top_k",
@@ -146,6 +154,13 @@ GATHER_ROWS = Exercise(
             1,
             "Row p was copied from token p: the index in `slots_S` is never looked at. Load `slots_S` at the "
             "place of your row first, and let that decide where to read.",
+        ),
+        mistake(
+            "scattered",
+            computes(OUT, _scattered),
+            1,
+            "The copy runs the other way: token p // K was written to row `slots_S[p]`. That is a scatter. "
+            "Row p is where a program *writes*; the slot says where it reads.",
         ),
         mistake(
             "axes_swapped",

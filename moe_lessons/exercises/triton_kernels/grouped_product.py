@@ -20,6 +20,7 @@ from moe_lessons.exercises.triton_kernels.memory import (
     rounds,
     strays,
     tail,
+    turn_tiles,
 )
 
 OUT, LONG = "out_SD", "a long sum"
@@ -112,6 +113,13 @@ def _spare_computed(case: Case) -> np.ndarray:
     return out_SD
 
 
+def _tile_not_turned(case: Case) -> np.ndarray:
+    rows_SF, down_EDF, _, ends_E, out = (np.asarray(value) for value in case.args.values())
+    x_SF = np.pad(rows_SF.astype(np.float64), ((0, 0), (0, tail(rows_SF.shape[1]) - rows_SF.shape[1])))
+    groups = zip(np.split(x_SF, ends_E[:-1]), down_EDF, strict=True)
+    return np.concatenate([x @ turn_tiles(w).T for x, w in groups])[:, : out.shape[1]]
+
+
 GROUPED_PRODUCT = Exercise(
     id="09.grouped_product",
     title="The grouped matrix product",
@@ -158,7 +166,7 @@ GROUPED_PRODUCT = Exercise(
         ),
         mistake(
             "no_row_mask",
-            strays(OUT, ("writes",)),
+            strays(OUT, ("outside " + OUT,), ("reads",)),
             2,
             "An expert's last block is stored with all its BLOCK rows. Those after the expert's end belong "
             "to the next expert, or to nobody. The interpreter's order repairs it by chance; on a GPU it is "
@@ -178,6 +186,14 @@ GROUPED_PRODUCT = Exercise(
             2,
             "The matrix was read as [F, D]. In memory it is [D, F]: one step along D is F elements, one step "
             "along F is one. `tl.dot` wants a tile [F, D], but it is the *pointers* that must make it so.",
+        ),
+        mistake(
+            "tile_not_turned",
+            computes(OUT, _tile_not_turned),
+            2,
+            "The tile of the matrix was loaded as [columns of D, F] and went into `tl.dot` like that. The "
+            "axis that is summed must be x's second and w's *first*. BLOCK by BLOCK tiles hide it: no shape "
+            "can warn you. Load w as [F, D], or turn the tile before the product.",
         ),
         mistake(
             "one_step",

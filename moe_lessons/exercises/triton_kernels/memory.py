@@ -28,7 +28,8 @@ def _memory_is_clean(case: Case, got: Outputs, want: Outputs) -> str | None:
     return None if got["memory"] == CLEAN else f"the kernel {got['memory']}"
 
 
-MEMORY_IS_CLEAN = Property("stays inside its tensors, writes each element once", _memory_is_clean)
+# Early: an element that was left unwritten says more than "contains NaN".
+MEMORY_IS_CLEAN = Property("stays inside its tensors, writes each element once", _memory_is_clean, early=True)
 
 
 def computes(name: str, emulate: Emulate) -> Callable[[Case, Outputs, Outputs], bool]:
@@ -95,6 +96,15 @@ def tail(size: int) -> int:
     (16, 32)
     """
     return -(-size // BLOCK) * BLOCK
+
+
+def turn_tiles(matrix: np.ndarray) -> np.ndarray:
+    """Each BLOCK by BLOCK tile transposed in its place, with zeros up to whole tiles."""
+    height, width = matrix.shape
+    padded = np.zeros((tail(height), tail(width)))
+    padded[:height, :width] = matrix
+    tiles = padded.reshape(tail(height) // BLOCK, BLOCK, tail(width) // BLOCK, BLOCK)
+    return tiles.transpose(0, 3, 2, 1).reshape(padded.shape)
 
 
 def mistake(

@@ -27,7 +27,7 @@ def one_piece(y, weights, rows, out, D, K: tl.constexpr, B: tl.constexpr, WRONG:
             weight = tl.load(weights + row)
         elif WRONG == "one_weight_for_all":
             weight = tl.load(weights + t * K)
-        if WRONG == "no_load_mask":
+        if WRONG == "no_load_mask" or WRONG == "no_masks":
             value = tl.load(y + row * D + d)
         else:
             value = tl.load(y + row * D + d, mask=ok, other=0.0)
@@ -39,7 +39,7 @@ def one_piece(y, weights, rows, out, D, K: tl.constexpr, B: tl.constexpr, WRONG:
             acc += (weight * value).to(out.dtype.element_ty)
         else:
             acc += weight * value.to(tl.float32)
-    if WRONG == "no_store_mask":
+    if WRONG == "no_store_mask" or WRONG == "no_masks":
         tl.store(out + t * D + d, acc)
     else:
         tl.store(out + t * D + d, acc, mask=ok)
@@ -79,6 +79,7 @@ COMBINE_WRONG = {
         "added_in_place",
         "no_load_mask",
         "no_store_mask",
+        "no_masks",
     )
 }
 

@@ -29,6 +29,9 @@ def one_piece(x, slots, out, n, K: tl.constexpr, B: tl.constexpr, WRONG: tl.cons
     else:
         token = slot // K
     source = x + token * (B if WRONG == "wrong_stride" else n) + col
+    if WRONG == "scattered":
+        source = x + row // K * n + col
+        row = slot
     if WRONG == "no_load_mask" or WRONG == "no_masks":
         value = tl.load(source)
     else:
@@ -57,6 +60,7 @@ GATHER_WRONG = {
         "forgot_top_k",
         "remainder",
         "no_gather",
+        "scattered",
         "axes_swapped",
         "wrong_stride",
         "first_piece_only",

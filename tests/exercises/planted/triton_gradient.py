@@ -20,6 +20,8 @@ def one_tile(grad, act, ends, out, D, F, B: tl.constexpr, WRONG: tl.constexpr):
     end = tl.load(ends + e)
     if WRONG == "before_the_first":
         start = tl.load(ends + e - 1)
+    elif WRONG == "start_without_other":
+        start = tl.load(ends + e - 1, mask=e > 0)
     elif WRONG == "all_rows_before":
         start = end * 0
     else:
@@ -38,6 +40,9 @@ def one_tile(grad, act, ends, out, D, F, B: tl.constexpr, WRONG: tl.constexpr):
             in_a = (row >= 0)[:, None] & (f < F)[None, :]
         gs = grad + row[None, :] * D + d[:, None]
         as_ = act + row[:, None] * F + f[None, :]
+        if WRONG == "tile_not_turned":
+            gs = grad + row[:, None] * D + d[None, :]
+            in_g = (row < end)[:, None] & (d < D)[None, :]
         if WRONG == "no_other":
             g = tl.load(gs, mask=in_g)
             a = tl.load(as_, mask=in_a)
@@ -75,10 +80,12 @@ GRADIENT_WRONG = {
     for name in (
         "empty_not_written",
         "before_the_first",
+        "start_without_other",
         "all_rows_before",
         "no_row_mask",
         "no_other",
         "transposed",
+        "tile_not_turned",
         "last_step_only",
         "mean",
         "half_accumulator",

@@ -39,7 +39,11 @@ def one_tile(x_ptr, w_ptr, blocks, ends, out, F, D, B: tl.constexpr, WRONG: tl.c
             ws = w_ptr + n[None, :] * F + k[:, None]
         elif WRONG == "transposed":
             ws = w_ptr + e * D * F + k[:, None] * D + n[None, :]
-        if WRONG == "no_f_mask":
+        if WRONG == "tile_not_turned":
+            ws = w_ptr + e * D * F + n[:, None] * F + k[None, :]
+            x = tl.load(xs, mask=mine[:, None] & (k < F)[None, :], other=0.0)
+            w = tl.load(ws, mask=(n < D)[:, None] & (k < F)[None, :], other=0.0)
+        elif WRONG == "no_f_mask":
             x = tl.load(xs, mask=mine[:, None], other=0.0)
             w = tl.load(ws, mask=(n < D)[None, :], other=0.0)
         elif WRONG == "no_other":
@@ -78,6 +82,7 @@ PRODUCT_WRONG = {
         "no_row_mask",
         "half_accumulator",
         "transposed",
+        "tile_not_turned",
         "one_step",
         "last_step_only",
         "row_from_block_number",
