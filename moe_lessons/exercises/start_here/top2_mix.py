@@ -63,6 +63,25 @@ def _not_renormalised(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch
     return weights_2 @ outputs_ED[ids_2]
 
 
+def _softmax_twice(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch.Tensor:
+    weights_2, ids_2 = logits_E.softmax(dim=-1).topk(2)
+    return weights_2.softmax(dim=-1) @ outputs_ED[ids_2]
+
+
+def _masked_with_zero(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch.Tensor:
+    top_2, ids_2 = logits_E.topk(2)
+    return torch.zeros_like(logits_E).scatter(0, ids_2, top_2).softmax(dim=-1) @ outputs_ED
+
+
+def _not_summed(case: Case, got: Outputs, want: Outputs) -> bool:
+    rows_2D = np.asarray(got["mixed_D"])
+    return (
+        rows_2D.ndim == 2
+        and len(rows_2D) == 2
+        and bool(np.allclose(rows_2D.sum(axis=0), want["mixed_D"], 1e-4, 1e-5))
+    )
+
+
 TOP2_MIX = Exercise(
     id="00.top2_mix",
     title="Mix the two best experts",
@@ -143,6 +162,28 @@ TOP2_MIX = Exercise(
             "`torch.softmax` subtracts the largest logit first, which changes nothing else.",
             wrong=_naive,
             hint=2,
+        ),
+        Misconception(
+            "softmax_twice",
+            "There are two softmaxes, one over all experts and another over what it gave the best two. The "
+            "second flattens the weights. One is enough: over the two chosen *logits*.",
+            wrong=_softmax_twice,
+            hint=2,
+        ),
+        Misconception(
+            "masked_with_zero",
+            "The logits of the others were set to 0 and then went through the softmax. exp(0) is 1, so each "
+            "of them still gets a share. Take the softmax of the two chosen logits alone, or set the others "
+            "to minus infinity.",
+            wrong=_masked_with_zero,
+            hint=2,
+        ),
+        Misconception(
+            "not_summed",
+            "These are the two rows, each times its weight, one below the other. What is left is to add "
+            "them up.",
+            detects=_not_summed,
+            hint=3,
         ),
     ),
     hints=(

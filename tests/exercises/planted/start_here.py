@@ -73,6 +73,23 @@ def mix_exp(logits_E, outputs_ED):
     return (e / e.sum()) @ outputs_ED[ids]
 
 
+def mix_flattened(logits_E, outputs_ED):
+    p, i = torch.topk(F.softmax(logits_E, dim=-1), k=2)
+    p = F.softmax(p, dim=-1)
+    return p[0] * outputs_ED[i[0]] + p[1] * outputs_ED[i[1]]
+
+
+def mix_zero_mask(logits_E, outputs_ED):
+    mask = torch.zeros(len(logits_E))
+    mask[torch.argsort(logits_E)[-2:]] = 1
+    return F.softmax(logits_E * mask, dim=0) @ outputs_ED
+
+
+def mix_unsummed(logits_E, outputs_ED):
+    values, ids = torch.topk(logits_E, 2)
+    return F.softmax(values, dim=0).unsqueeze(1) * outputs_ED[ids]
+
+
 RIGHT = {"00.top2_mix": [mix_by_hand, mix_by_mask, mix_renormalised]}
 WRONG = {
     "00.top2_mix": {
@@ -85,5 +102,8 @@ WRONG = {
         "swapped": mix_crossed,
         "only_the_best": mix_winner,
         "overflow": mix_exp,
+        "softmax_twice": mix_flattened,
+        "masked_with_zero": mix_zero_mask,
+        "not_summed": mix_unsummed,
     }
 }
