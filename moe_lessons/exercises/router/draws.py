@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moe_lessons.exercises.spec import Case, Misconception, Outputs
+from moe_lessons.exercises.spec import Case, Misconception, Outputs, Property
 
 
 def spaced_logits(rng: np.random.Generator, n_tokens: int, n_experts: int, spread: float = 2.0) -> np.ndarray:
@@ -26,6 +26,38 @@ def by_expert(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "topk_ids_TK": np.take_along_axis(ids_TK, order_TK, axis=-1),
         "topk_weights_TK": np.take_along_axis(weights_TK, order_TK, axis=-1),
     }
+
+
+# By token and expert: after `by_expert` a choice's number is not the one in the learner's answer.
+def _experts(case: Case, got: Outputs, want: Outputs) -> str | None:
+    rows = zip(got["topk_ids_TK"].tolist(), want["topk_ids_TK"].tolist(), strict=True)
+    for token, (there, expected) in enumerate(rows):
+        if there != expected:
+            return f"token {token} goes to {_listed(there)}, expected {_listed(expected)}"
+    return None
+
+
+def _listed(ids: list[int]) -> str:
+    return f"expert{'' if len(ids) == 1 else 's'} {', '.join(map(str, ids))}"
+
+
+def _weights(case: Case, got: Outputs, want: Outputs) -> str | None:
+    got_TK, want_TK = got["topk_weights_TK"], want["topk_weights_TK"]
+    differs_TK = ~np.isclose(got_TK, want_TK, rtol=1e-4, atol=1e-5)
+    if not differs_TK.any():
+        return None
+    token, place = np.argwhere(differs_TK)[0]
+    expert = got["topk_ids_TK"][token, place]
+    return (
+        f"for token {token}, expert {expert} has the weight {got_TK[token, place]:.5g}, expected "
+        f"{want_TK[token, place]:.5g}; {differs_TK.sum()} of {differs_TK.size} weights differ"
+    )
+
+
+THE_RIGHT_CHOICE = (
+    Property("each token's experts", _experts),
+    Property("each expert's weight", _weights),
+)
 
 
 def _swapped(case: Case, got: Outputs, want: Outputs) -> bool:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from moe_lessons.exercises.router.draws import spaced_logits
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
 
 SIZES = ((5, 8, 3), (4, 6, 2), (6, 9, 4))
 
@@ -32,6 +32,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     return cases
 
 
+NAMES = ("topk_softmax", "softmax_topk_renorm", "softmax_topk", "sigmoid", "sqrt_softplus", "topk_sigmoid")
 SCORES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"sigmoid": torch.sigmoid, "sqrt_softplus": _root}
 
 
@@ -116,9 +117,21 @@ def _wrong_exactly(where: Callable[[Case, str], bool]) -> Callable[[Case, Output
     """Whether an answer is wrong on just those cases, whatever it says there."""
 
     def detects(case: Case, got: Outputs, want: Outputs) -> bool:
-        return (got["family"] != want["family"]) == where(case, want["family"])
+        return (got["family"] != want["family"]) == where(case, want["family"]) and not _misspelt(got)
 
     return detects
+
+
+def _misspelt(got: Outputs) -> bool:
+    """Whether a name is meant and missed, such as "softplus_sqrt" (and not "unknown", say)."""
+    found = str(got["family"])
+    return found not in NAMES and any(part in found.lower() for part in ("soft", "sig", "sqrt", "topk"))
+
+
+def _is_a_name(case: Case, got: Outputs, want: Outputs) -> str | None:
+    if got["family"] in NAMES:
+        return None
+    return f"{got['family']!r} is none of the six; expected {want['family']!r}"
 
 
 def _biased(case: Case, family: str) -> bool:
@@ -135,7 +148,8 @@ def _scaled(case: Case, family: str) -> bool:
 
 def _never_a_softmax(case: Case, got: Outputs, want: Outputs) -> bool:
     names = ("softmax_topk", "topk_softmax")
-    return got["family"] not in names and (want["family"] in names or got["family"] == want["family"])
+    known = got["family"] not in names and (want["family"] in names or got["family"] == want["family"])
+    return known and not _misspelt(got)
 
 
 GATE_FAMILY = Exercise(
@@ -157,6 +171,7 @@ GATE_FAMILY = Exercise(
     draw=draw,
     reference=reference,
     canonical=one_name,
+    properties=(Property("one of the six names", _is_a_name),),
     misconceptions=(
         Misconception(
             "sums_only",

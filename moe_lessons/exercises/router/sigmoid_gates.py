@@ -5,7 +5,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from moe_lessons.exercises.router.draws import SWAPPED_RETURN, by_expert, spaced_logits
+from moe_lessons.exercises.router.draws import (
+    SWAPPED_RETURN,
+    THE_RIGHT_CHOICE,
+    by_expert,
+    spaced_logits,
+)
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
 
 Gates = tuple[torch.Tensor, torch.Tensor]
@@ -37,6 +42,17 @@ def _variant(
         return ids_TK, finish(weights_TK, scores_TE, scale)
 
     return gates
+
+
+def _largest_scores(logits_TE: torch.Tensor, expert_bias_E: torch.Tensor, top_k: int, scale: float) -> Gates:
+    scores_TE = logits_TE.sigmoid()
+    weights_TK = scores_TE.topk(top_k, dim=-1).values
+    ids_TK = (scores_TE + expert_bias_E).topk(top_k, dim=-1).indices
+    return ids_TK, scale * weights_TK / weights_TK.sum(dim=-1, keepdim=True)
+
+
+def _bias_everywhere(logits_TE: torch.Tensor, expert_bias_E: torch.Tensor, top_k: int, scale: float) -> Gates:
+    return reference(logits_TE + expert_bias_E, torch.zeros_like(expert_bias_E), top_k, scale)
 
 
 def _softmax(logits_TE: torch.Tensor) -> torch.Tensor:
@@ -120,6 +136,7 @@ SIGMOID_GATES = Exercise(
     properties=(
         Property("every weight is positive", _positive),
         Property("each token's weights sum to `scale`", _sum_to_scale),
+        *THE_RIGHT_CHOICE,
     ),
     misconceptions=(
         SWAPPED_RETURN,
@@ -144,6 +161,21 @@ SIGMOID_GATES = Exercise(
             "every expert, and other experts win. Add it to the scores.",
             wrong=_variant(select=lambda z, s, b: z + b),
             hint=1,
+        ),
+        Misconception(
+            "bias_everywhere",
+            "The bias was added to the logits before anything else, as a linear layer would do. So it moves "
+            "the weights as well as the choice. Here it belongs to the choice alone, and is added to the "
+            "scores.",
+            wrong=_bias_everywhere,
+            hint=1,
+        ),
+        Misconception(
+            "largest_scores",
+            "The ids were chosen with the bias, but the weights are the K largest scores without it: those "
+            "belong to other experts. Read the scores at the chosen ids.",
+            wrong=_largest_scores,
+            hint=2,
         ),
         Misconception(
             "softmax_scores",

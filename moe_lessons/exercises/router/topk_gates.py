@@ -5,7 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from moe_lessons.exercises.router.draws import SWAPPED_RETURN, by_expert, spaced_logits
+from moe_lessons.exercises.router.draws import (
+    SWAPPED_RETURN,
+    THE_RIGHT_CHOICE,
+    by_expert,
+    spaced_logits,
+)
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
 
 Gates = tuple[torch.Tensor, torch.Tensor]
@@ -83,6 +88,13 @@ def _bare_exp(case: Case, got: Outputs, want: Outputs) -> bool:
     return bool(np.allclose(weights_TK, want["topk_weights_TK"], rtol=1e-4, atol=1e-5))
 
 
+def _misplaced(case: Case, got: Outputs, want: Outputs) -> bool:
+    weights_TK, wanted_TK = (np.sort(x["topk_weights_TK"], axis=-1) for x in (got, want))
+    ids_TK = got["topk_ids_TK"]
+    same_ids = ids_TK.dtype.kind in "iu" and np.array_equal(ids_TK, want["topk_ids_TK"])
+    return same_ids and bool(np.allclose(weights_TK, wanted_TK, rtol=1e-4, atol=1e-5))
+
+
 def _ids_exist(case: Case, got: Outputs, want: Outputs) -> str | None:
     ids_TK, n_experts = got["topk_ids_TK"], np.asarray(case.args["logits_TE"]).shape[1]
     if ids_TK.min() < 0 or ids_TK.max() >= n_experts:
@@ -123,14 +135,15 @@ TOPK_GATES = Exercise(
     properties=(
         Property("each token has K different experts", _ids_exist),
         Property("each token's weights sum to 1 when renormalised, to at most 1 otherwise", _sums),
+        *THE_RIGHT_CHOICE,
     ),
     misconceptions=(
         SWAPPED_RETURN,
         Misconception(
             "sliced_rows",
-            "The slice `[-k:]` took rows. The first axis of a batch is tokens, so this kept the last k "
-            "*tokens* with all their experts. It works on one token and breaks on two. Choose along the "
-            "last axis.",
+            "The choice ran along the first axis. In a batch that axis is tokens: `[-k:]` keeps the last k "
+            "*tokens* with all their experts, and `dim=0` compares tokens with each other. It works on one "
+            "token alone and breaks on two. Choose along the last axis.",
             detects=_sliced_rows,
             hint=1,
         ),
@@ -190,6 +203,14 @@ TOPK_GATES = Exercise(
             "over the last axis, and keep that axis so that the division lines up.",
             wrong=_sum_over_batch,
             hint=3,
+        ),
+        Misconception(
+            "weights_misplaced",
+            "Right experts, right weights, but not together: ids and weights stand in different orders. "
+            "`topk` lists the best first, `argsort` lists it last. Take both from one call, or read the "
+            "weights at the ids with `gather`.",
+            detects=_misplaced,
+            hint=2,
         ),
         Misconception(
             "bare_exp",

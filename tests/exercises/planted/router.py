@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from planted import router_families as families
+from planted import router_sigmoid as sigmoid
 
 
 def logits_loop(hidden_TD, router_ED):
@@ -156,101 +157,17 @@ def gates_overflow(logits_TE, top_k, renormalize):
     return ids, w / w.sum(-1, keepdim=True) if renormalize else w
 
 
-# sigmoid_gates
-
-
-def sigmoid_by_sorting(logits_TE, expert_bias_E, top_k, scale):
-    s = 1 / (1 + torch.exp(-logits_TE))
-    ids = (s + expert_bias_E[None, :]).argsort(dim=-1, descending=True)[:, :top_k]
-    w = torch.take_along_dim(s, ids, dim=-1)
-    return ids, scale * (w / w.sum(dim=-1, keepdim=True))
-
-
-def sigmoid_in_numpy(logits_TE, expert_bias_E, top_k, scale):
-    s = 1 / (1 + np.exp(-logits_TE.numpy()))
-    ids = np.argpartition(-(s + expert_bias_E.numpy()), top_k - 1, axis=1)[:, :top_k]
-    w = np.take_along_axis(s, ids, axis=1)
-    return ids, w / (w.sum(1, keepdims=True) + 1e-20) * scale
-
-
-def sigmoid_deepseek(logits_TE, expert_bias_E, top_k, scale):
-    """Keep the originals, add the bias, gather, divide, scale: the order of DeepSeek's own code."""
-    scores = logits_TE.sigmoid()
-    original = scores
-    scores = scores + expert_bias_E
-    ids = torch.topk(scores, top_k, dim=-1)[1]
-    weights = original.gather(1, ids)
-    weights /= weights.sum(dim=-1, keepdim=True)
-    weights *= scale
-    return ids, weights
-
-
-def sigmoid_values_first(logits_TE, expert_bias_E, top_k, scale):
-    ids, w = sigmoid_deepseek(logits_TE, expert_bias_E, top_k, scale)
-    return w, ids
-
-
-def sigmoid_biased_weight(logits_TE, expert_bias_E, top_k, scale):
-    scores = torch.sigmoid(logits_TE) + expert_bias_E
-    w, ids = scores.topk(top_k, dim=-1)
-    return ids, w / w.sum(dim=-1, keepdim=True) * scale
-
-
-def sigmoid_unbiased(logits_TE, expert_bias_E, top_k, scale):
-    w, ids = torch.sigmoid(logits_TE).topk(top_k, dim=-1)
-    return ids, w / w.sum(dim=-1, keepdim=True) * scale
-
-
-def sigmoid_biased_logits(logits_TE, expert_bias_E, top_k, scale):
-    ids = torch.sigmoid(logits_TE + expert_bias_E).topk(top_k, dim=-1).indices
-    w = torch.sigmoid(logits_TE).gather(1, ids)
-    return ids, w / w.sum(dim=-1, keepdim=True) * scale
-
-
-def sigmoid_softmaxed(logits_TE, expert_bias_E, top_k, scale):
-    s = F.softmax(logits_TE, dim=-1)
-    ids = (s + expert_bias_E).topk(top_k, dim=-1).indices
-    w = s.gather(1, ids)
-    return ids, w / w.sum(dim=-1, keepdim=True) * scale
-
-
-def sigmoid_after_softmax(logits_TE, expert_bias_E, top_k, scale):
-    s = torch.sigmoid(F.softmax(logits_TE, dim=-1))
-    ids = (s + expert_bias_E).topk(top_k, dim=-1).indices
-    w = s.gather(1, ids)
-    return ids, w / w.sum(dim=-1, keepdim=True) * scale
-
-
-def sigmoid_bare(logits_TE, expert_bias_E, top_k, scale):
-    s = torch.sigmoid(logits_TE)
-    ids = (s + expert_bias_E).topk(top_k, dim=-1).indices
-    return ids, s.gather(1, ids) * scale
-
-
-def sigmoid_over_everything(logits_TE, expert_bias_E, top_k, scale):
-    s = torch.sigmoid(logits_TE)
-    ids = (s + expert_bias_E).topk(top_k, dim=-1).indices
-    s = s / s.sum(dim=-1, keepdim=True)
-    return ids, s.gather(1, ids) * scale
-
-
-def sigmoid_scaled_first(logits_TE, expert_bias_E, top_k, scale):
-    s = torch.sigmoid(logits_TE)
-    ids = (s + expert_bias_E).topk(top_k, dim=-1).indices
-    w = s.gather(1, ids) * scale
-    return ids, w / w.sum(dim=-1, keepdim=True)
-
-
-def sigmoid_then_softmax(logits_TE, expert_bias_E, top_k, scale):
-    s = torch.sigmoid(logits_TE)
-    ids = (s + expert_bias_E).topk(top_k, dim=-1).indices
-    return ids, F.softmax(s.gather(1, ids), dim=-1) * scale
+def gates_crossed(logits_TE, top_k, renormalize):
+    probs = F.softmax(logits_TE, dim=-1)
+    ids = probs.argsort(dim=-1)[:, -top_k:]  # rising, while topk falls
+    w = probs.topk(top_k, dim=-1).values
+    return ids, w / w.sum(dim=-1, keepdim=True) if renormalize else w
 
 
 RIGHT = {
     "01.router_logits": [logits_loop, logits_einsum],
     "01.topk_gates": [gates_from_logits, gates_by_sorting, gates_in_python, gates_masked],
-    "01.sigmoid_gates": [sigmoid_by_sorting, sigmoid_in_numpy, sigmoid_deepseek],
+    "01.sigmoid_gates": [sigmoid.by_sorting, sigmoid.in_numpy, sigmoid.deepseek],
     "01.gate_family": [families.family_nearest, families.family_inverted],
 }
 WRONG = {
@@ -273,19 +190,22 @@ WRONG = {
         "smallest": gates_lowest,
         "softmax_twice": gates_two_softmaxes,
         "sum_over_batch": gates_one_sum,
+        "weights_misplaced": gates_crossed,
         "bare_exp": gates_overflow,
     },
     "01.sigmoid_gates": {
-        "swapped_return": sigmoid_values_first,
-        "bias_in_weight": sigmoid_biased_weight,
-        "bias_ignored": sigmoid_unbiased,
-        "bias_on_logits": sigmoid_biased_logits,
-        "softmax_scores": sigmoid_softmaxed,
-        "sigmoid_of_softmax": sigmoid_after_softmax,
-        "not_renormalized": sigmoid_bare,
-        "sum_over_all": sigmoid_over_everything,
-        "scale_cancels": sigmoid_scaled_first,
-        "softmax_of_scores": sigmoid_then_softmax,
+        "swapped_return": sigmoid.values_first,
+        "bias_in_weight": sigmoid.biased_weight,
+        "bias_ignored": sigmoid.unbiased,
+        "bias_on_logits": sigmoid.biased_logits,
+        "bias_everywhere": sigmoid.linear_bias,
+        "largest_scores": sigmoid.two_topks,
+        "softmax_scores": sigmoid.softmaxed,
+        "sigmoid_of_softmax": sigmoid.after_softmax,
+        "not_renormalized": sigmoid.bare,
+        "sum_over_all": sigmoid.over_everything,
+        "scale_cancels": sigmoid.scaled_first,
+        "softmax_of_scores": sigmoid.then_softmax,
     },
     "01.gate_family": {
         "sums_only": families.family_by_sum,
