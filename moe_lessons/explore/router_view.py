@@ -38,7 +38,7 @@ def question(state: State) -> str:
     gained = state.routed.load_E[p.expert] - state.load_before_E[p.expert]
     if p.k == E:
         return "Every token reaches every expert. What is left for the router to decide?"
-    if p.temperature != 1:
+    if abs(p.temperature - 1) > 0.02:
         return "What is going on? The softmax has changed height. Has the set of ✓ changed with it?"
     if p.norms[p.expert] > 1.02 and gained > 0:
         return "What is going on? The region has grown. Who paid? How far can it go as the norm grows?"

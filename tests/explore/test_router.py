@@ -184,6 +184,11 @@ def test_caption_follows_what_happened():
     assert "fewer tokens" in shrunk
 
 
+def test_caption_takes_a_sliders_rounding_for_what_it_is():
+    moved = router_view.question(simulate(replace(Params(), temperature=1.0000000000000002)))
+    assert moved == router_view.question(simulate(Params()))
+
+
 def test_static_strip_and_reveals():
     playground = Router()
     strip = playground.static()
