@@ -1,6 +1,7 @@
 """``claim``: settle a sentence that explainers make, with what a cell has computed."""
 
 import html
+import textwrap
 
 from moe_lessons.course import starting
 from moe_lessons.course.show import Card, inline, never_raises, say, show
@@ -37,11 +38,17 @@ def claim(id: str, verdict: str, *, holds: bool) -> None:
         say(f"{id}: the sources say {found.verdict}, not {verdict}.")
         return
     _settled[id] = (found, bool(holds))
-    said = f'{id}: "{found.said}"'
     if holds:
-        say(f"{said}\n     {verdict.capitalize()}. {found.truth}")
+        settled = f"{verdict.capitalize()}. {found.truth}"
     else:
-        say(f"{said}\n     This experiment does NOT show it {verdict}.")
+        settled = f"This experiment does NOT show it {verdict}."
+    say(_wrapped(f'{id}: "{found.said}"'))
+    say(_wrapped(f"     {settled}"))
+
+
+def _wrapped(line: str) -> str:
+    """Lines of at most 100 characters: JupyterLab cuts longer ones within a word."""
+    return textwrap.fill(line, 100, subsequent_indent=" " * 5, break_long_words=False, break_on_hyphens=False)
 
 
 @never_raises
