@@ -79,7 +79,9 @@ class Collapse(Explorable[Params]):
                 "mu", mus, lambda p: p.mu, lambda p, v: replace(p, mu=v), "how much all tokens have in common"
             ),
             Choice("K", ks, lambda p: p.k, lambda p, v: replace(p, k=v), "experts per token"),
-            Choice("Router at the start", starts, lambda p: p.start, lambda p, v: replace(p, start=v)),
+            Choice(
+                "First router", starts, lambda p: p.start, lambda p, v: replace(p, start=v), "before any step"
+            ),
             Slider("Seed", 0, SEEDS - 1, 1, lambda p: p.seed, lambda p, v: replace(p, seed=int(v))),
         )
 

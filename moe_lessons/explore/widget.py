@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from moe_lessons.explore.base import Choice, Control, Explorable, Question
+from moe_lessons.explore.base import Choice, Control, Explorable, Question, Slider
 
 _open: dict[str, "View"] = {}
 """The view of each explorable now on a page; running its cell again closes the one before."""
@@ -120,9 +120,10 @@ class View:
     def _dragged(self, spec: Control[Any]) -> Callable[[Any], None]:
         def changed(change: Any) -> None:
             with self._lock:
-                if self._quiet or self._shown.locked:
+                params = self._shown.params
+                if self._quiet or self._shown.locked or _only_rounded(spec, change["new"], params):
                     return
-                self._shown.params = spec.write(self._shown.params, change["new"])
+                self._shown.params = spec.write(params, change["new"])
                 # One control may set what another shows: the angle is that of the chosen expert.
                 self.refresh()
 
@@ -179,6 +180,11 @@ class View:
 
         radio.observe(chosen, "value")
         return [lib.HTML(_TEXT.format(heading)), radio, submit]
+
+
+def _only_rounded(spec: Control[Any], new: Any, params: Any) -> bool:
+    """Whether nobody dragged: a page puts a slider's handle on its nearest step and reports where it is."""
+    return isinstance(spec, Slider) and abs(new - spec.read(params)) <= spec.step / 2
 
 
 def _close(widget: Any) -> None:

@@ -4,7 +4,7 @@ import types
 import ipywidgets as widgets
 import pytest
 
-from moe_lessons.explore import LiveView, Router, widget
+from moe_lessons.explore import Calculator, LiveView, Router, widget
 from moe_lessons.explore.router_state import Params, lengthen
 
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
@@ -90,6 +90,22 @@ def test_landmarks_move_the_controls(shown):
     assert control(shown, "Its norm").value == 2.0
     button(shown, "Start").click()
     assert shown.params == Params()
+
+
+def test_a_handle_put_on_its_nearest_step_is_no_drag():
+    """JupyterLab reports a slider's value rounded to its step; a landmark between steps must stay."""
+    calculator = Calculator(ask=False)
+    calculator._repr_mimebundle_()
+    calculator.unlock()
+    context = control(calculator, "log2 context")
+    button(calculator, "196,533 tokens").click()
+    context.value = 17.5
+    assert calculator.params.context == 196_533
+    context.value = 17.75
+    assert calculator.params.context == round(2**17.75)
+    context.value = 17.5
+    assert calculator.params.context == round(2**17.5)
+    calculator.close()
 
 
 def test_running_the_cell_again_closes_the_first_instance(shown):
