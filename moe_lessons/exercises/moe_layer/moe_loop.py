@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from moe_lessons.exercises.moe_layer.inputs import routed_case
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -49,6 +49,11 @@ def _layer(
     )
     mask_TE = torch.zeros(len(ids_TK), len(down_EDF)).scatter(1, ids_TK, weights_TK)
     return torch.einsum("te,etd->td", mask_TE, all_ETD)
+
+
+def _detached(case: Case, got: Outputs, want: Outputs) -> bool:
+    right = np.allclose(got["output_TD"], want["output_TD"], rtol=1e-4, atol=1e-5)
+    return bool(right) and not np.any(got["grad of topk_weights_TK"])
 
 
 def _weighted_input(hidden: Tensor, ids: Tensor, weights: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
@@ -118,6 +123,20 @@ MOE_LOOP = Exercise(
             hint=3,
         ),
         Misconception(
+            "first_choice",
+            "Only the first choice of each token counts. Each token has K of them: loop over them all, and "
+            "return after the loop rather than in it.",
+            wrong=lambda x, ids, w, gate_up, down: _layer(x, ids[:, :1], w[:, :1], gate_up, down),
+            hint=1,
+        ),
+        Misconception(
+            "never_reset",
+            "The first token is right, and every later one also contains those before it: the sum goes on "
+            "from token to token. Start it anew, from zeros, for each token.",
+            wrong=lambda x, ids, w, gate_up, down: _layer(x, ids, w, gate_up, down).cumsum(dim=0),
+            hint=3,
+        ),
+        Misconception(
             "choice_as_expert",
             "Choice k was sent to expert k. k only counts a token's choices; which expert that is, stands "
             "in `topk_ids_TK[t, k]`.",
@@ -129,9 +148,9 @@ MOE_LOOP = Exercise(
         Misconception(
             "detached",
             "The output is right, but no gradient reaches the weights: they left the graph, through "
-            "`.item()`, `float(...)`, `.detach()` or `.data`. The router learns through these weights only. "
-            "Multiply by the tensor element itself.",
-            wrong=lambda x, ids, w, gate_up, down: _layer(x, ids, w.detach(), gate_up, down),
+            "`.item()`, `float(...)`, `.detach()`, `no_grad`, or a new `torch.tensor(...)`. The router "
+            "learns through these weights only. Multiply by the tensor element itself.",
+            detects=_detached,
             hint=3,
         ),
         Misconception(

@@ -106,6 +106,13 @@ def _empty_skipped(x: Tensor, ids: Tensor, w: Tensor, gate_up: Tensor, down: Ten
     return _added(x, token_ids_S, results_SD * w.flatten()[order_S, None]), token_ids_S, counts_E
 
 
+def _slots(case: Case, got: Outputs, want: Outputs) -> bool:
+    top_k = np.asarray(case.args["topk_ids_TK"]).shape[1]
+    tokens = dict(got) | {"token_ids_S": np.asarray(got["token_ids_S"]) // top_k}
+    right = np.allclose(got["output_TD"], want["output_TD"], rtol=1e-4, atol=1e-5)
+    return bool(right) and np.array_equal(canonical(tokens)["token_ids_S"], want["token_ids_S"])
+
+
 def _by_expert(case: Case, got: Outputs, want: Outputs) -> str | None:
     starts = np.cumsum(want["tokens_per_expert_E"]) - want["tokens_per_expert_E"]
     for e, (start, count) in enumerate(zip(starts, want["tokens_per_expert_E"], strict=True)):
@@ -129,8 +136,9 @@ MOE_SORTED = Exercise(
     task=(
         "The same layer without a loop over tokens. There are S = T * K (token, choice) slots. Sort them by "
         "expert, run each expert *once* on its own rows, and add every result, times its own weight, to its "
-        "token. Return three things: the output `[T, D]`; the token of each row in sorted order `[S]`; how "
-        "many rows each expert got `[E]`. Some experts get none, and T may be 0."
+        "token. Return three things: the output `[T, D]`; the token of each row in sorted order `[S]` (one "
+        "expert's rows in any order); how many rows each expert got `[E]`. Some experts get none, and T may "
+        "be 0."
     ),
     entry="moe_sorted",
     points=4,
@@ -179,6 +187,13 @@ MOE_SORTED = Exercise(
             "Tokens were found with `% T`. Slots are numbered t * K + k, choices of one token side by side, "
             "so the token of a slot is the slot's number divided by K, rounded down.",
             wrong=_modulo,
+            hint=1,
+        ),
+        Misconception(
+            "slots_not_tokens",
+            "The output is right. What is returned beside it are the sorted *slots*, 0 to T * K - 1, not the "
+            "tokens that they belong to: return what you took the rows of `hidden_TD` with.",
+            detects=_slots,
             hint=1,
         ),
         Misconception(

@@ -81,6 +81,20 @@ def _diagonal(x: Tensor, logits: Tensor, ids: Tensor, r: Tensor, up: Tensor, ren
     return _router(weights_TE * (1 - weights_TE) * score_TE, x)
 
 
+def _first_term_only(
+    x: Tensor, logits: Tensor, ids: Tensor, r: Tensor, up: Tensor, renormalize: bool
+) -> Tensor:
+    score_TE = torch.zeros_like(logits).scatter(1, ids, _score(r, up))
+    return _router(_gate(logits, ids, renormalize) * score_TE, x)
+
+
+def _constant_sum(x: Tensor, logits: Tensor, ids: Tensor, r: Tensor, up: Tensor, renormalize: bool) -> Tensor:
+    score_TK = _score(r, up)
+    if renormalize:
+        score_TK = score_TK / logits.softmax(dim=-1).gather(1, ids).sum(dim=1, keepdim=True)
+    return _router(_logits(logits, ids, score_TK, renormalize=False), x)
+
+
 def _no_softmax(x: Tensor, logits: Tensor, ids: Tensor, r: Tensor, up: Tensor, renormalize: bool) -> Tensor:
     return _router(torch.zeros_like(logits).scatter(1, ids, _score(r, up)), x)
 
@@ -154,6 +168,20 @@ ROUTER_GRADIENT = Exercise(
             "Only the diagonal of the softmax's derivative was used, w (1 - w). A logit also changes the "
             "other weights: the derivative of weight i with respect to logit j is w_i (1[i=j] - w_j).",
             wrong=_diagonal,
+            hint=2,
+        ),
+        Misconception(
+            "first_term_only",
+            "Half of the softmax's derivative: weight j times its own score. Raising a logit also lowers the "
+            "other weights, so their scores, each times its weight, are subtracted.",
+            wrong=_first_term_only,
+            hint=2,
+        ),
+        Misconception(
+            "constant_sum",
+            "With `renormalize=True` the sum that the weights are divided by was taken for a constant. It "
+            "depends on the logits too. At K=1 that is all there is: a number divided by itself.",
+            wrong=_constant_sum,
             hint=2,
         ),
         Misconception(

@@ -127,6 +127,21 @@ SHARED_EXPERT = Exercise(
             hint=3,
         ),
         Misconception(
+            "no_weights",
+            "The routed answers are added as they are. Each is first multiplied by its weight.",
+            wrong=lambda x, r, w, scale, gate_up, down: scale * r.sum(dim=1) + _shared(x, gate_up, down),
+            hint=3,
+        ),
+        Misconception(
+            "up_first",
+            "Inside the shared expert, gate and up are swapped: the first G rows of `gate_up_2GD` are the "
+            "gate, and silu belongs to them.",
+            wrong=lambda x, r, w, scale, gate_up, down: (
+                scale * _routed(r, w) + _shared(x, gate_up.roll(down.shape[1], dims=0), down)
+            ),
+            hint=2,
+        ),
+        Misconception(
             "unscaled",
             "`scale` is not used. It multiplies the routed part.",
             wrong=lambda x, r, w, scale, gate_up, down: _routed(r, w) + _shared(x, gate_up, down),

@@ -94,6 +94,13 @@ SWIGLU = Exercise(
             hint=3,
         ),
         Misconception(
+            "both_sides",
+            "silu was applied to both sides. Only the gate side passes through it; the other side stays "
+            "linear.",
+            wrong=lambda x, gate, up, down: (F.silu(x @ gate.T) * F.silu(x @ up.T)) @ down.T,
+            hint=1,
+        ),
+        Misconception(
             "two_matrices",
             "The up projection is not used: this is the older FFN with two matrices. SwiGLU has a third, "
             "whose result the gate multiplies.",

@@ -46,6 +46,7 @@ SWIGLU_WRONG = {
     "gelu": swiglu_wrong(lambda g, u: F.gelu(g) * u),
     "sum": swiglu_wrong(lambda g, u: F.silu(g) + u),
     "late_silu": swiglu_wrong(lambda g, u: F.silu(g * u)),
+    "both_sides": swiglu_wrong(lambda g, u: F.silu(g) * u * u.sigmoid()),
     "two_matrices": swiglu_wrong(lambda g, u: F.silu(g)),
 }
 
@@ -174,6 +175,15 @@ def loop_up_first(hidden, ids, weights, gate_up, down):
     return loop_by_expert(hidden, ids, weights, gate_up.roll(down.shape[2], dims=1), down)
 
 
+def loop_running_total(hidden, ids, weights, gate_up, down):
+    out, row = torch.zeros_like(hidden), torch.zeros(hidden.shape[1])
+    for t in range(ids.shape[0]):
+        for k in range(ids.shape[1]):
+            row = row + weights[t, k] * answer_of(hidden[t], ids[t, k], gate_up, down)
+        out[t] = row
+    return out
+
+
 LOOP_WRONG = {
     "no_weights": loop_wrong(lambda row, x, ids, w, k, g, d: row + answer_of(x, ids[k], g, d)),
     "average": loop_wrong(lambda row, x, ids, w, k, g, d: row + answer_of(x, ids[k], g, d) / len(w)),
@@ -181,6 +191,10 @@ LOOP_WRONG = {
         lambda row, x, ids, w, k, g, d: row + w[k] / w.sum() * answer_of(x, ids[k], g, d)
     ),
     "overwritten": loop_wrong(lambda row, x, ids, w, k, g, d: w[k] * answer_of(x, ids[k], g, d)),
+    "first_choice": loop_wrong(
+        lambda row, x, ids, w, k, g, d: row if k else w[k] * answer_of(x, ids[k], g, d)
+    ),
+    "never_reset": loop_running_total,
     "choice_as_expert": loop_wrong(lambda row, x, ids, w, k, g, d: row + w[k] * answer_of(x, k, g, d)),
     "detached": loop_wrong(lambda row, x, ids, w, k, g, d: row + w[k].item() * answer_of(x, ids[k], g, d)),
     "weighted_input": loop_wrong(lambda row, x, ids, w, k, g, d: row + answer_of(w[k] * x, ids[k], g, d)),

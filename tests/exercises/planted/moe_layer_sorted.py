@@ -96,11 +96,17 @@ def put_unweighted(rows, weights, order, tokens, out):
     return out.index_add_(0, tokens, rows)
 
 
+def sorted_slots(hidden, ids, weights, gate_up, down):
+    out, _, counts = sorted_split(hidden, ids, weights, gate_up, down)
+    return out, torch.sort(ids.flatten(), stable=True).indices, counts
+
+
 SORTED_WRONG = {
     "weights_unsorted": sorted_wrong(put=put_weights_unsorted),
     "overwritten": sorted_wrong(put=put_overwritten),
     "not_put_back": sorted_wrong(put=put_not_back),
     "order_as_inverse": sorted_wrong(put=put_order_as_inverse),
+    "slots_not_tokens": sorted_slots,
     "modulo": sorted_wrong(tokens_of=lambda order, ids: order % max(ids.shape[0], 1)),
     "no_weights": sorted_wrong(put=put_unweighted),
     "empty_skipped": sorted_wrong(used_only=True),
@@ -131,6 +137,16 @@ def shared_wrong(join):
     return answer
 
 
+def shared_unweighted(hidden, results, weights, scale, gate_up, down):
+    return expert(hidden, gate_up, down) + scale * torch.sum(results, 1)
+
+
+def shared_up_first(hidden, results, weights, scale, gate_up, down):
+    u, g = torch.tensor_split(hidden @ gate_up.T, 2, dim=-1)
+    routed = torch.einsum("tk,tkd->td", weights, results)
+    return scale * routed + (F.silu(g) * u) @ down.T
+
+
 SHARED_WRONG = {
     "scaled": shared_wrong(lambda x, routed, shared, w, s: s * routed + s * shared(x)),
     "once_per_choice": shared_wrong(
@@ -143,6 +159,8 @@ SHARED_WRONG = {
     ),
     "in_series": shared_wrong(lambda x, routed, shared, w, s: s * routed + shared(s * routed)),
     "residual": shared_wrong(lambda x, routed, shared, w, s: s * routed + shared(x) + x),
+    "no_weights": shared_unweighted,
+    "up_first": shared_up_first,
     "unscaled": shared_wrong(lambda x, routed, shared, w, s: routed + shared(x)),
 }
 
@@ -208,6 +226,20 @@ def gradient_diagonal(hidden, logits, ids, results, upstream, renormalize):
     return placed(logits, ids, w * (1 - w) * s).T @ hidden
 
 
+def gradient_first_term(hidden, logits, ids, results, upstream, renormalize):
+    w, s = parts(logits, ids, results, upstream, renormalize)
+    return torch.einsum("te,td->ed", placed(logits, ids, w * s), hidden)
+
+
+def gradient_constant_sum(hidden, logits, ids, results, upstream, renormalize):
+    z = logits.clone().requires_grad_()
+    weights = z.softmax(-1).gather(1, ids)
+    if renormalize:
+        weights = weights / weights.sum(1, keepdim=True).detach()
+    (grad,) = torch.autograd.grad((weights[..., None] * results).sum(1), z, upstream)
+    return grad.T @ hidden
+
+
 def gradient_no_softmax(hidden, logits, ids, results, upstream, renormalize):
     _, s = parts(logits, ids, results, upstream, renormalize)
     return placed(logits, ids, s).T @ hidden
@@ -236,6 +268,8 @@ GRADIENT_WRONG = {
     "never_renormalized": gradient_always(False),
     "chosen_only": gradient_chosen_only,
     "diagonal": gradient_diagonal,
+    "first_term_only": gradient_first_term,
+    "constant_sum": gradient_constant_sum,
     "no_softmax": gradient_no_softmax,
     "no_upstream": gradient_no_upstream,
     "by_choice": gradient_by_choice,
