@@ -18,9 +18,10 @@ start("00_start_here")
 # %% [markdown]
 # ## What is on this machine?
 #
-# The next cell lists what this course found here. The line to look at is `path`: it says which code a
-# Mixture-of-Experts layer runs through. A GPU makes the long runs of lesson 10 quicker. No lesson needs
-# one.
+# The next cell lists what this course found here. You need not know all these names. The line to look at
+# is `path`: it says which code will run a Mixture-of-Experts layer here. (What such a layer is comes right
+# after; what the names of the paths mean, in lesson 08.) A GPU makes the long runs of lesson 10 quicker. No
+# lesson needs one.
 
 # %% tags=["nbval-ignore-output"] why="machine"
 from moe_lessons.doctor import describe, diagnose
@@ -31,8 +32,8 @@ print(describe(diagnose()))
 # If something is listed as missing, the line says how to get it. "Optional" means that the course goes on
 # without.
 #
-# Is the path that was chosen right as well as present? We ask it and the slowest, plainest path (a loop
-# over the experts) for the same layer's output, and compare.
+# One more check, which you need not follow yet. The path that was chosen and the slowest, plainest one (a
+# loop over the experts) compute the same layer. Do their outputs agree?
 
 # %%
 import torch
@@ -51,9 +52,10 @@ print("This machine's path agrees with the plain loop:", agree)
 # %% [markdown]
 # ## A sentence meets eight experts
 #
-# A language model's feed-forward layer is one network that every word goes through. A
-# **Mixture-of-Experts** layer (MoE) holds several such networks, the *experts*. A small *router* decides,
-# for each word, which few of them answer. So the layer can hold much, and each word pays for little.
+# A language model is a stack of layers. One kind, the feed-forward layer, is a network that every word goes
+# through. A **Mixture-of-Experts** layer (MoE) holds several such networks, the *experts*. A small *router*
+# decides, for each word, which few of them answer. So the layer can hold much, and each word pays for
+# little.
 #
 # Let us send a real sentence through one. It comes from Python's own language reference. We split it into
 # words; in the course's vocabulary each of them is a *token*.
@@ -78,7 +80,9 @@ print(f"In the corpus: {sentence in corpus}. Tokens: {len(words)}")
 # letters.
 #
 # Here is the whole layer. Names end in their axes: `T` tokens, `D` numbers per token, `E` experts, `K`
-# experts chosen per token. Read it once; each line comes back in a later lesson.
+# experts chosen per token. So `logits_TE` has a row for each token and a column for each expert. (A *logit*
+# is a score that has not been turned into a weight yet.) Read it once; each line comes back in a later
+# lesson.
 
 # %%
 from torch import nn
@@ -170,10 +174,10 @@ print("tokens per expert:", tokens_per_expert(ids_TK, 8).tolist())
 
 # %% [markdown]
 # `is`, `not` and `this` go there as well, and nobody told the layer what a noun is. A router can only use
-# what its input holds, here letters. The last line shows another thing: the load is far from even. Lesson
-# 04 is about that.
+# what its input holds, here letters. The last line shows another thing: the *load*, how many tokens each
+# expert gets, is far from even. Lesson 04 is about that.
 #
-# And the numbers of the experts? Predict once more.
+# And the experts' numbers: does it mean anything to be expert 5? Predict once more.
 
 # %% tags=["nbval-ignore-output"] why="widget"
 predict("00.other_seed")
@@ -208,9 +212,10 @@ reveal("00.other_seed")
 # %% [markdown]
 # ## What do you need to know?
 #
-# Explainers list much: transformers, attention, matrix calculus, convex optimisation. Let us look instead.
-# The next cell trains our layer on the sentence: given a word, guess the next. From the loss, PyTorch keeps
-# a graph of every operation behind it, because it needs them to compute gradients. We collect their names.
+# Explainers ask for much: transformers, attention, matrix calculus, convex optimisation. Let us look
+# instead. The next two cells train our layer on the sentence: given a word, guess the next. PyTorch keeps a
+# record of every operation behind a loss, the *graph*, because it needs it to compute gradients. The first
+# cell collects the names of these operations. How it walks through the graph does not matter here.
 
 # %%
 import torch.nn.functional as F
@@ -252,6 +257,11 @@ for part, names in parts.items():
 others = used - set().union(*parts.values())
 print("anything else:", ", ".join(sorted(others)) or "nothing")
 
+# %% [markdown]
+# The second cell trains. It ends with `claim`. A **claim** is a sentence that explainers of the subject
+# make; the course has numbered many, and tests them one by one. This one, L14, is the list above. `claim`
+# prints the verdict, and a table at the end of each lesson collects them.
+
 # %%
 parameters = [letters_LD, *(p for module in (router, experts, head) for p in module.parameters())]
 optimizer = torch.optim.Adam(parameters, lr=0.01)
@@ -292,8 +302,8 @@ quiz("00.cross_entropy")
 # ## How an exercise works
 #
 # You fill in one function and run the check below it. The check calls your function on small inputs and
-# compares. When the answer is not right yet, it says where it first differs, and if it knows the mistake,
-# it names it.
+# compares what comes back with the right answer. When the two differ, it says where they first do, and if
+# it knows the mistake, it names it.
 #
 # Here is what that looks like. We play a learner who lets *every* expert answer. The exercise asks for the
 # best two. The check below is only a demonstration and does not count for you.
@@ -309,8 +319,9 @@ check("00.top2_mix", everyone_answers, demo=True)
 
 # %% [markdown]
 # Read such a card from the top. A ✔ is something your function already does. The first ✘ is the one to work
-# on; the line under it shows what came back and what was expected. What comes after it is looked at once
-# that is mended. "What may have happened" is the check's guess at the mistake.
+# on; the line under it shows what came back and what was expected. (`mixed_D` is the check's name for what
+# the function returns.) What comes after it is looked at once that is mended. "What may have happened" is
+# the check's guess at the mistake.
 #
 # The card also said which hint helps. There are three for each exercise: a question to ask yourself, the
 # tool to use, almost the line. They lie folded under each check, and `hint` prints one:

@@ -21,8 +21,8 @@ PREDICTIONS = (
     Prediction(
         "00.other_seed",
         "Now we throw the random numbers away and draw new ones. Same sentence, same code. How many of a "
-        "word's two experts stay the same, on average?",
-        ("nearly all: the words decide", "about half", "about a quarter", "none"),
+        "word's two experts keep their number, on average?",
+        ("nearly all: the words decide", "about half of them", "about a quarter of them", "none"),
         truth=2,
         because=(
             "Two of eight experts, drawn without any regard for the first draw, contain a given expert in 2 "
@@ -116,7 +116,7 @@ QUIZZES = (
                 "Two words are two words. An untrained router shows such pairs as well, as you saw.",
             ),
             Choice(
-                "Their inputs to the router had a large inner product with expert 4's vector",
+                "The router scored expert 4 among the best for both words",
                 "That is all the picture holds. What an expert learned takes many tokens and a comparison "
                 "with chance; lesson 10 does it.",
                 right=True,
