@@ -13,8 +13,9 @@ start("01_router")
 # output into chosen experts and their weights. Published models disagree about those lines. You will see
 # where the disagreement is real and where it is only a way of writing.
 #
-# Four letters are used throughout: **T** tokens, **D** width of a hidden state, **E** experts, **K** experts
-# per token. Names carry their axes: `logits_TE` has one row per token and one column per expert.
+# Inside a model a token is a vector, its **hidden state**. Four letters are used throughout: **T** tokens,
+# **D** width of a hidden state, **E** experts, **K** experts per token. Names carry their axes: `logits_TE`
+# has one row per token and one column per expert.
 
 # %%
 import math
@@ -53,8 +54,8 @@ for t, row in enumerate(logits_TE.tolist()):
 # below have made of the word in its context. Some explainers write the router as a matrix of shape
 # `[vocab_size, num_experts]`. Near the end of the lesson we test which of the two describes a trained model.
 #
-# Your turn. One detail matters: whatever dtype the inputs have, compute in fp32. The reason comes right
-# after.
+# Your turn. One detail matters: whatever number format (*dtype*) the inputs have, compute in fp32, PyTorch's
+# `float32`. The reason comes right after.
 
 # %% [markdown]
 # {{exercise 01.router_logits}}
@@ -78,7 +79,8 @@ check("01.router_logits")
 # %% [markdown]
 # ### Why fp32?
 #
-# bf16 keeps 8 significant bits. Near 128 its neighbouring numbers are a whole 1 apart, so 128.5 has to become
+# Large models keep most of their numbers in bf16 (`bfloat16`), which takes half the space of fp32 and keeps
+# 8 significant bits. Near 128 its neighbouring numbers are a whole 1 apart, so 128.5 has to become
 # 128. That sounds harmless: an error of 0.4 %. The ST-MoE paper gives an example (arXiv 2202.08906, footnote
 # 7). Eleven experts, ten of them with logit 128 and one with 128.5:
 
@@ -310,8 +312,8 @@ claim(
 # router is undecided gets a quieter update. That can be read as a feature or as a nuisance, and models
 # differ. Mixtral and gpt-oss take the softmax after; GShard, Qwen3 and DBRX before, and rescale, which is the
 # same; Switch, Grok-1 and OLMoE keep the probabilities; DeepSeek-V2 keeps them and multiplies by 16. None of
-# them is wrong, as long as training and inference agree. A checkpoint that is loaded with the other
-# convention is wrong, and no shape tells you.
+# them is wrong, as long as training and inference agree. But load a checkpoint (a file of trained weights)
+# with the other convention, and the model computes something else. No shape tells you.
 
 # %% [markdown]
 # {{exercise 01.topk_gates}}
@@ -467,8 +469,8 @@ quiz("01.q_bias")
 # ## Six gates, one set of logits
 #
 # Six gates cover the models that this course deals with. Here is each of them on the same token with six
-# experts and K = 2, and the models in our list of presets that use it. Each preset names its source: a paper
-# or a published configuration.
+# experts and K = 2, and which of the course's presets use it. A *preset* holds the sizes of a published model
+# and names their source: a paper or a published configuration.
 
 # %%
 logits_TE = torch.tensor([[1.5, -0.5, 0.8, -2.0, 0.1, -1.0]])
@@ -631,7 +633,7 @@ claim(
 #
 # So far the hidden states were random. Now we train: four small transformers of two layers, 8 experts and K =
 # 4, on the English of Python's language reference, with bytes as tokens. They differ in their seed only. It
-# is a short training, a few seconds in all; lesson 10 does it properly.
+# is a short training, less than a minute in all on most machines; lesson 10 does it properly.
 
 # %% tags=["nbval-ignore-output"] why="timing"
 import time

@@ -72,8 +72,9 @@ QUIZZES = (
     ),
     Quiz(
         "01.q_order",
-        "A checkpoint's config says: softmax over all experts, top-k, `norm_topk_prob: true`. Your fast "
-        "kernel takes the top-k logits first and then their softmax. May you use it?",
+        "A checkpoint's config says: softmax over all experts, top-k, `norm_topk_prob: true` (the kept "
+        "probabilities are rescaled to sum to 1). Your fast kernel takes the top-k logits first and then "
+        "their softmax. May you use it?",
         (
             Choice(
                 "Yes, it is the same function.",
