@@ -53,3 +53,23 @@ def test_shuffling_within_groups_breaks_what_goes_beyond_them():
     group, secret = torch.randint(4, (2, 20_000), generator=g)
     assert mutual_information(secret, secret) > 1.9
     assert shuffled_information(secret, secret, g, within_N=group, n_shuffles=2).max() < 0.01
+
+
+def test_narrow_types_do_not_overflow():
+    experts = torch.tensor([1, 2, 1, 2], dtype=torch.uint8)
+    assert mutual_information(experts, experts.new_tensor([200, 130, 200, 130])) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("experts", "labels", "message"),
+    [
+        ([1, 1, 2, 2], [-1, -1, 0, 0], "labels_N is torch.int64, from -1 on: give 0, 1, 2"),
+        ([-1], [0], "experts_N is torch.int64, from -1 on"),
+        ([0], [0.5], "labels_N is torch.float32, from 0.5 on"),
+        ([1, 2], [0], r"experts_N has shape \(2,\), labels_N \(1,\): give one of each"),
+        ([], [], r"experts_N has shape \(0,\), labels_N \(0,\): give one of each for at least one token"),
+    ],
+)
+def test_what_cannot_be_counted_is_refused(experts, labels, message):
+    with pytest.raises(ValueError, match=message):
+        mutual_information(torch.tensor(experts), torch.tensor(labels))

@@ -197,7 +197,7 @@ UPDATES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 
 def _check(expert_bias_E: Tensor, tokens_per_expert_E: Tensor, **rate: float) -> None:
     ((name, value),) = rate.items()
-    if value < 0:
+    if not value >= 0:
         raise ValueError(f"{name} is {value}: choose 0 or more; a negative one feeds the fullest expert")
     if expert_bias_E.shape != tokens_per_expert_E.shape:
         raise ValueError(

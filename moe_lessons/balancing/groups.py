@@ -26,8 +26,7 @@ def tokens_by_group(values_TE: Tensor, mask_T: Tensor | None, n_groups: int) -> 
     """
     n_tokens, length = values_TE.shape[0], values_TE.shape[0] // n_groups
     mask_T = real_tokens(values_TE, mask_T)
-    kept_TE = values_TE if mask_T is None else values_TE * mask_T.unsqueeze(1)
-    sums_GE = kept_TE.unflatten(0, (n_groups, length)).sum(dim=1)
+    sums_GE = without_padding(values_TE, mask_T).unflatten(0, (n_groups, length)).sum(dim=1)
     if mask_T is None:
         mask_T = torch.ones(n_tokens, dtype=torch.bool, device=values_TE.device)
     return Groups(n_groups, length, sums_GE, mask_T.unflatten(0, (n_groups, length)).sum(dim=1))
@@ -43,6 +42,18 @@ def mean_over_tokens(values_T: Tensor, mask_T: Tensor | None) -> Tensor:
     """
     groups = tokens_by_group(values_T.unsqueeze(1), mask_T, 1)
     return groups.sums_GE[0, 0] / groups.n_tokens_G[0].clamp_min(1)
+
+
+def without_padding(values_TE: Tensor, mask_T: Tensor | None) -> Tensor:
+    """Put 0 in the rows of padding, whatever stands there: 0 times infinity would not be 0.
+
+    Examples
+    --------
+    >>> without_padding(torch.tensor([[1.0], [torch.inf]]), torch.tensor([True, False])).flatten()
+    tensor([1., 0.])
+    """
+    real_T = real_tokens(values_TE, mask_T)
+    return values_TE if real_T is None else values_TE.masked_fill(~real_T.unsqueeze(1), 0)
 
 
 def real_tokens(values_T: Tensor, mask_T: Tensor | None) -> Tensor | None:

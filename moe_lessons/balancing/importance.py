@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from moe_lessons.balancing.groups import real_tokens
-from moe_lessons.routing.base import checked_logits
+from moe_lessons.balancing.groups import without_padding
+from moe_lessons.routing.base import check_ids, checked_logits
 
 
 def cv_squared(values_E: Tensor) -> Tensor:
@@ -21,6 +21,7 @@ def cv_squared(values_E: Tensor) -> Tensor:
     >>> cv_squared(torch.tensor([3.0, 1.0]))  # (1 / 2)²
     tensor(0.2500)
     """
+    values_E = values_E.to(torch.promote_types(values_E.dtype, torch.float32))
     mean = values_E.mean()
     square = torch.where(mean == 0, 1, mean.square())
     return values_E.var(correction=0) / square
@@ -50,7 +51,7 @@ def importance_loss(
     Raises
     ------
     ValueError
-        If the shapes do not fit together or a weight is NaN (looked for on CPU only).
+        If the shapes do not fit together, an id is outside 0..E-1 or a weight is NaN (seen on CPU only).
 
     References
     ----------
@@ -71,9 +72,8 @@ def importance_loss(
         raise ValueError(
             "topk_weights_TK holds NaN: look for a diverged loss or bad inputs before the router"
         )
-    real_T = real_tokens(weights_TK, mask_T)
-    if real_T is not None:
-        weights_TK = weights_TK * real_T.unsqueeze(1)
+    check_ids(topk_ids_TK, n_experts)
+    weights_TK = without_padding(weights_TK, mask_T)
     zeros_E = weights_TK.new_zeros(n_experts)
     return cv_squared(zeros_E.scatter_add(0, topk_ids_TK.reshape(-1).long(), weights_TK.reshape(-1)))
 
@@ -168,7 +168,4 @@ def load_loss(
     tensor(0.6827)
     """
     chances_TE = selection_probability(logits_TE, noisy_logits_TE, noise_std_TE, top_k)
-    real_T = real_tokens(chances_TE, mask_T)
-    if real_T is not None:
-        chances_TE = chances_TE * real_T.unsqueeze(1)
-    return cv_squared(chances_TE.sum(dim=0))
+    return cv_squared(without_padding(chances_TE, mask_T).sum(dim=0))

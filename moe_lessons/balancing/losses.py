@@ -10,9 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from moe_lessons.balancing.groups import mean_over_tokens, sum_over_ranks, tokens_by_group, world_size
+from moe_lessons.balancing.groups import (
+    mean_over_tokens,
+    sum_over_ranks,
+    tokens_by_group,
+    without_padding,
+    world_size,
+)
 from moe_lessons.routing import tokens_per_expert
-from moe_lessons.routing.base import checked_logits
+from moe_lessons.routing.base import check_ids, checked_logits
 from moe_lessons.routing.gates import sqrt_softplus
 
 NORMALIZATIONS = ("switch", "gshard", "huggingface", "megatron", "deepseek")
@@ -83,8 +89,8 @@ def load_balancing_loss(
     Raises
     ------
     ValueError
-        If a name is unknown, shapes do not fit together, `n_sequences` does not divide T, or the logits hold
-        NaN (looked for on CPU only).
+        If a name is unknown, shapes do not fit together, `n_sequences` does not divide T, an id is outside
+        0..E-1 or the logits hold NaN (these two are looked for on CPU only).
 
     References
     ----------
@@ -109,7 +115,9 @@ def load_balancing_loss(
             f"topk_ids_TK has shape {tuple(topk_ids_TK.shape)}: give (T, K) with T={logits_TE.shape[0]}"
         )
     top_k = topk_ids_TK.shape[1]
-    probs_TE = PROBABILITIES[scores](checked_logits(logits_TE, top_k))
+    logits_TE = checked_logits(logits_TE, top_k)
+    check_ids(topk_ids_TK, n_experts)  # one of another expert would be counted for the next sequence
+    probs_TE = PROBABILITIES[scores](without_padding(logits_TE, mask_T))
     groups = tokens_by_group(probs_TE, mask_T, _n_groups(scope, n_sequences, len(probs_TE)))
 
     counted_ids_TK = topk_ids_TK[:, :1] if normalization == "gshard" else topk_ids_TK
@@ -161,7 +169,8 @@ def z_loss(logits_TE: Tensor, *, mask_T: Tensor | None = None) -> Tensor:
     >>> z_loss(torch.zeros(3, 4)).sqrt().exp()  # logsumexp of four zeros is ln 4
     tensor(4.)
     """
-    return mean_over_tokens(checked_logits(logits_TE).logsumexp(dim=-1).square(), mask_T)
+    logits_TE = without_padding(checked_logits(logits_TE), mask_T)
+    return mean_over_tokens(logits_TE.logsumexp(dim=-1).square(), mask_T)
 
 
 def _n_groups(scope: str, n_sequences: int | None, n_tokens: int) -> int:

@@ -3,6 +3,10 @@
 import torch
 from torch import Tensor
 
+from moe_lessons.routing.base import check_ids, traced
+
+__all__ = ["check_ids", "check_shapes", "compute_dtype", "traced"]
+
 
 def check_shapes(
     hidden_TD: Tensor, topk_ids_TK: Tensor, topk_weights_TK: Tensor, gate_up_proj: Tensor, down_proj: Tensor
@@ -30,26 +34,6 @@ def check_shapes(
             )
 
 
-def check_ids(topk_ids_TK: Tensor, n_experts: int) -> None:
-    """Refuse expert ids outside 0..E-1, looked at in CPU tensors only.
-
-    Examples
-    --------
-    >>> check_ids(torch.tensor([[0, 3]]), 3)
-    Traceback (most recent call last):
-    ValueError: topk_ids_TK runs from 0 to 3 with 3 experts: keep ids in 0..2
-    """
-    on_host = topk_ids_TK.device.type == "cpu" and not torch.compiler.is_compiling()
-    if not on_host or topk_ids_TK.numel() == 0:
-        return
-    lowest, highest = (int(bound) for bound in torch.aminmax(topk_ids_TK))
-    if lowest < 0 or highest >= n_experts:
-        raise ValueError(
-            f"topk_ids_TK runs from {lowest} to {highest} with {n_experts} experts: "
-            f"keep ids in 0..{n_experts - 1}"
-        )
-
-
 def compute_dtype(hidden_TD: Tensor) -> torch.dtype:
     """Return the dtype of the products: the input's, or autocast's where it is on.
 
@@ -64,14 +48,3 @@ def compute_dtype(hidden_TD: Tensor) -> torch.dtype:
     if torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type):
         return torch.get_autocast_dtype(device_type)
     return hidden_TD.dtype
-
-
-def traced() -> bool:
-    """Say whether tensors may stand for others: under `torch.compile`, or in a transform of `torch.func`.
-
-    Examples
-    --------
-    >>> traced()
-    False
-    """
-    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()

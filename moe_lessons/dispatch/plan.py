@@ -98,7 +98,7 @@ def gather_slots(hidden_TD: Tensor, plan: Plan, top_k: int) -> Tensor:
 
 def combine(results_SD: Tensor, topk_weights_TK: Tensor, plan: Plan) -> Tensor:
     """Sum each token's K results in a fixed order; adding rows where they fall would depend on timing."""
-    if not torch.is_grad_enabled() and results_SD.device.type == "cpu":
+    if not torch.is_grad_enabled() and results_SD.device.type == "cpu" and not traced():
         return weighted_sum(results_SD, plan.inverse_S.view(topk_weights_TK.shape), topk_weights_TK)
     results_TKD = results_SD.index_select(0, plan.inverse_S).unflatten(0, topk_weights_TK.shape)
     dtype = torch.promote_types(results_SD.dtype, torch.float32)

@@ -89,7 +89,7 @@ def make_rooms(
     first_row_E = room_sizes_E.cumsum(0) - room_sizes_E
     sizes, slots = room_sizes_E.tolist(), [0, *accumulate(counts_E.tolist())]
     n_rows = sum(sizes)
-    rows_TK = plan.inverse_S.view(topk_ids_TK.shape) + (first_row_E - first_slot_E)[topk_ids_TK]
+    rows_TK = plan.inverse_S.view(topk_ids_TK.shape) + (first_row_E - first_slot_E)[topk_ids_TK.long()]
     # A row's bag starts after as many slots as rows before it that hold one.
     holds_slot_R1 = counts_E.new_zeros(n_rows + 1).index_fill_(0, rows_TK.flatten() + 1, 1)
     pieces = [

@@ -19,6 +19,11 @@ def mutual_information(experts_N: Tensor, labels_N: Tensor) -> float:
         is nothing to tell, by about (experts - 1)(labels - 1) / (2 N ln 2): compare with
         `shuffled_information`.
 
+    Raises
+    ------
+    ValueError
+        If there is no token, the two differ in shape, or a number is negative.
+
     References
     ----------
     Shannon, A Mathematical Theory of Communication (1948), section 12; Miller, Note on the bias of
@@ -30,8 +35,9 @@ def mutual_information(experts_N: Tensor, labels_N: Tensor) -> float:
     >>> mutual_information(experts, torch.tensor([7, 7, 3, 3])), mutual_information(experts, experts % 1)
     (1.0, 0.0)
     """
+    _check(experts_N, labels_N)
     n_labels = int(labels_N.max()) + 1
-    counts = torch.bincount(experts_N * n_labels + labels_N).double()
+    counts = torch.bincount(experts_N.long() * n_labels + labels_N.long()).double()
     counts = torch.nn.functional.pad(counts, (0, -len(counts) % n_labels)).view(-1, n_labels)
     joint = counts / counts.sum()
     apart = joint.sum(dim=1, keepdim=True) * joint.sum(dim=0, keepdim=True)
@@ -81,3 +87,13 @@ def shuffled_information(
         labels[in_groups] = labels_N[shuffled]
         found.append(mutual_information(experts_N, labels))
     return torch.tensor(found)
+
+
+def _check(experts_N: Tensor, labels_N: Tensor) -> None:
+    if experts_N.dim() != 1 or experts_N.shape != labels_N.shape or not len(experts_N):
+        shapes = f"{tuple(experts_N.shape)}, labels_N {tuple(labels_N.shape)}"
+        raise ValueError(f"experts_N has shape {shapes}: give one of each for at least one token")
+    for name, values_N in (("experts_N", experts_N), ("labels_N", labels_N)):
+        # A negative number would pass for another pair's: leave tokens without a label out.
+        if values_N.is_floating_point() or int(values_N.min()) < 0:
+            raise ValueError(f"{name} is {values_N.dtype}, from {values_N.min()} on: give 0, 1, 2, ...")

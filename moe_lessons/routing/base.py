@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 TINY = 1e-20  # every sigmoid may underflow to 0; DeepSeek's code adds the same constant
@@ -65,11 +66,21 @@ def tokens_per_expert(topk_ids_TK: Tensor, n_experts: int, mask_T: Tensor | None
     -------
     Tensor of shape (E,), int64
 
+    Raises
+    ------
+    ValueError
+        If the ids are not whole numbers, or the mask has not one entry per token.
+
     Examples
     --------
     >>> tokens_per_expert(torch.tensor([[0, 2], [2, 3]]), 4)
     tensor([1, 0, 2, 1])
     """
+    check_whole(topk_ids_TK)
+    if mask_T is not None and mask_T.shape != topk_ids_TK.shape[:1]:
+        raise ValueError(
+            f"mask_T has shape {tuple(mask_T.shape)}: give one entry per token, ({len(topk_ids_TK)},)"
+        )
     ids_S = topk_ids_TK.reshape(-1).long()
     if mask_T is None:
         ones_S = torch.ones_like(ids_S)
@@ -88,10 +99,53 @@ def checked_logits(logits_TE: Tensor, top_k: int = 1, name: str = "logits_TE") -
         raise ValueError(f"{name} has shape {tuple(logits_TE.shape)}: give at least one expert")
     if not 1 <= top_k <= n_experts:
         raise ValueError(f"top_k is {top_k} with {n_experts} experts: choose 1 to {n_experts}")
-    on_host = logits_TE.device.type == "cpu" and not torch.compiler.is_compiling()
-    if on_host and bool(logits_TE.isnan().any()):
+    if logits_TE.device.type == "cpu" and not traced() and bool(logits_TE.isnan().any()):
         raise ValueError(f"{name} holds NaN: look for a diverged loss or bad inputs before the router")
     return logits_TE.to(torch.promote_types(logits_TE.dtype, torch.float32))
+
+
+def check_ids(topk_ids_TK: Tensor, n_experts: int) -> None:
+    """Refuse expert ids that are not whole numbers in 0..E-1; values are looked at in CPU tensors only.
+
+    Examples
+    --------
+    >>> check_ids(torch.tensor([[0, 3]]), 3)
+    Traceback (most recent call last):
+    ValueError: topk_ids_TK runs from 0 to 3 with 3 experts: keep ids in 0..2
+    """
+    check_whole(topk_ids_TK)
+    on_host = topk_ids_TK.device.type == "cpu" and not torch.compiler.is_compiling()
+    if not on_host or topk_ids_TK.numel() == 0:
+        return
+    lowest, highest = (int(bound) for bound in torch.aminmax(topk_ids_TK))
+    if lowest < 0 or highest >= n_experts:
+        raise ValueError(
+            f"topk_ids_TK runs from {lowest} to {highest} with {n_experts} experts: "
+            f"keep ids in 0..{n_experts - 1}"
+        )
+
+
+def check_whole(topk_ids_TK: Tensor) -> None:
+    """Refuse weights where ids should be: cut to whole numbers, nearly all would say expert 0."""
+    if topk_ids_TK.is_floating_point():
+        raise ValueError(f"topk_ids_TK is {topk_ids_TK.dtype}: give whole numbers, the experts' ids")
+
+
+def traced() -> bool:
+    """Say whether tensors may stand for others or carry tangents, so that no Python may look inside them.
+
+    That is so under `torch.compile`, in a transform of `torch.func`, and in forward-mode differentiation.
+
+    Examples
+    --------
+    >>> traced()
+    False
+    """
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    )
 
 
 def biased(scores_TE: Tensor, expert_bias_E: Tensor | None) -> Tensor:

@@ -129,3 +129,11 @@ def test_bad_arguments_get_one_clear_line(call, message):
     with pytest.raises(ValueError, match=message) as error:
         call(torch.zeros(4, 3))
     assert "\n" not in str(error.value)
+
+
+def test_ids_of_no_expert_and_infinite_padding():
+    weights_TK, ids_TK = torch.tensor([[0.5], [1.5], [math.inf]]), torch.tensor([[0], [1], [1]])
+    assert importance_loss(weights_TK, ids_TK, 2, mask_T=torch.tensor([1, 1, 0])).item() == 0.25
+    with pytest.raises(ValueError, match=r"topk_ids_TK runs from 0 to 1 with 1 experts: keep ids in 0..0"):
+        importance_loss(weights_TK, ids_TK, 1)
+    assert cv_squared(torch.tensor([3, 1])).item() == 0.25  # counts are whole numbers

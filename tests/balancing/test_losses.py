@@ -224,3 +224,29 @@ def test_nan_and_missing_axes_are_named(loss):
         loss(torch.tensor([[0.0, 1.0], [float("nan"), 0.0]]))
     with pytest.raises(ValueError, match=r"logits_TE has shape \(2, 1, 2\): flatten it to \(T, E\)"):
         loss(torch.zeros(2, 1, 2))
+
+
+@pytest.mark.parametrize("wrong", [-1, 5])
+@pytest.mark.parametrize("scope", SCOPES)
+def test_an_id_of_no_expert_is_not_counted_for_another_sequence(scope, wrong):
+    logits_TE, ids_TK = draw()
+    ids_TK[5, 0] = wrong
+    options = {"n_sequences": 3} if scope == "sequence" else {}
+    with pytest.raises(ValueError, match=r"topk_ids_TK runs from .* with 5 experts: keep ids in 0..4"):
+        load_balancing_loss(logits_TE, ids_TK, scope=scope, **options)
+    with pytest.raises(ValueError, match=r"topk_ids_TK is torch.float32: give whole numbers"):
+        load_balancing_loss(logits_TE, ids_TK.float(), scope=scope, **options)
+
+
+@pytest.mark.parametrize("in_padding", [float("inf"), -float("inf")])
+def test_what_stands_in_padding_does_not_matter(in_padding):
+    logits_TE, ids_TK = draw()
+    logits_TE[3:5] = in_padding
+    logits_TE.requires_grad_()
+    keep_T = torch.arange(12).sub(3.5).abs() > 1
+    loss = load_balancing_loss(logits_TE, ids_TK, mask_T=keep_T) + z_loss(logits_TE, mask_T=keep_T)
+    without = load_balancing_loss(logits_TE[keep_T], ids_TK[keep_T]) + z_loss(logits_TE[keep_T])
+    torch.testing.assert_close(loss, without)
+    (gradient_TE,) = torch.autograd.grad(loss, logits_TE)
+    assert gradient_TE.isfinite().all()
+    assert not gradient_TE[3:5].any()

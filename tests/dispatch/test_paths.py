@@ -4,6 +4,7 @@ import pytest
 import torch
 from dispatch_cases import assert_close, cases, draw_case, relative_error, run
 from hypothesis import given, settings
+from torch.autograd import forward_ad
 
 from moe_lessons.dispatch import (
     PATHS,
@@ -177,3 +178,31 @@ def test_bad_arguments_get_one_clear_line(path, position, replacement, message):
     with pytest.raises(ValueError, match=message) as error:
         ALL[path](*case)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_narrow_ids_are_ids(path):
+    case = list(draw_case(9, 16, 8, 3, 2, dtype=torch.float32))
+    expected = ALL[path](*case)
+    for dtype in (torch.uint8, torch.int16, torch.int32):
+        case[1] = case[1].to(dtype)
+        assert torch.equal(ALL[path](*case), expected)
+    with pytest.raises(ValueError, match=r"topk_ids_TK is torch.float32: give whole numbers"):
+        ALL[path](case[0], case[1].float(), *case[2:])
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # PyTorch's own forward mode
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("path", ALL)
+def test_forward_mode_gives_the_derivative_or_says_that_it_cannot(path, gradients):
+    case = draw_case(9, 16, 8, 3, 2, dtype=torch.float32)
+    tangent_TD = torch.ones_like(case[0])
+    with torch.set_grad_enabled(gradients), forward_ad.dual_level():
+        try:
+            dual_TD = ALL[path](forward_ad.make_dual(case[0], tangent_TD), *case[1:])
+        except NotImplementedError:
+            return
+        found_TD = forward_ad.unpack_dual(dual_TD).tangent
+    step = 1e-2
+    up_TD, down_TD = (moe_loop(case[0] + sign * step * tangent_TD, *case[1:]) for sign in (1, -1))
+    torch.testing.assert_close(found_TD, (up_TD - down_TD) / (2 * step), rtol=0.01, atol=0.01)

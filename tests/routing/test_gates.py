@@ -221,3 +221,18 @@ def test_llama4_weight_is_the_sigmoid_of_the_chosen_logit():
     logits_TE = draw_logits(6, 4)
     routing = topk_sigmoid(logits_TE, 1)
     torch.testing.assert_close(routing.topk_weights_TK, logits_TE.amax(1, keepdim=True).sigmoid())
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_vmap_over_sequences_is_the_gate_of_each(gate):
+    logits_BTE = draw_logits(12, 5).view(3, 4, 5)
+    mapped_BTK = torch.vmap(lambda logits_TE: GATES[gate](logits_TE, 2).topk_weights_TK)(logits_BTE)
+    each = [GATES[gate](logits_TE, 2).topk_weights_TK for logits_TE in logits_BTE]
+    torch.testing.assert_close(mapped_BTK, torch.stack(each))
+
+
+def test_counting_refuses_weights_and_short_masks():
+    with pytest.raises(ValueError, match=r"topk_ids_TK is torch.float32: give whole numbers"):
+        tokens_per_expert(torch.tensor([[0.7, 0.3]]), 4)
+    with pytest.raises(ValueError, match=r"mask_T has shape \(1,\): give one entry per token, \(2,\)"):
+        tokens_per_expert(torch.tensor([[0], [1]]), 4, torch.tensor([True]))
