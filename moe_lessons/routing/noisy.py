@@ -99,6 +99,7 @@ def jitter(
     Returns
     -------
     Tensor of shape (T, D), dtype of `hidden_TD`
+        Rounded to it: for noise finer than bf16's steps of 0.4 to 0.8 % give fp32, as Switch does.
 
     Raises
     ------
@@ -122,5 +123,7 @@ def jitter(
         raise ValueError(f"epsilon is {epsilon}: choose 0 to 1, Switch uses 0.01")
     if not training:
         return hidden_TD
-    noise_TD = torch.empty_like(hidden_TD).uniform_(1 - epsilon, 1 + epsilon, generator=generator)
-    return hidden_TD * noise_TD
+    # bf16 has no number between 1 and 1.0078: noise drawn in it is coarse, and on average below 1.
+    wide = torch.promote_types(hidden_TD.dtype, torch.float32)
+    noise_TD = torch.empty_like(hidden_TD, dtype=wide).uniform_(1 - epsilon, 1 + epsilon, generator=generator)
+    return (hidden_TD * noise_TD).to(hidden_TD.dtype)

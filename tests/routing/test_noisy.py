@@ -84,3 +84,12 @@ def test_bad_arguments_get_one_clear_line():
     for epsilon in (-0.1, 1.5, math.nan):
         with pytest.raises(ValueError, match=rf"epsilon is {epsilon}: choose 0 to 1"):
             jitter(torch.zeros(2, 3), epsilon, training=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_jitter_in_16_bits_is_neither_biased_nor_one_sided(dtype):
+    """Drawn in bf16, noise from 0.99 to 1.01 is never above 1."""
+    factor_TD = jitter(torch.ones(400, 50, dtype=dtype), 0.01, training=True, generator=seeded()).float()
+    assert float(factor_TD.mean()) == pytest.approx(1.0, abs=3e-4)
+    assert float(factor_TD.min()) < 0.9925
+    assert float(factor_TD.max()) > 1.0075
