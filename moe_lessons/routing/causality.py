@@ -45,7 +45,7 @@ def earlier_tokens_changed(
     Raises
     ------
     ValueError
-        If the inputs differ in shape.
+        If the inputs differ in shape, or a tensor from `decide` has not one row per token.
 
     Examples
     --------
@@ -60,8 +60,13 @@ def earlier_tokens_changed(
         raise ValueError(f"other_TD has shape {shapes}: give both the same")
     differs_T = (hidden_TD != other_TD).any(dim=1)
     n_earlier = int((differs_T.cumsum(0) == 0).sum())
-    before_TX, after_TX = (_per_token(decide(each_TD))[:n_earlier] for each_TD in (hidden_TD, other_TD))
-    return ((before_TX - after_TX).abs() > tolerance).any(dim=1)
+    before_TX, after_TX = (_per_token(decide(each_TD)) for each_TD in (hidden_TD, other_TD))
+    for decided_TX in (before_TX, after_TX):
+        if len(decided_TX) != len(hidden_TD):
+            rows = f"{len(decided_TX)} rows for {len(hidden_TD)} tokens"
+            raise ValueError(f"decide returned {rows}: return one for each token")
+    same_TX = torch.isclose(before_TX, after_TX, rtol=0, atol=tolerance, equal_nan=True)
+    return ~same_TX[:n_earlier].all(dim=1)
 
 
 def leak_rate(

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from moe_lessons.routing.base import Routing, checked_logits
+from moe_lessons.routing.base import Routing, checked_logits, traced
 
 
 def sinkhorn_plan(logits_TE: Tensor, *, n_iterations: int = 100, tolerance: float = 1e-4) -> Tensor:
@@ -32,7 +32,8 @@ def sinkhorn_plan(logits_TE: Tensor, *, n_iterations: int = 100, tolerance: floa
     Raises
     ------
     ValueError
-        If `logits_TE` is not 2-D or holds NaN, or `n_iterations` is below 1.
+        If `logits_TE` is not 2-D or holds NaN, `n_iterations` is below 1, or there is no plan because a token
+        or an expert has infinite logits only (looked for on the CPU only).
 
     References
     ----------
@@ -56,6 +57,8 @@ def sinkhorn_plan(logits_TE: Tensor, *, n_iterations: int = 100, tolerance: floa
         log_plan_TE = log_plan_TE.log_softmax(dim=0) + math.log(n_tokens / n_experts)
         if tolerance and bool(((log_plan_TE.exp().sum(dim=1) - 1).abs() <= tolerance).all()):
             break
+    if log_plan_TE.device.type == "cpu" and not traced() and bool(log_plan_TE.isnan().any()):
+        raise ValueError("logits_TE leaves no plan: every token and every expert needs a finite logit")
     return log_plan_TE
 
 

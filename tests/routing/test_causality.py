@@ -149,3 +149,17 @@ def test_bad_arguments_get_one_clear_line():
         leak_rate(clean, n_trials=0)
     with pytest.raises(ValueError, match=r"name is 'top_k': choose one of topk_softmax"):
         leak_of("top_k")
+
+
+def test_not_a_number_is_not_taken_for_the_same():
+    hidden_TD, other_TD = torch.zeros(3, 1), torch.tensor([[0.0], [0.0], [1.0]])
+
+    def poisoned(hidden_TD):
+        return torch.full((3,), torch.nan) if hidden_TD.any() else torch.zeros(3)
+
+    assert earlier_tokens_changed(poisoned, hidden_TD, other_TD).tolist() == [True, True]
+    for same in (torch.nan, torch.inf):
+        constant = earlier_tokens_changed(lambda x: torch.full_like(x, same), hidden_TD, other_TD)  # noqa: B023
+        assert constant.tolist() == [False, False]
+    with pytest.raises(ValueError, match=r"decide returned 2 rows for 3 tokens: return one for each token"):
+        earlier_tokens_changed(lambda hidden_TD: hidden_TD[:2], hidden_TD, other_TD)

@@ -115,3 +115,12 @@ def test_it_evens_out_a_favourite_but_not_exactly():
 def test_no_iterations_are_refused(n_iterations):
     with pytest.raises(ValueError, match=rf"n_iterations is {n_iterations}: make at least 1"):
         sinkhorn_plan(draw(4, 2), n_iterations=n_iterations)
+
+
+def test_an_expert_that_nobody_may_choose_leaves_no_plan():
+    logits_TE = draw(4, 2)
+    logits_TE[:, 1] = -torch.inf
+    with pytest.raises(ValueError, match=r"logits_TE leaves no plan: every token and every expert needs"):
+        sinkhorn_topk(logits_TE, 1)
+    logits_TE[0, 1] = 0.0  # one token may: the others' share of it goes to nobody
+    assert sinkhorn_plan(logits_TE).isfinite().any(dim=0).all()
