@@ -8,6 +8,7 @@ from torch import Tensor
 from moe_lessons.capacity.positions import positions_sorted
 from moe_lessons.capacity.priority import PRIORITIES
 from moe_lessons.capacity.size import check_top_k
+from moe_lessons.routing.base import check_ids
 
 
 class Admission(NamedTuple):
@@ -51,8 +52,8 @@ def admit(
     Raises
     ------
     ValueError
-        If shapes disagree, K is outside 1..E, `capacity` is negative, `priority` is unknown, or an id is
-        outside 0..E-1 (looked for in CPU tensors only: on a GPU the question would stop the host).
+        If shapes disagree, K is outside 1..E, `capacity` is negative or not whole, `priority` is unknown, or
+        an id is outside 0..E-1 (looked for in CPU tensors only: on a GPU the question would stop the host).
 
     References
     ----------
@@ -68,6 +69,8 @@ def admit(
     [[True, True], [True, True], [False, True]]
     """
     _check(topk_ids_TK, topk_weights_TK, n_experts, mask_T)
+    if capacity is not None and capacity % 1:
+        raise ValueError(f"capacity is {capacity}: give a whole number, as expert_capacity does")
     if capacity is not None and capacity < 0:
         raise ValueError(f"capacity is {capacity}: give 0 or more places, or None for no limit")
     if priority not in PRIORITIES:
@@ -158,7 +161,8 @@ def drop_rate(kept_TK: Tensor, mask_T: Tensor | None = None) -> Tensor:
     >>> drop_rate(torch.tensor([[True, False], [True, True]]))
     tensor(0.2500)
     """
-    dropped_TK = ~kept_TK if mask_T is None else ~kept_TK[mask_T]
+    # .bool(): numbers would be taken as row numbers where a mask is meant, and ~1 is -2.
+    dropped_TK = ~(kept_TK if mask_T is None else kept_TK[mask_T.bool()]).bool()
     return dropped_TK.float().mean()
 
 
@@ -182,11 +186,4 @@ def _check(topk_ids_TK: Tensor, topk_weights_TK: Tensor, n_experts: int, mask_T:
     check_top_k(shape[1], n_experts)
     if mask_T is not None and (tuple(mask_T.shape) != shape[:1] or mask_T.dtype != torch.bool):
         raise ValueError(f"mask_T is {mask_T.dtype} {tuple(mask_T.shape)}: give bool of shape ({shape[0]},)")
-    if topk_ids_TK.device.type != "cpu" or torch.compiler.is_compiling() or not topk_ids_TK.numel():
-        return
-    lowest, highest = int(topk_ids_TK.min()), int(topk_ids_TK.max())
-    if lowest < 0 or highest >= n_experts:
-        raise ValueError(
-            f"topk_ids_TK runs from {lowest} to {highest} with {n_experts} experts: "
-            f"keep ids in 0..{n_experts - 1}"
-        )
+    check_ids(topk_ids_TK, n_experts)

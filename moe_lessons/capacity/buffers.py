@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from moe_lessons.capacity.admission import Admission
+from moe_lessons.routing.base import check_ids
 
 
 def dispatch(hidden_TD: Tensor, admission: Admission, n_experts: int) -> Tensor:
@@ -22,7 +23,8 @@ def dispatch(hidden_TD: Tensor, admission: Admission, n_experts: int) -> Tensor:
     Raises
     ------
     ValueError
-        If `hidden_TD` has another number of tokens than `admission`.
+        If `hidden_TD` has another number of tokens than `admission`, or an expert's id is `n_experts` or more
+        (looked for in CPU tensors only).
 
     References
     ----------
@@ -41,6 +43,7 @@ def dispatch(hidden_TD: Tensor, admission: Admission, n_experts: int) -> Tensor:
     n_tokens, top_k = admission.kept_TK.shape
     if len(hidden_TD) != n_tokens:
         raise ValueError(f"hidden_TD has {len(hidden_TD)} tokens: the admission is for {n_tokens}")
+    check_ids(admission.expert_ids_TK, n_experts)
     n_cells, d_model = n_experts * admission.capacity, hidden_TD.shape[1]
     rows_SD = hidden_TD.unsqueeze(1).expand(n_tokens, top_k, d_model).reshape(-1, d_model)
     # One cell more than there are places takes all dropped rows, so that no shape depends on the data.
@@ -65,6 +68,11 @@ def combine(results_ECD: Tensor, admission: Admission, topk_weights_TK: Tensor) 
     -------
     Tensor of shape (T, D)
 
+    Raises
+    ------
+    ValueError
+        If a shape is not that of the admission.
+
     References
     ----------
     Switch Transformer, arXiv 2101.03961, section 2.2: dropped tokens pass through the residual connection.
@@ -77,6 +85,13 @@ def combine(results_ECD: Tensor, admission: Admission, topk_weights_TK: Tensor) 
     >>> combine(torch.tensor([[[120.0]], [[100.0]]]), admission, weights_TK).flatten()  # token 1 was dropped
     tensor([50.,  0., 60.])
     """
+    if results_ECD.dim() != 3 or results_ECD.shape[1] != admission.capacity:
+        shape = tuple(results_ECD.shape)
+        raise ValueError(f"results_ECD has shape {shape}: give (E, C, D) with C={admission.capacity}")
+    if topk_weights_TK.shape != admission.kept_TK.shape:
+        shapes = f"{tuple(topk_weights_TK.shape)}: the admission is for {tuple(admission.kept_TK.shape)}"
+        raise ValueError(f"topk_weights_TK has shape {shapes}")
+    check_ids(admission.expert_ids_TK, len(results_ECD))
     d_model = results_ECD.shape[-1]
     flat_XD = torch.cat([results_ECD.reshape(-1, d_model), results_ECD.new_zeros(1, d_model)])
     results_SD = flat_XD.index_select(0, _cells(admission, len(flat_XD) - 1))

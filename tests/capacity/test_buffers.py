@@ -83,3 +83,24 @@ def test_the_layer_of_switch_in_transformers():
             results = [ffn(x, e.wi.weight, e.wo.weight) for x, e in zip(buffers_ECD, experts, strict=True)]
             output_TD = cap.combine(torch.stack(results), admission, probs_T[:, None])
             torch.testing.assert_close(output_TD, expected_TD, rtol=1e-10, atol=1e-12)
+
+
+def test_shapes_of_another_admission_are_refused():
+    ids_T1, weights_T1 = torch.tensor([[2], [1], [0], [0]]), torch.ones(4, 1)
+    admission = cap.admit(ids_T1, weights_T1, n_experts=3, capacity=2)
+    with pytest.raises(ValueError, match=r"topk_ids_TK runs from 0 to 2 with 2 experts"):
+        cap.dispatch(torch.ones(4, 1), admission, n_experts=2)
+    with pytest.raises(ValueError, match=r"topk_ids_TK runs from 0 to 2 with 2 experts"):
+        cap.combine(torch.ones(2, 2, 1), admission, weights_T1)
+    with pytest.raises(ValueError, match=r"results_ECD has shape \(3, 3, 1\): give \(E, C, D\) with C=2"):
+        cap.combine(torch.ones(3, 3, 1), admission, weights_T1)
+    with pytest.raises(ValueError, match=r"topk_weights_TK has shape \(4,\): the admission is for \(4, 1\)"):
+        cap.combine(torch.ones(3, 2, 1), admission, torch.ones(4))
+    with pytest.raises(ValueError, match=r"capacity is 1.5: give a whole number"):
+        cap.admit(ids_T1, weights_T1, n_experts=3, capacity=1.5)
+
+
+def test_drop_rate_takes_masks_of_numbers():
+    kept_TK = torch.tensor([[True], [False], [True]])
+    assert cap.drop_rate(kept_TK, torch.tensor([1, 1, 0])).item() == 0.5
+    assert cap.drop_rate(kept_TK.int()).item() == pytest.approx(1 / 3)
