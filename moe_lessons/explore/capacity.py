@@ -57,6 +57,14 @@ class Capacity(Explorable[Params]):
 
         return draw(state)
 
+    def frame(self) -> str:
+        """Draw the present parameters; before the predictions are committed, no tokens."""
+        if self.locked:
+            from moe_lessons.explore.capacity_view import waiting
+
+            return waiting(self.simulate(self.params))
+        return super().frame()
+
     def reveal(self, question: int) -> Drawing:
         """Draw what each question asks about."""
         from moe_lessons.explore.capacity_view import STRIP, frames

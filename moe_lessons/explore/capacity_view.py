@@ -1,5 +1,7 @@
 """The pictures of the capacity explorable: the live frame, the reveals, the static strip."""
 
+from dataclasses import replace
+
 from moe_lessons.explore.capacity_panels import MUTED, in_order, legend, queues, shares
 from moe_lessons.explore.capacity_state import Params, State, simulate
 from moe_lessons.svg import Drawing, element, figure, text
@@ -27,6 +29,23 @@ def draw(state: State) -> str:
     body += queues(state, 8, 24, 424, 300) + in_order(state, 8, 336, 424)
     body += legend(state, 446, 12) + shares(state, 446, 60, 266, 308)
     return figure(720, 374, _title(state), _in_words(state), body, caption=question(state)).svg
+
+
+def waiting(state: State) -> str:
+    """Draw the places before a token has come: a frame with tokens would answer the prediction.
+
+    Examples
+    --------
+    >>> "13.1 %" in draw(simulate(Params())), "13.1 %" in waiting(simulate(Params()))
+    (True, False)
+    """
+    p = state.params
+    vacant = replace(state, queues=((),) * p.n_experts)
+    body = text(8, 12, f"an expert's queue; dashed: {state.capacity} places; hatched: empty", fill=MUTED)
+    body += queues(vacant, 8, 24, 424, 300)
+    title = f"T={p.n_tokens}, E={p.n_experts}, K={p.k}, factor {p.factor:g}: nobody has come yet"
+    words = f"{p.n_experts} experts with {state.capacity} empty places each."
+    return figure(720, 374, title, words, body, caption="Predict first; then the tokens come.").svg
 
 
 def question(state: State) -> str:

@@ -148,6 +148,16 @@ def test_the_frame_names_both_shares_and_the_tokens_that_were_dropped():
     assert {str(t) for t, drops in enumerate(state.drops_T) if drops} <= set(shown)
 
 
+def test_the_locked_frame_gives_no_answer_and_moves_nothing():
+    explorable = Capacity(ask=False)
+    before = explorable.frame()
+    assert ET.fromstring(before).get("height") == SIZE
+    assert not any("%" in (said or "") or said == "×" for said in texts(before))
+    assert "dropped" not in before
+    explorable.unlock()
+    assert explorable.frame() == Capacity.draw(simulate(Params()))
+
+
 @given(st.floats(0, 400), st.floats(2, 40))
 def test_hatching_stays_in_its_box(width, height):
     markup = _hatched(10.0, 20.0, width, height)
