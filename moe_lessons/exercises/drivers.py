@@ -169,6 +169,8 @@ def _arguments(request: Request) -> list[Any]:
 
 def _to_plain(value: Any) -> Value:
     # Exact types: a subclass could answer "equal" to every comparison.
+    if type(value) is np.str_:  # a name chosen from an array of names
+        value = str(value)
     if type(value) in (torch.Tensor, torch.nn.Parameter):
         if value.numel() > _MOST_VALUES:
             raise _BadReturnError(f"returned {_describe(value)}, far more than was asked for")
@@ -186,7 +188,10 @@ def _to_plain(value: Any) -> Value:
         raise _BadReturnError("returned a whole number of more than 64 bits")
     if type(value) in (int, float, bool, str):
         return Value(value, type(value).__name__)
-    raise _BadReturnError(f"returned {_describe(value)}; a tensor, an array, a number or text is needed")
+    remedy = " (torch.tensor and torch.stack make a tensor of a list)" if type(value) in (list, tuple) else ""
+    raise _BadReturnError(
+        f"returned {_describe(value)}; a tensor, an array, a number or text is needed{remedy}"
+    )
 
 
 def _describe(value: Any) -> str:

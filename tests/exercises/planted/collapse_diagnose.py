@@ -44,6 +44,19 @@ def as_a_list(shares_NE):
     return next((name for name, applies in tests if applies), "healthy")
 
 
+def chosen_from_an_array(shares_NE):
+    q, half = parts(shares_NE)
+    ns = np.array([n(x.mean(0)) for x in q])
+    tests = [
+        ns[3] < half,
+        np.mean([n(row) for row in q[3]]) < half,
+        (np.diff(ns) < 0).all() and ns[0] - ns[3] >= 1,
+        never(q[3]),
+        True,
+    ]
+    return np.array(["collapsed", "oscillating", "collapsing", "dead expert", "healthy"])[np.argmax(tests)]
+
+
 def last_line(shares_NE):
     q, half = parts(shares_NE)
     ns = [n(x.mean(0)) for x in q]
@@ -176,4 +189,4 @@ WRONG = {
     "nan": plain_logarithm,
     "no_exp": entropy_itself,
 }
-RIGHT = [in_numpy, as_a_list]
+RIGHT = [in_numpy, as_a_list, chosen_from_an_array]
