@@ -108,6 +108,11 @@ def _pairs_kept(experts_N: Tensor, labels_N: Tensor, shuffles_RN: Tensor) -> tup
     return (information(experts_N, labels_N),) * 2
 
 
+def _experts_shuffled(experts_N: Tensor, labels_N: Tensor, shuffles_RN: Tensor) -> tuple[float, float]:
+    chance = [information(experts_N[order_N], labels_N) for order_N in shuffles_RN]
+    return information(experts_N, labels_N), sum(chance) / len(chance)
+
+
 def _largest(experts_N: Tensor, labels_N: Tensor, shuffles_RN: Tensor) -> tuple[float, float]:
     return information(experts_N, labels_N), max(shuffled(information, experts_N, labels_N, shuffles_RN))
 
@@ -192,6 +197,14 @@ EXPERT_INFORMATION = Exercise(
             "Chance gives exactly what the data give, because expert and label were shuffled together: every "
             "token kept its pair. Shuffle one of the two and leave the other.",
             wrong=_pairs_kept,
+        ),
+        Misconception(
+            "other_shuffle",
+            "As good a measure of chance, but of another shuffle than the one that was asked for: the "
+            "experts were put in the order `shuffles_RN[r]`, or the labels were put back from it. Token n "
+            "keeps its expert and gets the label of token `shuffles_RN[r, n]`.",
+            wrong=_experts_shuffled,
+            hint=3,
         ),
         Misconception(
             "largest",

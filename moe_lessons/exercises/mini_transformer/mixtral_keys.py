@@ -134,9 +134,13 @@ def _names(case: Case, got: Outputs, want: Outputs) -> str | None:
     ours, theirs = got["names"].split("\n"), want["names"].split("\n")
     unknown = [name for name in ours if name not in theirs]
     if unknown:
-        return f"there is no {unknown[0]!r} in Mixtral"
+        return f"Mixtral has no tensor {unknown[0]!r} in this layer"
     missing = [name for name in theirs if name not in ours]
-    return f"{len(missing)} of {len(theirs)} names are missing, such as {missing[-1]!r}" if missing else None
+    return f"of {len(theirs)} names these are missing: {_listed(missing)}" if missing else None
+
+
+def _listed(names: list[str]) -> str:
+    return repr(names[0]) + (f" and {len(names) - 1} more" if names[1:] else "")
 
 
 def _shapes(case: Case, got: Outputs, want: Outputs) -> str | None:
@@ -170,7 +174,8 @@ MIXTRAL_KEYS = Exercise(
         "`experts.{e}.w1.weight`, `.w2.weight`, `.w3.weight` for expert e, which Mixtral computes as "
         "`w2(silu(w1(x)) * w3(x))`, each w a `torch.nn.Linear`. Ours are stacked: expert e is "
         "`down_proj[e] @ (silu(gate) * up)`, and `gate_up_proj[e] @ x` gives `gate` in its first F rows and "
-        "`up` in its last F. Each tensor is to be contiguous and have memory of its own, as safetensors asks."
+        "`up` in its last F. Each tensor keeps its dtype, is contiguous and has memory of its own: a view "
+        "would keep the whole bank alive."
     ),
     entry="mixtral_keys",
     points=3,
@@ -186,8 +191,8 @@ MIXTRAL_KEYS = Exercise(
     draw=draw,
     reference=reference,
     properties=(
-        Property("the names of a Mixtral checkpoint", _names),
-        Property("shapes as torch.nn.Linear has them", _shapes),
+        Property("the names of a Mixtral checkpoint", _names, early=True),
+        Property("shapes as torch.nn.Linear has them", _shapes, early=True),
         Property("the right weights under each name", _weights),
         Property("each tensor has memory of its own", _apart),
     ),
@@ -234,8 +239,9 @@ MIXTRAL_KEYS = Exercise(
         ),
         Misconception(
             "views",
-            "Names and numbers are right, but a tensor is a window into the stacked bank or its rows are "
-            "not in order in memory. Safetensors refuses such tensors: each would drag the whole bank along.",
+            "Names and numbers are right, but a tensor is a window into the stacked bank, or its elements are "
+            "not in order in memory. A window keeps the whole bank alive, and `torch.save` writes all of it; "
+            "what is not in order safetensors refuses.",
             detects=_views,
             hint=3,
         ),

@@ -1,13 +1,14 @@
 """Exercise 10.moe_block: normalise, route, mix the experts, add to the stream."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from moe_lessons.exercises.mini_transformer.draws import smallest_gap
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs
 
 Tensor = torch.Tensor
 
@@ -85,6 +86,27 @@ def reference(
     return stream_TD + mix(rms_norm(stream_TD, norm_D, eps), router_ED, gate_up_proj, down_proj, top_k)
 
 
+def _without_eps(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Nothing where `eps` belongs, or the tiny number that `F.rms_norm` takes when it is given none."""
+    stream, norm, router, gate_up, down, top_k, _ = map(torch.as_tensor, case.args.values())
+    found = (
+        reference(stream, norm, router, gate_up, down, int(top_k), eps)
+        for eps in (0.0, torch.finfo(torch.float32).eps)
+    )
+    return any(np.allclose(got["stream_TD"], stream_TD, rtol=1e-3, atol=1e-5) for stream_TD in found)
+
+
+def _overwritten(x: Tensor, g: Tensor, *w: Any) -> Tensor:
+    router_ED, gate_up_proj, down_proj, top_k, eps = w
+    normed_TD = rms_norm(x, g, eps)
+    topk_logits_TK, ids_TK = (normed_TD @ router_ED.T).topk(top_k)
+    last_T1 = ids_TK.argmax(dim=-1, keepdim=True)
+    weight_T1 = topk_logits_TK.softmax(dim=-1).gather(-1, last_T1)
+    e_T = ids_TK.gather(-1, last_T1)[:, 0]
+    gate_TF, up_TF = torch.einsum("tfd,td->tf", gate_up_proj[e_T], normed_TD).chunk(2, dim=-1)
+    return x + weight_T1 * torch.einsum("tdf,tf->td", down_proj[e_T], F.silu(gate_TF) * up_TF)
+
+
 MOE_BLOCK = Exercise(
     id="10.moe_block",
     title="The block",
@@ -137,6 +159,13 @@ MOE_BLOCK = Exercise(
             hint=2,
         ),
         Misconception(
+            "no_eps",
+            "Right where the stream is large, off where it is small: `eps` is not used. (`F.rms_norm` takes "
+            "a far smaller number of its own if it is not given one.)",
+            detects=_without_eps,
+            hint=2,
+        ),
+        Misconception(
             "sum_of_squares",
             "The stream is divided by the root of the *sum* of squares, its length. RMSNorm takes the mean: "
             "the result is sqrt(D) times longer.",
@@ -169,6 +198,13 @@ MOE_BLOCK = Exercise(
             "The router reads the normalised stream, the experts the raw one. Both read the same: the "
             "normalised stream.",
             wrong=lambda x, g, *w: x + mix(x, *w[:-1], router_input_TD=rms_norm(x, g, w[-1])),
+        ),
+        Misconception(
+            "overwritten",
+            "Each token keeps the output of one expert only: a later expert's rows replaced those that stood "
+            "there, as `update[token] = ...` does. A token's K outputs are added.",
+            wrong=_overwritten,
+            hint=3,
         ),
         Misconception(
             "not_renormalised",

@@ -13,7 +13,7 @@ Tensor = torch.Tensor
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Sequences, layers, experts and K of several sizes; weights large enough for each term to show."""
+    """Sequences, layers, experts and K of several sizes; large weights, for each term to show."""
     cases = []
     for n_sequences, length, n_layers, n_experts, top_k in [
         (2, 5, 3, 6, 2),
@@ -26,6 +26,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
         router_logits = [spaced_logits(rng, n_tokens, n_experts) for _ in range(n_layers)]
         for layer, logits_TE in enumerate(router_logits):
             logits_TE[:, layer % n_experts] += 3
+        router_logits[-1][:, -1] -= 9  # nobody's choice: counts must have a place for it all the same
         args: dict[str, Plain] = {
             "logits_BLV": rng.standard_normal((n_sequences, length, vocabulary)).astype(np.float32),
             "tokens_BL": tokens_BL,
@@ -145,6 +146,29 @@ TRAINING_LOSS = Exercise(
             "The router losses are averaged over the layers. Here they are summed, so each layer's router "
             "feels the same `alpha` however deep the model is.",
             wrong=lambda x, t, r, k, a, b: next_byte(x, t) + a * balance(r, k).mean() + b * z(r).mean(),
+        ),
+        Misconception(
+            "z_layer_mean",
+            "The z-losses are averaged over the layers, as `mean()` over `[layers, T]` does. A mean over the "
+            "tokens, and then a *sum* over the layers, as for the load-balancing loss.",
+            wrong=lambda x, t, r, k, a, b: next_byte(x, t) + a * balance(r, k).sum() + b * z(r).mean(),
+        ),
+        Misconception(
+            "across_sequences",
+            "The sequences were laid end to end before the shift, so the last byte of one is asked to "
+            "predict the first byte of the next. Cut within each sequence, then flatten.",
+            wrong=lambda x, t, r, k, a, b: (
+                F.cross_entropy(x.flatten(0, 1)[:-1], t.flatten()[1:])
+                + a * balance(r, k).sum()
+                + b * z(r).sum()
+            ),
+            hint=2,
+        ),
+        Misconception(
+            "no_gradient",
+            "The number is right, but it carries no gradient: `backward()` would find nothing to do. "
+            "`.item()`, `.detach()`, `torch.tensor(...)` and numpy all cut the thread.",
+            wrong=lambda *a: reference(*a).detach(),
         ),
         Misconception(
             "topk_probabilities",

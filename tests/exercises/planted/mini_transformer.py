@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from planted import mini_transformer_after
+from planted import mini_transformer_after, mini_transformer_loss
 
 # 10.bits_per_byte
 
@@ -171,6 +171,24 @@ def block_sum(stream, norm, *bank):
     return stream + experts_loop(x, x, *bank)
 
 
+def block_default_eps(stream, norm, *bank):
+    *bank, _ = bank
+    x = F.rms_norm(stream, norm.shape, norm)
+    return stream + experts_loop(x, x, *bank)
+
+
+def block_assigns(stream, norm, router, gate_up, down, k, eps):
+    x = rms(stream, norm, eps)
+    top, ids = (x @ router.T).topk(k)
+    weights = top.softmax(-1)
+    out = torch.zeros_like(stream)
+    for e in range(len(router)):
+        token, slot = torch.where(ids == e)
+        gate, up = (x[token] @ gate_up[e].T).chunk(2, -1)
+        out[token] = weights[token, slot, None] * ((F.silu(gate) * up) @ down[e].T)
+    return stream + out
+
+
 def block_unscaled(stream, norm, *bank):
     *bank, eps = bank
     x = rms(stream, None, eps)
@@ -199,118 +217,10 @@ def block_full_softmax(stream, norm, *bank):
     return stream + experts_loop(x, x, *bank, softmax_first=True)
 
 
-# 10.training_loss
-
-
-def cross_entropy(logits, tokens):
-    return F.cross_entropy(logits[:, :-1].reshape(-1, logits.shape[-1]), tokens[:, 1:].reshape(-1))
-
-
-def layer_balance(logits, k):
-    n_experts = logits.shape[-1]
-    ids = logits.topk(k).indices
-    f = torch.bincount(ids.flatten(), minlength=n_experts) / ids.numel()
-    return n_experts * torch.dot(f, logits.softmax(-1).mean(0))
-
-
-def layer_z(logits):
-    return torch.logsumexp(logits, -1).pow(2).mean()
-
-
-def sums(router, k, alpha, beta):
-    return alpha * sum(layer_balance(r, k) for r in router) + beta * sum(layer_z(r) for r in router)
-
-
-def loss_layers(logits, tokens, router, k, alpha, beta):
-    return cross_entropy(logits, tokens) + sums(router, k, alpha, beta)
-
-
-def loss_by_hand(logits, tokens, router, k, alpha, beta):
-    total = torch.zeros(())
-    for b in range(tokens.shape[0]):
-        for at in range(tokens.shape[1] - 1):
-            total = total - torch.log_softmax(logits[b, at], -1)[tokens[b, at + 1]]
-    total = total / (tokens.shape[0] * (tokens.shape[1] - 1))
-    for layer in router:
-        n_tokens, n_experts = layer.shape
-        counts = F.one_hot(layer.topk(k).indices, n_experts).sum((0, 1))
-        probs = torch.exp(layer) / torch.exp(layer).sum(-1, keepdim=True)
-        for e in range(n_experts):
-            total = total + alpha * n_experts * counts[e] / (n_tokens * k) * probs[:, e].sum() / n_tokens
-        total = total + beta * (torch.log(torch.exp(layer).sum(-1)) ** 2).sum() / n_tokens
-    return total
-
-
-def loss_padded_targets(logits, tokens, router, k, alpha, beta):
-    targets = F.pad(tokens[:, 1:], (0, 1), value=-100)
-    return F.cross_entropy(logits.transpose(1, 2), targets) + sums(router, k, alpha, beta)
-
-
-def loss_copy(logits, tokens, *rest):
-    return F.cross_entropy(logits.transpose(1, 2), tokens) + sums(*rest)
-
-
-def loss_past(logits, tokens, *rest):
-    return F.cross_entropy(logits[:, 1:].transpose(1, 2), tokens[:, :-1]) + sums(*rest)
-
-
-def loss_summed(logits, tokens, *rest):
-    ce = F.cross_entropy(logits[:, :-1].transpose(1, 2), tokens[:, 1:], reduction="sum")
-    return ce + sums(*rest)
-
-
-def loss_pooled(logits, tokens, router, k, alpha, beta):
-    everything = torch.cat(list(router))
-    z = sum(layer_z(r) for r in router)
-    return cross_entropy(logits, tokens) + alpha * layer_balance(everything, k) + beta * z
-
-
-def loss_layer_mean(logits, tokens, router, *rest):
-    return cross_entropy(logits, tokens) + sums(router, *rest) / len(router)
-
-
-def loss_renormalised(logits, tokens, router, k, alpha, beta):
-    balance = 0
-    for r in router:
-        top, ids = r.topk(k)
-        weights = torch.zeros_like(r).scatter(1, ids, top.softmax(-1))
-        f = torch.bincount(ids.flatten(), minlength=r.shape[-1]) / ids.numel()
-        balance = balance + r.shape[-1] * (f * weights.mean(0)).sum()
-    return cross_entropy(logits, tokens) + alpha * balance + beta * sum(map(layer_z, router))
-
-
-def loss_soft_f(logits, tokens, router, k, alpha, beta):
-    p = [r.softmax(-1).mean(0) for r in router]
-    balance = sum(len(x) * (x * x).sum() for x in p)
-    return cross_entropy(logits, tokens) + alpha * balance + beta * sum(map(layer_z, router))
-
-
-def loss_without_e(logits, tokens, router, k, alpha, beta):
-    return cross_entropy(logits, tokens) + sums(router, k, alpha / router.shape[-1], beta)
-
-
-def loss_per_token_load(logits, tokens, router, k, alpha, beta):
-    balance = 0
-    for r in router:
-        f = F.one_hot(r.topk(k).indices, r.shape[-1]).sum(1).float().mean(0)
-        balance = balance + r.shape[-1] * (f * r.softmax(-1).mean(0)).sum()
-    return cross_entropy(logits, tokens) + alpha * balance + beta * sum(map(layer_z, router))
-
-
-def loss_linear_z(logits, tokens, router, k, alpha, beta):
-    z = sum(torch.logsumexp(r, -1).mean() for r in router)
-    return cross_entropy(logits, tokens) + alpha * sum(layer_balance(r, k) for r in router) + beta * z
-
-
-def loss_byte_z(logits, tokens, router, k, alpha, beta):
-    z = torch.logsumexp(logits, -1).square().mean()
-    return cross_entropy(logits, tokens) + alpha * sum(layer_balance(r, k) for r in router) + beta * z
-
-
 RIGHT = {
     "10.bits_per_byte": [bits_flat_cross_entropy, bits_by_hand],
     "10.moe_block": [block_loop, block_by_expert, block_gathered],
-    "10.training_loss": [loss_layers, loss_by_hand, loss_padded_targets],
+    **mini_transformer_loss.RIGHT,
     **mini_transformer_after.RIGHT,
 }
 WRONG = {
@@ -331,25 +241,15 @@ WRONG = {
         "post_norm": block_post,
         "layer_norm": block_centred,
         "eps_outside": block_eps_outside,
+        "no_eps": block_default_eps,
         "sum_of_squares": block_sum,
         "no_scale": block_unscaled,
         "swapped": block_flipped,
         "routes_on_stream": block_raw_router,
         "experts_on_stream": block_raw_experts,
+        "overwritten": block_assigns,
         "not_renormalised": block_full_softmax,
     },
-    "10.training_loss": {
-        "unshifted": loss_copy,
-        "shifted_back": loss_past,
-        "summed_bytes": loss_summed,
-        "pooled": loss_pooled,
-        "layer_mean": loss_layer_mean,
-        "topk_probabilities": loss_renormalised,
-        "soft_load": loss_soft_f,
-        "no_experts_factor": loss_without_e,
-        "load_sums_to_k": loss_per_token_load,
-        "z_without_square": loss_linear_z,
-        "z_of_the_bytes": loss_byte_z,
-    },
+    **mini_transformer_loss.WRONG,
     **mini_transformer_after.WRONG,
 }

@@ -79,6 +79,15 @@ def information_pairs(experts_N, labels_N, shuffles_RN):
     return mi_table(experts_N, labels_N), sum(chance) / len(chance)
 
 
+def information_other_shuffle(experts_N, labels_N, shuffles_RN):
+    chance = []
+    for order in shuffles_RN:
+        mixed = torch.empty_like(labels_N)
+        mixed[order] = labels_N
+        chance.append(mi_table(experts_N, mixed))
+    return mi_table(experts_N, labels_N), float(np.mean(chance))
+
+
 def information_largest(experts_N, labels_N, shuffles_RN):
     best = 0.0
     for order in shuffles_RN:
@@ -122,7 +131,7 @@ def keys_by_linear(router_ED, gate_up_proj, down_proj, layer):
             linear.weight.data.copy_(weight)
             setattr(expert, name, linear)
         root.experts.append(expert)
-    return {f"model.layers.{layer}.block_sparse_moe.{k}": v for k, v in root.state_dict().items()}
+    return root.state_dict(prefix=f"model.layers.{layer}.block_sparse_moe.")
 
 
 def keys_rebuilt(router_ED, gate_up_proj, down_proj, layer):
@@ -215,6 +224,7 @@ WRONG = {
         "rows_normalised": both(mi_rows),
         "normalised": both(mi_score),
         "pairs_kept": information_pairs,
+        "other_shuffle": information_other_shuffle,
         "largest": information_largest,
         "subtracted": information_less_chance,
     },
