@@ -63,6 +63,12 @@ class Calculator(Explorable[Params]):
 
         return draw(state)
 
+    def frame(self) -> str:
+        """Draw the present parameters; before the prediction, without the context that it asks for."""
+        from moe_lessons.explore.calculator_view import waiting
+
+        return waiting(self.simulate(self.params)) if self.locked else super().frame()
+
     def reveal(self, question: int) -> Drawing:
         """Draw the cache against the active weights."""
         from moe_lessons.explore.calculator_view import crossing
@@ -127,7 +133,7 @@ class Calculator(Explorable[Params]):
             Landmark("Mixtral", "as published, 4,096 tokens", lambda p: Params()),
             Landmark("E × 2", "which bars move?", lambda p: with_experts(p, min(2 * p.n_experts, 512))),
             Landmark("K × 2", "and now?", lambda p: with_top_k(p, min(2 * p.top_k, 32))),
-            Landmark("196,533 tokens", "where Mixtral's cache overtakes", lambda p: Params(context=196_533)),
+            Landmark("Cache overtakes", "from here on, in Mixtral", lambda p: Params(context=196_533)),
             Landmark("… with MLA", "the same context", lambda p: replace(p, latent_cache=True)),
             Landmark("DeepSeek-V3", "256 experts, 8 used", lambda p: choose(Params(), "DeepSeek-V3")),
         )

@@ -1,5 +1,7 @@
 """The calculator's pictures: the live frame, where the cache overtakes the weights, and the static strip."""
 
+from dataclasses import replace
+
 from moe_lessons.explore.calculator_state import LATENT, Params, State, choose, parts, simulate
 from moe_lessons.svg import COLORS, Drawing, element, figure, line_chart, text, tint
 
@@ -23,6 +25,17 @@ def draw(state: State) -> str:
     )
     body = _waterfall(state, 0) + _bytes(state, 8, 238) + _flops(state, 372, 238)
     return figure(720, 372, title, _in_words(state), body, caption=question(state)).svg
+
+
+def waiting(state: State) -> str:
+    """Draw the frame without the context from which on the cache outweighs: that is to be predicted.
+
+    Examples
+    --------
+    >>> "196,533" in draw(simulate(Params())), "196,533" in waiting(simulate(Params()))
+    (True, False)
+    """
+    return draw(replace(state, outweighs_at=None))
 
 
 def billions(count: float) -> str:

@@ -55,6 +55,12 @@ class Collapse(Explorable[Params]):
 
         return draw(state)
 
+    def frame(self) -> str:
+        """Draw the present parameters; before the predictions, only the steps so far."""
+        from moe_lessons.explore.collapse_view import waiting
+
+        return waiting(self.simulate(self.params)) if self.locked else super().frame()
+
     def reveal(self, question: int) -> Drawing:
         """Draw the effective experts of all seeds in the setting of the question."""
         from moe_lessons.explore.collapse_view import answer

@@ -14,10 +14,25 @@ def draw(state: State) -> str:
     >>> draw(simulate(Params()))[:4]
     '<svg'
     """
+    return _frame(state, len(STEPS))
+
+
+def waiting(state: State) -> str:
+    """Draw the frame with no more than the steps so far: where the curves end is to be predicted.
+
+    Examples
+    --------
+    >>> len(waiting(simulate(Params()))) < len(draw(simulate(Params())))
+    True
+    """
+    return _frame(state, state.place + 1)
+
+
+def _frame(state: State, n_places: int) -> str:
     p = state.params
     mine = state.effective_S[p.seed]
     title = f"Step {p.step}, mu={p.mu:g}, K={p.k}: seed {p.seed} uses {mine:.1f} of {E} experts"
-    right = _curves(state, 448, 34, 258, 236, large=True)
+    right = _curves(state, 448, 34, 258, 236, large=True, n_places=n_places)
     return figure(720, 330, title, _in_words(state), _lanes(state) + right, caption=question(state)).svg
 
 
@@ -67,7 +82,16 @@ def _lanes(state: State) -> str:
     return "".join(parts)
 
 
-def _curves(state: State, left: float, top: float, width: float, height: float, *, large: bool) -> str:
+def _curves(
+    state: State,
+    left: float,
+    top: float,
+    width: float,
+    height: float,
+    *,
+    large: bool,
+    n_places: int = len(STEPS),
+) -> str:
     """Effective experts over the steps: every seed thin, the median or the chosen seed thick."""
     parts = []
 
@@ -78,7 +102,7 @@ def _curves(state: State, left: float, top: float, width: float, height: float, 
         return top + height * (E - value) / (E - 1)
 
     def curve(values: list[float], **style: str | float) -> str:
-        points = " ".join(f"{num(x(i))},{num(y(v))}" for i, v in enumerate(values))
+        points = " ".join(f"{num(x(i))},{num(y(v))}" for i, v in enumerate(values[:n_places]))
         return element("polyline", points=points, fill="none", **style)
 
     for tick in range(1, E + 1) if large else (1, 4, 8):

@@ -98,7 +98,7 @@ def test_a_handle_put_on_its_nearest_step_is_no_drag():
     calculator._repr_mimebundle_()
     calculator.unlock()
     context = control(calculator, "log2 context")
-    button(calculator, "196,533 tokens").click()
+    button(calculator, "Cache overtakes").click()
     context.value = 17.5
     assert calculator.params.context == 196_533
     context.value = 17.75

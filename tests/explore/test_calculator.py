@@ -185,3 +185,12 @@ def test_the_callback_path_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_locked_frame_does_not_tell_where_the_cache_overtakes():
+    calculator = Calculator(ask=False)
+    told = f"{simulate(calculator.params).outweighs_at:,}"
+    assert told not in calculator.frame()
+    assert not any(told in landmark.label + landmark.hint for landmark in calculator.landmarks())
+    calculator.unlock()
+    assert told in calculator.frame()

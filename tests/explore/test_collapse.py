@@ -178,3 +178,14 @@ def test_the_callback_path_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_locked_frame_shows_no_later_step():
+    race = Collapse(ask=False)
+    lines = [line.get("points") for line in ET.fromstring(race.frame()).iter() if line.get("points")]
+    now = simulate(race.params).place
+    curves = [points.split() for points in lines if len(points.split()) in (now + 1, len(STEPS))]
+    assert len(curves) >= 17
+    assert {len(points) for points in curves} == {now + 1}
+    race.unlock()
+    assert race.frame() == Collapse.draw(simulate(race.params))
