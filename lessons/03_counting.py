@@ -55,9 +55,10 @@ for part in moe_model.components:
 print(f"{'sum':<16}{dense_model.total:>16,}{moe_model.total:>18,}{moe_model.active:>18,}")
 
 # %% [markdown]
-# Look at the rows. Embedding, head, attention and norms are equal in both models, to the last parameter. The
-# `dense_ffn` of one has become the `routed_experts` of the other. And there is a router, which you could lose
-# in the rounding. Before you compute the ratios:
+# Look at the rows. The *head* here is the last matrix: it turns the final hidden state into a score for each
+# word of the vocabulary. Embedding, head, attention and norms are equal in both models, to the last
+# parameter. The `dense_ffn` of one has become the `routed_experts` of the other. And there is a router, which
+# you could lose in the rounding. Before you compute the ratios:
 
 # %% tags=["nbval-ignore-output"] why="widget"
 predict("03.ratio")
@@ -124,7 +125,11 @@ for name in ("Mixtral-8x7B", "DeepSeek-V3", "Qwen3-30B-A3B"):
 claim("L113", "correct", holds=set(matrices.values()) == {3})
 
 # %% [markdown]
-# Now you: first one block, then the whole model.
+# Now you: first one block, then the whole model. For that you need the sizes of two other parts (lesson 10
+# explains what they do). *Attention* has several heads of width `d_head`. One matrix makes the queries of all
+# heads from the hidden state, one the keys, one the values, and a fourth leads from all query heads back to
+# the hidden state. To save memory, several query heads share one key head and one value head (*grouped-query
+# attention*): Mixtral has 32 and 8. An *RMSNorm* has one weight for each number of the hidden state.
 
 # %% [markdown]
 # {{exercise 03.swiglu_moe_params}}
@@ -416,7 +421,7 @@ check("03.flops_per_token")
 #
 # Weights first. Every parameter is held, chosen or not, and its dtype decides how many bytes it takes. MXFP4
 # stores 32 weights in 4 bits each with one 8-bit scale, 4.25 bits a weight; gpt-oss uses it for its experts
-# and keeps the rest in bf16 (arXiv 2508.10925, section 2.1).
+# and keeps the rest in bf16 (arXiv 2508.10925, section 2.1). The column `mxfp4` does so with the others too.
 #
 # 1 GB is 10⁹ bytes here. A GiB is 2³⁰ bytes, 7 % more, and many tools print GiB under the name GB.
 
@@ -508,8 +513,8 @@ crossing()
 
 # %% [markdown]
 # Sixteen texts get there sixteen times sooner: each has a cache of its own, and the weights are shared. That
-# is why published models keep fewer key-value heads, latents, or a sliding window, and why none of this
-# depends on the experts. E buys memory, K buys FLOPs, context buys cache.
+# is why published models keep fewer key-value heads, latents, or a sliding window. None of it depends on the
+# experts: E buys memory, K buys FLOPs, context buys cache.
 
 # %% [markdown]
 # {{exercise 03.memory}}
@@ -649,8 +654,8 @@ for name, row in times.items():
 # %% [markdown]
 # Read it column by column. One text at a time: Mixtral is as fast as a dense model of its active size, and
 # much faster than one of its total size. At 64, it reads nearly all its experts and is over three times
-# slower than the small dense model. At 1024 the FLOPs decide, and it is fast again. There is a valley in the
-# middle, and that is where many servers work.
+# slower than the small dense model. At 1024 the FLOPs decide for the dense models, and Mixtral is level with
+# the small one again. There is a valley in the middle, and a server with some dozens of chats works in it.
 
 # %%
 moe_ms, small_ms, equal_ms, llama_ms = times.values()
@@ -658,10 +663,11 @@ against_llama = [b / a for a, b in zip(moe_ms, llama_ms, strict=True)]
 against_small = [a / b for a, b in zip(moe_ms, small_ms, strict=True)]
 per_byte_small = [s * active / (m * total) for m, s in zip(moe_ms, small_ms, strict=True)]
 per_byte_equal = [s / m for m, s in zip(moe_ms, equal_ms, strict=True)]
-print("Mixtral's steps are faster than Llama-2-70B's by", ", ".join(f"{x:.1f}" for x in against_llama))
-print("Mixtral's steps are slower than the small model's by", ", ".join(f"{x:.1f}" for x in against_small))
-print("throughput per byte held, against equal active:", ", ".join(f"{x:.2f}" for x in per_byte_small))
-print("throughput per byte held, against equal total: ", ", ".join(f"{x:.2f}" for x in per_byte_equal))
+print(f"{'Mixtral, batch':<47}" + "".join(f"{b:>7}" for b in BATCH_SIZES))
+print(f"{'times as fast as Llama-2-70B':<47}" + "".join(f"{x:7.1f}" for x in against_llama))
+print(f"{'times as slow as the small dense model':<47}" + "".join(f"{x:7.1f}" for x in against_small))
+print(f"{'tokens/s per byte held, to equal active as 1':<47}" + "".join(f"{x:7.2f}" for x in per_byte_small))
+print(f"{'tokens/s per byte held, to equal total as 1':<47}" + "".join(f"{x:7.2f}" for x in per_byte_equal))
 
 # %%
 active_less = llama / active
@@ -760,8 +766,8 @@ print(f"gpt-oss-120b:     {weight_bytes(oss) / B:.0f} GB in bf16, {oss_gb:.0f} G
 claim("L140", "correct", holds=2 * active < 80e9 < 2 * total and oss_gb < 80 < weight_bytes(oss) / B)
 
 # %% [markdown]
-# Without expert parallelism (lesson 14), each GPU of a training run must hold all experts or shards of each.
-# The 747 GB above are why it exists.
+# *Expert parallelism* puts different experts on different GPUs. Without it, each GPU of a training run must
+# hold all experts or shards of each. The 747 GB above are why it exists.
 #
 # A decision, then, in four questions:
 #

@@ -8,7 +8,7 @@ start("04_collapse")
 # number, the error. Will it use all eight?
 #
 # Often it does not. Some experts get more and more tokens, others fewer and fewer, until they get none at
-# all. You then pay for eight experts and use three. This is called **collapse**, and explainers like to say
+# all. You then pay for eight experts and use a few. This is called **collapse**, and explainers like to say
 # that it happens always, and by necessity. It does not, so this lesson looks for what it depends on.
 #
 # ## A world small enough to run sixteen times
@@ -135,9 +135,9 @@ def effective_experts(counts_LE: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 check("04.effective_experts")
 
 # %% [markdown]
-# Both numbers are about the whole load. Three alarms are about its ends: the CV itself; **MaxVio**, by what
-# fraction of the mean the fullest expert exceeds the mean (on a cluster everybody waits for that one); and
-# the number of **dead** experts, those that got nothing at all.
+# Both numbers say how many experts there are. Three others are used as alarms: the CV itself; **MaxVio**, by
+# what fraction of the mean the fullest expert exceeds the mean (on a cluster everybody waits for that one);
+# and the number of **dead** experts, those that got nothing at all.
 
 # %% [markdown]
 # {{exercise 04.imbalance}}
@@ -164,8 +164,8 @@ check("04.imbalance")
 # %% [markdown]
 # ## Sixteen races
 #
-# The run above was one of sixteen. All began with 6.7 effective experts or nearly. Before you look at the
-# others: how do they end?
+# The run above was one of sixteen. In the median they began with 6.7 effective experts. Before you look at
+# the others: how do they end?
 
 # %% tags=["nbval-ignore-output"] why="widget"
 from moe_lessons.explore import Collapse
@@ -183,7 +183,7 @@ print("at least 15 of 16 runs end lower than they began:", int((end_S < start_S)
 print("fewer than 4 runs have exactly one expert left:", int((end_S < 1.01).sum()) < 4)
 winner_S = late(race).argmax(dim=-1)
 leads = {step: int((race.shares_NSE[step].argmax(dim=-1) == winner_S).sum()) for step in (0, 100)}
-print("who wins led at step 0 in at most 7 of 16:", leads[0] <= 7)
+print("the expert that wins was ahead at step 0 in at most 7 of 16:", leads[0] <= 7)
 print("  and at step 100 in at least 10:", leads[100] >= 10)
 
 # %%
@@ -198,8 +198,8 @@ reveal("04.race")
 explorable
 
 # %% [markdown]
-# Now some of those settings live, and two more gates. Every dot below is a training run of its own; within
-# a column of dots only the seed differs, from row to row only what the row's name says.
+# Now some of those settings live, and two more. Every dot below is a training run of its own. Within a row
+# only the seed differs, from row to row only what the row's name says.
 
 # %%
 SETTINGS = {
@@ -329,8 +329,8 @@ line_chart(
 
 # %% [markdown]
 # At first the rich get *poorer*. An untrained expert's output is noise; less of it is better, so whoever is
-# chosen is pushed away, and the load evens out a little. (Look at the first steps of the curves in the
-# explorable: they rise.) Then the experts begin to be of use, the sign turns, and the loop closes.
+# chosen is pushed away, and the load evens out a little. (Look at the first ten steps in the explorable: most
+# curves rise.) Then the experts begin to be of use, the sign turns, and the loop closes.
 #
 # Is it really the loop, and not something else that goes on at the same time? An experiment can tell. We
 # give one expert a head start, without touching the router.
@@ -385,12 +385,12 @@ claim(
 # %% tags=["nbval-ignore-output"] why="image"
 dot_rows(
     {
-        "without": (100 * share_0["none"]).tolist(),
-        "with head start, at its end": (100 * released_S).tolist(),
+        "without, at step 150": (100 * share_0["none"]).tolist(),
+        "with, when it ends": (100 * released_S).tolist(),
         "with, 150 steps later": (100 * share_0["head start"]).tolist(),
     },
     title=f"With a head start expert 0 wins {wins['head start']} of 16 races instead of {wins['none']}",
-    x_label="share of expert 0 after 150 steps of normal training (%)",
+    x_label="share of expert 0 (%)",
     value_format="{:.0f}",
     x_range=(0, 100),
     caption="The router was not touched during the head start. Which other experts could pay for this?",
@@ -539,10 +539,10 @@ line_chart(
 
 # %% [markdown]
 # The first thing that a language model learns is how often each byte occurs, whatever the context. For that
-# it moves all its hidden states in one direction. Just then the tokens look alike, more than at `mu` = 4, and
-# just then layer 0 loses its experts. Later the tokens have less in common again; layer 1 recovers from its
-# dip, layer 0 does not. That the two happen together is measured; that one causes the other here is our
-# reading, from the toy.
+# it moves all its hidden states in one direction. Just then the tokens look alike, about as much as at
+# `mu` = 4 or more, and just then layer 0 loses its experts. Later the tokens have less in common again; layer
+# 1 recovers from its dip, layer 0 does not. That the two happen together is measured; that one causes the
+# other here is our reading, from the toy.
 #
 # ### Longer, with five seeds, and with other remedies
 #
@@ -605,10 +605,10 @@ claim("L69", "contested", holds=float(none_0.max()) < 2 < float(none_1.min()) an
 # %% [markdown]
 # ## What does it cost?
 #
-# Less than one might think. Their model with a collapsed router had a perplexity of 39.8, with any of the
-# losses 35.6 or 35.7 (table 6). The same paper's model with just 32 experts reaches 39.7 (table 7): the one
-# with 25 effective experts was worth about what 25 experts are worth. It was still far ahead of the dense
-# models, at 45 and more.
+# Less than one might think. Shazeer's model without a loss had a perplexity of 39.8, with any of the losses
+# 35.6 or 35.7 (table 6; lower is better). The same paper's model with just 32 experts reaches 39.7 (table 7):
+# the one with 25 effective experts was worth about what 25 experts are worth. It was still far ahead of the
+# dense models, at 45 and more.
 #
 # In our language model, seed by seed, against the same model with the loss:
 
@@ -625,8 +625,8 @@ claim(
 )
 
 # %% [markdown]
-# Each seed loses something, and none fails. After the 300 steps of the live runs the difference is smaller,
-# and on another text its sign may change: experts that have learned little are not missed.
+# Each seed loses something, and none fails. After only 300 steps, as in the live runs, even the sign of the
+# difference depends on the text: experts that have learned little are not missed.
 #
 # The toy says when collapse is dear. We train three geometries with the loss (weight 0.3) and compare the
 # errors seed by seed.
@@ -758,8 +758,9 @@ print(f"measured under AdamW: {fates['AdamW, decay 0.1'][1]:.3f}")
 reveal("04.fate")
 
 # %% [markdown]
-# Three different fates, by optimizer and by a detail of the code that nobody documents. Decay explains most
-# of it; the rest is momentum, which goes on for some dozen steps after the last gradient.
+# Three different fates, by optimizer and by a detail of the code: PyTorch's optimizers take a step with a
+# gradient of zero and pass over a gradient of None (the documentation of `zero_grad` says so). Decay explains
+# most of it; the rest is momentum, which goes on for some dozen steps after the last gradient.
 #
 # And in the toy, where the experts really starve? We train with AdamW and look at experts that had no token
 # in 150 steps.

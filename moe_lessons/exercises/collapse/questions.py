@@ -15,7 +15,7 @@ PREDICTIONS = (
             "Exactly 1.",
         ),
         2,
-        "All 16 runs end lower than they began, and no two alike. One expert alone is the exception.",
+        "The runs end lower than they began, and no two alike. One expert left alone is the exception.",
     ),
     Prediction(
         "04.head_start",
@@ -42,7 +42,7 @@ PREDICTIONS = (
     ),
     Prediction(
         "04.fate",
-        "An expert's weight of 1 gets a gradient for a few steps, then exactly zero for 2,000 steps. The "
+        "An expert's weight of 1 gets a gradient for one step, then exactly zero for 2,000 steps. The "
         "optimizer is AdamW with learning rate 0.003 and weight decay 0.1. Where is the weight then?",
         ("Still about 1.", "About 0.5.", "About 0."),
         1,

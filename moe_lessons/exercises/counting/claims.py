@@ -182,7 +182,7 @@ NAMED = (
         "L113",
         "Experts in Mixtral, DeepSeek-V3 and Qwen's MoE models are gated (SwiGLU): three matrices each.",
         "correct",
-        "Gate, up and down. Counting two gives 31.7 B for Mixtral, a third too little.",
+        "Gate, up and down. Counting two gives 31.7 B for Mixtral, nearly a third too little.",
         "arXiv 2401.04088, section 2.1; arXiv 2505.09388; arXiv 2412.19437",
     ),
     Claim(

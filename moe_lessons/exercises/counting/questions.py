@@ -44,7 +44,8 @@ PREDICTIONS = (
         id="03.batch",
         question=(
             "A layer of DeepSeek-V3 has 256 experts, and each token uses 8. Now 64 tokens of different texts "
-            "are decoded together. About how many of the 256 experts have to be read from memory?"
+            "are decoded together; let each choose at random. About how many of the 256 experts have to be "
+            "read from memory?"
         ),
         options=("8: that is K", "About 64", "About 130", "More than 200"),
         truth=3,
