@@ -239,9 +239,9 @@ MIXTRAL_KEYS = Exercise(
         ),
         Misconception(
             "views",
-            "Names and numbers are right, but a tensor is a window into the stacked bank, or its elements are "
-            "not in order in memory. A window keeps the whole bank alive, and `torch.save` writes all of it; "
-            "what is not in order safetensors refuses.",
+            "Names and numbers are right, but a tensor is a window into the stacked bank, or its elements "
+            "lie in another order in memory. A window keeps the whole bank alive, and `torch.save` writes "
+            "all of it; the other order is what safetensors refuses.",
             detects=_views,
             hint=3,
         ),
