@@ -184,8 +184,8 @@ predict("07.random", unlocks=queues)
 
 # %% [markdown]
 # Each row below is an expert's queue. Drag the number of tokens and of experts, then the factor, then the
-# skew. Which of them matters most? And look at the strip below the queues: which tokens of the batch are
-# crossed out?
+# skew (how much more often some experts are asked than others). Which of them matters most? And look at the
+# strip below the queues: which tokens of the batch are crossed out?
 
 # %% tags=["nbval-ignore-output"] why="widget"
 queues
@@ -238,7 +238,8 @@ reveal("07.random")
 # %% [markdown]
 # The first and the third pair have the same number of tokens per expert and almost the same drops. The size
 # of the batch has no part in it: **tokens per expert** decide. The spread of a load grows with its square
-# root, so at factor 1 the drop rate is close to 0.4 / √(rows per expert), times √(1 - K/E).
+# root, so at factor 1 the drop rate is close to 0.4 / √(rows per expert), times √(1 - K/E). (Put a bell curve
+# in place of the binomial; 0.4 is its height in the middle, 1/√(2π).)
 #
 # Whoever counts capacity in small groups pays for it. GShard counted per group, and the Switch layer in
 # `transformers` counts per sequence. The same 4,096 tokens and 64 experts, K = 1, cut into groups:
@@ -348,7 +349,8 @@ claim("L92", "imprecise", holds=dropped[4, 1.25] > 0.1 and dropped[64, 1.25] < 0
 
 # %% [markdown]
 # Switch reports fewer than 1 % of tokens dropped, with a load-balancing loss and factors of 1 to 1.25. With
-# many tokens per expert that fits the table. With four of them it would be a tenth, however good the router.
+# many tokens per expert that fits the table. With four of them, even a perfectly fair router
+# drops a tenth at 1.25.
 
 # %% [markdown]
 # ## Out of the buffer, through the residual
@@ -600,9 +602,9 @@ print("it looks ahead:", leak_rate(placed_at, n_tokens=T).trials > 0.3)
 
 # %% [markdown]
 # With as many places as tokens everybody finds one in the end. But compare the columns: the tokens come back,
-# most of their weight does not. They are served by experts that hardly wanted them. Switch saw no gain from
-# this rule and suspects just that: a token at an expert that is not its own may do more harm than good. It
-# also looks ahead: a later token's first choice goes before an earlier token's second.
+# most of their weight does not. They are served by experts that wanted them much less. Switch saw no gain
+# from this rule and suspects just that: a token at an expert that is not its own may do more harm than good.
+# It also looks ahead: a later token's first choice goes before an earlier token's second.
 
 # %% [markdown]
 # ## The best assignment there is
@@ -845,7 +847,7 @@ print("the buffered layer without a limit equals the sorted one of lesson 02:", 
 # groups of different sizes, one after another, and a matrix product that knows where each begins. On a GPU
 # that needs a kernel of its own. MegaBlocks brought one in 2022. OLMoE and DeepSeek-V3 were trained without
 # drops, and the published code of Mixtral has none. Capacity has not gone away. It is still there where
-# shapes must be fixed (TPUs, captured graphs), and in another form wherever a device can only hold so much:
+# shapes must be fixed (TPUs, CUDA graphs), and in another form wherever a device can only hold so much:
 # DeepSeek-V2 dropped per *device*, not per expert. Lesson 08 computes with groups of any size.
 
 # %% [markdown]
