@@ -112,7 +112,9 @@ def _as_value(dtype: Any, item: Any, arrays: list[np.ndarray]) -> Value:
     if type(dtype) is not str or len(dtype) > 40:
         raise ValueError
     _check(value)
-    return Value(value, dtype)
+    # What it is rather than what it is said to be; only bfloat16 comes as something else.
+    is_of = value.dtype.name if isinstance(value, np.ndarray) else type(value).__name__
+    return Value(value, dtype if (dtype, is_of) == ("bfloat16", "float32") else is_of)
 
 
 def _check(value: Any) -> None:

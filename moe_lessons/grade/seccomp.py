@@ -74,9 +74,10 @@ DENIED = {
     "fanotify_init": (300, 262),
     "syslog": (103, 116),
 }
-_CLONE, _CLONE3 = (56, 220), 435
+_CLONE, _CLONE3, _PRCTL = (56, 220), 435, (157, 167)
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _NEW_NAMESPACES = 0x7E020000  # any of the CLONE_NEW* flags
+_SET_DUMPABLE = 4  # a process that crashes is else handed to a program of the system's, outside the sandbox
 _X32 = 0x40000000
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERROR, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
@@ -104,11 +105,8 @@ def program() -> bytes:
         *_if(_AT_LEAST, _NUMBER, _X32, then=refuse),
         *_if(_EQUAL, _NUMBER, _CLONE3, then=pretend_missing),  # the C library then uses clone
         *(step for numbers in DENIED.values() for step in _if(_EQUAL, _NUMBER, numbers[column], then=refuse)),
-        (_LOAD, 0, 0, _NUMBER),
-        (_EQUAL, 0, 3, _CLONE[column]),  # not clone: allow
-        (_LOAD, 0, 0, _FIRST_ARGUMENT),
-        (_ANY_BIT, 0, 1, _NEW_NAMESPACES),
-        (_RETURN, 0, 0, refuse),
+        *_if_argument(_CLONE[column], _ANY_BIT, _NEW_NAMESPACES, then=refuse),
+        *_if_argument(_PRCTL[column], _EQUAL, _SET_DUMPABLE, then=refuse),
         (_RETURN, 0, 0, _ALLOW),
     ]
     return b"".join(struct.pack("<HBBI", *step) for step in steps)
@@ -137,4 +135,15 @@ def _if(
         (_LOAD, 0, 0, offset),
         (test, skip_if_true, 1 - skip_if_true, value),
         (_RETURN, 0, 0, action),
+    ]
+
+
+def _if_argument(number: int, test: int, value: int, *, then: int) -> list[tuple[int, int, int, int]]:
+    """Steps that return where a call has this number and its first argument passes the test."""
+    return [
+        (_LOAD, 0, 0, _NUMBER),
+        (_EQUAL, 0, 3, number),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        (test, 0, 1, value),
+        (_RETURN, 0, 0, then),
     ]

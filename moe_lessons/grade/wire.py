@@ -19,8 +19,10 @@ DTYPES = frozenset(
 )
 """The only dtypes that travel; bfloat16 travels as float32 and is named beside its values."""
 MAX_HEADER = 4 << 20
-MAX_BODY = 256 << 20
+MAX_BODY = 16 << 20
+"""Answers return some kilobytes. All that a forged reply holds goes into the grader's own memory."""
 MAX_AXES = 16
+MAX_ARRAYS = 100
 _PREFIX = struct.Struct("<4sIQ")
 _MAGIC = b"MoE1"
 
@@ -37,10 +39,14 @@ def pack(header: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> bytes:
     >>> unpack(pack({"op": "call"}, [np.array([1.5, 2.5])]))
     ({'op': 'call'}, [array([1.5, 2.5])])
     """
+    if len(arrays) > MAX_ARRAYS:
+        raise WireError(f"{len(arrays)} arrays; at most {MAX_ARRAYS} are taken")
     described, parts = [], []
     for array in arrays:
         if array.dtype.name not in DTYPES:
             raise WireError(f"arrays of dtype {array.dtype} cannot be sent")
+        if array.ndim > MAX_AXES:
+            raise WireError(f"an array of {array.ndim} axes; at most {MAX_AXES} are taken")
         described.append([array.dtype.name, list(array.shape)])
         parts.append(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
     text = json.dumps({**header, "arrays": described}).encode("ascii")
@@ -106,6 +112,8 @@ def _read(text: bytes, body: bytes) -> tuple[dict[str, Any], list[np.ndarray]]:
         header = json.loads(text.decode("ascii"))
         described = header.pop("arrays")
         arrays, offset = [], 0
+        if len(described) > MAX_ARRAYS:
+            raise ValueError
         for dtype, shape in described:
             array = _array(dtype, shape, body, offset)
             arrays.append(array)

@@ -58,5 +58,7 @@ def _load(number: int, header: dict[str, Any]) -> tuple[Any, bytes]:
 
 def _not_python(error: SyntaxError | ValueError) -> drivers.Failure:
     message = error.msg if isinstance(error, SyntaxError) else str(error)
-    line = f"line {error.lineno}: {(error.text or '').strip()}" if isinstance(error, SyntaxError) else ""
+    line = ""
+    if isinstance(error, SyntaxError) and error.lineno:
+        line = f"line {error.lineno}: {(error.text or '').strip()}"
     return drivers.Failure("exception", f"{type(error).__name__}: {message}", line)

@@ -53,7 +53,17 @@ def test_requests_survive_the_journey():
 
 @pytest.mark.parametrize(
     "data",
-    [np.array([1j]), np.array(["a"]), np.array([None]), 10**30, "x" * 100_000, b"bytes", [1, 2]],
+    [
+        np.array([1j]),
+        np.array(["a"]),
+        np.array([None]),
+        np.ones((1,) * 20),
+        np.ones(1 << 22),
+        10**30,
+        "x" * 100_000,
+        b"bytes",
+        [1, 2],
+    ],
     ids=lambda data: type(data).__name__,
 )
 def test_what_cannot_travel_is_a_bad_return(data):
@@ -61,6 +71,12 @@ def test_what_cannot_travel_is_a_bad_return(data):
     reply = messages.as_reply(header, arrays, 1)
     assert isinstance(reply, Failure)
     assert reply.kind == "bad return"
+
+
+def test_a_dtype_is_what_came_not_what_is_said():
+    lies = (Value(np.ones(2), "float32"), Value(np.ones(2), "bfloat16"), Value(3, "bool"))
+    came = messages.as_reply(*wire.unpack(messages.answer(1, lies)), 1)
+    assert [value.dtype for value in came] == ["float64", "float64", "int"]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +94,7 @@ def test_what_cannot_travel_is_a_bad_return(data):
         frame({"arrays": [["float64", [10**40, 0]]]}),
         frame({"arrays": [["uint8", [1] * 40]]}, b"x"),
         frame({"arrays": []}, b"left over"),
+        frame({"arrays": [["bool", [0]]] * 101}),
         struct.pack("<4sIQ", b"EVIL", 2, 0) + b"{}",
         struct.pack("<4sIQ", b"MoE1", 2**31, 0),
         struct.pack("<4sIQ", b"MoE1", 2, 2**60) + b"{}",

@@ -52,5 +52,15 @@ FILES: dict[str, bytes] = {
     "lone surrogates": _notebook(metadata={"moe_lessons": {"lesson": "\ud800\udfff\ud800"}}),
     "an archive by another name": _zip(),
     "a tar by another name": _tar(),
+    "six million lists": _notebook(cells=[]).replace(b"[]", b"[" + b"[]," * 6_000_000 + b"[]]"),
+    "format 4 with worksheets": b'{"nbformat": 4, "worksheets": [{"cells": []}], "cells": "see worksheets"}',
+    "the same key twice": b'{"nbformat": 4, "cells": [], "metadata": {}, "cells": null}',
+    "two thousand answers to nothing": _notebook(
+        metadata={"moe_lessons": {"lesson": "01_router"}},
+        cells=[
+            {"cell_type": "code", "source": "", "metadata": {"moe_lessons": {"answer": f"|<b>{n}" * 9}}}
+            for n in range(2000)
+        ],
+    ),
     "a pickle by another name": b"\x80\x04cposix\nsystem\n(S'touch /tmp/pickled'\ntR.",
 }

@@ -99,6 +99,45 @@ def solution_of_another_exercise(content, id):
     _answer(content, id)["source"] = other["source"]
 
 
+def answer_within_a_cell(content, id):
+    answer = _answer(content, id)
+    content["cells"][content["cells"].index(answer)] = {
+        "cell_type": "code",
+        "metadata": {},
+        "cells": [answer],
+    }
+
+
+def answer_ids_that_look_alike(content, id):
+    solved = "def {}(*args):\n    return args[0] @ args[1].T"
+    for alike in (f" {id}", f"{id}\x00", id.upper(), id.replace("o", "\u043e"), f"{id}\n"):
+        content["cells"].append(_code(solved, moe_lessons={"answer": alike}))
+
+
+def answer_source_is_nested(content, id):
+    _answer(content, id)["source"] = [["def f():"], {"a": 1}]
+
+
+def answer_is_a_cell_of_two_kinds(content, id):
+    _answer(content, id)["cell_type"] = ["code", "markdown"]
+
+
+def metadata_a_thousand_deep(content, id):
+    deep: list = []
+    for _ in range(900):
+        deep = [deep]
+    content["metadata"]["deep"] = deep
+    _answer(content, id)["metadata"]["deep"] = deep
+
+
+def answers_of_every_lesson(content, id):
+    """Stubs of other lessons' exercises: nothing is earned, and nothing is lost."""
+    for other in ("02.swiglu", "09.block_map", "10.mixtral_keys"):
+        content["cells"].append(
+            _code("def f():\n    raise NotImplementedError", moe_lessons={"answer": other})
+        )
+
+
 def lesson_of_another_name(content, id):
     content["metadata"]["moe_lessons"] = {"lesson": "../../../etc/passwd"}
 

@@ -4,22 +4,28 @@ An attack that gets through says ``ESCAPE`` in an error of its own, which the re
 """
 
 from attacks.beside import BESIDE
+from attacks.bottles import BOTTLES
+from attacks.kernel import KERNEL
 from attacks.outside import OUTSIDE, REFERENCES
 from attacks.processes import ENDINGS, RESOURCES, TIME
 from attacks.replies import REPLIES
+from attacks.returns import RETURNS
 from attacks.values import EQUAL, FIXED, HOOKS, PATCHED
 
 __all__ = ["ANSWERS", "BESIDE"]
 
 ANSWERS = {
     "equality": EQUAL,
+    "odd returns": RETURNS,
     "patched libraries": PATCHED,
     "hooks": HOOKS,
     "endings": ENDINGS,
     "time": TIME,
     "resources": RESOURCES,
     "outside": OUTSIDE,
+    "system calls": KERNEL,
     "replies": REPLIES,
     "references": REFERENCES,
     "fixed answers": FIXED,
+    "messages to other answers": BOTTLES,
 }
