@@ -19,7 +19,8 @@ start("02_moe_layer")
 #
 # $$\text{output} = W_\text{down}\,\bigl(\mathrm{silu}(W_\text{gate}\,x) \odot (W_\text{up}\,x)\bigr)$$
 #
-# The circle is a product element by element. Where the gate is near zero, that hidden unit is shut.
+# The circle is a product element by element. Where the gate is near zero, that hidden unit is shut. (This
+# gate sits inside an expert. The router's gate of lesson 01 shares the name and nothing else.)
 #
 # How much does the third matrix matter when we count weights? Mixtral-8x7B has 8 experts in each of 32
 # layers, and its [paper](https://arxiv.org/abs/2401.04088) gives all dimensions. We add them up twice.
@@ -54,7 +55,8 @@ claim("L6", "imprecise", holds=totals[3] == mixtral.total_parameters and round(t
 
 # %% [markdown]
 # Your turn. The exercise keeps the three matrices apart. In PyTorch a matrix that maps D to F is stored as
-# [F, D], output first, so that `x @ matrix.T` applies it to every row of `x`.
+# [F, D], output first, so that `x @ matrix.T` applies it to every row of `x`. (In code, `F` alone is
+# `torch.nn.functional`, as everywhere in PyTorch; the width F shows only at the end of names.)
 
 # %% [markdown]
 # {{exercise 02.swiglu}}
@@ -83,7 +85,7 @@ check("02.swiglu")
 # Now we take E such networks, all of the same shape and each with its own weights. We call them
 # **experts**, though nobody tells them what to be expert in.
 #
-# Nobody stores E separate modules either. The matrices are stacked into one tensor with a leading axis E,
+# Fast code does not keep E separate modules. It stacks the matrices into one tensor with a leading axis E,
 # gate and up together, because that makes one large matrix product out of many small ones. Then the
 # question is which axis is which, and there is no single answer:
 #
@@ -193,8 +195,9 @@ claim("L83", "correct", holds=unmoved and moved > 0)
 # ### A path per token and per layer
 #
 # Which experts a token meets is decided from its hidden state, again in every layer. Below is a sentence in
-# an untrained two-layer model, byte by byte. Untrained, so look for no meaning in the choices; look at who
-# decides. The letter `e` occurs several times.
+# an untrained two-layer model, byte by byte. It is untrained, so the choices mean nothing; what matters is
+# what they depend on. The letter `e` occurs several times. If the letter alone decided, each would take the
+# same path.
 
 # %%
 from moe_lessons import ModelConfig, MoETransformer
@@ -213,7 +216,7 @@ places = [i for i, letter in enumerate(sentence) if letter == "e"]
 paths = {tuple(layer_choices[i] for layer_choices in chosen) for i in places}
 layers_differ = sum(a != b for a, b in zip(*chosen, strict=True))
 print(f"The {len(places)} letters 'e' take {'one path' if len(paths) == 1 else 'more than one path'}.")
-print("Most tokens meet other experts in layer 1 than in layer 0:", layers_differ > len(sentence) / 2)
+print("Most tokens meet other experts in layer 2 than in layer 1:", layers_differ > len(sentence) / 2)
 
 # %%
 claim("L11", "correct", holds=len(paths) > 1 and layers_differ > 0)
@@ -223,7 +226,7 @@ from IPython.display import display
 
 from moe_lessons.svg import bar_chart, line_chart, routing_strip
 
-for number, one in enumerate(routings):
+for number, one in enumerate(routings, start=1):
     display(
         routing_strip(
             list(sentence),
@@ -396,8 +399,8 @@ reveal("02.gather")
 # writing its answer) there is nothing to reuse anyway, and the gather is a fair choice.
 #
 # The loop over experts and the sort do the same work, and at this size either may be ahead. Sorting wins
-# where asking "which tokens are yours?" E times is dear, as on a GPU, and in backward. Lesson 08 takes it to
-# the limit of the machine; here you write it once, plainly. Mind three things: an expert may get no token, a
+# where asking "which tokens are yours?" E times is expensive, as on a GPU. Lesson 08 takes it to the limit of
+# the machine; here you write it once, plainly. Mind three things: an expert may get no token, a
 # token occurs K times among the rows, and a weight must travel with its row.
 
 # %% [markdown]
@@ -729,7 +732,7 @@ for title, errors in {
             [float(e.mean()) for e in errors.values()],
             names=list(errors),
             title=title,
-            y_label="error as a share of the mean's (mean of 16 seeds)",
+            y_label="error; 1 is answering with the mean (mean of 16 seeds)",
             x_label="contestant",
             value_format="{:.2f}",
             width=640,
@@ -792,8 +795,9 @@ claim("L23", "correct", holds=exact and all(found["router rows with one"] >= 2 f
 # %% [markdown]
 # ### The case K = 1
 #
-# Mixtral's weights sum to 1. It seems natural to keep that rule for K = 1. Then the single weight is 1, for
-# every token and whatever the logits say. Let us look at the router's gradient with and without the rule.
+# You met this trap in lesson 01. Mixtral's weights sum to 1, and it seems natural to keep that rule for
+# K = 1. Then the single weight is 1, for every token and whatever the logits say. Here is the router's
+# gradient once more, with and without the rule; after it comes what the rule does to a whole training.
 
 # %%
 x_TD, experts_EDD = randn(32, 16), randn(8, 16, 16)
@@ -1028,12 +1032,11 @@ for K in (1, 2, 8):
     }
 
 # %% tags=["nbval-ignore-output"] why="trained"
-print(
-    f"{'':>6}{'intact':>18}{'best dropped':>20}{'next in line':>20}     (mean, lowest to highest of 16 seeds)"
-)
+print("error: mean (lowest to highest) of 16 seeds")
+print(f"{'':<6}{'intact':>22}{'best dropped':>22}{'next in line':>22}")
 for K, errors in damage.items():
     cells = [f"{e.mean():.2f} ({e.min():.2f} to {e.max():.2f})" for e in errors.values()]
-    print(f"K = {K:<2}" + "".join(f"{cell:>20}" for cell in cells))
+    print(f"K = {K:<2}" + "".join(f"{cell:>22}" for cell in cells))
 
 # %% tags=["nbval-ignore-output"] why="image"
 line_chart(
@@ -1042,9 +1045,9 @@ line_chart(
         for label, how in (("next in line", "next in line"), ("best dropped", "dropped"), ("intact", None))
     },
     references={"answering with the mean": 1.0},
-    title="Losing the best expert costs most of what was learned, at every K",
+    title="The next in line is no substitute; a missing term hurts less at larger K",
     x_label="K, experts per token (measured at 1, 2 and 8)",
-    y_label="error as a share of the mean's (mean of 16 seeds)",
+    y_label="error; 1 is answering with the mean (mean of 16 seeds)",
     y_range=(0, 1.5),
 )
 
