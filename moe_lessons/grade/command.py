@@ -218,7 +218,7 @@ def _self(path: Path, seed: int | None, limits: "Limits") -> int:
         if verdict.problem:
             click.echo(_printable(f"    {verdict.problem}"))
         if verdict.misconception:
-            click.echo(f"    {verdict.misconception[1]}")
+            click.echo(_printable(f"    {verdict.misconception[1]}"))
     if graded.not_counted:
         click.echo(graded.not_counted_note)
     click.echo(f"{graded.grades[0].points} of {graded.grades[0].of} points (seed {graded.seed})")
@@ -228,11 +228,12 @@ def _self(path: Path, seed: int | None, limits: "Limits") -> int:
 
 def _written(graded: "ClassGrades", out: Path) -> int:
     from moe_lessons.grade import report
+    from moe_lessons.grade.tables import short
 
     report.write(graded, out)
     width = max((len(one.submission.learner) for one in graded.grades), default=0)
     for one in graded.grades:
-        notes = f"  ({'; '.join(one.submission.warnings)})" if one.submission.warnings else ""
+        notes = f"  ({short('; '.join(one.submission.warnings))})" if one.submission.warnings else ""
         click.echo(_printable(f"{one.submission.learner:<{width}}  {one.points:>3} of {one.of}{notes}"))
     files = "results.json, grades.csv, junit.xml, summary.md, feedback/"
     if graded.not_counted:

@@ -1,6 +1,7 @@
 """A learner's feedback page: one HTML file that needs nothing else and never shows a solution."""
 
 import re
+import unicodedata
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -72,20 +73,28 @@ def file_names(learners: list[str]) -> dict[str, str]:
 
     Examples
     --------
-    >>> file_names(["ada", "a/da", "a?da"])
-    {'ada': 'ada.html', 'a/da': 'a_da.html', 'a?da': 'a_da-2.html'}
+    >>> file_names(["ada", "a/da", "a?da", "Zoë"])
+    {'ada': 'ada.html', 'a/da': 'a_da.html', 'a?da': 'a_da-2.html', 'Zoë': 'Zoë.html'}
     """
     names: dict[str, str] = {}
     taken: set[str] = set()
     for learner in learners:
-        base = re.sub(r"[^A-Za-z0-9._-]+", "_", learner)[:80].strip(".") or "learner"
+        base = _safe(learner)
         name, number = base, 1
-        while name.lower() in taken:
+        while name.casefold() in taken:
             number += 1
             name = f"{base}-{number}"
-        taken.add(name.lower())
+        taken.add(name.casefold())
         names[learner] = f"{name}.html"
     return names
+
+
+def _safe(name: str) -> str:
+    """Letters and digits of any script, and few signs; at most 200 bytes, which leaves room for a number."""
+    composed = unicodedata.normalize("NFC", name)
+    letters = (c if c in "._-" or unicodedata.category(c)[0] in "LMN" else "_" for c in composed)
+    short = re.sub("_+", "_", "".join(letters)).encode()[:200].decode(errors="ignore").strip(".") or "learner"
+    return f"_{short}" if re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", short) else short
 
 
 def _exercise(outcome: Outcome) -> dict[str, Any]:

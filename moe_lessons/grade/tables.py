@@ -20,7 +20,8 @@ def as_csv(graded: ClassGrades) -> str:
     """One row a learner: points, maximum, then the points of each exercise (empty: does not count)."""
     exercises = _exercises(graded)
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    # Text in quotes: some spreadsheets part a row at semicolons, and names and warnings hold those.
+    writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(["learner", "points", "max_points", *exercises, "warnings"])
     for grade in graded.grades:
         earned = {o.exercise: o.points for o in grade.outcomes if o.verdict.status != CANNOT_RUN}
@@ -65,7 +66,7 @@ def as_markdown(graded: ClassGrades) -> str:
         marks = {outcome.exercise: _MARKS.get(outcome.verdict.status, "–") for outcome in grade.outcomes}
         cells = [grade.submission.learner, f"{grade.points} of {grade.of}"]
         cells += [marks.get(id, "") for id in exercises]
-        cells.append("; ".join(grade.submission.warnings))
+        cells.append(short("; ".join(grade.submission.warnings)))
         lines.append("| " + " | ".join(map(_cell, cells)) + " |")
     legend = "✔ passed · ✘ not right · ○ not attempted · – missing · ! grader fault"
     for paragraph in filter(None, (legend, graded.not_counted_note, graded.isolation.note)):
@@ -73,6 +74,8 @@ def as_markdown(graded: ClassGrades) -> str:
     return "\n".join(lines) + "\n"
 
 
+_FORMULAS = tuple("=+-@\t\r\n＝＋－＠")  # the wide ones count in Japanese spreadsheets
+_MOST_NOTE = 600
 _MARKS = {PASSED: "✔", "failed": "✘", NOT_ATTEMPTED: "○", CANNOT_RUN: "", FAULT: "!"}
 
 
@@ -117,7 +120,12 @@ def _inert(text: str) -> str:
     >>> _inert("=1+1"), _inert("ada")
     ("'=1+1", 'ada')
     """
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return f"'{text}" if text.startswith(_FORMULAS) else text
+
+
+def short(text: str) -> str:
+    """A note that leaves room for others': a job summary holds one megabyte."""
+    return text if len(text) <= _MOST_NOTE else f"{text[:_MOST_NOTE]}… (all of it in results.json)"
 
 
 def _clean(text: str) -> str:
@@ -127,4 +135,6 @@ def _clean(text: str) -> str:
 
 def _cell(text: str) -> str:
     """Text that stays inside its cell of a Markdown table, and is no Markdown or HTML of its own."""
-    return re.sub(r"([\\`*_{}\[\]<>|#!])", r"\\\1", " ".join(text.split())) if len(text) > 1 else text
+    if text in _MARKS.values():
+        return text
+    return re.sub(r"([\\`*_{}\[\]<>|#!&~])", r"\\\1", " ".join(text.split()))

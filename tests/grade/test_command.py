@@ -1,6 +1,8 @@
 """The command: exit codes, one clear line for what cannot be graded, seeds, a learner's own notebook."""
 
 import json
+import re
+from xml.etree import ElementTree
 
 import classroom
 import pytest
@@ -126,15 +128,25 @@ def test_a_fault_of_the_grader_is_exit_code_1(solved, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("seeds")
 def test_names_are_data_everywhere(tmp_path):
     folder = tmp_path / "class"
-    names = ["=cmd()", "<script>alert(1)<script>", "a|b `c`", "日本", "\udcff bad"]
+    names = ["=cmd()", "<script>alert(1)<script>", "a|b `c`", "日本", "\udcff bad", "con", "ß" * 120]
+    names += ["|", "x;=cmd()", "＝cmd()", "\n=cmd()", "\x1b[2J\u202e", "&lt;b&gt;", "{{ 7 * 7 }} %s {0}"]
     for name in names:
         (folder / name).mkdir(parents=True)
         (folder / name / "one.ipynb").write_text(json.dumps(classroom.SOLVED[LESSON.id]), encoding="utf-8")
     result = call(folder, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     table = (tmp_path / "out" / "grades.csv").read_text(encoding="utf-8")
-    assert "\n'=cmd()," in table
-    assert "a\\|b \\`c\\`" in (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    assert '\n"\'=cmd()",' in table
+    assert '\n"x;=cmd()",' in table
+    assert '\n"\'\n=cmd()",' in table
+    assert not {"\x1b", "\u202e"} & set(result.output)
+    summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    assert "a\\|b \\`c\\`" in summary
+    assert "| \\&lt;b\\&gt; |" in summary
+    rows = [line for line in summary.splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + len(names)
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {len(IDS) + 4}
+    ElementTree.parse(tmp_path / "out" / "junit.xml")
     content = json.loads((tmp_path / "out" / "results.json").read_text())
     assert sorted(one["learner"] for one in content["learners"]) == sorted(names)
     pages = [tmp_path / "out" / one["feedback"] for one in content["learners"]]
