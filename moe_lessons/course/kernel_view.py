@@ -105,5 +105,6 @@ def _traffic(seen: kernel_driver.Watched) -> None:
     for verb, counts in (("read", seen.reads), ("written", seen.writes)):
         for name, times in counts.items():
             if times.sum():
-                per = f"{float(times.sum()) / max(1, times.numel()):.3g} times each"
+                mean = float(times.sum()) / times.numel()
+                per = "once each" if mean == 1 else f"{mean:.3g} times each"
                 say(f"  {name:<12} {times.numel():>6,} elements, {verb} {per}")
