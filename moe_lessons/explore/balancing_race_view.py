@@ -1,6 +1,6 @@
 """The balancing race's pictures: four lanes of load, the price of balance, and the static strip."""
 
-from moe_lessons.explore.balancing_race_state import STEPS, E, Params, State, simulate
+from moe_lessons.explore.balancing_race_state import EVERY, STEPS, E, Params, State, simulate
 from moe_lessons.svg import Drawing, color, element, figure, num, text
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"
@@ -20,10 +20,10 @@ def draw(state: State) -> str:
     '<svg'
     """
     p = state.params
-    title = f"Step {p.step}: alpha {p.alpha:g} costs {_thousandths(state.cost(1))}, "
-    title += f"bias step {p.rate:g} costs {_thousandths(state.cost(2))} thousandths of error"
+    title = f"Steps {p.step}-{p.step + EVERY - 1}: alpha {p.alpha:g} costs {_thousandths(state.cost(1))}, "
+    title += f"bias step {p.rate:g} costs {_thousandths(state.cost(2))} (thousandths)"
     body = "".join(_lane(state, i, 8, 30 + 82 * i, 280) for i in range(4)) + _map(state, 444, 30, 264, 286)
-    body += text(8, 14, f"load of each expert in one batch, seed {p.seed}", fill=MUTED)
+    body += text(8, 14, f"loads: one batch of seed {p.seed}; numbers: means of 16 seeds", fill=MUTED)
     return figure(720, 366, title, _in_words(state), body, caption=question(state)).svg
 
 
