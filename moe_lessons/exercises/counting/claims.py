@@ -52,8 +52,8 @@ SIZES = (
         "L32",
         "A 671 B MoE and a 671 B dense model need similar memory and very different compute per token.",
         "correct",
-        "The same number of weights, so the same bytes; the dense one would multiply with all of them. "
-        "Nobody has published a dense model of that size to compare quality with.",
+        "The same number of weights, so the same bytes; the dense one would multiply with all of them. We "
+        "know of no published dense model of that size to compare quality with.",
         "arithmetic; arXiv 2412.19437",
     ),
     Claim(
