@@ -293,10 +293,10 @@ print("row * d_model in int64:", (row.to(torch.int64) * d_model).tolist())
 print("row 299,594 is reached with K = 8 and", -(-299_595 // 8), "tokens")
 
 # %% [markdown]
-# No error: a negative address. On a GPU that is a crash if you are lucky. Public MoE kernels have had it
-# (for example [vLLM](https://github.com/vllm-project/vllm/issues/5938)). The cure costs nothing: convert the
-# row, or the expert, *before* the product: `row.to(tl.int64)`. No test of ours can afford tensors of that
-# size, so this is one to know by heart.
+# No error: an address far before the tensor. On a GPU that is a crash if you are lucky. Public MoE kernels
+# have had it (for example [vLLM](https://github.com/vllm-project/vllm/issues/5938)). The cure costs nothing:
+# convert the row, or the expert, *before* the product: `row.to(tl.int64)`. No test of ours can afford tensors
+# of that size, so this is one to know by heart.
 
 # %% [markdown]
 # ## Who works on what
@@ -344,11 +344,11 @@ check("09.block_map")
 counts_E = torch.bincount(torch.randint(0, 64, (65536,), generator=generator), minlength=64)
 for block in (16, 64, 128, 256):
     computed = int((-(-counts_E // block) * block).sum())
-    print(f"blocks of {block:3d} rows: {computed / 65536 - 1:.1%} of the rows computed are padding")
+    print(f"blocks of {block:3d} rows: {computed / 65536 - 1:.1%} more rows are computed than there are")
 
 # %% [markdown]
-# About half a block for each expert. With 64 rows per expert rather than 1024, the same half block would be
-# most of the work; so small batches want small blocks.
+# About half a block for each expert. With 64 rows per expert rather than 1024, half a block of 128 would be
+# as much as the rows themselves; so small batches want small blocks.
 
 # %% [markdown]
 # ## The product, tile by tile
@@ -373,6 +373,9 @@ print(f"4096 times 0.5, added in fp32: {terms.float().sum().item():.0f}")
 # From 1024 on, fp16 numbers lie one apart, and adding one half rounds back to where we were. A popular
 # expert's rows, or a long F, are sums of this kind. So: narrow inputs, wide accumulator, round once at the
 # end.
+#
+# Begin it as a block, with `tl.zeros`. The interpreter also takes a plain `0.0` that becomes a block in the
+# loop; the compiler refuses it.
 #
 # Now yours. This is the kernel that the whole layer rests on. Take your time with the masks: there are three
 # edges, and each needs one.
@@ -443,7 +446,8 @@ where("09.grouped_product")
 # The up projection needs two products, gate and up, and then $\mathrm{silu}(\text{gate}) \odot \text{up}$.
 # Written as two kernels, 2 * S * F numbers are stored only to be loaded again. But when the loop over D is
 # done, both accumulators are right there, in registers. So the package's kernel keeps two accumulators that
-# share the tile of x, and applies SwiGLU before it stores. Its last lines:
+# share the tile of x, and applies SwiGLU before it stores. What is done between the last sum and the store is
+# called an *epilogue*. This one:
 
 # %%
 import inspect
@@ -579,14 +583,15 @@ predict("09.backward")
 #
 # | Forward | Gradient of the rows | Gradient of the matrix |
 # |---|---|---|
-# | gate and up: x to 2F | dX = dH @ gate_up, then each token adds its K rows | d_gate_up = dHᵀ @ x |
-# | SwiGLU | dH from dA, in the epilogue | |
-# | down: A to D | dA = dO @ down | d_down = dOᵀ @ A |
-# | combine, weight s | each row gets s * dO; ds is the product of dA and A | |
+# | gate and up: H = x @ gate_upᵀ | dX = dH @ gate_up, then each token adds its K rows | d_gate_up = dHᵀ @ x |
+# | SwiGLU: A from H | dH from dA, in the epilogue | |
+# | down: Y = A @ downᵀ | dA = dY @ down | d_down = dYᵀ @ A |
+# | combine: O adds s * Y | dY = s * dO; for each row, ds is the inner product of dO and Y | |
 #
-# dO is the gradient of the output, A what comes out of SwiGLU. The kernels are those that you know: dX is
-# the grouped product with the matrix turned, dA gathers dO through the index like `up` gathers x, and a
-# token adds its K rows of dX as in combine, without weights. Only dW is new.
+# O is the output, s a row's weight. (Y need not be kept: the inner product of dO and Y is that of dO @ down
+# and A.) The kernels are those that you know: dX is the grouped product with the matrix turned, dA gathers dO
+# through the index like `up` gathers x, and a token adds its K rows of dX as in combine, without weights.
+# Only the gradient of a matrix is new.
 
 # %%
 from moe_lessons.kernels.limits import BACKWARD, FORWARD, costs

@@ -26,12 +26,12 @@ PREDICTIONS = (
         question=(
             "The up projection needs its rows sorted by expert. Way one: a kernel that gathers all S = T * K "
             "rows of D numbers into a new tensor, then the product. Way two: the product gathers by itself. "
-            "How many numbers less does way two move?"
+            "How many fewer numbers does way two move?"
         ),
         options=(
             "None: every row must be read either way",
             "S * D: the copy is not written",
-            "2 * S * D: the copy is neither written nor read to be made",
+            "2 * S * D: what the gather reads and what it writes",
         ),
         truth=2,
         because=(
@@ -60,11 +60,11 @@ QUIZZES = (
         id="09.programs",
         question=(
             "A tensor has 1000 elements. A kernel takes blocks of 256, one program each. In how many "
-            "programs is at least one lane masked off?"
+            "programs does the mask leave something out?"
         ),
         answer=1,
         feedback=(
-            "cdiv(1000, 256) = 4 programs, 1024 lanes. Three are full; the last has 24 lanes too many."
+            "cdiv(1000, 256) = 4 programs, 1024 places. Three are full; the last has 24 places too many."
         ),
     ),
     Quiz(
@@ -76,7 +76,7 @@ QUIZZES = (
                 "No: the mask prevents the read. What is undefined is the value that stands in its place.",
             ),
             Choice(
-                "Where the masked lanes go into a sum or a product over that axis",
+                "Where the masked elements go into a sum or a product over that axis",
                 "Yes. What is only stored again under the same mask is never seen. What is summed is.",
                 right=True,
             ),
