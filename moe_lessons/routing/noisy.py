@@ -108,7 +108,7 @@ def jitter(
 
     References
     ----------
-    Switch Transformer, arXiv 2101.03961, section 2.4 and figure 15 (`jitter_eps`).
+    Switch Transformer, arXiv 2101.03961, appendix C and figure 15; 0.01 is the default of its code.
 
     Examples
     --------
