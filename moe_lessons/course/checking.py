@@ -12,7 +12,7 @@ from moe_lessons.course.show import Card, inline, never_raises, say, show
 from moe_lessons.exercises import needs, registry
 from moe_lessons.exercises.findings import Finding
 from moe_lessons.exercises.judge import Report, judge, local
-from moe_lessons.exercises.own_code import borrowed
+from moe_lessons.exercises.own_code import borrowed, from_other_cells
 from moe_lessons.exercises.spec import Exercise, Misconception
 
 _MARKS = {True: "✔", False: "✘", None: "–"}
@@ -39,7 +39,8 @@ def check(id: str, answer: Callable[..., Any] | None = None, *, demo: bool = Fal
     if needs.missing(exercise):
         say(f"– {id}: {needs.missing(exercise)}; it does not count here")
         return
-    if answer is None and not demo:
+    in_its_cell = answer is None and not demo
+    if in_its_cell:
         answer = _caller_globals().get(exercise.entry)
     printed = Printed()
     # An endless stream of prints must not drown the card, nor a warning the line above it.
@@ -48,6 +49,11 @@ def check(id: str, answer: Callable[..., Any] | None = None, *, demo: bool = Fal
     if not demo:
         _remember(report)
     say(f"Demonstration, not counted. {report.line}" if demo else report.line)
+    if in_its_cell and report.status == "passed" and (names := from_other_cells(answer)):
+        say(
+            f"  It needs {', '.join(names)} from another cell. A grader reads the answer's cell alone: import "
+            "or define that in it too."
+        )
     if report.findings:
         show(card(report, printed.shown()))
 

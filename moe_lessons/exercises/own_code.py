@@ -1,10 +1,15 @@
-"""Whether an answer is the learner's own: does its code lead to a module that it is asked to rewrite?"""
+"""Whether an answer is the learner's own, and whether it stands alone in its cell."""
 
+import ast
+import builtins
 import dis
 import functools
+import linecache
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from moe_lessons.exercises.answers import PRELUDE
 
 
 def borrowed(answer: Callable[..., Any], forbidden: tuple[str, ...]) -> str | None:
@@ -46,6 +51,41 @@ def borrowed(answer: Callable[..., Any], forbidden: tuple[str, ...]) -> str | No
         elif type(thing).__module__.startswith("triton."):
             pending.append(getattr(thing, "fn", None))  # a kernel holds the function that it was made of
     return None
+
+
+def from_other_cells(answer: Any) -> list[str]:
+    """Names in an answer's cell that only other cells define: a grader reads the answer's cell alone.
+
+    Examples
+    --------
+    >>> from moe_lessons.exercises.registry import lessons
+    >>> from_other_cells(lessons), from_other_cells(max)
+    ([], [])
+    """
+    if not isinstance(answer, types.FunctionType):
+        return []
+    try:
+        cell = ast.parse("".join(linecache.getlines(answer.__code__.co_filename)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    known = _bound(cell) | _bound(ast.parse(PRELUDE)) | set(dir(builtins))
+    used = {node.id for node in ast.walk(cell) if isinstance(node, ast.Name)}
+    return sorted(name for name in used - known if name in answer.__globals__)
+
+
+def _bound(tree: ast.AST) -> set[str]:
+    """Names that a text defines somewhere, as what and where does not matter."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+        elif isinstance(node, ast.alias):
+            names.add((node.asname or node.name).split(".")[0])
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            names.add(node.id)
+    return names
 
 
 def _full_name(thing: Any) -> str:

@@ -1,10 +1,12 @@
 """A toy lesson, 99, with one of everything, and a progress file of its own for each test."""
 
+import linecache
 import sys
 import types
 
 import numpy as np
 import pytest
+import torch
 
 from moe_lessons.course import claims, starting, store
 from moe_lessons.exercises import registry
@@ -80,3 +82,18 @@ def toy(monkeypatch, tmp_path):
 def printed(capsys):
     """What was printed since the last call, as one text."""
     return lambda: capsys.readouterr().out
+
+
+@pytest.fixture
+def in_cells():
+    """Run cells one after the other, each with a file name of its own as in Jupyter; return their globals."""
+
+    def run(*cells):
+        shared = {"torch": torch}
+        for number, cell in enumerate(cells):
+            name = f"<cell {number} of {len(cells)}>"
+            linecache.cache[name] = (len(cell), None, cell.splitlines(keepends=True), name)
+            exec(compile(cell, name, "exec"), shared)
+        return shared
+
+    return run

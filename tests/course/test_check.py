@@ -202,6 +202,16 @@ def test_using_the_package_is_not_ones_own_code(printed):
     assert "Your function uses `moe_lessons.course.starting.start`" in text
 
 
+def test_a_pass_that_needs_another_cell_is_told(printed, in_cells):
+    asks = 'from moe_lessons.course import check\ncheck("99.scale")'
+    in_cells("from torch import mul", "def scale(x, factor):\n    return mul(x, factor)", asks)
+    text = printed()
+    assert first_line(text) == PASSED
+    assert "It needs mul from another cell" in text
+    in_cells("def scale(x, factor):\n    return torch.mul(x, factor)", asks)
+    assert "another cell" not in printed()
+
+
 def test_hints_come_one_after_the_other_and_stay_at_the_last(printed):
     for _ in range(4):
         hint("99.scale")

@@ -9,7 +9,7 @@ import moe_lessons
 from moe_lessons import routing
 from moe_lessons.course import start
 from moe_lessons.exercises import answers
-from moe_lessons.exercises.own_code import borrowed
+from moe_lessons.exercises.own_code import borrowed, from_other_cells
 from moe_lessons.routing import topk_softmax
 
 FORBIDDEN = ("moe_lessons",)
@@ -148,3 +148,20 @@ def test_an_error_in_an_answer_shows_its_line():
     except AttributeError as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
     assert (frame.lineno, frame.line) == (2, "return x.nothing")
+
+
+ELSEWHERE = {
+    "an import": ("from torch import nn", "def f(x):\n    return nn.functional.relu(x)", ["nn"]),
+    "a helper": ("def double(x):\n    return 2 * x", "def f(x):\n    return double(x)", ["double"]),
+    "a variable": ("D = 4", "def f(x):\n    return x / D", ["D"]),
+    "beside the function": ("z = 3", "def f(x):\n    return x\n\n\nprint(f(z))", ["z"]),
+    "its own": ("D = 4", "import re\nD = 5\ndef f(x):\n    return [re, D, len(x), float(x)]", []),
+    "what all have": ("import torch, math", "def f(x):\n    return torch.ones(3) * math.pi * F", []),
+    "a name that is nowhere": ("", "def f(x):\n    return y", []),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_only_other_cells_define(name, in_cells):
+    before, cell, expected = ELSEWHERE[name]
+    assert from_other_cells(in_cells(before, cell)["f"]) == expected
