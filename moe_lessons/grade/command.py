@@ -167,32 +167,40 @@ def _class(
     options: dict,
 ) -> int:
     from moe_lessons.grade import resume
+    from moe_lessons.grade.guard import alone, stoppable
     from moe_lessons.grade.progress import Progress
     from moe_lessons.grade.run import grade_class
     from moe_lessons.grade.submissions import collect
 
     found = collect(folder, out=out)
     _writable(out)
-    file, terms = out / resume.FILE, (vars(limits), isolation.kind)
-    if fresh:
-        file.unlink(missing_ok=True)
-    if seed is None:
-        seed = resume.last_seed(file, *terms)
-    seed = _drawn() if seed is None else seed
-    kept = resume.Kept(file, resume.header(seed, *terms))
-    click.echo(f"{len(found)} learners, seed {seed}. {isolation.note}")
-    if len(kept):
-        click.echo(
-            f"{len(kept)} answers were graded before; unchanged, they are not run again (unless --fresh)."
-        )
-    try:
-        with Progress() as progress:
-            graded = grade_class(
-                found, seed=seed, isolation=isolation, limits=limits, kept=kept, progress=progress, **options
+    with alone(out), stoppable():
+        file, terms = out / resume.FILE, (vars(limits), isolation.kind)
+        if fresh:
+            file.unlink(missing_ok=True)
+        if seed is None:
+            seed = resume.last_seed(file, *terms)
+        seed = _drawn() if seed is None else seed
+        kept = resume.Kept(file, resume.header(seed, *terms))
+        click.echo(f"{len(found)} learners, seed {seed}. {isolation.note}")
+        if len(kept):
+            click.echo(
+                f"{len(kept)} answers were graded before; unchanged, they are not run again (unless --fresh)."
             )
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
-    return _written(graded, out)
+        try:
+            with Progress() as progress:
+                graded = grade_class(
+                    found,
+                    seed=seed,
+                    isolation=isolation,
+                    limits=limits,
+                    kept=kept,
+                    progress=progress,
+                    **options,
+                )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
+        return _written(graded, out)
 
 
 def _self(path: Path, seed: int | None, limits: "Limits") -> int:

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import moe_lessons
-from moe_lessons.grade.records import FAULT, Verdict
+from moe_lessons.grade.records import (
+    FAILED,
+    FAULT,
+    NOT_ATTEMPTED,
+    PASSED,
+    Verdict,
+)
 
 FILE = "graded.jsonl"
 
@@ -51,7 +57,11 @@ class Kept:
     def find(self, learner: str, place: int, answer: _Answer) -> Verdict | None:
         """The verdict on an answer, if there is one; ``place`` is the learner's place in this run."""
         said = self._verdicts.get(_key(learner, answer))
-        return None if said is None else as_verdict({**said, "learner": place})
+        try:
+            found = None if said is None else as_verdict({**said, "learner": place})
+        except (TypeError, ValueError, KeyError):
+            return None  # damaged: it is graded again
+        return found if found is not None and found.status in (PASSED, FAILED, NOT_ATTEMPTED) else None
 
     def add(self, found: Iterable[tuple[str, _Answer, Verdict]]) -> None:
         """Keep verdicts; never one that is the grader's own fault."""
@@ -96,13 +106,13 @@ def _fingerprint() -> str:
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return
     for line in text.splitlines():
         try:
             content = json.loads(line)
         except ValueError:
-            continue  # cut short when the run was stopped
+            continue  # cut short when the run was stopped, or damaged
         if isinstance(content, dict):
             yield content

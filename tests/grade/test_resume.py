@@ -1,13 +1,15 @@
 """A stopped run goes on; parts of a class, graded apart, make the whole."""
 
+import errno
 import json
+import signal
 
 import classroom
 import pytest
 from click.testing import CliRunner
 
 from moe_lessons.cli import main
-from moe_lessons.grade import batches, resume
+from moe_lessons.grade import batches, guard, resume
 from moe_lessons.grade.records import FAILED, FAULT, PASSED, Verdict
 
 LESSON = classroom.LESSONS[1]
@@ -108,6 +110,51 @@ def test_a_stopped_run_keeps_what_it_has(folder, graded, monkeypatch):
     again = {learner for batch in graded for learner, _ in batch}
     assert 3 in again
     assert again <= {3, 4}  # the last may have begun before the run was stopped
+
+
+def test_damaged_records_are_graded_again(folder, graded):
+    call(folder)
+    path = folder / "out" / resume.FILE
+    header, first, second, third, *rest = path.read_bytes().splitlines(keepends=True)
+    second = second.replace(b'"status"', b'"state"')
+    third = third.replace(b'"passed"', b'"full marks"').replace(b'"failed"', b'"full marks"')
+    path.write_bytes(
+        header + first + second + third + b"\xff\xfe\x00\n" + b"".join(rest) + b'{"key": 1, "ver'
+    )
+    graded.clear()
+    result, _ = call(folder)
+    assert result.exit_code == 0, result.output
+    assert sum(map(len, graded)) == 2
+
+
+@pytest.mark.usefixtures("graded")
+def test_two_runs_do_not_write_to_one_folder(folder):
+    (folder / "out").mkdir()
+    with guard.alone(folder / "out"):
+        result, path = call(folder)
+    assert result.exit_code == 2
+    assert "another run is writing to" in result.stderr
+    assert not path.exists()
+    assert call(folder)[0].exit_code == 0
+
+
+def test_a_batch_system_stops_a_run_as_a_user_does():
+    """Else what was started would go on alone, with the learners' answers in its folder."""
+    with pytest.raises(KeyboardInterrupt), guard.stoppable():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.usefixtures("graded")
+def test_a_full_disk_is_told_and_leaves_no_halves(folder, monkeypatch):
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    result, path = call(folder)
+    assert result.exit_code == 1
+    assert "No space left on device" in result.stderr
+    assert [each.name for each in path.parent.iterdir()] == [resume.FILE]
 
 
 def test_faults_are_not_kept(tmp_path):
