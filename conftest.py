@@ -23,6 +23,16 @@ if importlib.util.find_spec("triton") is None:
     collect_ignore_glob = ["moe_lessons/kernels/*.py"]
 
 
+@pytest.fixture
+def within():
+    """Hold seconds to a budget, where STRICT_TIMING asks for it: a busy machine proves nothing."""
+
+    def check(seconds, budget):
+        assert not os.environ.get("STRICT_TIMING") or seconds < budget
+
+    return check
+
+
 @pytest.fixture(autouse=True, scope="session")
 def doctest_imports(doctest_namespace):
     """Examples may say `torch.tensor(...)`, in modules that import only parts of torch too."""

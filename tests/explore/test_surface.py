@@ -162,13 +162,13 @@ def test_static_strip_and_reveals():
         assert "0.875" in surface.reveal(question).alt
 
 
-def test_a_frame_is_fast():
+def test_a_frame_is_fast(within):
     times = []
     for i in range(30):
         start = time.perf_counter()
         Surface.draw(simulate(Params(i / 30, 1 - i / 40)))
         times.append(time.perf_counter() - start)
-    assert statistics.median(times) < 0.030
+    within(statistics.median(times), 0.030)
 
 
 def test_the_callback_path_needs_no_torch():
