@@ -22,7 +22,7 @@ CLAIMS = (
     ),
     Claim(
         "L94",
-        "Every MoE layer needs an all-to-all exchange, and it is the bottleneck.",
+        "Spread over devices, every MoE layer needs an all-to-all exchange, and it is the bottleneck.",
         "correct",
         "Two in a forward pass, dispatch and combine. How much of the step they take depends on links, "
         "widths and overlap; DeepSeek-V3 reports about as much time in them as in arithmetic before it "

@@ -106,9 +106,10 @@ def _detached(case: Case, got: Outputs, want: Outputs) -> bool:
 
 def _unowned_zero(case: Case, got: Outputs, want: Outputs) -> str | None:
     end = int(np.asarray(case.args["ends_E"])[-1])
-    tail = got["result_SF"][end:]
-    if np.any(tail != 0):
+    if np.any(got["result_SF"][end:] != 0):
         return f"rows from position {end} on belong to no expert: they must come out as zeros"
+    if np.any(got["d_rows_SD"][end:] != 0):  # `F.grouped_mm` writes nothing there in its backward either
+        return f"rows from position {end} on come out as zeros, but get a gradient: it must be zero too"
     return None
 
 
@@ -197,8 +198,9 @@ GROUPED_PRODUCT = Exercise(
         ),
         Misconception(
             "detached",
-            "The product is right, but no gradient comes back to the rows, the matrices, or both: somewhere "
-            "a value was copied out of the graph (`.detach()`, `.data`, `.numpy()`, `torch.tensor(...)`).",
+            "The product is right, but no gradient comes back to the rows, the matrices, or both: a value "
+            "was copied out of the graph (`.detach()`, `.data`, `.numpy()`, `torch.tensor(...)`), or none "
+            "was recorded (`torch.no_grad()`).",
             detects=_detached,
             hint=2,
         ),
