@@ -116,7 +116,8 @@ print("same numbers:", torch.allclose(right, swapped))
 
 # %% [markdown]
 # Same shape, no error, other numbers. The only defence is a comparison with something known. The exercise
-# lets you handle two of the layouts.
+# lets you handle two of the layouts. (If you want your `swiglu` in it, copy it into the answer's cell: each
+# of these cells stands alone.)
 
 # %% [markdown]
 # {{exercise 02.expert_bank}}
