@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from moe_lessons.exercises.router.draws import SWAPPED_RETURN, by_expert
+from moe_lessons.exercises.routing_zoo.weights import WEIGHTS_SUM_TO_ONE
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
 
 Gates = tuple[Tensor, Tensor]
@@ -144,7 +145,7 @@ GROUP_LIMITED = Exercise(
     draw=draw,
     reference=reference,
     canonical=by_expert,
-    properties=(Property("each token stays within its groups", _few_groups),),
+    properties=(Property("each token stays within its groups", _few_groups), WEIGHTS_SUM_TO_ONE),
     misconceptions=(
         SWAPPED_RETURN,
         Misconception(

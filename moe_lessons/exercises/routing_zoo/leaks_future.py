@@ -32,6 +32,9 @@ HARD = {
 }
 """Leaks that show in who is chosen, so only where a change moves a token past another."""
 
+RARE = "most_certain_first"
+"""The hard one whose logits are drawn so that most single tries miss it."""
+
 EQUAL_COUNTS = {"batch_maximum", "batch_temperature", "sinkhorn", "shifted_by_one", "expert_choice"}
 """Routers whose experts always have the same number of tokens: all of them, or three."""
 
@@ -90,15 +93,22 @@ def _kind(case: Case) -> str:
     return str(case.args["route"])
 
 
+def _verdict(got: Outputs) -> bool:
+    """What the test said; a number or a text is no verdict, and a mistake of another kind."""
+    if np.asarray(got["leaks"]).dtype != np.bool_:
+        raise TypeError("no verdict")
+    return bool(got["leaks"])
+
+
 def _missed(case: Case, got: Outputs, want: Outputs) -> bool:
     """Right on all others; among the hard leaks at least one is missed, or there would be no mistake."""
-    return _kind(case) in HARD or bool(got["leaks"]) == bool(want["leaks"])
+    return _verdict(got) == bool(want["leaks"]) or _kind(case) in HARD
 
 
 def _one_token(case: Case, got: Outputs, want: Outputs) -> bool:
     """As above, and a leak from the very next token is missed too: its neighbour was never looked at."""
     if _kind(case) == "shifted_by_one":
-        return not got["leaks"]
+        return not _verdict(got)
     return _missed(case, got, want)
 
 
@@ -110,18 +120,28 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
 
 
 def _args(rng: np.random.Generator, kind: str) -> dict[str, Any]:
-    """Logits on which a leak shows for four in five replacements of the last token alone."""
+    """Logits on which a hard leak shows for four in five replacements of the last token alone.
+
+    One of them shows for about one in five, so that a single try is not enough. One at each position is.
+    """
     while True:
         logits_TE = (1.5 * rng.standard_normal(SIZES)).astype(np.float32)
-        if kind not in HARD or _easily_seen(SUBJECTS[kind], torch.from_numpy(logits_TE)):
+        if kind not in HARD or _suits(kind, torch.from_numpy(logits_TE)):
             return {"route": kind, "logits_TE": logits_TE}
 
 
-def _easily_seen(route: Route, logits_TE: Tensor) -> bool:
-    before_TE = route(logits_TE)
+def _suits(kind: str, logits_TE: Tensor) -> bool:
+    before_TE = SUBJECTS[kind](logits_TE)
+
+    def shows(position: int, seed: int) -> bool:
+        after_TE = SUBJECTS[kind](_replaced(logits_TE, position, seed))
+        return not after_TE[:position].equal(before_TE[:position])
+
     last = len(logits_TE) - 1
-    seen = [not route(_replaced(logits_TE, last, s))[:last].equal(before_TE[:last]) for s in range(20)]
-    return sum(seen) >= 16
+    seen = sum(shows(last, seed) for seed in range(20))
+    if kind != RARE:
+        return seen >= 16
+    return 3 <= seen <= 5 and all(any(shows(t, 20 * t + s) for t in range(1, last + 1)) for s in range(10))
 
 
 LEAKS_FUTURE = Exercise(
@@ -149,8 +169,16 @@ LEAKS_FUTURE = Exercise(
             "along with the others, and of course that one is routed anew. Compare only tokens *before* "
             "the change.",
             # Where places run out, a token at the end may be dropped before and after, and nothing shows.
-            detects=lambda case, got, want: bool(got["leaks"]) or _kind(case) == "first_come",
+            detects=lambda case, got, want: _verdict(got) or _kind(case) in ("first_come", RARE),
             hint=1,
+        ),
+        Misconception(
+            "compared_with_itself",
+            "The test finds no leak anywhere, not even where a token is routed by the next one. Do the two "
+            "calls really get different logits? Without `.clone()` a change lands in the original as well, "
+            "and what is compared with itself never differs.",
+            detects=lambda case, got, want: not _verdict(got),
+            hint=2,
         ),
         Misconception(
             "past_changed",
@@ -164,7 +192,7 @@ LEAKS_FUTURE = Exercise(
             "The test compares how many tokens each expert has. That changes when the last token goes "
             "elsewhere, in a clean router too; and where experts choose it never changes. Compare token by "
             "token.",
-            detects=lambda case, got, want: bool(got["leaks"]) == (_kind(case) not in EQUAL_COUNTS),
+            detects=lambda case, got, want: _verdict(got) == (_kind(case) not in EQUAL_COUNTS),
             hint=1,
         ),
         Misconception(
@@ -206,7 +234,7 @@ LEAKS_FUTURE = Exercise(
         Misconception(
             "inverted",
             "Every verdict is the wrong way round: the function is asked whether the router *leaks*.",
-            detects=lambda case, got, want: bool(got["leaks"]) != bool(want["leaks"]),
+            detects=lambda case, got, want: _verdict(got) != bool(want["leaks"]),
             hint=3,
         ),
     ),

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from moe_lessons.exercises.router.draws import SWAPPED_RETURN, by_expert, spaced_logits
+from moe_lessons.exercises.routing_zoo.weights import WEIGHTS_SUM_TO_ONE
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
 
 Gates = tuple[Tensor, Tensor]
@@ -107,6 +108,7 @@ NOISY_TOPK = Exercise(
     draw=draw,
     reference=reference,
     canonical=by_expert,
+    properties=(WEIGHTS_SUM_TO_ONE,),
     misconceptions=(
         SWAPPED_RETURN,
         Misconception(

@@ -93,6 +93,14 @@ def _plan(logits_TE: Tensor) -> Tensor:
     return reference(logits_TE, ROUNDS)
 
 
+def _flattened(logits_TE: Tensor) -> Tensor:
+    """Softmax of softmax, until nothing changes."""
+    plan_TE = logits_TE
+    for _ in range(ROUNDS):
+        plan_TE = plan_TE.softmax(dim=0).softmax(dim=1)
+    return plan_TE
+
+
 SINKHORN = Exercise(
     id="06.sinkhorn",
     title="Sinkhorn's balanced softmax",
@@ -166,6 +174,14 @@ SINKHORN = Exercise(
                 lambda z: (z.softmax(dim=0) * z.softmax(dim=1)).sqrt(),
             ),
             hint=1,
+        ),
+        Misconception(
+            "softmax_again",
+            "In each round a softmax was taken of probabilities, and so their exponentials were scaled, not "
+            "they themselves. That flattens the plan until every token is spread evenly. Divide "
+            "probabilities, or take `log_softmax` of logarithms.",
+            detects=_like(_flattened),
+            hint=2,
         ),
         Misconception(
             "still_logarithms",

@@ -76,6 +76,32 @@ def bias_step_on_logits(logits_TE, expert_bias_E, top_k, rate):
     return idx, w / w.sum(-1, keepdim=True), expert_bias_E + rate * torch.sign(load.mean() - load)
 
 
+def bias_step_on_logits_for_good(logits_TE, expert_bias_E, top_k, rate):
+    """The bias goes in at the top, and the rest is the gate of lesson 01."""
+    s = torch.sigmoid(logits_TE + expert_bias_E)
+    w, idx = s.topk(top_k, dim=-1)
+    load = _loads(idx, s)
+    return idx, w / w.sum(-1, keepdim=True), expert_bias_E + rate * torch.sign(load.mean() - load)
+
+
+def bias_step_softmax(logits_TE, expert_bias_E, top_k, rate):
+    p = F.softmax(logits_TE, dim=-1)
+    idx = (p + expert_bias_E).topk(top_k, dim=-1).indices
+    load = _loads(idx, p)
+    return idx, logits_TE.gather(1, idx).softmax(-1), expert_bias_E + rate * (load.mean() - load).sign()
+
+
+def bias_step_values_first(logits_TE, expert_bias_E, top_k, rate):
+    idx, w, bias = bias_step_one_hot(logits_TE, expert_bias_E, top_k, rate)
+    return w, idx, bias
+
+
+def bias_step_whole_mean(logits_TE, expert_bias_E, top_k, rate):
+    _, idx, w = _route(logits_TE, expert_bias_E, top_k)
+    counts = torch.bincount(idx.flatten(), minlength=len(expert_bias_E))
+    return idx, w, expert_bias_E + rate * torch.sign(idx.numel() // len(counts) - counts)
+
+
 def bias_step_early(logits_TE, expert_bias_E, top_k, rate):
     _, idx, _ = _route(logits_TE, expert_bias_E, top_k)
     load = _loads(idx, logits_TE)
@@ -233,8 +259,11 @@ RIGHT = {
 }
 WRONG = {
     "06.bias_step": {
+        "swapped_return": bias_step_values_first,
         "bias_in_weight": bias_step_biased_weight,
         "bias_on_logits": bias_step_on_logits,
+        "bias_before_all": bias_step_on_logits_for_good,
+        "softmax_scores": bias_step_softmax,
         "update_first": bias_step_early,
         "sign_flipped": bias_step_flipped,
         "proportional": bias_step_proportional,
@@ -244,6 +273,7 @@ WRONG = {
         "bias_unused": bias_step_not_used,
         "one_sided": bias_step_overloaded_only,
         "moved_at_rest": bias_step_two_way,
+        "rounded_mean": bias_step_whole_mean,
         "scores_for_load": bias_step_soft_load,
     },
     "06.noisy_topk": {

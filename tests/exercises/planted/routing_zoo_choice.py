@@ -169,6 +169,14 @@ def sinkhorn_dual_softmax(logits_TE, rounds):
     return logits_TE.softmax(0) * logits_TE.softmax(1)
 
 
+def sinkhorn_softmax_in_turn(logits_TE, rounds):
+    p = logits_TE
+    for _ in range(rounds):
+        p = torch.softmax(p, dim=0)
+        p = torch.softmax(p, dim=1)
+    return p
+
+
 def sinkhorn_no_exp(logits_TE, rounds):
     plan = logits_TE
     for _ in range(rounds):
@@ -200,6 +208,7 @@ WRONG = {
         "columns_to_one": sinkhorn_doubly_stochastic,
         "sums_to_one_in_all": sinkhorn_joint,
         "product_of_softmaxes": sinkhorn_dual_softmax,
+        "softmax_again": sinkhorn_softmax_in_turn,
         "still_logarithms": sinkhorn_no_exp,
     },
 }

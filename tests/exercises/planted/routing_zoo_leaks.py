@@ -53,6 +53,15 @@ def compares_everything(route, logits_TE):
     return not torch.allclose(route(other), route(logits_TE), atol=1e-5)
 
 
+def forgets_to_clone(route, logits_TE):
+    for _ in range(50):
+        other = logits_TE
+        other[-1] = 2 * torch.randn(other.shape[1])
+        if not torch.allclose(route(other)[:-1], route(logits_TE)[:-1], atol=1e-5):
+            return True
+    return False
+
+
 def changes_the_first(route, logits_TE):
     before = route(logits_TE)
     for _ in range(50):
@@ -134,6 +143,7 @@ RIGHT = {"06.leaks_future": [by_truncation, by_shuffling_and_negating, by_random
 WRONG = {
     "06.leaks_future": {
         "changed_token_compared": compares_everything,
+        "compared_with_itself": forgets_to_clone,
         "past_changed": changes_the_first,
         "loads_compared": compares_loads,
         "no_tolerance": to_the_last_bit,
