@@ -9,7 +9,7 @@ start("05_load_loss")
 # *count*: 37 tokens went to expert 3. A count does not change when a logit moves a little. It has no
 # gradient.
 #
-# This lesson is about the trick that gets around this, one line of code that is in the code of most large MoE
+# This lesson is about the trick that gets around this, one line that stands in the code of many large MoE
 # models. You will write it, take its derivative by hand, and find out how differently public codes scale it.
 # Then we look at the theorem that is told about it. It is not quite true, and the way in which it fails is
 # worth knowing.
@@ -149,7 +149,7 @@ claim("L47", "correct", holds=torch.allclose(by_sum, by_mean))
 claim("L53", "correct", holds=math.isclose(balanced, 1))
 
 # %% [markdown]
-# Two details decide whether this works, and public codes get both wrong now and then. P is the mean of the
+# Two details decide whether this works, and both are easily got wrong. P is the mean of the
 # *full* softmax, over all E experts, chosen or not. And f counts all K choices.
 
 # %% [markdown]
@@ -209,7 +209,7 @@ for name, weights_TE in [("full softmax", logits_TE.softmax(dim=-1)), ("renormal
 # ## The loss of a model
 #
 # A model has many layers, and texts of different lengths are padded to one. Both have to be dealt with. An
-# explainer's code that is often copied reads, in our names:
+# explainer's code reads, in our names:
 
 
 # %%
@@ -418,7 +418,7 @@ svg.heat_map(
     column_label="expert",
     unit="share; push on the logits",
     rows=["f, load", "P, mean probability", "push by descent"],
-    value_format="{:.2f}",
+    value_format="{:.3f}",
     caption="The pushes sum to zero: adding one number to all logits of a token changes no probability.",
 )
 
@@ -448,8 +448,8 @@ check("05.loss_gradient")
 # %% [markdown]
 # ## Is 1 the minimum?
 #
-# Nearly every explanation of this loss says that it is smallest when the load is even. The Switch paper says
-# so, too (section 2.2). Let us look at the smallest case there is, two experts and one expert per token. Then
+# Explanations of this loss like to say that it is smallest when the load is even. The Switch paper says so,
+# too (section 2.2). Let us look at the smallest case there is, two experts and one expert per token. Then
 # one number for f and one for P say everything.
 
 # %% tags=["nbval-ignore-output"] why="widget"

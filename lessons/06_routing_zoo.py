@@ -138,7 +138,7 @@ claim(
 # where $c_i$ counts the tokens of expert $i$, $\bar c$ is the mean count and $u$ a small step. Too full: a
 # little less attractive. Too empty: a little more. No gradient, no loss.
 #
-# The equation of the *choice* is where public code goes wrong:
+# The equation of the *choice* is where it is easy to go wrong:
 #
 # $$\text{chosen} = \text{top-}K\,(s_i + b_i), \qquad w_i = \frac{s_i}{\sum_{j \text{ chosen}} s_j}, \qquad
 # s_i = \sigma(z_i)$$
@@ -313,7 +313,7 @@ astray = min(rest["sign, step 0.0001"].min(), rest["sign, step 0.1"].min()).item
 print("in each of six routers:")
 print(f"  the moving average rests at more than twice the sign rule's MaxVio: {(average > 2 * summed).all()}")
 print(f"  the sign rule (0.001) comes within 30 % of chance: {(summed < 1.3 * floor).all()}")
-print(f"  with a step of 0.0001 or 0.1 it stays above twice that: {astray > 2 * floor}")
+print(f"  with a step of 0.0001 or 0.1 it stays above twice chance: {astray > 2 * floor}")
 
 # %%
 reveal("06.average")
@@ -517,8 +517,7 @@ for e in range(8):
 
 # %% [markdown]
 # With noise the load moves from draw to draw, and experts near the edge get their chance. In evaluation
-# nothing moves. Public code sometimes forgets the second half; then the same text gets another loss each time
-# it is read.
+# nothing moves. Forget the second half, and the same text gets another loss each time it is read.
 
 # %% [markdown]
 # {{exercise 06.noisy_topk}}
@@ -712,9 +711,10 @@ agree = all((leak.trials == 0) == routing.ROUTERS[name].causal for name, leak in
 print(f"the test agrees with what the package says of each router: {agree}")
 
 # %% [markdown]
-# Everything in which tokens *compete* leaks. `current_batch_bias` is the one that hurts most, because it
-# looks so innocent: the bias rule of this lesson, but with the load of the batch that is being routed. That
-# is why the bias has to come from the past.
+# Every router of this table in which tokens *compete* leaks. (Competing alone does not leak: where whoever
+# comes first is served first, later tokens disturb nobody.) `current_batch_bias` is the one that hurts most,
+# because it looks so innocent: the bias rule of this lesson, but with the load of the batch that is being
+# routed. That is why the bias has to come from the past.
 #
 # How much can leak? Take two letters that follow each other, and eight experts with one place each. The first
 # letter says nothing: its router likes all experts alike. Now watch which experts it *gets*:
@@ -734,7 +734,7 @@ print(f"read off the experts of the letter before: {text[0]}{''.join(read)}")
 # The experts that the first letter did *not* get spell the second one. And the model is trained to predict
 # exactly that second letter. Nobody has to program such a code: gradient descent is paid for finding one.
 # Wang et al. give a bound for what can leak, with R = K/E the part of the tokens that an expert takes: more
-# than $K \log_2\frac{1-R}{R}$ bits per token in each layer.
+# than $K \log_2\frac{1-R}{R}$ bits per token in each layer. Their example: 2 of 16 experts, and nine layers.
 
 # %%
 for n_experts, top_k in ((16, 2), (64, 8), (256, 8)):
@@ -765,7 +765,7 @@ claim("L66", "correct", holds=leaks["current_batch_bias"].trials > 0.3 and leaks
 # problem themselves (section 6). In an encoder, or on images, where all tokens are there at once, there is
 # nothing to leak.
 #
-# Now write the test. It is harder than it looks: there are at least eight ways to get it wrong.
+# Now write the test. It is harder than it looks: one try, for instance, is not enough.
 
 # %% [markdown]
 # {{exercise 06.leaks_future}}
@@ -1075,8 +1075,8 @@ quiz("06.q_high")
 # - The bias feels its way to that price: steps that add up, from past batches, for the choice alone.
 # - A moving average is not a sum. It stops half-way.
 # - Noise lets experts be tried. Switch it off in evaluation.
-# - Expert choice, BASE, Sinkhorn and Soft MoE are even because tokens compete. Where tokens compete, earlier
-#   ones learn about later ones.
+# - Expert choice, BASE, Sinkhorn and Soft MoE are even, or nearly so, because tokens compete. Where a later
+#   token can win, the earlier ones learn about it.
 # - The test for it: change the end, compare the beginning. Weights too, all tokens, many changes.
 # - Compare at equal balance, over seeds, and as the model will be used.
 
