@@ -19,13 +19,14 @@ def merge(parts: Sequence[Path]) -> ClassGrades:
     Raises
     ------
     RefusedError
-        If a part is no such thing, a learner is in two of them, or they were not graded alike.
+        If a part is no such thing or is missing, a learner is in two of them, or they were not graded alike.
     """
     found = [(path, _read(path)) for path in parts]
     first_path, first = found[0]
     seen: dict[str, Path] = {}
     for path, part in found:
         for what, mine, other in (
+            ("version of the course", part.course, first.course),
             ("seed", part.seed, first.seed),
             ("limits", part.limits, first.limits),
             ("isolation", part.isolation.kind, first.isolation.kind),
@@ -37,10 +38,25 @@ def merge(parts: Sequence[Path]) -> ClassGrades:
             if name in seen:
                 raise RefusedError(f"{name} is in {seen[name]} and in {path}")
             seen[name] = path
+    _require_everyone([part for _, part in found])
     grades = sorted((grade for _, part in found for grade in part.grades), key=lambda g: g.submission.learner)
     lessons = sorted({number for _, part in found for number in part.lessons})
     seconds = round(sum(part.seconds for _, part in found), 2)
-    return replace(first, grades=tuple(grades), lessons=tuple(lessons), seconds=seconds)
+    return replace(
+        first, grades=tuple(grades), lessons=tuple(lessons), seconds=seconds, class_size=len(grades)
+    )
+
+
+def _require_everyone(parts: Sequence[ClassGrades]) -> None:
+    """A part forgotten, or graded when there were other learners, would leave some out without a word."""
+    sizes = {part.class_size for part in parts if len(part.grades) < part.class_size}
+    there = sum(len(part.grades) for part in parts)
+    if len(sizes) > 1:
+        raise RefusedError(
+            f"the class had {' and '.join(map(str, sorted(sizes)))} learners: grade all parts again"
+        )
+    if sizes and there != max(sizes):
+        raise RefusedError(f"these parts hold {there} of {max(sizes)} learners: a part is missing")
 
 
 def _read(path: Path) -> ClassGrades:

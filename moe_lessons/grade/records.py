@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import moe_lessons
+
 PASSED, FAILED, NOT_ATTEMPTED = "passed", "failed", "not attempted"
 NOT_FOUND = "not found"
 """The notebook of the lesson is there, the exercise's answer cell is not."""
@@ -148,6 +150,10 @@ class ClassGrades:
     isolation: Isolation
     lessons: tuple[str, ...]
     seconds: float = 0.0
+    class_size: int = 0
+    """Learners in the whole class, of which this may be a part."""
+    course: str = moe_lessons.__version__
+    """The course's version."""
 
     @property
     def faults(self) -> list[tuple[str, str]]:

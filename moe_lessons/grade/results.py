@@ -9,7 +9,6 @@ import json
 import platform
 from typing import Any
 
-import moe_lessons
 from moe_lessons.grade.records import (
     ClassGrades,
     Grade,
@@ -30,7 +29,7 @@ def as_results(graded: ClassGrades, pages: dict[str, str]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "version": VERSION,
-        "course": moe_lessons.__version__,
+        "course": graded.course,
         "python": platform.python_version(),
         "torch": importlib.metadata.version("torch"),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -43,6 +42,7 @@ def as_results(graded: ClassGrades, pages: dict[str, str]) -> dict[str, Any]:
             "note": graded.isolation.note,
         },
         "lessons": list(graded.lessons),
+        "class_size": graded.class_size,
         "faults": len(graded.faults),
         "not_counted": graded.not_counted,
         "learners": [_learner(grade, pages.get(grade.submission.learner)) for grade in graded.grades],
@@ -97,6 +97,8 @@ def read(text: str, name: str) -> ClassGrades:
             Isolation(said["isolation"]["kind"], said["isolation"]["note"]),
             tuple(said["lessons"]),
             said["seconds"],
+            said.get("class_size", len(said["learners"])),
+            said["course"],
         )
     except (ValueError, KeyError, TypeError):
         raise RefusedError(f"{name} is no results.json of this version ({SCHEMA} {VERSION})") from None

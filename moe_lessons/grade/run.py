@@ -112,7 +112,7 @@ def grade_class(
     )
     counted = sorted({exercise.lesson for exercises in asked.values() for exercise in exercises})
     seconds = round(time.monotonic() - began, 2)
-    return ClassGrades(grades, seed, limits, isolation, tuple(counted), seconds)
+    return ClassGrades(grades, seed, limits, isolation, tuple(counted), seconds, len(submissions))
 
 
 def _asked(

@@ -191,8 +191,16 @@ def test_parts_make_the_whole(folder):
 def test_parts_that_do_not_belong_together_are_refused(folder):
     call(folder, "--seed", "3", "--shard", "1/2", out="one")
     call(folder, "--seed", "4", "--shard", "2/2", out="two")
+    call(folder, "--seed", "3", "--shard", "1/2", out="older")
+    edit(folder / "older" / "results.json", course="0.0.1")
+    call(folder, "--seed", "3", "--shard", "2/2", out="second")
+    hand_in(folder, "fay")
+    call(folder, "--seed", "3", "--shard", "6/6", out="later")
     for parts, said in [
         (["one", "two"], "has another seed"),
+        (["one"], "these parts hold 3 of 5 learners: a part is missing"),
+        (["second", "later"], "the class had 5 and 6 learners: grade all parts again"),
+        (["second", "older"], "has another version of the course"),
         (["one", "one"], "ada is in"),
         (["none"], "cannot read"),
         (["class/ada.ipynb"], "is no results.json"),
@@ -200,6 +208,10 @@ def test_parts_that_do_not_belong_together_are_refused(folder):
         result, _ = call(folder, *(str(folder / part) for part in parts), out="all", command="merge")
         assert result.exit_code == 2
         assert said in result.stderr
+
+
+def edit(path, **changed):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}), encoding="utf-8")
 
 
 @pytest.mark.parametrize("words", [["--shard", "1/2"], ["--shard", "3/2", "--seed", "1"], ["--shard", "x"]])
