@@ -235,9 +235,10 @@ DIAGNOSE = Exercise(
     ),
     hints=(
         "Four questions with yes or no, asked in the order of the list. Which numbers does each need?",
-        "`quarters = shares_NE.chunk(4)`. Two different things: n of the mean of the rows, and the mean of "
-        "n over the rows.",
-        "With `n = [n(q.mean(dim=0)) for q in quarters]` a fall is `n[0] > n[1] > n[2] > n[3]`. Dead: "
+        "`quarters = shares_NE.chunk(4)`, and n as in `04.effective_experts`: the exponential of a sum of "
+        "`torch.special.entr`. Two different things: n of the mean of the rows, and the mean of n over the "
+        "rows.",
+        "With `a, b, c, d = (n(q.mean(dim=0)) for q in quarters)` a fall is `a > b > c > d`. Dead: "
         "`(last == 0).all(dim=0).any()`.",
     ),
 )

@@ -63,7 +63,8 @@ EFFECTIVE_EXPERTS = Exercise(
     task=(
         "For every layer return two numbers, each `[L]`: the exponential of the load's entropy, "
         "`exp(-sum of s ln s)` over the layer's load shares s, where an unused expert adds nothing; and "
-        "`E / (1 + CV²)`, where CV is the standard deviation of the counts, dividing by E, over their mean."
+        "`E / (1 + CV²)`, where CV is the standard deviation of the counts (the one that divides by E) over "
+        "their mean."
     ),
     entry="effective_experts",
     points=3,

@@ -62,7 +62,7 @@ IMBALANCE = Exercise(
     title="Three alarms",
     task=(
         "For every layer return three values, each `[L]`: the coefficient of variation of the counts "
-        "(standard deviation, dividing by E, over the mean); MaxVio, by what fraction of the mean the "
+        "(the standard deviation that divides by E, over the mean); MaxVio, by what fraction of the mean the "
         "fullest expert exceeds the mean; and the number of dead experts, those with no row at all (whole "
         "numbers)."
     ),

@@ -57,7 +57,7 @@ FLOPS_PER_TOKEN = Exercise(
         "embedding (`embedding` parameters) and head included; looking up a row costs nothing, and every "
         "other active parameter makes one multiply-add, that is two FLOPs. In each layer each of `n_heads` "
         "query heads also meets `n_positions` keys and as many values of width `d_head`. A training step "
-        "runs forward, then backward at twice the cost. `total` is what the config's owner also gave you."
+        "runs forward, then backward at twice the cost. `total` is given too; do you need it?"
     ),
     entry="flops_per_token",
     points=3,
