@@ -59,8 +59,9 @@ FOUR_NUMBERS = Exercise(
         "Each `quote` is wrong in its number or its unit. Return `(value, unit)`: for `'8x7B'` how many "
         "parameters the model has; for `'13B FLOPs'` the cost of one token in FLOP, context aside; for "
         "`'47B of memory'` the size of all weights in bytes at `bits` each; for `'2 of 8 experts'` how many "
-        "different experts of a layer `batch` tokens touch on average if each chooses `top_k` at random. "
-        "`shared` counts all parameters outside the experts (input embedding of `embedding` included), "
+        "different experts of a layer `batch` tokens touch on average if each chooses `top_k` different ones "
+        "at random. `shared` counts all parameters outside the experts (input embedding of `embedding` "
+        "included), "
         "`expert` those of one expert over all layers. Units: `'parameters'`, `'FLOP'`, `'bytes'`, "
         "`'experts'`."
     ),
