@@ -78,10 +78,14 @@ class Submission:
             return list(self.noted)
         found = [f"{n.file}: {n.problem}" for n in self.notebooks if n.problem]
         found += [f"{n.file}: {warning}" for n in self.notebooks for warning in n.warnings]
-        for id, (last, _) in self.answers.items():
-            files = [notebook.file for notebook in self.notebooks if id in notebook.answers]
+        doubled: dict[tuple[str, ...], list[str]] = {}
+        for id in self.answers:
+            files = tuple(notebook.file for notebook in self.notebooks if id in notebook.answers)
             if len(files) > 1:
-                found.append(f"{id} is answered in {', '.join(files)}; {last.file} counts")
+                doubled.setdefault(files, []).append(id)
+        for files, ids in doubled.items():
+            answered = f"{', '.join(ids)} {'is' if len(ids) == 1 else 'are'} answered in {', '.join(files)}"
+            found.append(f"{answered}; {files[-1]} counts")
         return found
 
     @property

@@ -38,8 +38,7 @@ def collect(folder: Path, *, out: Path | None = None) -> list[Submission]:
         if _hidden(path.name) or (out is not None and os.path.realpath(path) == os.path.realpath(out)):
             continue
         if _misnamed(path):
-            problem = Notebook(path.name, problem="not read: a notebook's name must end in .ipynb; rename it")
-            found.append(Submission(path.name, (problem,), alone=True))
+            found.append(Submission(path.name, (_read(path, path.name),), alone=True))
         elif _notebook(path) and (path.is_symlink() or not os.path.isdir(path)):
             # Where a folder or another file has that name already, the two are told apart by the ending.
             taken = os.path.isdir(path.with_suffix("")) or any(one.learner == path.stem for one in found)
@@ -87,7 +86,11 @@ def _require_something(folder: Path, found: list[Submission]) -> None:
 
 def _read(path: Path, name: str) -> Notebook:
     # Learning platforms hand out one archive, or one a learner. What is in it is not guessed at.
-    return Notebook(name, problem="an archive: unpack it first") if _archive(path) else read(path, name)
+    if _archive(path):
+        return Notebook(name, problem="an archive: unpack it first")
+    if _misnamed(path):
+        return Notebook(name, problem="not read: the name of a notebook ends in .ipynb; rename it")
+    return read(path, name)
 
 
 def _archive(path: Path) -> bool:
@@ -126,7 +129,8 @@ def _below(place: Path, folder: Path) -> Iterator[Notebook]:
             continue
         for entry in shown:
             path = Path(entry.path)
-            if not entry.is_dir(follow_symlinks=False) and (_notebook(path) or _archive(path)):
+            told = _notebook(path) or _archive(path) or _misnamed(path)
+            if told and not entry.is_dir(follow_symlinks=False):
                 nothing = False
                 yield _read(path, path.relative_to(folder).as_posix())
         pending += [Path(e.path) for e in reversed(shown) if e.is_dir(follow_symlinks=False)]

@@ -125,13 +125,21 @@ def test_a_class_is_files_and_folders(tmp_path):
 
 
 def test_names_that_are_alike_stay_apart(tmp_path):
-    for name in ("ada.ipynb", "ada.IPYNB", "ada/one.ipynb", "bob.ipynb.txt", "cy/one.IPYNB"):
+    for name in (
+        "ada.ipynb",
+        "ada.IPYNB",
+        "ada/one.ipynb",
+        "bob.ipynb.txt",
+        "cy/one.IPYNB",
+        "dan/1.ipynb.json",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(json.dumps(SOLVED), encoding="utf-8")
     found = {one.learner: one for one in collect(tmp_path)}
-    assert sorted(found) == ["ada", "ada.IPYNB", "ada.ipynb", "bob.ipynb.txt", "cy"]
+    assert sorted(found) == ["ada", "ada.IPYNB", "ada.ipynb", "bob.ipynb.txt", "cy", "dan"]
     assert found["ada"].lessons == found["cy"].lessons == {LESSON.number}
-    assert "rename it" in found["bob.ipynb.txt"].warnings[0]
+    for name in ("bob.ipynb.txt", "dan"):
+        assert "rename it" in found[name].warnings[0]
 
 
 def test_odd_folders_cost_no_one_else(tmp_path):
