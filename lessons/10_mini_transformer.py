@@ -109,8 +109,9 @@ bar_chart(
 )
 
 # %% [markdown]
-# These are what our model will be measured against. First write the measure yourself. Texts end where they
-# please, so the last window is short. That is where many evaluations go wrong.
+# These are what our model will be measured against. First write the measure yourself. A model reads a text in
+# *windows*, so many bytes at a time. Texts end where they please, so the last window is short. That is where
+# many evaluations go wrong.
 
 # %% [markdown]
 # {{exercise 10.bits_per_byte}}
@@ -975,6 +976,9 @@ UNITS = {
 }
 
 
+CALLED_AXIS = {"step": "step", "flops": "FLOPs", "seconds": "seconds"}
+
+
 def came_out(gaps):
     """What MoE minus dense, seed by seed, says."""
     if max(gaps) < 0:
@@ -999,11 +1003,11 @@ def draw_long(axis, size="large"):
     found = compared(budget, axis)["difference"]
     return line_chart(
         lines,
-        title=f"By {axis}: MoE {came_out(found)}",
+        title=f"By {CALLED_AXIS[axis]}, against dense, equal active: MoE {came_out(found)}",
         x_label=x_label,
         y_label="held-out bits per byte",
         caption=f"The {size} models, mean of {len(budget['seeds'])} seeds, which lie within {spread:.2f} "
-        "bits of each other. The title is about the dense model of equal active size. And the other?",
+        "bits of each other. And against the other dense model?",
     )
 
 
@@ -1022,7 +1026,7 @@ for size, budget in long["budgets"].items():
             found = compared(budget, axis, name)
             low, high = min(found["difference"]), max(found["difference"])
             places = ", ".join(f"{x / unit:.3g}" for x in found["crossings"]) or "nowhere"
-            print(f"{size}, {CALLED[name]}, by {axis}: MoE {came_out(found['difference'])}")
+            print(f"{size}, {CALLED[name]}, by {CALLED_AXIS[axis]}: MoE {came_out(found['difference'])}")
             print(f"    {low:+.3f} to {high:+.3f} bits; the means cross at: {places}")
 
 # %% [markdown]
@@ -1278,9 +1282,14 @@ per_model = {}
 for name in ("over the batch", "in each window"):
     for key, short in (("domain", "domain"), ("domain given by the byte", "through the byte")):
         per_model[f"{name}: {short}"] = told[name][key].mean(dim=1).tolist()
+beside_byte = {
+    name: (told[name]["domain"].mean() / told[name]["domain given by the byte"].mean()).item()
+    for name in scopes
+}
 dot_rows(
     per_model,
-    title="Balanced in each window, little more domain is left than the byte gives away",
+    title=f"Over the batch {beside_byte['over the batch']:.1f} times what the byte gives away, "
+    f"in each window {beside_byte['in each window']:.1f} times",
     x_label="bits about the domain, mean of the layers",
     dot_label="a model",
     value_format="{:.3f}",

@@ -17,7 +17,12 @@ PREDICTIONS = (
     Prediction(
         id="10.p_live_run",
         question="After the short run, which baselines does the model beat on held-out text?",
-        options=("neither", "the unigram only", "the unigram and the bigram", "both, and the compressor too"),
+        options=(
+            "none of the three",
+            "the unigram only",
+            "the unigram and the bigram",
+            "all three, the compressor too",
+        ),
         truth=2,
         because=(
             "It needs fewer bits than both tables of counts: it sees more than one byte back. The "

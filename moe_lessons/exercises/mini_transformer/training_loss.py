@@ -89,9 +89,10 @@ TRAINING_LOSS = Exercise(
         "Return one scalar: the mean cross entropy (nats) of predicting each *next* byte, plus `alpha` times "
         "the load-balancing losses of all layers, plus `beta` times their router z-losses. "
         "`logits_BLV[b, l]` predicts `tokens_BL[b, l + 1]`; a sequence's last position has no target. "
-        "Per layer, the load-balancing loss is `E * sum(f * P)`: `f` the share of the T*K routed rows that "
-        "each expert gets, `P` the mean over tokens of the softmax over all E. The z-loss of a layer is the "
-        "mean over tokens of the squared logsumexp. *Sum* both over the layers. Gradients are checked too."
+        "In each layer a token goes to the experts of its `top_k` largest logits, and the load-balancing "
+        "loss is `E * sum(f * P)`: `f` the share of the T*K routed rows that each expert gets, `P` the mean "
+        "over tokens of the softmax over all E. The z-loss of a layer is the mean over tokens of the squared "
+        "logsumexp. *Sum* both over the layers. Gradients are checked too."
     ),
     entry="training_loss",
     points=4,
