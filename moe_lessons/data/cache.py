@@ -79,7 +79,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no JSON"
+        reason = getattr(error, "strerror", None) or f"it is no JSON: {error}"
         raise CorpusError(f"cannot read {path}: {reason}") from error
     if not isinstance(values, dict):
         raise CorpusError(f"cannot read {path}: it holds no JSON object")

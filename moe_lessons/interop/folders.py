@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from moe_lessons.data import cache
+
 
 class InteropError(ValueError):
     """A folder cannot be read, cannot be written, or holds what the other side has no place for."""
@@ -57,13 +59,9 @@ def read_json(path: Path) -> dict[str, Any]:
         If it is missing, or no JSON object.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InteropError(f"cannot read {path}: {reason}") from error
-    if not isinstance(values, dict):
-        raise InteropError(f"cannot read {path}: it holds no JSON object")
-    return values
+        return cache.read_json(path)
+    except cache.CorpusError as error:
+        raise InteropError(str(error)) from error
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

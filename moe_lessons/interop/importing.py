@@ -45,6 +45,7 @@ def import_folder(folder: str | Path, run: str | Path) -> Path:
     theirs = read_json(folder / "config.json")
     config = from_mixtral(theirs)
     stored = StoredWeights(folder)
+    _check_counts(config, stored)
     layout = pieces(config, fused_layers=_fused_layers(config, stored))
     specs = _check(config, stored, layout)
     settings = TrainConfig(
@@ -80,6 +81,16 @@ def import_folder(folder: str | Path, run: str | Path) -> Path:
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, unfinished / name)
     return run
+
+
+def _check_counts(config: ModelConfig, stored: StoredWeights) -> None:
+    """Refuse more layers or experts than there are tensors, before all their names are made."""
+    n_tensors = len(stored.keys)
+    fused = any(key.endswith("experts.gate_up_proj") for key in stored.keys)
+    n_experts = 0 if fused else config.n_experts
+    for name, count in (("num_hidden_layers", config.n_layers), ("num_local_experts", n_experts)):
+        if count > n_tensors:
+            raise InteropError(f"{name} is {count}: {stored.folder} holds {n_tensors} tensors only")
 
 
 def _fused_layers(config: ModelConfig, stored: StoredWeights) -> frozenset[int]:

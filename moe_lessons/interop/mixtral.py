@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from moe_lessons.accounting.fields import MAX_LAYERS, MAX_SIZE
 from moe_lessons.config import ModelConfig
 from moe_lessons.interop.folders import InteropError
 
@@ -138,7 +139,7 @@ def from_mixtral(values: dict[str, Any]) -> ModelConfig:
     missing = [name for name in SIZES if values.get(name) is None]
     if missing:
         raise InteropError(f"config.json does not say {', '.join(missing)}: a guess could change every logit")
-    sizes = {ours: values[theirs] for theirs, ours in SIZES.items()}
+    sizes = {ours: _size(values, theirs) for theirs, ours in SIZES.items()}
     config = ModelConfig(
         **sizes, rope_theta=_rope_theta(values), tie_embeddings=bool(values.get("tie_word_embeddings", False))
     )
@@ -148,7 +149,7 @@ def from_mixtral(values: dict[str, Any]) -> ModelConfig:
             f"{config.d_head} only"
         )
     window = values.get("sliding_window")
-    if window is not None and window < config.context_length:
+    if window is not None and _number(values, "sliding_window") < config.context_length:
         raise InteropError(
             f"sliding_window is {window}: attention here sees all of max_position_embeddings="
             f"{config.context_length}; with max_position_embeddings={window} in config.json both agree"
@@ -158,15 +159,34 @@ def from_mixtral(values: dict[str, Any]) -> ModelConfig:
 
 def alpha_of(values: dict[str, Any], config: ModelConfig) -> float:
     """Return the weight of our load-balancing loss for a `router_aux_loss_coef`, 0 where none is given."""
-    return float(values.get("router_aux_loss_coef") or 0.0) * config.top_k / config.n_layers
+    theirs = _number(values, "router_aux_loss_coef") if values.get("router_aux_loss_coef") else 0.0
+    return theirs * config.top_k / config.n_layers
 
 
 def _rope_theta(values: dict[str, Any]) -> float:
     rope = values.get("rope_parameters") or values.get("rope_scaling") or {}
+    if not isinstance(rope, dict):
+        raise InteropError(f"rope_parameters is {rope!r}: give an object with rope_type and rope_theta")
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind != "default":
         raise InteropError(f"rope_type is {kind!r}: this model has plain rotary positions ('default') only")
     theta = rope.get("rope_theta", values.get("rope_theta"))
     if theta is None:
         raise InteropError("config.json does not say rope_theta: a guess could change every logit")
-    return float(theta)
+    return _number({"rope_theta": theta}, "rope_theta")
+
+
+def _size(values: dict[str, Any], name: str) -> Any:
+    """A whole number of a plausible size; the norm's epsilon may be any number."""
+    if name == "rms_norm_eps":
+        return _number(values, name)
+    high = MAX_LAYERS if name == "num_hidden_layers" else MAX_SIZE
+    if type(values[name]) is not int or not 1 <= values[name] <= high:
+        raise InteropError(f"{name} is {values[name]!r}: config.json needs a whole number, 1 to {high}")
+    return values[name]
+
+
+def _number(values: dict[str, Any], name: str) -> float:
+    if type(values[name]) not in (int, float):
+        raise InteropError(f"{name} is {values[name]!r}: config.json needs a number")
+    return float(values[name])
