@@ -6,6 +6,7 @@ and `state.json` (step, configuration, checksums, what the run needs to continue
 
 import hashlib
 import json
+import operator
 import os
 import shutil
 from pathlib import Path
@@ -16,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from moe_lessons.config import ModelConfig
+from moe_lessons.config import ModelConfig, TrainConfig
 from moe_lessons.distributed import share, whole
 from moe_lessons.model import MoETransformer
 
@@ -151,6 +152,8 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
         known = state["format"]
         if known != FORMAT:
             raise CheckpointError(f"{checkpoint} has format {known}: this version reads format {FORMAT}")
+        TrainConfig.from_dict(state["config"])
+        operator.index(state["step"])
         for name, expected in state["sha256"].items():
             if _sha256(checkpoint / name) != expected:
                 raise CheckpointError(

@@ -1,5 +1,6 @@
 import dataclasses
 import errno
+import json
 import shutil
 import subprocess
 import sys
@@ -193,3 +194,23 @@ def test_an_interrupted_save_leaves_no_half(tmp_path, monkeypatch):
 def test_nothing_is_pickled(trained):
     suffixes = {path.suffix for path in trained[1].rglob("*") if path.is_file()}
     assert suffixes == {".csv", ".json", ".jsonl", ".safetensors"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("config"),
+        lambda state: state["config"].pop("model"),
+        lambda state: state["config"].update(setting_of_tomorrow=1),
+        lambda state: state["config"]["model"].update(d_model="wide"),
+        lambda state: state.update(config=[]),
+        lambda state: state.update(step="ten"),
+    ],
+)
+def test_a_state_that_says_something_else_is_damaged(run, change):
+    path = latest_checkpoint(run) / "state.json"
+    state = json.loads(path.read_text())
+    change(state)
+    path.write_text(json.dumps(state))
+    with pytest.raises(CheckpointError, match=r"is damaged: (KeyError|TypeError)"):
+        load_model(run)
