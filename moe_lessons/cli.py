@@ -59,7 +59,7 @@ class Commands(click.Group):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 code = 1
             else:
-                code = _fail(str(error))
+                code = _fail(_described(error))
         except (MemoryError, RuntimeError) as error:
             # PyTorch reports exhausted memory as a RuntimeError of several lines.
             if "memory" not in str(error).lower() or os.environ.get("MOE_LESSONS_DEBUG"):
@@ -72,6 +72,12 @@ class Commands(click.Group):
             sys.stderr.flush()
             os._exit(code)
         sys.exit(code)
+
+
+def _described(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"  # what Python says begins with a number
+    return str(error)
 
 
 def _fail(message: str, code: int = USER_ERROR) -> int:
@@ -147,6 +153,8 @@ def generate(
     """
     import torch
 
+    if abs(seed) >= 2**63:
+        raise ValueError(f"seed={seed}: choose a number below 2**63")
     from moe_lessons.checkpoint import last_run, latest_checkpoint, load_model
     from moe_lessons.data import saved_tokenizer
     from moe_lessons.generate import generate as write_on
@@ -158,7 +166,7 @@ def generate(
     )
     written = write_on(
         model,
-        tokenizer.encode(prompt.encode()),
+        tokenizer.encode(prompt.encode(errors="surrogateescape")),  # any bytes will do
         tokens,
         temperature=temperature,
         top_k=top_k,

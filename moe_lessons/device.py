@@ -13,7 +13,7 @@ def pick_device(name: str = "auto") -> Any:
     Parameters
     ----------
     name : str
-        "auto", or what `torch.device` takes.
+        "auto", "cpu", "cuda", or one of several GPUs, as in "cuda:1".
 
     Returns
     -------
@@ -35,8 +35,11 @@ def pick_device(name: str = "auto") -> Any:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        known = device.type in ("cpu", "cuda")
     except RuntimeError:
-        raise ValueError(f"device={name!r}: choose auto, cpu or cuda") from None
+        known = False
+    if not known:
+        raise ValueError(f"device={name!r}: choose auto, cpu or cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device={name!r}: PyTorch sees no CUDA GPU; choose auto or cpu")
     return device

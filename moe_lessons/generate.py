@@ -7,6 +7,8 @@ from torch import Tensor
 
 from moe_lessons.model import MoETransformer
 
+COLDEST = 1e-30  # colder, only the likeliest token is left, and the divided logits would overflow
+
 
 @torch.no_grad()
 def generate(
@@ -64,7 +66,7 @@ def generate(
         raise ValueError("prompt_tokens is empty or not a vector: give at least one token")
     if n_tokens < 0:
         raise ValueError(f"n_tokens={n_tokens}: choose 0 or more")
-    if temperature < 0:
+    if not temperature >= 0:
         raise ValueError(f"temperature={temperature}: choose 0 (likeliest token) or more")
     if top_k is not None and not 1 <= top_k <= model.config.vocab_size:
         raise ValueError(f"top_k={top_k}: choose 1 to vocab_size={model.config.vocab_size}")
@@ -81,7 +83,7 @@ def generate(
         logits_V = model(window[None], caches=caches).logits_BLV[0, -1].float().cpu()
         if top_k is not None:
             logits_V[logits_V < logits_V.topk(top_k).values[-1]] = -math.inf
-        if temperature == 0:
+        if temperature < COLDEST:
             chosen = logits_V.argmax(keepdim=True)
         else:
             chosen = torch.multinomial((logits_V / temperature).softmax(-1), 1, generator=generator)

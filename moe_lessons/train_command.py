@@ -84,7 +84,9 @@ def _list_presets(context: click.Context, _: Any, wanted: bool) -> None:
     help="Go on with a run: its directory, one of its checkpoints, or nothing for the last run.",
 )
 @click.option(
-    "--result", type=click.Path(path_type=Path), help="Write curves and settings to this JSON file."
+    "--result",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write curves and settings to this JSON file.",
 )
 @click.option("--tensorboard", is_flag=True, help="Also write what log.csv holds for TensorBoard.")
 def train(
@@ -138,9 +140,9 @@ def train(
         trained = run(config, on_step=show, out=out, resume=checkpoint)
     if not is_first():
         return
+    click.echo(summary(trained))
     if result is not None:
         write_report(trained, result)
-    click.echo(summary(trained))
 
 
 def is_first() -> bool:

@@ -64,14 +64,14 @@ def bench(
         raise ValueError(f"--out {out}: there is no folder {out.parent}; make it first")
     result = run(kind, chosen, dtype, rounds or (QUICK_ROUNDS if quick else ROUNDS), threads, clock)
     text = json.dumps(result, indent=1) + "\n"
-    if out is not None:
-        out.write_text(text, encoding="utf-8")
     if as_json:
         click.echo(text, nl=False)
     else:
         from moe_lessons.bench.report import table
 
         click.echo(table(result["rows"]))
+    if out is not None:  # last: if it cannot be written, what was measured has been shown
+        out.write_text(text, encoding="utf-8")
 
 
 def pick(known: Any, names: str | None) -> list[Any]:

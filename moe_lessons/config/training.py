@@ -74,6 +74,7 @@ class TrainConfig:
             require(getattr(self, name) >= 1, name, getattr(self, name), "choose 1 or more")
         for name in ("warmup_steps", "weight_decay", "alpha", "bias_rate", "z_loss_weight", "seed"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "choose 0 or more")
+        require(self.seed < 2**63, "seed", self.seed, "choose a number below 2**63")
         for name in ("learning_rate", "grad_clip"):
             require(getattr(self, name) > 0, name, getattr(self, name), "choose a positive number")
         require(
