@@ -50,6 +50,7 @@ def reaches(params):
 # What it proves.
 
 
+@settings(deadline=None)
 @given(settings_of)
 def test_logits_are_inner_products(params):
     vectors = router_vectors(params.angles, params.norms)
@@ -57,6 +58,7 @@ def test_logits_are_inner_products(params):
     np.testing.assert_allclose(simulate(params).routed.logits_TE, by_hand, atol=1e-12)
 
 
+@settings(deadline=None)
 @given(settings_of, st.floats(1.05, 4))
 def test_a_longer_vector_never_loses_a_positive_logit_nor_wins_a_negative_one(params, factor):
     longer = lengthen(params, params.norms[params.expert] * factor)
@@ -91,6 +93,7 @@ def test_the_answers_of_the_questions_hold_on_the_page():
         assert question.truth == (0 if change > 0 else 2)
 
 
+@settings(deadline=None)
 @given(settings_of, st.floats(0.1, 4))
 def test_temperature_alone_never_changes_the_chosen_set(params, temperature):
     cold, warm = simulate(params), simulate(heat(params, temperature))
@@ -111,6 +114,7 @@ def test_temperature_does_change_the_probabilities():
 # The state.
 
 
+@settings(deadline=None)
 @given(settings_of)
 def test_state_adds_up(params):
     state = simulate(params)
@@ -120,6 +124,7 @@ def test_state_adds_up(params):
     assert all(len(set(row)) == params.k for row in state.routed.topk_ids_TK.tolist())
 
 
+@settings(deadline=None)
 @given(settings_of)
 def test_wedges_tile_the_plane_and_agree_with_every_token(params):
     tiles = wedges(router_vectors(params.angles, params.norms), params.k)
