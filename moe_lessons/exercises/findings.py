@@ -187,11 +187,10 @@ def _holds(prop: Property) -> Callable[[Exercise, Trial], str | None]:
         try:
             return prop.test(trial.case, trial.got, trial.want)
         except Exception:
-            # It was not written for such values, say an expert's id of 2**63: those say so themselves.
-            problem = _values(exercise, trial)
-            if problem is None:
+            # It was not written for such values, say an expert's id of 2**63; what comes after it tells them.
+            if all(same(o, trial.got[o.name], trial.want[o.name]) for o in exercise.outputs):
                 raise
-            return problem
+            return None
 
     return check
 
