@@ -32,6 +32,9 @@ HARD = {
 }
 """Leaks that show in who is chosen, so only where a change moves a token past another."""
 
+FEW_PLACES = {"first_come", "most_certain_first", "expert_choice"}
+"""Routers that leave some tokens without an expert."""
+
 RARE = "most_certain_first"
 """The hard one whose logits are drawn so that most single tries miss it."""
 
@@ -169,7 +172,7 @@ LEAKS_FUTURE = Exercise(
             "along with the others, and of course that one is routed anew. Compare only tokens *before* "
             "the change.",
             # Where places run out, a token at the end may be dropped before and after, and nothing shows.
-            detects=lambda case, got, want: _verdict(got) or _kind(case) in ("first_come", RARE),
+            detects=lambda case, got, want: _verdict(got) or _kind(case) in FEW_PLACES,
             hint=1,
         ),
         Misconception(
