@@ -57,8 +57,8 @@ SHARED_EXPERT = Exercise(
     task=(
         "Return `[T, D]`. `results_TKD` holds what each token's K routed experts answered. The routed part "
         "is their weighted sum times `scale` (a fixed factor that some models have). To it is added the "
-        "answer of a shared expert: a SwiGLU network that reads every token and that the router has no say in. "
-        "The first G rows of `gate_up_2GD` are its gate, the last G its up."
+        "answer of a shared expert: a SwiGLU network that reads every token and that the router has no say "
+        "in. The first G rows of `gate_up_2GD` are its gate, the last G its up."
     ),
     entry="with_shared_expert",
     points=2,
