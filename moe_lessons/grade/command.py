@@ -52,7 +52,7 @@ def _seconds(name: str, default: float, text: str) -> Callable:
 )
 @click.option("--seed", type=click.IntRange(0), help="Seed of the drawn inputs.  [drawn anew]")
 @_seconds("--timeout", 10.0, "Seconds that one call of an answer may take.")
-@_seconds("--total", 120.0, "Seconds that all answers of one notebook may take together.")
+@_seconds("--total", 120.0, "Seconds that a learner's answers to one lesson may take together.")
 @click.option(
     "--lesson",
     "lessons",

@@ -38,7 +38,7 @@ OWN = Isolation("process", "Your own code, on your own machine: no sandbox, and 
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds that one call of an answer may take, and all answers of one notebook together."""
+    """Seconds that one call of an answer may take, and all of a learner's answers to a lesson together."""
 
     call: float = 10.0
     notebook: float = 120.0

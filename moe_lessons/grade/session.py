@@ -46,7 +46,7 @@ def end() -> None:
 
 
 class Session:
-    """A job under way: its answers, the warm parent, and the time that each notebook has used."""
+    """A job under way: its answers, the warm parent, and the time that each learner's lesson has used."""
 
     def __init__(self, folder: Path) -> None:
         self.job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
@@ -89,9 +89,10 @@ class Session:
             worker.close()
 
     def _run(self, exercise: Exercise, task: dict[str, Any], worker: Worker) -> Report:
-        notebook = (task["learner"], task["notebook"])
+        # By lesson, not by file: answers in a file each would have the time of many notebooks.
+        lesson = (task["learner"], exercise.lesson)
         found = self._timed(
-            notebook, lambda limit: worker.load(task["code"], exercise.entry, exercise.forbidden, limit)
+            lesson, lambda limit: worker.load(task["code"], exercise.entry, exercise.forbidden, limit)
         )
         if isinstance(found, Failure):
             if _sought(found):
@@ -105,7 +106,7 @@ class Session:
         sought: list[str] = []
 
         def call(request: Request) -> Reply:
-            reply = self._timed(notebook, lambda limit: worker.call(request, limit))
+            reply = self._timed(lesson, lambda limit: worker.call(request, limit))
             sought.append(_sought(reply))
             return reply
 
@@ -113,18 +114,18 @@ class Session:
         name = next(filter(None, sought), "")
         return _borrowed(exercise, name) if name else report
 
-    def _timed(self, notebook: tuple[int, str], ask: Callable[[float], Any]) -> Any:
-        """Ask a worker within what is left of its notebook's time."""
+    def _timed(self, lesson: tuple[int, str], ask: Callable[[float], Any]) -> Any:
+        """Ask a worker within what is left of its lesson's time."""
         limits = self.job["limits"]
-        limit = min(limits["call"], limits["notebook"] - self.used[notebook])
+        limit = min(limits["call"], limits["notebook"] - self.used[lesson])
         if limit <= 0:
-            used_up = f"not run: the notebook's answers have used up their {limits['notebook']:g} s"
+            used_up = f"not run: the lesson's answers have used up their {limits['notebook']:g} s"
             return Failure("interrupted", used_up)
         began = time.monotonic()
         try:
             return ask(limit)
         finally:
-            self.used[notebook] += time.monotonic() - began
+            self.used[lesson] += time.monotonic() - began
 
 
 def _sought(reply: Any) -> str:

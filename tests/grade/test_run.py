@@ -149,19 +149,18 @@ def test_the_grading_notebook_holds_no_learner_code(tmp_path):
     assert all(cell.execution_count for cell in built.cells)  # nbval compares nothing without it
 
 
-def test_a_notebook_has_a_total_time_and_warnings_cost_nothing():
-    entry = registry.exercise(MINE[0]).entry
-    others = [id for id in classroom.IDS if id not in MINE][:1]
-    answers = {
-        MINE[0]: f"import time\n\n\ndef {entry}(*args):\n    time.sleep(60)",
-        **{id: classroom.ANSWERS[id] for id in others},
-    }
-    # Slow learner: the second answer finds no time left. The other learner's notebook has its own time.
-    slow = Submission("slow", (Notebook("one.ipynb", LESSON.id, answers),), False)
+def test_a_lesson_has_a_total_time_and_warnings_cost_nothing():
+    first, *others = [id for id in classroom.IDS if id.startswith("01.")][:2]
+    entry = registry.exercise(first).entry
+    endless = {first: f"import time\n\n\ndef {entry}(*args):\n    time.sleep(60)"}
+    rest = {id: classroom.ANSWERS[id] for id in others}
+    # Slow learner: the second answer finds no time left, be it in another file. Others have their own.
+    files = (Notebook("one.ipynb", "01_router", endless), Notebook("two.ipynb", "01_router", rest))
+    slow = Submission("slow", files, False)
     noisy = f"import warnings\nwarnings.warn('noise')\nprint('x')\n{classroom.ANSWERS[MINE[0]]}"
     quick = submission("quick", {MINE[0]: noisy})
     grades = graded([slow, quick], limits=Limits(1.5, 1.5))
     found = {one.exercise: one.verdict for one in grades[0].outcomes}
-    assert "stopped after 1." in found[MINE[0]].problem
+    assert "stopped after 1." in found[first].problem
     assert all("have used up their 1.5 s" in found[id].problem for id in others)
     assert grades[1].outcomes[0].verdict.status == PASSED
