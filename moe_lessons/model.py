@@ -28,7 +28,7 @@ class ModelOutput(NamedTuple):
     ----------
     logits_BLV : Tensor, shape (B, L, V)
     loss : Tensor or None
-        Mean cross entropy in nats, float32; None without targets. Auxiliary losses are not in it.
+        Mean cross entropy in nats, at least float32; None without targets. Auxiliary losses are not in it.
     routings : tuple of Routing
         One per MoE layer, its tensors with T = B*L rows.
     """
@@ -174,8 +174,10 @@ class MoETransformer(nn.Module):
         Raises
         ------
         ValueError
-            If there are more tokens than ``context_length``.
+            If `tokens_BL` is not (B, L) or empty, or there are more tokens than ``context_length``.
         """
+        if tokens_BL.dim() != 2 or tokens_BL.numel() == 0:
+            raise ValueError(f"tokens_BL has shape {tuple(tokens_BL.shape)}: give (B, L), at least one token")
         L = tokens_BL.shape[1]
         start = caches[0].length if caches else 0
         if (limit := self.config.context_length) < start + L:
@@ -191,7 +193,8 @@ class MoETransformer(nn.Module):
         logits_BLV = self.head(self.final_norm(stream_BLD))
         loss = None
         if targets_BL is not None:
-            loss = F.cross_entropy(logits_BLV.float().flatten(0, 1), targets_BL.flatten())
+            wide = torch.promote_types(logits_BLV.dtype, torch.float32)
+            loss = F.cross_entropy(logits_BLV.to(wide).flatten(0, 1), targets_BL.flatten())
         return ModelOutput(logits_BLV, loss, tuple(routings))
 
     def extra_repr(self) -> str:

@@ -139,7 +139,7 @@ def update_expert_bias(model: MoETransformer, routings: tuple[Routing, ...], con
 
 
 def learning_rate_at(config: TrainConfig, step: int) -> float:
-    """Linear warm-up to the peak, then half a cosine down to its `min_learning_rate_ratio`.
+    """Linear warm-up to the peak, then half a cosine down to its `min_learning_rate_ratio`, and no further.
 
     Parameters
     ----------
@@ -154,12 +154,12 @@ def learning_rate_at(config: TrainConfig, step: int) -> float:
     Examples
     --------
     >>> config = TrainConfig(learning_rate=1.0, warmup_steps=2, steps=12, min_learning_rate_ratio=0.0)
-    >>> [round(learning_rate_at(config, step), 2) for step in (0, 1, 2, 7)]
-    [0.5, 1.0, 1.0, 0.5]
+    >>> [round(learning_rate_at(config, step), 2) for step in (0, 1, 2, 7, 12, 17)]
+    [0.5, 1.0, 1.0, 0.5, 0.0, 0.0]
     """
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    progress = min(1.0, (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps))
     floor = config.min_learning_rate_ratio
     return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
 

@@ -94,6 +94,19 @@ def test_too_many_tokens(model):
         model(torch.zeros(1, 25, dtype=torch.long))
 
 
+@pytest.mark.parametrize("shape", [(3,), (1, 0), (0, 3), (1, 2, 3)])
+def test_tokens_of_another_shape(model, shape):
+    with pytest.raises(ValueError, match=r"tokens_BL has shape \(.*\): give \(B, L\), at least one token"):
+        model(torch.zeros(shape, dtype=torch.long))
+
+
+def test_the_loss_of_a_float64_model_is_not_rounded(tokens_BL):
+    model = build().double()
+    output = model(tokens_BL, tokens_BL)
+    expected = F.cross_entropy(output.logits_BLV.flatten(0, 1), tokens_BL.flatten())
+    torch.testing.assert_close(output.loss, expected, rtol=1e-14, atol=0)
+
+
 def test_attention_is_the_textbook_formula():
     torch.manual_seed(0)
     attention = Attention(SMALL).double()
