@@ -180,6 +180,11 @@ def test_named_tensors_come_back_in_the_order_of_their_names():
     assert values.data.tolist() == [0, 0, 0, 1, 1]
 
 
+def test_what_a_module_calls_its_state_is_a_dictionary():
+    names, *_ = state_dict(torch.nn.Linear(2, 1).state_dict())  # an OrderedDict
+    assert names.data == "bias\nweight"
+
+
 BANK = torch.arange(6.0).view(3, 2)
 
 

@@ -102,6 +102,33 @@ def test_findings_come_in_order_and_stop_at_the_first_problem():
     assert report.findings[2].detail == "values_K has shape (4,), expected (2,) with axes [K] (inputs: n=4)"
 
 
+def test_an_early_property_speaks_before_shapes():
+    early = Property(
+        "two of them", lambda case, got, want: "not two" if len(got["ids_K"]) != 2 else None, True
+    )
+    report = judge(top2_exercise(properties=(early,)), local(lambda x: (x, x.topk(3).indices)))
+    assert [f.name for f in report.findings if f.passed is not None][-1] == "two of them"
+    assert report.findings[2].detail == "not two (inputs: n=4)"
+    assert judge(top2_exercise(properties=(early,)), local(top2)).status == "passed"
+
+
+def test_a_tensor_of_one_element_is_told_from_a_number():
+    exercise = top2_exercise(outputs=(Output("total"),), reference=lambda x: x.sum(), canonical=None)
+    report = judge(exercise, local(lambda x: x.sum().reshape(1)))
+    assert report.findings[2].detail == "total has shape (1,), expected (): a single number (inputs: n=4)"
+
+
+def test_missing_names_are_told_as_missing_names():
+    def without_router(*args):
+        return {k: v for k, v in exercise.reference(*args).items() if "gate" not in k}
+
+    exercise = registry.exercise("10.mixtral_keys")
+    finding = next(f for f in judge(exercise, local(without_router)).findings if f.passed is False)
+    assert finding.detail.startswith(
+        "of 10 names these are missing: 'model.layers.0.block_sparse_moe.gate.weight'"
+    )
+
+
 def test_an_answer_right_on_the_first_case_only_fails_on_the_second():
     report = judge(top2_exercise(), local(lambda x: top2(x) if len(x) == 4 else top2(-x)))
     assert report.status == "failed"
