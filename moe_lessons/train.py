@@ -1,4 +1,4 @@
-"""Train a `MoETransformer` on bytes: one loop for a laptop CPU and a GPU, resumable at any step."""
+"""Train a `MoETransformer` on text: one loop for a laptop CPU and a GPU, resumable at any step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from moe_lessons.capacity.positions import positions_sorted
 from moe_lessons.capacity.priority import PRIORITIES
-from moe_lessons.capacity.size import check_top_k
-from moe_lessons.routing.base import check_ids
+from moe_lessons.routing.base import check_ids, check_top_k
 
 
 class Admission(NamedTuple):

@@ -3,6 +3,8 @@
 import math
 from fractions import Fraction
 
+from moe_lessons.routing.base import check_top_k
+
 
 def expert_capacity(n_tokens: int, n_experts: int, top_k: int, capacity_factor: float) -> int:
     """C = ceil(K * T / E * factor): an expert's fair share of the routed rows, times the factor, rounded up.
@@ -41,9 +43,3 @@ def expert_capacity(n_tokens: int, n_experts: int, top_k: int, capacity_factor: 
     if not (math.isfinite(capacity_factor) and capacity_factor > 0):
         raise ValueError(f"capacity_factor is {capacity_factor}: give a finite number above 0, such as 1.25")
     return math.ceil(Fraction(str(capacity_factor)) * top_k * n_tokens / n_experts)
-
-
-def check_top_k(top_k: int, n_experts: int) -> None:
-    """Refuse a K outside 1..E."""
-    if not 1 <= top_k <= n_experts:
-        raise ValueError(f"top_k is {top_k} with {n_experts} experts: choose 1 to {n_experts}")

@@ -39,7 +39,7 @@ class TrainConfig:
     tokenizer: str = "bytes"  # one of TOKENIZERS; how many tokens there are is the model's vocab_size
     seed: int = 0
     steps: int = 1700
-    batch_size: int = 8  # B, windows of context_length bytes in one step of the optimizer
+    batch_size: int = 8  # B, windows of context_length tokens in one step of the optimizer
     accumulation_steps: int = 1  # those windows go through the model in so many micro-batches
     learning_rate: float = 1.4e-3  # the peak
     min_learning_rate_ratio: float = 0.1  # where the cosine ends

@@ -3,9 +3,9 @@
 All paths share one signature and compute, for each token t, the sum over its choices k of
 weight[t, k] * expert[id[t, k]](hidden[t]).
 `moe_loop` is the definition, `moe_slots` its quick form for a token or two, `moe_counted` one for a few dozen
-without gradients. `moe_unbind` runs one expert
-after the other, `moe_grouped` all of them in PyTorch's grouped products: both leave gradients to autograd.
-`moe_fused` and `moe_padded` bring their own. `moe_auto` takes the path that `choose` names.
+without gradients. `moe_unbind` runs one expert after the other, `moe_grouped` all of them in PyTorch's
+grouped products: both leave gradients to autograd. `moe_fused` and `moe_padded` bring their own. `moe_auto`
+takes the path that `choose` names.
 """
 
 from collections.abc import Callable

@@ -97,11 +97,16 @@ def checked_logits(logits_TE: Tensor, top_k: int = 1, name: str = "logits_TE") -
     n_experts = logits_TE.shape[-1]
     if n_experts == 0:
         raise ValueError(f"{name} has shape {tuple(logits_TE.shape)}: give at least one expert")
-    if not 1 <= top_k <= n_experts:
-        raise ValueError(f"top_k is {top_k} with {n_experts} experts: choose 1 to {n_experts}")
+    check_top_k(top_k, n_experts)
     if logits_TE.device.type == "cpu" and not traced() and bool(logits_TE.isnan().any()):
         raise ValueError(f"{name} holds NaN: look for a diverged loss or bad inputs before the router")
     return logits_TE.to(torch.promote_types(logits_TE.dtype, torch.float32))
+
+
+def check_top_k(top_k: int, n_experts: int) -> None:
+    """Refuse a K outside 1..E."""
+    if not 1 <= top_k <= n_experts:
+        raise ValueError(f"top_k is {top_k} with {n_experts} experts: choose 1 to {n_experts}")
 
 
 def check_ids(topk_ids_TK: Tensor, n_experts: int) -> None:

@@ -5,7 +5,7 @@ import heapq
 import torch
 from torch import Tensor
 
-from moe_lessons.routing.base import Routing, checked_logits, weigh
+from moe_lessons.routing.base import Routing, check_top_k, checked_logits, weigh
 from moe_lessons.routing.gates import sqrt_softplus
 
 
@@ -39,7 +39,7 @@ def random_table(
     >>> random_table(5, 3, 3).sort(dim=1).values[0]
     tensor([0, 1, 2])
     """
-    _check_top_k(top_k, n_experts)
+    check_top_k(top_k, n_experts)
     return torch.rand(vocab_size, n_experts, generator=generator).topk(top_k, dim=-1).indices
 
 
@@ -72,7 +72,7 @@ def balanced_table(counts_V: Tensor, n_experts: int, top_k: int) -> Tensor:
     >>> balanced_table(torch.tensor([1, 9, 4, 4]), n_experts=2, top_k=1)  # 9 | 4 + 4 | and 1 to the lighter
     tensor([[1], [0], [1], [1]])
     """
-    _check_top_k(top_k, n_experts)
+    check_top_k(top_k, n_experts)
     if counts_V.dim() != 1 or not bool((counts_V >= 0).all()):
         raise ValueError(f"counts_V of shape {tuple(counts_V.shape)}: give (V,) counts of at least 0")
     counts = counts_V.tolist()
@@ -167,7 +167,7 @@ def _look_up(token_ids_T: Tensor, table_VK: Tensor, n_experts: int) -> Tensor:
         raise ValueError(f"token_ids_T has shape {tuple(token_ids_T.shape)}: flatten it to (T,)")
     if table_VK.dim() != 2:
         raise ValueError(f"table_VK has shape {tuple(table_VK.shape)}: give (V, K)")
-    _check_top_k(table_VK.shape[1], n_experts)
+    check_top_k(table_VK.shape[1], n_experts)
     for name, ids, count in (
         ("token_ids_T", token_ids_T, table_VK.shape[0]),
         ("table_VK", table_VK, n_experts),
@@ -178,8 +178,3 @@ def _look_up(token_ids_T: Tensor, table_VK: Tensor, n_experts: int) -> Tensor:
                 f"{name} runs from {int(ids.min())} to {int(ids.max())}: keep ids in 0..{count - 1}"
             )
     return table_VK[token_ids_T.long()].long()
-
-
-def _check_top_k(top_k: int, n_experts: int) -> None:
-    if not 1 <= top_k <= n_experts:
-        raise ValueError(f"top_k is {top_k} with {n_experts} experts: choose 1 to {n_experts}")
