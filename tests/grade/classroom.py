@@ -66,7 +66,8 @@ def planted(id, kind, which):
     """An answer cell with a planted answer: its module and those beside it that it imports, then the name."""
     source = inspect.getsource(importlib.import_module(f"planted.{registry.module(id)}"))
     beside = ""
-    for name in re.findall(r"^from planted(?:\.| import )(\w+)", source, re.MULTILINE):
+    lines = re.findall(r"^from planted(?:\.| import )(.+)", source, re.MULTILINE)
+    for name in (name.split()[0] for line in lines for name in line.split(" import ")[0].split(",")):
         text = inspect.getsource(importlib.import_module(f"planted.{name}"))
         beside += _LIKE_A_MODULE.format(name=name, source=text)
     return f"{beside}{source}\n{registry.exercise(id).entry} = {kind}[{id!r}][{which!r}]"
