@@ -74,7 +74,7 @@ DENIED = {
     "fanotify_init": (300, 262),
     "syslog": (103, 116),
 }
-_CLONE, _CLONE3, _PRCTL = (56, 220), 435, (157, 167)
+_CLONE, _CLONE3, _PRCTL, _PRLIMIT = (56, 220), 435, (157, 167), (302, 261)
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _NEW_NAMESPACES = 0x7E020000  # any of the CLONE_NEW* flags
 _SET_DUMPABLE = 4  # a process that crashes is else handed to a program of the system's, outside the sandbox
@@ -107,6 +107,7 @@ def program() -> bytes:
         *(step for numbers in DENIED.values() for step in _if(_EQUAL, _NUMBER, numbers[column], then=refuse)),
         *_if_argument(_CLONE[column], _ANY_BIT, _NEW_NAMESPACES, then=refuse),
         *_if_argument(_PRCTL[column], _EQUAL, _SET_DUMPABLE, then=refuse),
+        *_if_argument(_PRLIMIT[column], _AT_LEAST, 1, then=refuse),  # its own limits only, not its keeper's
         (_RETURN, 0, 0, _ALLOW),
     ]
     return b"".join(struct.pack("<HBBI", *step) for step in steps)
