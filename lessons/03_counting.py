@@ -203,11 +203,49 @@ for name, c in counted.items():
     )
 
 # %% [markdown]
+# The same numbers as a picture. Both axes are logarithmic, so models with the same ratio lie on a line. Start
+# at the lower left: Switch-Base, with 8, 16, 32, 64, 128 and 256 experts, of which a token takes one.
+
+# %%
+from moe_lessons.plots import picture, scatter_figure
+
+ratios = {name: c.total / c.active for name, c in counted.items()}
+few, most = min(ratios, key=ratios.get), max(ratios, key=ratios.get)
+NAMED = {few, most, "Switch-Base-256", "Mixtral-8x22B", "Grok-1", "Kimi-K2"}
+
+
+def group(least: int, at_most: int) -> list[str]:
+    return [name for name in NAMES if least <= describe(name).moes[0][0].n_experts <= at_most]
+
+
+groups = {"8 or 16 experts": group(8, 16), "32 to 2048 experts": group(32, 2048)}
+picture(
+    scatter_figure(
+        {
+            kind: ([counted[n].active / B for n in names], [counted[n].total / B for n in names])
+            for kind, names in groups.items()
+        },
+        labels={kind: [n if n in NAMED else "" for n in names] for kind, names in groups.items()},
+        ratios=[1, 10, 100, 1000],
+        title=f"Total over active: {ratios[few]:.1f} in {few}, {ratios[most]:.0f} in {most}",
+        x_label="active parameters (billions)",
+        y_label="total parameters (billions)",
+    ),
+    alt=(
+        f"{len(NAMES)} models, total over active parameters, both axes logarithmic. Six Switch-Base models "
+        "stand one above the other at 0.2 billion active. Most others lie near the line of ratio 10, those "
+        "with 8 or 16 experts below it. Switch-C-2048 alone is near 1000."
+    ),
+)
+
+# %% [markdown]
+# More experts move a model straight up: more to store, and nothing more to compute but the router's scores.
+# How far up the extra experts still help is no question of counting.
+#
 # Names are no help. "16x3.8B" (Phi-3.5-MoE) multiplies to 60.8 and the model has 41.9 billion. "A3B" in
 # Qwen3-30B-A3B stands for 3.35. Only the config counts.
 
 # %%
-ratios = {name: c.total / c.active for name, c in counted.items()}
 v3, grok, switch = (counted[n] for n in ("DeepSeek-V3", "Grok-1", "Switch-C-2048"))
 deepseek_experts = [
     describe(n).moes[0][0].n_experts for n in ("DeepSeek-V2-Lite", "DeepSeek-V2", "DeepSeek-V3")

@@ -1,11 +1,14 @@
-"""Static matplotlib figures in the course's style, for pictures with many points or logarithmic axes.
+"""Static matplotlib figures in the course's style, for many points on logarithmic axes.
 
+Everything else is drawn by `svg.py`, whose pictures are text: smaller, sharp, and compared by tests.
 Figures are built with the object API: no pyplot, so no global state, and nothing to close.
 """
 
+import io
+import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from IPython.display import Image
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -13,231 +16,109 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from moe_lessons.svg import COLORS, MAX_WIDTH
 
+# The first import on a machine lists its fonts and says so; in a lesson that line would only worry.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+
 DPI = 110
 MARKERS = ("o", "s", "^", "D", "P", "v", "X", "h")
-HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
-_DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (5, 1, 1, 1)), (0, (3, 3)), (0, (1, 2)))
 _MUTED = "#595959"
 
-Line = tuple[Sequence[float], Sequence[float]]
-
-
-def new_figure(
-    title: str, x_label: str, y_label: str, *, width: float = 640, height: float = 340
-) -> tuple[Figure, Axes]:
-    """Start a figure in the course's style: white paper, its message above, both axes labelled.
-
-    Parameters
-    ----------
-    title : str
-        One sentence: the one thing that the figure says.
-    x_label, y_label : str
-        Axis labels with units.
-    width, height : float
-        Size in px; at most 720 wide.
-
-    Examples
-    --------
-    >>> figure, axes = new_figure("Loss falls", "step", "loss (nats)")
-    >>> axes.get_xlabel()
-    'step'
-    """
-    if not 0 < width <= MAX_WIDTH:
-        raise ValueError(f"a figure is at most {MAX_WIDTH} px wide, not {width}")
-    if not (title and x_label and y_label):
-        raise ValueError("a figure needs a title and a label on both axes")
-    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.08)
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white", layout=layout)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", wrap=True)
-    axes.set_xlabel(x_label, fontsize=9, color=_MUTED)
-    axes.set_ylabel(y_label, fontsize=9, color=_MUTED)
-    axes.tick_params(labelsize=8, colors=_MUTED)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e5e5e5")
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def line_figure(
-    series: Mapping[str, Line],
-    *,
-    title: str,
-    x_label: str,
-    y_label: str,
-    references: Mapping[str, float] | None = None,
-    log_x: bool = False,
-    log_y: bool = False,
-    width: float = 640,
-    height: float = 340,
-) -> Figure:
-    """Draw lines with their own dashes and markers, over labelled horizontal baselines.
-
-    Parameters
-    ----------
-    series : mapping of str to (x, y)
-        Points of each line.
-    references : mapping of str to float, optional
-        Baselines, dotted and named at their right end.
-
-    Examples
-    --------
-    >>> figure = line_figure({"held out": ([0, 100], [5.5, 2.5])}, title="Loss falls", x_label="step",
-    ...                      y_label="loss (nats)", references={"bigram": 2.6})
-    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    ['held out']
-    """
-    figure, axes = new_figure(title, x_label, y_label, width=width, height=height)
-    for i, (name, (x, y)) in enumerate(series.items()):
-        n = len(COLORS)
-        # Few markers: they tell lines apart, they don't stand for points.
-        axes.plot(
-            x,
-            y,
-            color=_ink(i),
-            linestyle=_DASHES[i % n],
-            marker=MARKERS[i % n],
-            markevery=max(1, len(x) // 8),
-            markersize=4,
-            label=name,
-        )
-    for name, level in (references or {}).items():
-        axes.axhline(level, color=_MUTED, linestyle=":", linewidth=1)
-        spot = axes.get_yaxis_transform()
-        axes.text(1.01, level, name, transform=spot, fontsize=8, color=_MUTED, va="center")
-    _scales(axes, log_x, log_y)
-    if series:
-        axes.legend(frameon=False, fontsize=8)
-    return figure
+Points = tuple[Sequence[float], Sequence[float]]
 
 
 def scatter_figure(
-    groups: Mapping[str, Line],
+    groups: Mapping[str, Points],
     *,
     title: str,
     x_label: str,
     y_label: str,
     labels: Mapping[str, Sequence[str]] | None = None,
-    log_x: bool = False,
-    log_y: bool = False,
+    ratios: Sequence[float] = (),
     width: float = 640,
-    height: float = 380,
+    height: float = 400,
 ) -> Figure:
-    """Draw groups of points, a colour and a marker shape each, optionally with a name beside each point.
+    """Draw groups of points on logarithmic axes, a colour and a marker each, over lines of equal y / x.
 
     Parameters
     ----------
     groups : mapping of str to (x, y)
-        Points of each group.
+        Points of each group, all above 0.
+    title : str
+        One sentence: the one thing that the figure says.
+    x_label, y_label : str
+        Axis labels with units.
     labels : mapping of str to sequence of str, optional
-        Names of a group's points.
+        Names of a group's points; an empty name leaves its point without one.
+    ratios : sequence of float
+        Values of y / x to draw a line for.
+    width, height : float
+        Size in px; at most 720 wide.
+
+    Raises
+    ------
+    ValueError
+        If a figure is too wide, or lacks a title or the label of an axis.
 
     Examples
     --------
-    >>> figure = scatter_figure({"top-2": ([8], [2])}, title="Few of many", x_label="experts",
-    ...                         y_label="experts per token", labels={"top-2": ["Mixtral"]})
-    >>> figure.axes[0].texts[0].get_text()
-    'Mixtral'
-    """
-    figure, axes = new_figure(title, x_label, y_label, width=width, height=height)
-    for i, (name, (x, y)) in enumerate(groups.items()):
-        shape = MARKERS[i % len(MARKERS)]
-        axes.scatter(x, y, s=34, color=_ink(i), marker=shape, edgecolors="white", linewidths=0.6, label=name)
-        for label, at_x, at_y in zip((labels or {}).get(name, ()), x, y, strict=False):
-            axes.annotate(label, (at_x, at_y), (5, 4), textcoords="offset points", fontsize=7.5)
-    _scales(axes, log_x, log_y)
-    if len(groups) > 1:
-        axes.legend(frameon=False, fontsize=8)
-    return figure
-
-
-def bar_figure(
-    values: Mapping[str, float],
-    *,
-    title: str,
-    x_label: str,
-    y_label: str,
-    uniform: float | None = None,
-    width: float = 640,
-    height: float = 320,
-) -> Figure:
-    """Draw one bar per name, hatched as a second cue, with an optional uniform-share line.
-
-    Examples
-    --------
-    >>> figure = bar_figure({"0": 75, "1": 25}, title="Expert 0 takes most", x_label="expert",
-    ...                     y_label="tokens (%)", uniform=50)
-    >>> len(figure.axes[0].patches)
-    2
-    """
-    figure, axes = new_figure(title, x_label, y_label, width=width, height=height)
-    bars = axes.bar(list(values), list(values.values()), width=0.72, edgecolor="white")
-    for i, bar in enumerate(bars):
-        bar.set_facecolor(_ink(i))
-        bar.set_hatch(HATCHES[i % len(HATCHES)])
-    if uniform is not None:
-        axes.axhline(
-            uniform, color="#1a1a1a", linestyle="--", linewidth=1, label=f"uniform share {uniform:.4g}"
-        )
-        axes.legend(frameon=False, fontsize=8)
-    return figure
-
-
-def load_figure(
-    steps: Sequence[float],
-    loads: Sequence[Sequence[float]],
-    *,
-    title: str,
-    x_label: str = "step",
-    y_label: str = "share of routed tokens (%)",
-    width: float = 640,
-    height: float = 340,
-) -> Figure:
-    """Stack the experts' loads over time: bands of equal height mean a balanced router.
-
-    Parameters
-    ----------
-    steps : sequence of float, length N
-        When each load was measured.
-    loads : N sequences of E float
-        Loads, any unit: every step is scaled to sum to 100 %.
-
-    Examples
-    --------
-    >>> figure = load_figure([0, 1], [[1, 1], [3, 1]], title="Expert 0 takes over")
+    >>> figure = scatter_figure({"top-2": ([13], [47])}, title="Few of many", x_label="active (B)",
+    ...                         y_label="total (B)", labels={"top-2": ["Mixtral"]}, ratios=[1, 10])
     >>> [text.get_text() for text in figure.axes[0].texts]
-    ['0', '1']
+    ['1×', '10×', 'Mixtral']
     """
-    figure, axes = new_figure(title, x_label, y_label, width=width, height=height)
-    totals = [sum(row) or 1.0 for row in loads]
-    bands = [
-        [100 * row[e] / total for row, total in zip(loads, totals, strict=True)] for e in range(len(loads[0]))
-    ]
-    areas = axes.stackplot(steps, *bands, colors=[_ink(e) for e in range(len(bands))])
-    floor, spot = 0.0, float("-inf")
-    for e, (area, band) in enumerate(zip(areas, bands, strict=True)):
-        area.set(hatch=HATCHES[e % len(HATCHES)], edgecolor="white", linewidth=0.8)
-        # The number stands at the right end of its band, clear of the one below.
-        spot = max(floor + band[-1] / 2, spot + 4.5)
-        axes.text(1.01, spot, str(e), transform=axes.get_yaxis_transform(), fontsize=8, va="center")
-        floor += band[-1]
-    axes.set_xlim(min(steps), max(steps))
-    axes.set_ylim(0, 100)
+    if not 0 < width <= MAX_WIDTH:
+        raise ValueError(f"a figure is at most {MAX_WIDTH} px wide, not {width}")
+    if not (title and x_label and y_label):
+        raise ValueError("a figure needs a title and a label on both axes")
+    figure, axes = _paper(title, width, height)
+    axes.set_xlabel(x_label, fontsize=9, color=_MUTED)
+    axes.set_ylabel(y_label, fontsize=9, color=_MUTED)
+    _lines_of_equal_ratio(axes, groups, ratios)
+    for i, (name, (x, y)) in enumerate(groups.items()):
+        shape, ink = MARKERS[i % len(MARKERS)], COLORS[i % len(COLORS)]
+        axes.scatter(x, y, s=38, color=ink, marker=shape, edgecolors="white", linewidths=0.6, label=name)
+        for label, at_x, at_y in zip((labels or {}).get(name, ()), x, y, strict=False):
+            axes.annotate(label, (at_x, at_y), (7, -3), textcoords="offset points", fontsize=7.5)
+    if len(groups) > 1:
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 
 
-def _ink(index: int) -> str:
-    return COLORS[index % len(COLORS)]
+def picture(figure: Figure, alt: str) -> Image:
+    """Render a figure as the value of a notebook cell, with words for those who do not see it.
+
+    Examples
+    --------
+    >>> figure = scatter_figure({"a": ([1], [2])}, title="One", x_label="x", y_label="y")
+    >>> picture(figure, "One point at 1, 2.").alt
+    'One point at 1, 2.'
+    """
+    png = io.BytesIO()
+    figure.savefig(png, format="png", metadata={"Software": None})
+    return Image(data=png.getvalue(), alt=alt)
 
 
-def _scales(axes: Axes, log_x: bool, log_y: bool) -> None:
-    if log_x:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:,.10g}")
-    if log_y:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:,.10g}")
+def _paper(title: str, width: float, height: float) -> tuple[Figure, Axes]:
+    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.08)
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white", layout=layout)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", wrap=True)
+    axes.tick_params(labelsize=8, colors=_MUTED)
+    axes.spines[["top", "right"]].set_visible(False)
+    for scale, axis in ((axes.set_xscale, axes.xaxis), (axes.set_yscale, axes.yaxis)):
+        scale("log")
+        axis.set_major_formatter("{x:,.10g}")
+    return figure, axes
 
 
-__all__ = ["bar_figure", "line_figure", "load_figure", "new_figure", "scatter_figure"]
+def _lines_of_equal_ratio(axes: Axes, groups: Mapping[str, Points], ratios: Sequence[float]) -> None:
+    """Thin dotted lines across the points, each with its ratio at the right end."""
+    every_x = [value for x, _ in groups.values() for value in x]
+    left, right = min(every_x) / 1.5, max(every_x) * 2
+    for ratio in ratios:
+        axes.plot([left, right], [ratio * left, ratio * right], ":", color=_MUTED, linewidth=1)
+        axes.text(right * 1.05, ratio * right, f"{ratio:g}×", fontsize=8, color=_MUTED, va="center")
+
+
+__all__ = ["picture", "scatter_figure"]

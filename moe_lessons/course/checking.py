@@ -51,8 +51,8 @@ def check(id: str, answer: Callable[..., Any] | None = None, *, demo: bool = Fal
     say(f"Demonstration, not counted. {report.line}" if demo else report.line)
     if in_its_cell and report.status == "passed" and (names := from_other_cells(answer)):
         say(
-            f"  It needs {', '.join(names)} from another cell. A grader reads the answer's cell alone: import "
-            "or define that in it too."
+            f"  It needs {', '.join(names)} from another cell. A grader reads the answer's cell alone: "
+            "import or define that in it too."
         )
     if report.findings:
         show(card(report, printed.shown()))
