@@ -54,7 +54,7 @@ BOTTLES = {
         import os
         for place in {_PLACES}:
             if os.path.exists(place + '/<marker>-bottle'): {_FOUND}
-        if os.listdir('/tmp'): {_FOUND}
+        if any(os.path.isfile('/tmp/' + name) for name in os.listdir('/tmp')): {_FOUND}
         return args[0]"""),
     "bottle b module found": function(f"""
         import builtins, os, sys
