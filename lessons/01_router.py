@@ -633,7 +633,7 @@ claim(
 #
 # So far the hidden states were random. Now we train: four small transformers of two layers, 8 experts and K =
 # 4, on the English of Python's language reference, with bytes as tokens. They differ in their seed only. It
-# is a short training, less than a minute in all on most machines; lesson 10 does it properly.
+# is a short training, well under a minute on two cores; lesson 10 does it properly.
 
 # %% tags=["nbval-ignore-output"] why="timing"
 import time

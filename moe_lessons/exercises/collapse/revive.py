@@ -19,8 +19,10 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
         counts_E = np.sort(rng.choice(np.arange(3, 400), n_experts, replace=False))
         counts_E[:n_dead] = 0
         counts_E = rng.permutation(counts_E)
-        while n_dead == 2 and (counts_E[-1] == 0 or counts_E[0] in (0, counts_E.max())):
-            counts_E = rng.permutation(counts_E)  # donors in order of id must not happen to be right
+        # Donors in order of id must not happen to be right, nor the least busy ones.
+        extremes = (0, counts_E.max(), min(filter(None, counts_E)))
+        while n_dead == 2 and (counts_E[-1] == 0 or counts_E[0] in extremes):
+            counts_E = rng.permutation(counts_E)
         args = {
             "router_ED": rng.standard_normal((n_experts, width)).astype(np.float32),
             "experts_EP": rng.standard_normal((n_experts, n_weights)).astype(np.float32),
