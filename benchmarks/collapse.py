@@ -18,8 +18,8 @@ from moe_lessons.config import TrainConfig, preset
 from moe_lessons.data import load_corpus
 from moe_lessons.device import environment
 from moe_lessons.metrics import effective_experts
-from moe_lessons.report import commit
-from moe_lessons.run import Run
+from moe_lessons.training.report import commit
+from moe_lessons.training.run import Run
 
 RESULTS = Path(__file__).resolve().parents[1] / "moe_lessons" / "results" / "collapse.json"
 

@@ -2,7 +2,7 @@
 
     python benchmarks/collapse_race.py
 
-Writes `moe_lessons/results/collapse-race.json`; about a minute on one core.
+Writes `moe_lessons/results/collapse_race.json`; about a minute on one core.
 """
 
 import dataclasses
@@ -14,10 +14,10 @@ import torch
 
 from moe_lessons.device import environment
 from moe_lessons.metrics import effective_experts
-from moe_lessons.report import commit
 from moe_lessons.toy import TopK, Toy, ToyRun
+from moe_lessons.training.report import commit
 
-RESULTS = Path(__file__).resolve().parents[1] / "moe_lessons" / "results" / "collapse-race.json"
+RESULTS = Path(__file__).resolve().parents[1] / "moe_lessons" / "results" / "collapse_race.json"
 STEPS, EVERY, DRAWN_SEEDS = 200, 10, 6
 MUS, KS = (0.0, 1.0, 2.0, 4.0), (1, 2)
 STARTS = {

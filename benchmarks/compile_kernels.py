@@ -4,7 +4,7 @@
 
 Compiles the launches of one forward and backward pass for an A100 (sm_80) and an H100 (sm_90), with the tiles
 that the package would choose there, reads the machine code, and writes
-`moe_lessons/results/kernels-compiled.json`. Needs Linux and Triton, and no GPU: nothing here measures speed.
+`moe_lessons/results/kernels_compiled.json`. Needs Linux and Triton, and no GPU: nothing here measures speed.
 """
 
 import json
@@ -19,7 +19,7 @@ from moe_lessons.kernels.compiled import SHARED_LIMIT_BYTES, compile_launch, moe
 from moe_lessons.kernels.tiles import tiles_for
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "moe_lessons" / "results" / "kernels-compiled.json"
+RESULTS = ROOT / "moe_lessons" / "results" / "kernels_compiled.json"
 GPUS = {"A100": (8, 0), "H100": (9, 0)}
 LAYERS = {  # T, D, F, E, K
     "training": (8192, 1024, 2048, 64, 8),

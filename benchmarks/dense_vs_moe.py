@@ -2,7 +2,7 @@
 
     python benchmarks/dense_vs_moe.py [--quick] [--out FILE] [--threads N]
 
-Same text, same windows in the same order, as many tokens, same loop (`moe_lessons.train`). Each variant
+Same text, same windows in the same order, as many tokens, same loop (`moe_lessons.training`). Each variant
 gets the learning rate that was best for it in a short run with a seed of its own; after the warm-up it stays
 constant, so that every point of a curve is a finished run of that length. Loss by step, by training FLOPs
 (`moe_lessons.accounting`) and by wall-clock: steps times the median of a step, for which all variants took
@@ -32,16 +32,16 @@ from typing import Any
 import click
 import torch
 
-from moe_lessons.bench.command import CLOCKS
 from moe_lessons.bench.dense import MOE, compare, settings, variants
 from moe_lessons.bench.report import about
 from moe_lessons.bench.turns import spread, take_turns
+from moe_lessons.commands.bench import CLOCKS
 from moe_lessons.config import TrainConfig, preset
 from moe_lessons.data import load_corpus
 from moe_lessons.model import parameter_counts
-from moe_lessons.run import Run
-from moe_lessons.train import train
-from moe_lessons.utilisation import flops_per_token
+from moe_lessons.training import train
+from moe_lessons.training.run import Run
+from moe_lessons.training.utilisation import flops_per_token
 
 RESULTS = Path(__file__).resolve().parents[1] / "moe_lessons" / "results" / "dense_vs_moe.json"
 AXES = ("step", "flops", "seconds")

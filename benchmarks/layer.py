@@ -2,15 +2,15 @@
 
     python benchmarks/layer.py [--device cpu] [--quick] [--json] ...
 
-The same as `moe-lessons bench`; a full run without --out writes `moe_lessons/results/layer-DEVICE.json`,
+The same as `moe-lessons bench`; a full run without --out writes `moe_lessons/results/layer_DEVICE.json`,
 which the lessons show.
 """
 
 import sys
 from pathlib import Path
 
-from moe_lessons.bench.command import bench
-from moe_lessons.cli import main as command_line
+from moe_lessons.commands.bench import bench
+from moe_lessons.commands.cli import main as command_line
 from moe_lessons.device import pick_device
 
 RESULTS = Path(__file__).resolve().parents[1] / "moe_lessons" / "results"
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
     if not given & PARTIAL:
         parsed = bench.make_context("bench", list(arguments)).params
         device = pick_device(parsed["device"]).type
-        arguments = [*arguments, "--out", str(RESULTS / f"layer-{device}.json")]
+        arguments = [*arguments, "--out", str(RESULTS / f"layer_{device}.json")]
     command_line(["bench", *arguments])
 
 

@@ -14,9 +14,9 @@ import click
 import torch
 
 from moe_lessons.device import environment
-from moe_lessons.report import commit
 from moe_lessons.toy.race import race
 from moe_lessons.toy.zoo_table import compare
+from moe_lessons.training.report import commit
 
 RESULTS = Path(__file__).resolve().parents[1] / "moe_lessons" / "results"
 

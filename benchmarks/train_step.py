@@ -8,7 +8,7 @@ of Mixtral are compared with ours first: if they differ, nothing is reported. "d
 networks as wide as K experts: as many FLOPs a token without any routing, which is the limit. In
 "dense_one_expert" one expert takes every token, and "dense_torch_linear" is "dense" with PyTorch's own linear
 layers in place of ours. A full run without --out writes
-`benchmarks/results/train-step-DEVICE.json`, in about three minutes on two quiet cores.
+`benchmarks/results/train_step_DEVICE.json`, in about three minutes on two quiet cores.
 """
 
 import json
@@ -18,7 +18,6 @@ from typing import Any
 import click
 import torch
 
-from moe_lessons.bench.command import CLOCKS
 from moe_lessons.bench.report import about
 from moe_lessons.bench.training import (
     DENSE,
@@ -31,11 +30,12 @@ from moe_lessons.bench.training import (
     contestants,
 )
 from moe_lessons.bench.turns import ratios, spread, take_turns
+from moe_lessons.commands.bench import CLOCKS
 from moe_lessons.config import TrainConfig, preset
 from moe_lessons.data import load_corpus, training_batch
 from moe_lessons.device import pick_device
 from moe_lessons.model import parameter_counts
-from moe_lessons.utilisation import device_peak, flops_per_token, utilisation
+from moe_lessons.training.utilisation import device_peak, flops_per_token, utilisation
 
 RESULTS = Path(__file__).resolve().parent / "results"
 QUICK_ROUNDS, ROUNDS = 7, 60
@@ -159,7 +159,7 @@ def main(
         rows.append(measure(name, known[name], where, n_rounds, clock))
     click.echo(table(rows))
     if out is None and not (quick or rounds or sizes):
-        out = RESULTS / f"train-step-{where.type}.json"
+        out = RESULTS / f"train_step_{where.type}.json"
     if out is not None:
         described = about(where.type, torch.get_num_threads(), n_rounds, clock) | {
             "units": "milliseconds a step; ratios are of the same round: medians with quartiles",

@@ -24,7 +24,7 @@ start("00_start_here")
 # lesson needs one.
 
 # %% tags=["nbval-ignore-output"] why="machine"
-from moe_lessons.doctor import describe, diagnose
+from moe_lessons.commands.diagnosis import describe, diagnose
 
 print(describe(diagnose()))
 

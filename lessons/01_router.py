@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 
 from moe_lessons import routing, svg
-from moe_lessons.presets import PRESETS
+from moe_lessons.accounting.published import PRESETS
 
 torch.set_num_threads(1)  # everything here is small: more threads would only wait for each other
 
@@ -614,7 +614,7 @@ svg.figure(
     "Most models since 2024 choose more than two experts",
     "; ".join(f"{YEARS[p.name]} {p.name}: {p.top_k} of {p.n_experts}" for p in models),
     "".join(parts),
-    caption="Year of publication, model, and its K; the sources are in moe_lessons/presets.py.",
+    caption="Year of publication, model, and its K; the sources are in moe_lessons/accounting/published.py.",
 )
 
 # %%
@@ -639,7 +639,7 @@ claim(
 import time
 
 from moe_lessons.config import ModelConfig, TrainConfig
-from moe_lessons.train import train
+from moe_lessons.training import train
 
 SIZES = ModelConfig(
     n_layers=2, d_model=48, n_heads=2, n_kv_heads=1, d_expert=48, n_experts=8, top_k=4, context_length=64

@@ -93,7 +93,7 @@ print(f"experts + all the rest  = {experts / B:.2f} B + {around / B:.2f} B = {mo
 print(f"with two matrices in each expert:  {(around + experts * 2 / 3) / B:.1f} B")
 
 # %% tags=["nbval-ignore-output"] why="image"
-from moe_lessons.explore.calculator_view import waterfall
+from moe_lessons.explore.calculator.view import waterfall
 
 waterfall("Mixtral-8x7B")
 
@@ -207,7 +207,7 @@ for name, c in counted.items():
 # at the lower left: Switch-Base, with 8, 16, 32, 64, 128 and 256 experts, of which a token takes one.
 
 # %%
-from moe_lessons.plots import picture, scatter_figure
+from moe_lessons.svg.plots import picture, scatter_figure
 
 ratios = {name: c.total / c.active for name, c in counted.items()}
 few, most = min(ratios, key=ratios.get), max(ratios, key=ratios.get)
@@ -534,7 +534,7 @@ predict("03.cache", unlocks=calculator)
 calculator
 
 # %%
-from moe_lessons.explore.calculator_state import Params, simulate
+from moe_lessons.explore.calculator.state import Params, simulate
 
 for label, params in (("as published", Params()), ("as with MLA ", Params(latent_cache=True))):
     state = simulate(params)
@@ -545,7 +545,7 @@ for label, params in (("as published", Params()), ("as with MLA ", Params(latent
 reveal("03.cache")
 
 # %% tags=["nbval-ignore-output"] why="image"
-from moe_lessons.explore.calculator_view import crossing
+from moe_lessons.explore.calculator.view import crossing
 
 crossing()
 

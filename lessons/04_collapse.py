@@ -419,8 +419,8 @@ predict("04.language")
 from moe_lessons.config import TrainConfig
 from moe_lessons.data import load_corpus
 from moe_lessons.explore import LiveView
-from moe_lessons.report import load_report
-from moe_lessons.train import train
+from moe_lessons.training.report import load_report
+from moe_lessons.training import train
 
 report = load_report("collapse")
 base = TrainConfig.from_dict(report["config"]).override(steps=300, log_every=10)
@@ -496,7 +496,7 @@ heat_map(
 # length. 0 is nothing in common, 1 is everything. The first 60 steps again, stopped every 5.
 
 # %%
-from moe_lessons.run import Run
+from moe_lessons.training.run import Run
 
 
 def in_common(hidden_TD):

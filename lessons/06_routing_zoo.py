@@ -26,7 +26,7 @@ import torch.nn.functional as F
 
 from moe_lessons import balancing, routing, svg
 from moe_lessons.metrics import max_violation
-from moe_lessons.presets import PRESETS
+from moe_lessons.accounting.published import PRESETS
 from moe_lessons.routing import tokens_per_expert
 
 torch.set_num_threads(1)  # everything here is small: more threads would only wait for each other
@@ -426,7 +426,7 @@ claim("L137", "correct", holds=one_shot < 0.5 * sign_after[100] and one_shot < 2
 # end of the lesson we run a small version of them.
 
 # %%
-from moe_lessons.report import load_report
+from moe_lessons.training.report import load_report
 
 zoo = load_report("routing_zoo")
 table = {row["name"]: row for row in zoo["rows"]}

@@ -24,9 +24,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from moe_lessons import dispatch, metrics, ranks, svg
+from moe_lessons import dispatch, metrics, svg
+from moe_lessons.parallel import simulated as ranks
 from moe_lessons.experts import swiglu, swiglu_activation
-from moe_lessons.presets import PRESETS
+from moe_lessons.accounting.published import PRESETS
 from moe_lessons.routing import topk_softmax
 
 generator = torch.Generator().manual_seed(8)
@@ -717,7 +718,7 @@ from pathlib import Path
 import moe_lessons
 from moe_lessons.bench.report import table as bench_table
 
-found = sorted((Path(moe_lessons.__file__).parent / "results").glob("layer-*.json"))
+found = sorted((Path(moe_lessons.__file__).parent / "results").glob("layer_*.json"))
 for result in (json.loads(p.read_text(encoding="utf-8")) for p in found):
     about = result["about"]
     print(f"{about['device']}, torch {about['torch']}, commit {about['commit']}")
@@ -749,7 +750,7 @@ def draw_measured(result):
     )
 
 
-on_cpu = [json.loads(p.read_text(encoding="utf-8")) for p in found if p.stem == "layer-cpu"]
+on_cpu = [json.loads(p.read_text(encoding="utf-8")) for p in found if p.stem == "layer_cpu"]
 draw_measured(on_cpu[0]) if on_cpu else None
 
 # %% [markdown]

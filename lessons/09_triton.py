@@ -712,7 +712,7 @@ from pathlib import Path
 import moe_lessons
 
 results = Path(moe_lessons.__file__).parent / "results"
-timings = results / "layer-cuda.json"
+timings = results / "layer_cuda.json"
 if timings.exists():
     for row in json.loads(timings.read_text())["rows"]:
         peer, to_limit = row.get("ratio_to_best_peer"), row["ratio_to_limit"]["ratio"]
@@ -731,7 +731,7 @@ else:
 # matrix unit; a kernel with a product and without them would run far from its limit.
 
 # %%
-compiled = json.loads((results / "kernels-compiled.json").read_text())
+compiled = json.loads((results / "kernels_compiled.json").read_text())
 print(f"Triton {compiled['triton']}, measured on a GPU: {compiled['measured_on_a_gpu']}")
 for gpu in ("H100", "A100"):
     print(

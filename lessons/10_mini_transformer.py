@@ -80,7 +80,7 @@ print("bits paid:", paid, " bits per byte:", sum(paid) / len(paid))
 # %%
 import lzma
 
-from moe_lessons.baselines import bigram_bits_per_byte, unigram_bits_per_byte
+from moe_lessons.training.baselines import bigram_bits_per_byte, unigram_bits_per_byte
 
 
 def xz_bits(text):
@@ -227,7 +227,7 @@ for name, size in parts.items():
 # block both ways and compare with the real one; then pass a stream through all blocks.
 
 # %%
-from moe_lessons.objective import evaluate
+from moe_lessons.training.objective import evaluate
 
 
 def pre_norm(block, stream, cos, sin):
@@ -360,7 +360,7 @@ reveal("10.p_initial_loss")
 # %%
 from moe_lessons.balancing import load_balancing_loss, z_loss
 from moe_lessons.data import training_batch
-from moe_lessons.objective import router_losses
+from moe_lessons.training.objective import router_losses
 from moe_lessons.routing import topk_softmax
 
 inputs_BL, targets_BL = training_batch(corpus.train_N, batch_size=8, context_length=128, seed=0, step=0)
@@ -448,7 +448,7 @@ check("10.training_loss")
 # the load's entropy: 8 if all share alike, 1 if one takes everything. (The z-loss stays on in both.)
 
 # %% tags=["nbval-ignore-output"] why="trained"
-from moe_lessons.train import train
+from moe_lessons.training import train
 
 small = preset("smoke").override(
     d_model=64,
@@ -605,9 +605,9 @@ reveal("10.p_live_run")
 # made it. Nothing below is trained now.
 
 # %%
-from moe_lessons.report import load_report
+from moe_lessons.training.report import load_report
 
-report = load_report("cpu-tiny")
+report = load_report("cpu_tiny")
 best = report["validation_bits_per_byte"]
 steps, passes = report["config"]["steps"], report["epochs"]
 print(f"device: {report['device']}, torch {report['torch']}")
@@ -795,7 +795,7 @@ print("  experts choose, more than half:", leaks(chosen_by_experts) > 8)
 
 # %%
 from moe_lessons.data import as_tokens
-from moe_lessons.generate import generate
+from moe_lessons.model import generate
 
 
 def write(prompt, temperature, n_tokens=120):
@@ -893,7 +893,7 @@ gpu_chart if measured else None
 
 # %%
 from moe_lessons.bench.dense import variants
-from moe_lessons.utilisation import flops_per_token
+from moe_lessons.training.utilisation import flops_per_token
 
 rivals = variants(small)
 CALLED = {
@@ -1390,7 +1390,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from moe_lessons.checkpoint import load_model
+from moe_lessons.training.checkpoint import load_model
 from moe_lessons.interop.exporting import export_model
 from moe_lessons.interop.importing import import_folder
 

@@ -6,9 +6,9 @@ Tensors carry their axes in their names: T tokens, D model width, F expert hidde
 K experts chosen per token, S = T*K routed rows, B sequences, L their length, V vocabulary.
 """
 
-import importlib
 import os
-from typing import Any
+
+from moe_lessons.lazy import lazy
 
 # Threads that wait should sleep, not spin: with as many busy processes as cores, spinning slows a small model
 # tenfold and more. OpenMP reads this when torch loads, which is later.
@@ -25,12 +25,4 @@ _EXPORTS = {
 
 __all__ = ["MoELayer", "MoETransformer", "ModelConfig", "Routing", "__version__"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(f"moe_lessons.{_EXPORTS[name]}"), name)
-    raise AttributeError(f"module 'moe_lessons' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_EXPORTS])
+__getattr__, __dir__ = lazy(__name__, _EXPORTS)

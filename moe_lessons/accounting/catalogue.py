@@ -21,6 +21,8 @@ class Published:
         Paper and table, repository and file.
     published_total, published_active : str
         The publisher's own figures, as they write them.
+    gate, gate_source : str
+        A key of `moe_lessons.routing.GATES` and where it can be read; empty where no lesson asks.
     """
 
     name: str
@@ -28,6 +30,8 @@ class Published:
     source: str
     published_total: str
     published_active: str
+    gate: str = ""
+    gate_source: str = ""
 
 
 @functools.cache
@@ -42,7 +46,12 @@ def published() -> dict[str, Published]:
     text = resources.files(__package__).joinpath("models.json").read_text(encoding="utf-8")
     return {
         name: Published(
-            name, row["config"], row["source"], row["published"]["total"], row["published"]["active"]
+            name,
+            row["config"],
+            row["source"],
+            row["published"]["total"],
+            row["published"]["active"],
+            **{"gate": row["gate"]["family"], "gate_source": row["gate"]["source"]} if "gate" in row else {},
         )
         for name, row in json.loads(text).items()
     }

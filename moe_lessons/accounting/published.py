@@ -1,10 +1,15 @@
-"""Published Mixture-of-Experts models: their dimensions and gates, each with its source.
+"""The twelve published models that the lessons quote, each with its dimensions, its gate and its counts.
 
-Parameter counts follow in closed form from the dimensions and equal those of the model, built without
-weights. The config.json files were read as mirrored in github.com/ai-dynamo/aiconfigurator at 095f58a5.
+Everything here follows from `models.json`: dimensions and counts from a model's config, as `count` reads it;
+the gate, which no count needs, from the file's own line for it.
 """
 
 from dataclasses import dataclass
+
+from moe_lessons.accounting.catalogue import published
+from moe_lessons.accounting.describing import describe
+from moe_lessons.accounting.parameters import count
+from moe_lessons.accounting.shapes import Dense, weights
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,8 @@ class Preset:
     total_parameters, active_parameters : int
         All parameters, embeddings included; and the same without the routed experts that a token leaves out.
         Publishers draw the second line in several ways, so their figure may differ.
-    source : str
-        Where the dimensions and the gate can be read.
+    source, gate_source : str
+        Where the dimensions, and the gate, can be read.
     scale : float
         Factor on the routing weights.
     n_shared_experts : int
@@ -53,10 +58,11 @@ class Preset:
     total_parameters: int
     active_parameters: int
     source: str
-    scale: float = 1.0
-    n_shared_experts: int = 0
-    d_dense: int | None = None
-    expert_matrices: int = 3
+    gate_source: str
+    scale: float
+    n_shared_experts: int
+    d_dense: int | None
+    expert_matrices: int
 
     @property
     def parameters_per_expert(self) -> int:
@@ -91,185 +97,45 @@ def get_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
+def _preset(name: str) -> Preset:
+    entry, model = published()[name], describe(name)
+    counted, (moe, _) = count(model), model.moes[0]
+    dense = [layer.ffn.matrices[-1].n_in for layer, _ in model.layers if isinstance(layer.ffn, Dense)]
+    return Preset(
+        name=name,
+        n_experts=moe.n_experts,
+        top_k=moe.top_k,
+        d_model=model.d_model,
+        d_expert=moe.expert[-1].n_in,
+        n_layers=model.n_layers,
+        n_moe_layers=model.n_moe_layers,
+        gate=entry.gate,
+        total_parameters=counted.total,
+        active_parameters=counted.active,
+        source=entry.source,
+        gate_source=entry.gate_source,
+        scale=float(entry.config.get("routed_scaling_factor", 1.0)),
+        n_shared_experts=weights(moe.shared) // weights(moe.expert),
+        d_dense=dense[0] if dense else None,
+        expert_matrices=sum(matrix.copies for matrix in moe.expert),
+    )
+
+
+# In the order in which the lessons list them.
 PRESETS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
-        Preset(
-            name="Switch-Base-8",
-            n_experts=8,
-            top_k=1,
-            d_model=768,
-            d_expert=3072,
-            n_layers=24,
-            n_moe_layers=12,
-            gate="softmax_topk",
-            total_parameters=619_339_008,
-            active_parameters=222_977_280,
-            d_dense=3072,
-            expert_matrices=2,
-            source="arXiv 2101.03961 eq. 1-2 and tables 7, 9; "
-            "d_expert as in the published checkpoints (the table's 2048 gated has as many weights)",
-        ),
-        Preset(
-            name="Mixtral-8x7B",
-            n_experts=8,
-            top_k=2,
-            d_model=4096,
-            d_expert=14336,
-            n_layers=32,
-            n_moe_layers=32,
-            gate="topk_softmax",
-            total_parameters=46_702_792_704,
-            active_parameters=12_879_925_248,
-            source="arXiv 2401.04088 section 2.1 and table 1; mistralai/Mixtral-8x7B-v0.1 config.json",
-        ),
-        Preset(
-            name="Grok-1",
-            n_experts=8,
-            top_k=2,
-            d_model=6144,
-            d_expert=32768,
-            n_layers=64,
-            n_moe_layers=64,
-            gate="softmax_topk",
-            total_parameters=315_684_820_992,
-            active_parameters=83_756_587_008,
-            source="github.com/xai-org/grok-1 at 7050ed2, run.py and model.py",
-        ),
-        Preset(
-            name="DBRX",
-            n_experts=16,
-            top_k=4,
-            d_model=6144,
-            d_expert=10752,
-            n_layers=40,
-            n_moe_layers=40,
-            gate="softmax_topk_renorm",
-            total_parameters=131_596_523_520,
-            active_parameters=36_469_708_800,
-            source="github.com/databricks/dbrx at a320039, model/config.json",
-        ),
-        Preset(
-            name="OLMoE-1B-7B",
-            n_experts=64,
-            top_k=8,
-            d_model=2048,
-            d_expert=1024,
-            n_layers=16,
-            n_moe_layers=16,
-            gate="softmax_topk",
-            total_parameters=6_919_161_856,
-            active_parameters=1_282_017_280,
-            source="arXiv 2409.02060 table 1; github.com/allenai/OLMoE configs/OLMoE-1B-7B-0924.yml",
-        ),
-        Preset(
-            name="Qwen3-30B-A3B",
-            n_experts=128,
-            top_k=8,
-            d_model=2048,
-            d_expert=768,
-            n_layers=48,
-            n_moe_layers=48,
-            gate="softmax_topk_renorm",
-            total_parameters=30_532_122_624,
-            active_parameters=3_353_032_704,
-            source="arXiv 2505.09388 table 2; Qwen/Qwen3-30B-A3B config.json (norm_topk_prob true)",
-        ),
-        Preset(
-            name="gpt-oss-20b",
-            n_experts=32,
-            top_k=4,
-            d_model=2880,
-            d_expert=2880,
-            n_layers=24,
-            n_moe_layers=24,
-            gate="topk_softmax",
-            total_parameters=20_914_757_184,
-            active_parameters=4_187_440_704,
-            source="arXiv 2508.10925 table 1; openai/gpt-oss-20b config.json; "
-            "github.com/openai/gpt-oss model.py",
-        ),
-        Preset(
-            name="Llama-4-Scout",
-            n_experts=16,
-            top_k=1,
-            d_model=5120,
-            d_expert=8192,
-            n_layers=48,
-            n_moe_layers=48,
-            gate="topk_sigmoid",
-            total_parameters=107_769_861_120,
-            active_parameters=17_172_894_720,
-            n_shared_experts=1,
-            source="meta-llama/Llama-4-Scout-17B-16E-Instruct config.json (text model); "
-            "github.com/meta-llama/llama-models models/llama4",
-        ),
-        Preset(
-            name="DeepSeek-V2",
-            n_experts=160,
-            top_k=6,
-            d_model=5120,
-            d_expert=1536,
-            n_layers=60,
-            n_moe_layers=59,
-            gate="softmax_topk",
-            total_parameters=235_741_434_880,
-            active_parameters=21_375_800_320,
-            scale=16.0,
-            n_shared_experts=2,
-            d_dense=12288,
-            source="arXiv 2405.04434; github.com/deepseek-ai/DeepSeek-V3 at 9b4e978, "
-            "inference/configs/config_236B.json",
-        ),
-        Preset(
-            name="DeepSeek-V3",
-            n_experts=256,
-            top_k=8,
-            d_model=7168,
-            d_expert=2048,
-            n_layers=61,
-            n_moe_layers=58,
-            gate="sigmoid",
-            total_parameters=671_026_404_352,
-            active_parameters=37_552_282_624,
-            scale=2.5,
-            n_shared_experts=1,
-            d_dense=18432,
-            source="arXiv 2412.19437 eq. 12-16 and section 4.2; "
-            "github.com/deepseek-ai/DeepSeek-V3 at 9b4e978, inference/configs/config_671B.json "
-            "(without the multi-token prediction module)",
-        ),
-        Preset(
-            name="GLM-4.5",
-            n_experts=160,
-            top_k=8,
-            d_model=5120,
-            d_expert=1536,
-            n_layers=92,
-            n_moe_layers=89,
-            gate="sigmoid",
-            total_parameters=352_797_814_784,
-            active_parameters=33_632_251_904,
-            scale=2.5,
-            n_shared_experts=1,
-            d_dense=12288,
-            source="arXiv 2508.06471 table 1; github.com/THUDM/slime scripts/models/glm4.5-355B-A32B.sh",
-        ),
-        Preset(
-            name="Kimi-K2",
-            n_experts=384,
-            top_k=8,
-            d_model=7168,
-            d_expert=2048,
-            n_layers=61,
-            n_moe_layers=60,
-            gate="sigmoid",
-            total_parameters=1_026_408_209_408,
-            active_parameters=32_861_477_888,
-            scale=2.827,
-            n_shared_experts=1,
-            d_dense=18432,
-            source="arXiv 2507.20534 table 2; moonshotai/Kimi-K2-Instruct config.json",
-        ),
+    name: _preset(name)
+    for name in (
+        "Switch-Base-8",
+        "Mixtral-8x7B",
+        "Grok-1",
+        "DBRX",
+        "OLMoE-1B-7B",
+        "Qwen3-30B-A3B",
+        "gpt-oss-20b",
+        "Llama-4-Scout",
+        "DeepSeek-V2",
+        "DeepSeek-V3",
+        "GLM-4.5",
+        "Kimi-K2",
     )
 }

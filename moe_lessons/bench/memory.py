@@ -64,8 +64,8 @@ def train_and_tell(preset_name: str, steps: int, threads: int) -> dict[str, Any]
 
     from moe_lessons.config import preset
     from moe_lessons.dispatch.products import prepares_code
-    from moe_lessons.footprint import predicted
-    from moe_lessons.train import train
+    from moe_lessons.training import train
+    from moe_lessons.training.footprint import predicted
 
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:

@@ -17,7 +17,7 @@ from moe_lessons.interop.mixtral import to_mixtral
 from moe_lessons.interop.names import pieces
 from moe_lessons.linear import FeedForward, Linear
 from moe_lessons.model import DenseBlock, MoETransformer
-from moe_lessons.objective import make_optimizer
+from moe_lessons.training.objective import make_optimizer
 
 Forward = Callable[[Tensor], Tensor]
 OURS, DENSE, ONE_EXPERT, DENSE_TORCH = "ours", "dense", "dense_one_expert", "dense_torch_linear"

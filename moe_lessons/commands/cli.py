@@ -1,22 +1,22 @@
 """The command line. Commands import what they need when they run, so that `--help` is instant."""
 
 import errno
-import json
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 import moe_lessons
-from moe_lessons.accounting.command import count
-from moe_lessons.bench.command import bench
-from moe_lessons.corpus_command import data_command
-from moe_lessons.grade.command import grade, merge
-from moe_lessons.interop.command import export_command, import_command
-from moe_lessons.train_command import is_first, train
+from moe_lessons.commands.bench import bench
+from moe_lessons.commands.count import count
+from moe_lessons.commands.data import data_command
+from moe_lessons.commands.doctor import doctor
+from moe_lessons.commands.export_import import export_command, import_command
+from moe_lessons.commands.generate import generate
+from moe_lessons.commands.grade import grade, merge
+from moe_lessons.commands.train import is_first, train
 
 USER_ERROR, INTERRUPTED = 2, 130
 SECONDS_TO_BE_FIRST = 3.0
@@ -107,69 +107,16 @@ def main() -> None:
     """
 
 
-main.add_command(bench)
-main.add_command(count)
-main.add_command(data_command)
-main.add_command(export_command)
-main.add_command(grade)
-main.add_command(import_command)
-main.add_command(merge)
-main.add_command(train)
-
-
-@main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def doctor(context: click.Context, as_json: bool) -> None:
-    """Say what is installed, which path will run and why, and how to get what is missing."""
-    from moe_lessons.doctor import describe, diagnose
-
-    found = diagnose()
-    click.echo(json.dumps(found, indent=1) if as_json else describe(found))
-    if any(item["essential"] for item in found["missing"]):
-        context.exit(1)
-
-
-@main.command()
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    help="A run or one of its checkpoints.  [the last trained]",
-)
-@click.option("--prompt", default="The ", show_default=True, help="Text to continue.")
-@click.option("--tokens", default=400, show_default=True, type=click.IntRange(min=1), help="Tokens to add.")
-@click.option("--temperature", default=0.6, show_default=True, help="0 takes the likeliest token.")
-@click.option("--top-k", type=int, help="Draw among so many likeliest tokens only.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the draws.")
-def generate(
-    checkpoint: Path | None, prompt: str, tokens: int, temperature: float, top_k: int | None, seed: int
-) -> None:
-    """Let a trained model write on from a prompt.
-
-    \b
-    Examples:
-      moe-lessons generate --prompt "The for statement"
-      moe-lessons generate --checkpoint runs/mine --temperature 0 --tokens 200
-    """
-    import torch
-
-    if abs(seed) >= 2**63:
-        raise ValueError(f"seed={seed}: choose a number below 2**63")
-    from moe_lessons.checkpoint import last_run, latest_checkpoint, load_model
-    from moe_lessons.data import saved_tokenizer
-    from moe_lessons.generate import generate as write_on
-
-    checkpoint = latest_checkpoint(checkpoint or last_run())
-    model, state = load_model(checkpoint)
-    tokenizer = saved_tokenizer(
-        checkpoint.parent, vocab_size=model.config.vocab_size, sha256=state.get("tokenizer_sha256")
-    )
-    written = write_on(
-        model,
-        tokenizer.encode(prompt.encode(errors="surrogateescape")),  # any bytes will do
-        tokens,
-        temperature=temperature,
-        top_k=top_k,
-        generator=torch.Generator().manual_seed(seed),
-    )
-    click.echo(tokenizer.decode(written).decode(errors="replace"))
+for command in (
+    bench,
+    count,
+    data_command,
+    doctor,
+    export_command,
+    generate,
+    grade,
+    import_command,
+    merge,
+    train,
+):
+    main.add_command(command)

@@ -2,7 +2,7 @@
 
 from moe_lessons.accounting import count
 from moe_lessons.config import EXPECTED, PRESETS, preset
-from moe_lessons.utilisation import describe_model, flops_per_token, peak_flops
+from moe_lessons.training.utilisation import describe_model, flops_per_token, peak_flops
 
 
 def expected_seconds(name: str) -> float | None:

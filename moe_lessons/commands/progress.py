@@ -8,8 +8,8 @@ from typing import Any, TextIO
 from moe_lessons.config import TrainConfig
 from moe_lessons.data import MAX_EVALUATION_TOKENS
 from moe_lessons.model import parameter_counts
-from moe_lessons.runlog import StepRecord
-from moe_lessons.train import TrainResult
+from moe_lessons.training import TrainResult
+from moe_lessons.training.runlog import StepRecord
 
 
 class Progress:

@@ -58,7 +58,7 @@ def _override_options(command: Any) -> Any:
 
 def _list_presets(context: click.Context, _: Any, wanted: bool) -> None:
     if wanted:
-        from moe_lessons.preset_table import preset_table
+        from moe_lessons.commands.preset_table import preset_table
 
         click.echo(preset_table())
         context.exit()
@@ -110,13 +110,13 @@ def train(
 
     Several processes share each batch; --batch-size is that of all together. They make the same steps as one.
     """
-    from moe_lessons.checkpoint import last_run, latest_checkpoint, read_state
+    from moe_lessons.commands.progress import Progress, summary
     from moe_lessons.config import TrainConfig
-    from moe_lessons.progress import Progress, summary
-    from moe_lessons.report import write_report
-    from moe_lessons.runlog import StepRecord
-    from moe_lessons.tensorboard import TensorBoard
-    from moe_lessons.train import train as run
+    from moe_lessons.training import train as run
+    from moe_lessons.training.checkpoint import last_run, latest_checkpoint, read_state
+    from moe_lessons.training.report import write_report
+    from moe_lessons.training.runlog import StepRecord
+    from moe_lessons.training.tensorboard import TensorBoard
 
     checkpoint = None
     if resume is not None:

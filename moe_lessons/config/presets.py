@@ -4,6 +4,19 @@ from moe_lessons.config.model import ModelConfig
 from moe_lessons.config.training import TrainConfig
 from moe_lessons.config.wording import nearest
 
+# What the presets for GPUs share. Byte pairs, so the embedding is large: it is tied.
+_GPU = TrainConfig(
+    model=ModelConfig(vocab_size=16384, context_length=1024, tie_embeddings=True),
+    corpus="tinystories",
+    tokenizer="bpe",
+    precision="bf16",
+    batch_size=128,
+    accumulation_steps=2,
+    learning_rate=1e-3,
+    warmup_steps=100,
+    weight_decay=0.1,
+)
+
 PRESETS: dict[str, TrainConfig] = {
     "cpu-tiny": TrainConfig(name="cpu-tiny"),
     "lesson": TrainConfig(name="lesson", steps=500, learning_rate=2e-3, evaluate_every=100),
@@ -19,77 +32,44 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     # A Colab T4 has no bf16 and no Triton kernels, and spares the score matrix only if there are as many
     # key-value heads as heads.
-    "colab-t4": TrainConfig(
+    "colab-t4": _GPU.override(
         name="colab-t4",
-        model=ModelConfig(
-            vocab_size=8192,
-            n_layers=6,
-            d_model=384,
-            n_heads=6,
-            n_kv_heads=6,
-            d_expert=768,
-            context_length=512,
-            tie_embeddings=True,
-        ),
-        corpus="tinystories",
-        tokenizer="bpe",
         precision="fp16",
         steps=2000,
         batch_size=64,
-        accumulation_steps=2,
-        learning_rate=1e-3,
-        warmup_steps=100,
-        weight_decay=0.1,
+        vocab_size=8192,
+        n_layers=6,
+        d_model=384,
+        n_heads=6,
+        n_kv_heads=6,
+        d_expert=768,
+        context_length=512,
     ),
-    "gpu-small": TrainConfig(
+    "gpu-small": _GPU.override(
         name="gpu-small",
-        model=ModelConfig(
-            vocab_size=16384,
-            n_layers=8,
-            d_model=512,
-            n_heads=8,
-            n_kv_heads=8,
-            d_expert=768,
-            n_experts=16,
-            context_length=1024,
-            tie_embeddings=True,
-        ),
-        corpus="tinystories",
-        tokenizer="bpe",
-        precision="bf16",
         steps=1500,
-        batch_size=128,
-        accumulation_steps=2,
-        balancing_scope="global_batch",
-        learning_rate=1e-3,
-        warmup_steps=100,
-        weight_decay=0.1,
+        n_layers=8,
+        d_model=512,
+        n_heads=8,
+        n_kv_heads=8,
+        d_expert=768,
+        n_experts=16,
     ),
     # Depth, width, heads and context of GPT-2 small, and as many parameters that a token meets: 124 million.
-    "gpu-base": TrainConfig(
+    "gpu-base": _GPU.override(
         name="gpu-base",
-        model=ModelConfig(
-            vocab_size=32768,
-            n_layers=12,
-            d_model=768,
-            n_heads=12,
-            n_kv_heads=12,
-            d_expert=640,
-            n_experts=32,
-            top_k=4,
-            context_length=1024,
-            tie_embeddings=True,
-        ),
         corpus="fineweb-edu-sample",
-        tokenizer="bpe",
-        precision="bf16",
         steps=850,
-        batch_size=128,
         accumulation_steps=4,
-        balancing_scope="global_batch",
         learning_rate=6e-4,
-        warmup_steps=100,
-        weight_decay=0.1,
+        vocab_size=32768,
+        n_layers=12,
+        d_model=768,
+        n_heads=12,
+        n_kv_heads=12,
+        d_expert=640,
+        n_experts=32,
+        top_k=4,
     ),
 }
 

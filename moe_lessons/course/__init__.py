@@ -3,8 +3,7 @@
 None of these raises at a learner: what cannot be done is said in one line.
 """
 
-import importlib
-from typing import Any
+from moe_lessons.lazy import lazy
 
 _EXPORTS = {
     "check": "checking",
@@ -22,12 +21,4 @@ _EXPORTS = {
 
 __all__ = sorted(_EXPORTS)
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(f"moe_lessons.course.{_EXPORTS[name]}"), name)
-    raise AttributeError(f"module 'moe_lessons.course' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = lazy(__name__, _EXPORTS)

@@ -1,7 +1,7 @@
 """Which path is fastest: a short rule from this project's measurements.
 
 `moe-lessons bench` measures every path beside the others; what it found on the CPU is in
-`moe_lessons/results/layer-cpu.json`.
+`moe_lessons/results/layer_cpu.json`.
 """
 
 from functools import partial

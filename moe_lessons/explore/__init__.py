@@ -1,17 +1,17 @@
 """Explorables: pictures to drag, each behind a prediction. ``Router().static()`` needs no kernel."""
 
-import importlib
-from typing import Any
+from moe_lessons.explore import widget as widget  # registers itself as the view
+from moe_lessons.lazy import lazy
 
 _EXPORTS = {
-    "BalancingRace": "balancing_race",
-    "Calculator": "calculator",
-    "Capacity": "capacity",
-    "Collapse": "collapse",
+    "BalancingRace": "balancing_race.explorable",
+    "Calculator": "calculator.explorable",
+    "Capacity": "capacity.explorable",
+    "Collapse": "collapse.explorable",
     "LiveView": "live",
-    "Permutation": "permutation",
-    "Router": "router",
-    "Surface": "surface",
+    "Permutation": "permutation.explorable",
+    "Router": "router.explorable",
+    "Surface": "surface.explorable",
 }
 
 __all__ = [
@@ -25,12 +25,4 @@ __all__ = [
     "Surface",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(f"moe_lessons.explore.{_EXPORTS[name]}"), name)
-    raise AttributeError(f"module 'moe_lessons.explore' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_EXPORTS])
+__getattr__, __dir__ = lazy(__name__, _EXPORTS)

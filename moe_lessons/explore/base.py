@@ -1,13 +1,14 @@
 """What every explorable shares: pure state and drawing, predictions that unlock it, text where widgets fail.
 
 An explorable is three pure functions (``simulate``, ``draw``, ``static``) and a list of controls, each of
-which turns parameters into other parameters. Only ``widget.py`` knows ipywidgets.
+which turns parameters into other parameters. What shows it on a page is a `View`; ``widget.py`` has one and
+registers it with `show_with`. Only that module knows ipywidgets.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from moe_lessons.svg import Drawing
 
@@ -86,6 +87,28 @@ class Question:
 Control = Slider[P] | Choice[P]
 
 
+class View(Protocol):
+    """What shows an explorable on a page and follows its parameters."""
+
+    def refresh(self) -> None:
+        """Redraw, and bring the controls in line with the parameters and the lock."""
+
+    def close(self) -> None:
+        """Leave the page."""
+
+    def mime(self) -> dict[str, Any]:
+        """Return the part of a display bundle that a front end turns into this view."""
+
+
+ViewMaker = Callable[["Explorable[Any]"], View | None]
+_makers: list[ViewMaker] = []
+
+
+def show_with(make: ViewMaker) -> None:
+    """Let `make` provide the view of an explorable; where it returns None, the static strip stands alone."""
+    _makers[:] = [make]
+
+
 class Explorable(ABC, Generic[P]):
     """An interactive picture, locked until its predictions are committed.
 
@@ -117,7 +140,7 @@ class Explorable(ABC, Generic[P]):
         self.asks = self.questions if ask and locked else ()
         self.choices: list[int] = []
         self._on_commit = on_commit
-        self._view: Any = None
+        self._view: View | None = None
 
     @staticmethod
     @abstractmethod
@@ -193,12 +216,11 @@ class Explorable(ABC, Generic[P]):
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """The widget where there is one, with the static strip beside it for pages without a kernel."""
-        from moe_lessons.explore import widget
-
         strip = self.static()
         bundle: dict[str, Any] = {"text/plain": repr(self), "image/svg+xml": strip.svg}
-        if widget.available():
-            self.close()
-            self._view = widget.View(self)
+        self.close()
+        for make in _makers:
+            self._view = make(self)
+        if self._view is not None:
             bundle |= self._view.mime()
         return bundle

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from moe_lessons.explore.base import Choice, Control, Explorable, Question, Slider
+from moe_lessons.explore.base import Choice, Control, Explorable, Question, Slider, show_with
 
 _open: dict[str, "View"] = {}
 """The view of each explorable now on a page; running its cell again closes the one before."""
@@ -192,3 +192,6 @@ def _close(widget: Any) -> None:
     for child in getattr(widget, "children", ()):
         _close(child)
     widget.close()
+
+
+show_with(lambda shown: View(shown) if available() else None)

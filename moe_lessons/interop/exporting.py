@@ -7,7 +7,6 @@ from typing import Any
 from safetensors import safe_open
 from torch import Tensor
 
-from moe_lessons.checkpoint import latest_checkpoint, read_state
 from moe_lessons.config import ModelConfig
 from moe_lessons.interop.card import model_card, training_facts
 from moe_lessons.interop.folders import InteropError, new_folder, write_json
@@ -16,6 +15,7 @@ from moe_lessons.interop.names import pieces, skeleton
 from moe_lessons.interop.stored import DTYPES, Spec, write_safetensors
 from moe_lessons.interop.tokenizer import write_tokenizer
 from moe_lessons.model import MoETransformer
+from moe_lessons.training.checkpoint import latest_checkpoint, read_state
 
 EXPORTED = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES.values()}
 

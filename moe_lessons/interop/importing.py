@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from moe_lessons.checkpoint import FORMAT
 from moe_lessons.config import ModelConfig, TrainConfig
 from moe_lessons.data.byte_level import N_BYTES
 from moe_lessons.interop.folders import InteropError, new_folder, read_json, write_json
@@ -15,6 +14,7 @@ from moe_lessons.interop.mixtral import alpha_of, from_mixtral
 from moe_lessons.interop.names import Piece, pieces, skeleton
 from moe_lessons.interop.stored import Spec, StoredWeights, write_safetensors
 from moe_lessons.interop.tokenizer import FILES
+from moe_lessons.training.checkpoint import FORMAT
 
 
 def import_folder(folder: str | Path, run: str | Path) -> Path:

@@ -8,8 +8,7 @@ hardware would let them be; `traffic` counts what they move, `compiled` what the
 Importing this package loads neither torch nor Triton.
 """
 
-import importlib
-from typing import Any
+from moe_lessons.lazy import lazy
 
 _EXPORTS = {
     "kernel_device": "mode",
@@ -20,12 +19,4 @@ _EXPORTS = {
 
 __all__ = ["kernel_device", "moe_triton", "roofline", "triton_supported"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(f"moe_lessons.kernels.{_EXPORTS[name]}"), name)
-    raise AttributeError(f"module 'moe_lessons.kernels' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_EXPORTS])
+__getattr__, __dir__ = lazy(__name__, _EXPORTS)

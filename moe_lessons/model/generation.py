@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from moe_lessons.model import MoETransformer
+from moe_lessons.model.transformer import MoETransformer
 
 COLDEST = 1e-30  # colder, only the likeliest token is left, and the divided logits would overflow
 

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moe_lessons.attention import Attention, KVCache, rotary_tables
 from moe_lessons.config import ModelConfig
 from moe_lessons.layer import MoELayer
 from moe_lessons.linear import FeedForward, Linear
+from moe_lessons.model.attention import Attention, KVCache, rotary_tables
 from moe_lessons.routing import Routing
 
 __all__ = ["MoETransformer", "ModelConfig", "ModelOutput", "parameter_counts"]

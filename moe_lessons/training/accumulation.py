@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from moe_lessons.config import TrainConfig
-from moe_lessons.distributed import Ranks, gradients_stay_here
 from moe_lessons.model import ModelOutput
-from moe_lessons.objective import RouterLosses, count_rows, router_losses
-from moe_lessons.precision import LossScaler, autocast
 from moe_lessons.routing import Routing
+from moe_lessons.training.distributed import Ranks, gradients_stay_here
+from moe_lessons.training.objective import RouterLosses, count_rows, router_losses
+from moe_lessons.training.precision import LossScaler, autocast
 
 
 class StepLosses(NamedTuple):

@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from moe_lessons.config import ModelConfig, TrainConfig
-from moe_lessons.distributed import share, whole
 from moe_lessons.model import MoETransformer
+from moe_lessons.training.distributed import share, whole
 
 KEEP = 2
 FORMAT = 1

@@ -4,7 +4,7 @@ import torch
 
 from moe_lessons.config import TrainConfig
 from moe_lessons.data import Corpus, window_starts
-from moe_lessons.distributed import Ranks
+from moe_lessons.training.distributed import Ranks
 
 MOST_NAMED = 8
 

@@ -7,7 +7,7 @@ from moe_lessons.config import TrainConfig
 from moe_lessons.data import Corpus
 from moe_lessons.dispatch.products import prepares_code
 from moe_lessons.dispatch.rooms import in_blocks
-from moe_lessons.utilisation import describe_model
+from moe_lessons.training.utilisation import describe_model
 
 PRODUCTS = 6  # of an expert: gate-up and down, each forward and for two gradients
 LOAD_VARIES_BY = 4  # while it learns, a router gives an expert between a quarter and four times its share

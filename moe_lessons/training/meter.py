@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import torch
 
-from moe_lessons.accumulation import StepLosses
-from moe_lessons.distributed import Ranks
 from moe_lessons.metrics import LoadRecorder, routing_entropy
-from moe_lessons.objective import bits_per_byte
 from moe_lessons.routing import Routing
-from moe_lessons.runlog import StepRecord
-from moe_lessons.utilisation import utilisation
+from moe_lessons.training.accumulation import StepLosses
+from moe_lessons.training.distributed import Ranks
+from moe_lessons.training.objective import bits_per_byte
+from moe_lessons.training.runlog import StepRecord
+from moe_lessons.training.utilisation import utilisation
 
 
 class IntervalMeter:

@@ -10,11 +10,11 @@ from moe_lessons.balancing import UPDATES, load_balancing_loss, quantile_bias, z
 from moe_lessons.balancing.groups import sum_over_ranks, world_size
 from moe_lessons.config import TrainConfig
 from moe_lessons.data import MAX_EVALUATION_TOKENS, evaluation_windows
-from moe_lessons.distributed import Ranks
 from moe_lessons.layer import BIASED_GATES
 from moe_lessons.model import MoETransformer
-from moe_lessons.precision import autocast
 from moe_lessons.routing import Routing, tokens_per_expert
+from moe_lessons.training.distributed import Ranks
+from moe_lessons.training.precision import autocast
 
 # What the balancing loss makes P of: the score that the gate's weights are made of.
 SCORES = {"sigmoid": "sigmoid", "topk_sigmoid": "sigmoid", "sqrt_softplus": "sqrt_softplus"}
@@ -212,7 +212,7 @@ def evaluate(
     tokens_per_batch : int
         Bounds the memory; the result depends on it by rounding only.
     precision : str
-        Of the products, see `moe_lessons.precision`.
+        Of the products, see `moe_lessons.training.precision`.
     ranks : Ranks, optional
         The batches are dealt out to them; all must call.
     byte_lengths_V : Tensor, int64, shape (V,), optional

@@ -13,10 +13,10 @@ import torch
 from moe_lessons.config import PRESETS
 from moe_lessons.data import MAX_EVALUATION_TOKENS
 from moe_lessons.device import environment
-from moe_lessons.generate import generate
 from moe_lessons.model import parameter_counts
-from moe_lessons.precision import resolve
-from moe_lessons.train import TrainResult
+from moe_lessons.model.generation import generate
+from moe_lessons.training.precision import resolve
+from moe_lessons.training.trainer import TrainResult
 
 MAX_LOAD_HISTORY = 40
 SAMPLE_PROMPT = "The "
@@ -114,7 +114,7 @@ def write_report(result: TrainResult, path: str | Path) -> None:
     Path(path).write_text(text + "\n", encoding="utf-8")
 
 
-def load_report(name: str = "cpu-tiny") -> dict[str, Any]:
+def load_report(name: str = "cpu_tiny") -> dict[str, Any]:
     """Read a result that comes with the package.
 
     Raises
@@ -124,7 +124,7 @@ def load_report(name: str = "cpu-tiny") -> dict[str, Any]:
 
     Examples
     --------
-    >>> report = load_report("cpu-tiny")
+    >>> report = load_report("cpu_tiny")
     >>> report["validation_bits_per_byte"] < report["bigram_bits_per_byte"]
     True
     """

@@ -10,8 +10,12 @@ from typing import Any
 
 import torch
 
-from moe_lessons.accumulation import MicroBatchError, StepLosses, accumulate_gradients
-from moe_lessons.checkpoint import (
+from moe_lessons.config import TrainConfig, difference
+from moe_lessons.data import Corpus, training_batch, write_tokenizer
+from moe_lessons.device import environment
+from moe_lessons.model import MoETransformer
+from moe_lessons.training.accumulation import MicroBatchError, StepLosses, accumulate_gradients
+from moe_lessons.training.checkpoint import (
     CheckpointError,
     clean_up,
     latest_checkpoint,
@@ -21,23 +25,19 @@ from moe_lessons.checkpoint import (
     restore_weights,
     save_checkpoint,
 )
-from moe_lessons.config import TrainConfig, difference
-from moe_lessons.data import Corpus, training_batch, write_tokenizer
-from moe_lessons.device import environment
-from moe_lessons.distributed import Ranks, whole
-from moe_lessons.failures import TrainingDiverged, TrainingInterrupted, first_bad, name_windows
-from moe_lessons.interrupt import deferred_interrupt
-from moe_lessons.meter import IntervalMeter
-from moe_lessons.model import MoETransformer
-from moe_lessons.objective import (
+from moe_lessons.training.distributed import Ranks, whole
+from moe_lessons.training.failures import TrainingDiverged, TrainingInterrupted, first_bad, name_windows
+from moe_lessons.training.interrupt import deferred_interrupt
+from moe_lessons.training.meter import IntervalMeter
+from moe_lessons.training.objective import (
     evaluate,
     learning_rate_at,
     make_optimizer,
     update_expert_bias,
 )
-from moe_lessons.precision import LossScaler, resolve
-from moe_lessons.runlog import RunLog, StepRecord
-from moe_lessons.utilisation import device_peak, flops_per_token
+from moe_lessons.training.precision import LossScaler, resolve
+from moe_lessons.training.runlog import RunLog, StepRecord
+from moe_lessons.training.utilisation import device_peak, flops_per_token
 
 # These may change at a resume: they don't touch the weights. The corpus is compared by its checksum.
 FREE_SETTINGS = ("name", "corpus", "device", "parallel", "log_every", "evaluate_every", "checkpoint_every")

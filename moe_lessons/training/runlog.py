@@ -49,7 +49,7 @@ class StepRecord:
     drop_rate_by_layer : list of float
         Share of routed rows that found no place: 0 as long as experts have no capacity, as here.
     model_flops_utilisation : float or None
-        Share of the device's peak, see `moe_lessons.utilisation`; None where the peak is not known.
+        Share of the device's peak, see `moe_lessons.training.utilisation`; None where the peak is not known.
     skipped_steps : int
         How many of the interval's steps changed no weight because gradients overflowed; fp16 only.
     loss_scale : float or None

@@ -4,7 +4,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from moe_lessons.runlog import StepRecord, flat
+from moe_lessons.training.runlog import StepRecord, flat
 
 
 class TensorBoard:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import torch
 
-from moe_lessons.baselines import bigram_bits_per_byte, unigram_bits_per_byte
-from moe_lessons.checkpoint import check_resumable, latest_checkpoint
 from moe_lessons.config import PRESETS, TrainConfig, preset
 from moe_lessons.data import Corpus, load_corpus
-from moe_lessons.distributed import gathered, meet
 from moe_lessons.model import MoETransformer
-from moe_lessons.objective import evaluate
-from moe_lessons.run import Run, TrainingDiverged, TrainingInterrupted
-from moe_lessons.runlog import StepRecord
+from moe_lessons.training.baselines import bigram_bits_per_byte, unigram_bits_per_byte
+from moe_lessons.training.checkpoint import check_resumable, latest_checkpoint
+from moe_lessons.training.distributed import gathered, meet
+from moe_lessons.training.objective import evaluate
+from moe_lessons.training.run import Run, TrainingDiverged, TrainingInterrupted
+from moe_lessons.training.runlog import StepRecord
 
 __all__ = [
     "PRESETS",
@@ -88,7 +88,7 @@ def train(
 ) -> TrainResult:
     """Train from scratch, or go on from a checkpoint exactly as if the run had never stopped.
 
-    Under torchrun every process calls this; see `moe_lessons.distributed`. Only the first one calls
+    Under torchrun every process calls this; see `moe_lessons.training.distributed`. Only the first one calls
     `on_step`, writes, and returns a model that is whole whatever `parallel` is.
 
     Parameters

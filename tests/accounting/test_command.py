@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from moe_lessons.accounting import published
-from moe_lessons.cli import main
+from moe_lessons.commands.cli import main
 
 KEYS = {
     "total",
@@ -107,7 +107,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments, code, message):
 
 def test_it_answers_fast_and_without_torch_or_transformers(within):
     code = (
-        "import sys; from moe_lessons.cli import main\n"
+        "import sys; from moe_lessons.commands.cli import main\n"
         "try: main(['count', 'Mixtral-8x7B', *sys.argv[1:]])\n"
         "finally: heavy = {'torch', 'transformers', 'numpy', 'rich'}; "
         "print(*sorted(heavy & set(sys.modules)), file=sys.stderr)"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moe_lessons.accounting import ConfigError, count, describe, published, report
-from moe_lessons.accounting.command import count as command
+from moe_lessons.commands.count import count as command
 
 MIXTRAL = published()["Mixtral-8x7B"].config
 V3 = published()["DeepSeek-V3"].config

@@ -11,10 +11,10 @@ from moe_lessons.config import ModelConfig, TrainConfig
 from moe_lessons.dispatch import fused
 from moe_lessons.dispatch.products import prepares_code
 from moe_lessons.dispatch.rooms import tight
-from moe_lessons.footprint import PRODUCTS, predicted, prepared_products
 from moe_lessons.model import MoETransformer
-from moe_lessons.objective import router_losses
-from moe_lessons.utilisation import describe_model
+from moe_lessons.training.footprint import PRODUCTS, predicted, prepared_products
+from moe_lessons.training.objective import router_losses
+from moe_lessons.training.utilisation import describe_model
 
 WITHIN = 0.2
 
@@ -95,10 +95,10 @@ def test_parts():
 
 
 def test_prepared_products(monkeypatch):
-    monkeypatch.setattr("moe_lessons.footprint.prepares_code", lambda dtype, device: False)
+    monkeypatch.setattr("moe_lessons.training.footprint.prepares_code", lambda dtype, device: False)
     assert prepared_products(TrainConfig()) == 0
-    monkeypatch.setattr("moe_lessons.footprint.prepares_code", lambda dtype, device: True)
-    monkeypatch.setattr("moe_lessons.footprint.in_blocks", lambda loads_E: loads_E // 100)
+    monkeypatch.setattr("moe_lessons.training.footprint.prepares_code", lambda dtype, device: True)
+    monkeypatch.setattr("moe_lessons.training.footprint.in_blocks", lambda loads_E: loads_E // 100)
     assert prepared_products(TrainConfig()) == PRODUCTS * 11  # 256 rows each: from 64 to 1024
 
 

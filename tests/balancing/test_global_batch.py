@@ -12,7 +12,7 @@ from torch import distributed
 from moe_lessons.balancing import load_balancing_loss
 from moe_lessons.config import preset
 from moe_lessons.model import MoETransformer
-from moe_lessons.objective import update_expert_bias
+from moe_lessons.training.objective import update_expert_bias
 
 pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="torch without distributed")
 
@@ -23,7 +23,7 @@ WORKER = """
     from moe_lessons.balancing import load_balancing_loss
     from moe_lessons.config import preset
     from moe_lessons.model import MoETransformer
-    from moe_lessons.objective import update_expert_bias
+    from moe_lessons.training.objective import update_expert_bias
 
     folder, rank = sys.argv[1], int(sys.argv[2])
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)

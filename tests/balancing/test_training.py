@@ -7,15 +7,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from moe_lessons import run as running
 from moe_lessons.balancing import UPDATES, quantile_bias
-from moe_lessons.checkpoint import CheckpointError, load_model
-from moe_lessons.cli import main
+from moe_lessons.commands.cli import main
 from moe_lessons.config import ModelConfig, TrainConfig, preset
 from moe_lessons.model import MoETransformer
-from moe_lessons.objective import router_losses, update_expert_bias
-from moe_lessons.runlog import StepRecord, read_log
-from moe_lessons.train import train
+from moe_lessons.training import run as running
+from moe_lessons.training import train
+from moe_lessons.training.checkpoint import CheckpointError, load_model
+from moe_lessons.training.objective import router_losses, update_expert_bias
+from moe_lessons.training.runlog import StepRecord, read_log
 
 SMOKE = dataclasses.replace(preset("smoke"), log_every=1)
 

@@ -10,11 +10,11 @@ import torch
 from click.testing import CliRunner
 
 from moe_lessons.bench import contestants, measuring, report
-from moe_lessons.bench.command import run
 from moe_lessons.bench.limit import DenseChain, torch_mm
 from moe_lessons.bench.shapes import CPU_SHAPES, GPU_SHAPES, Case, Shape
 from moe_lessons.build import paths
-from moe_lessons.cli import main
+from moe_lessons.commands.bench import run
+from moe_lessons.commands.cli import main
 
 TINY = Shape("tiny", 12, 8, 16, 4, 2, compute_bound=("fp32",))
 LAYER = Shape("tiny-layer", 12, 8, 16, 4, 2, dtypes=("fp32",), scope="layer")

@@ -160,9 +160,19 @@ def test_a_lesson_depends_on_itself_its_exercises_the_engine_and_what_it_imports
         "moe_lessons/layer.py",  # `from moe_lessons import MoELayer`, a lazy name
         "moe_lessons/svg/tables.py",  # through the package's __init__
         "moe_lessons/dispatch/fused.py",  # through layer
-        "moe_lessons/doctor.py",
+        "moe_lessons/commands/diagnosis.py",
     } <= found
     assert not [path for path in found if "router" in path or path.startswith("tests/")]
+
+
+def test_a_lesson_depends_on_what_its_explorable_draws():
+    found = {
+        p.relative_to(paths.PACKAGE).as_posix()
+        for p in source.dependencies(paths.LESSONS / "01_router.py")
+        if p.is_relative_to(paths.PACKAGE)
+    }
+    assert {"explore/router/explorable.py", "explore/router/view.py", "explore/widget.py"} <= found
+    assert "explore/calculator/view.py" not in found
 
 
 def test_the_hash_follows_a_dependency(monkeypatch, tmp_path):

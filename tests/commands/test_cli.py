@@ -8,8 +8,8 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from moe_lessons import doctor
-from moe_lessons.cli import main
+from moe_lessons.commands import diagnosis as doctor
+from moe_lessons.commands.cli import main
 from moe_lessons.config import preset
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -35,9 +35,9 @@ def assert_one_line(result, *parts, code=2):
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["generate", "-h"], ["--version"]])
 def test_help_is_quick_and_loads_nothing_heavy(arguments, within):
     code = (
-        "import sys\nimport moe_lessons.cli\n"
+        "import sys\nimport moe_lessons.commands.cli\n"
         "heavy = {'torch', 'numpy', 'matplotlib', 'rich', 'safetensors'}\n"
-        f"try: moe_lessons.cli.main({arguments!r})\n"
+        f"try: moe_lessons.commands.cli.main({arguments!r})\n"
         "finally: print('loaded', *heavy & set(sys.modules))"
     )
     best = 9.0
@@ -187,7 +187,7 @@ def test_a_full_disk_is_one_line(call, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("moe_lessons.checkpoint.save_file", full)
+    monkeypatch.setattr("moe_lessons.training.checkpoint.save_file", full)
     assert_one_line(call("train", "--preset", "smoke", "--out", "other"), "No space left on device")
     assert not list((tmp_path / "other").glob("step-*"))
     assert len(list((tmp_path / "mine").glob("step-*"))) == 2

@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from moe_lessons.cli import main
+from moe_lessons.commands.cli import main
 from moe_lessons.data.fetching import parts_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:making tokens of tinystories")

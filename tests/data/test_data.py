@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moe_lessons import baselines, data
+from moe_lessons import data
+from moe_lessons.training import baselines
 
 
 def test_the_two_corpora_need_no_download():

@@ -9,12 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moe_lessons import ModelConfig, baselines, data, objective, progress
+from moe_lessons import ModelConfig, data
+from moe_lessons.commands import progress
 from moe_lessons.config import preset
 from moe_lessons.data.byte_pairs import train_byte_pairs
 from moe_lessons.model import MoETransformer
-from moe_lessons.objective import bits_per_byte, evaluate
-from moe_lessons.train import train
+from moe_lessons.training import baselines, objective, train
+from moe_lessons.training.objective import bits_per_byte, evaluate
 
 TEXT = data.standard_library()[:40_000]
 V = 512

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moe_lessons.explore import balancing_race_state, balancing_race_view
-from moe_lessons.explore.balancing_race import LAST, BalancingRace
-from moe_lessons.explore.balancing_race_state import (
+from moe_lessons.explore.balancing_race import state as balancing_race_state
+from moe_lessons.explore.balancing_race import view as balancing_race_view
+from moe_lessons.explore.balancing_race.explorable import LAST, BalancingRace
+from moe_lessons.explore.balancing_race.state import (
     ALPHAS,
     EVERY,
     LANES,

@@ -5,7 +5,7 @@ import ipywidgets as widgets
 import pytest
 
 from moe_lessons.explore import Calculator, LiveView, Router, widget
-from moe_lessons.explore.router_state import Params, lengthen
+from moe_lessons.explore.router.state import Params, lengthen
 
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 

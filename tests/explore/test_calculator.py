@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moe_lessons.accounting import count, describe
-from moe_lessons.explore import calculator_view
-from moe_lessons.explore.calculator import Calculator
-from moe_lessons.explore.calculator_state import (
+from moe_lessons.explore.calculator import view as calculator_view
+from moe_lessons.explore.calculator.explorable import Calculator
+from moe_lessons.explore.calculator.state import (
     DTYPES,
     MODELS,
     Params,

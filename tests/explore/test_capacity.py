@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moe_lessons import capacity as cap
-from moe_lessons.explore import capacity_view
-from moe_lessons.explore.capacity import Capacity
-from moe_lessons.explore.capacity_panels import _hatched
-from moe_lessons.explore.capacity_state import FACTORS, Params, choices, curves, reach, shares, simulate
+from moe_lessons.explore.capacity import view as capacity_view
+from moe_lessons.explore.capacity.explorable import Capacity
+from moe_lessons.explore.capacity.panels import _hatched
+from moe_lessons.explore.capacity.state import FACTORS, Params, choices, curves, reach, shares, simulate
 
 settings_of = st.builds(
     Params,

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moe_lessons.explore import collapse_view
-from moe_lessons.explore.collapse import Collapse
-from moe_lessons.explore.collapse_state import KS, MUS, SEEDS, STARTS, STEPS, E, Params, grid, simulate
+from moe_lessons.explore.collapse import view as collapse_view
+from moe_lessons.explore.collapse.explorable import Collapse
+from moe_lessons.explore.collapse.state import KS, MUS, SEEDS, STARTS, STEPS, E, Params, grid, simulate
 from moe_lessons.metrics import effective_experts
 from moe_lessons.toy import TopK, Toy, ToyRun
 

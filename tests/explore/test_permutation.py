@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moe_lessons.dispatch import permutation_plan
-from moe_lessons.explore import permutation_view
-from moe_lessons.explore.permutation import Permutation
-from moe_lessons.explore.permutation_state import N_EXPERTS, ROUTINGS, STAGES, Params, simulate
+from moe_lessons.explore.permutation import view as permutation_view
+from moe_lessons.explore.permutation.explorable import Permutation
+from moe_lessons.explore.permutation.state import N_EXPERTS, ROUTINGS, STAGES, Params, simulate
 
 params = st.builds(
     Params,

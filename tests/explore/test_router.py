@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moe_lessons.explore import router_view
-from moe_lessons.explore.router import Router
-from moe_lessons.explore.router_state import (
+from moe_lessons.explore.router import view as router_view
+from moe_lessons.explore.router.explorable import Router
+from moe_lessons.explore.router.state import (
     E,
     Params,
     T,

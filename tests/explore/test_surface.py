@@ -11,9 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from moe_lessons.balancing import load_balancing_loss
-from moe_lessons.explore import surface_view
-from moe_lessons.explore.surface import Surface
-from moe_lessons.explore.surface_state import LOWEST, Params, bounds, loss, simulate
+from moe_lessons.explore.surface import view as surface_view
+from moe_lessons.explore.surface.explorable import Surface
+from moe_lessons.explore.surface.state import LOWEST, Params, bounds, loss, simulate
 
 shares = st.floats(0, 1)
 pairs = st.builds(Params, f=shares, P=shares)

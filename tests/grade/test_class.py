@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import moe_lessons
-from moe_lessons.cli import main
+from moe_lessons.commands.cli import main
 from moe_lessons.exercises import registry
 from moe_lessons.grade import sandbox
 

@@ -8,7 +8,7 @@ import classroom
 import pytest
 from click.testing import CliRunner
 
-from moe_lessons.cli import main
+from moe_lessons.commands.cli import main
 from moe_lessons.exercises import registry
 from moe_lessons.grade import batches
 from moe_lessons.grade.records import PASSED, Verdict

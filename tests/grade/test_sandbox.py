@@ -8,7 +8,7 @@ import classroom
 import pytest
 from click.testing import CliRunner
 
-from moe_lessons.cli import main
+from moe_lessons.commands.cli import main
 from moe_lessons.exercises.drivers import Request
 from moe_lessons.grade import batches, libraries, sandbox, seccomp
 from moe_lessons.grade.records import PASSED, Verdict

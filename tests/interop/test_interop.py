@@ -11,17 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from moe_lessons.checkpoint import latest_checkpoint, load_model
-from moe_lessons.cli import main
+from moe_lessons.commands.cli import main
 from moe_lessons.config import ModelConfig
 from moe_lessons.data.byte_level import tokenizer_file
-from moe_lessons.generate import generate
 from moe_lessons.interop.exporting import export_checkpoint, export_model
 from moe_lessons.interop.folders import InteropError, new_folder
 from moe_lessons.interop.importing import import_folder
 from moe_lessons.interop.mixtral import TRANSLATED, check_exportable, from_mixtral, to_mixtral
 from moe_lessons.interop.stored import Spec, StoredWeights, write_safetensors
-from moe_lessons.model import MoETransformer
+from moe_lessons.model import MoETransformer, generate
+from moe_lessons.training.checkpoint import latest_checkpoint, load_model
 
 transformers = pytest.importorskip("transformers")
 TINY = ModelConfig(
@@ -378,8 +377,8 @@ def test_their_auxiliary_loss_pulls_as_ours_does():
     """Equal layers: alpha times our sum over layers is their coefficient times their loss."""
     from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
-    from moe_lessons.objective import router_losses
     from moe_lessons.routing import GATES
+    from moe_lessons.training.objective import router_losses
 
     logits_TE = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
     routing = GATES["topk_softmax"](logits_TE, 2)

@@ -21,7 +21,7 @@ from moe_lessons.kernels.compiled import (
 )
 from moe_lessons.kernels.plan import make_plan, make_plan_naive
 
-RESULTS = paths.PACKAGE / "results" / "kernels-compiled.json"
+RESULTS = paths.PACKAGE / "results" / "kernels_compiled.json"
 LAYER = (8192, 1024, 2048, 64, 8)  # T, D, F, E, K
 MATRIX_STEPS = [step for step in STEPS if step not in ("plan", "combine", "hidden_combine")]
 TARGETS = {"A100": (80, tiles.SAFE), "H100": (90, tiles.HOPPER)}

@@ -6,11 +6,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moe_lessons.attention import Attention, KVCache, rotary_tables, rotate
 from moe_lessons.config import ModelConfig
 from moe_lessons.data import as_tokens
-from moe_lessons.generate import generate
-from moe_lessons.model import MoETransformer, parameter_counts
+from moe_lessons.model import MoETransformer, generate, parameter_counts
+from moe_lessons.model.attention import Attention, KVCache, rotary_tables, rotate
 
 SMALL = ModelConfig(n_layers=2, d_model=32, n_heads=4, n_kv_heads=2, d_expert=16, context_length=24)
 

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moe_lessons.ranks import contiguous_placement, dispatch_bytes, exchange_us, step_us
+from moe_lessons.parallel.simulated import contiguous_placement, dispatch_bytes, exchange_us, step_us
 
 
 @st.composite

@@ -5,7 +5,7 @@ import sys
 import pytest
 from matplotlib.colors import to_hex
 
-from moe_lessons import plots
+from moe_lessons.svg import plots
 
 LABELS = {"title": "One thing", "x_label": "active (B)", "y_label": "total (B)"}
 GROUPS = {"few": ([1, 2, 4], [3.0, 2.0, 10.0]), "many": ([1, 4], [20.0, 150.0])}
@@ -45,6 +45,6 @@ def test_a_figure_too_wide_or_unlabelled_is_refused(change):
 
 
 def test_pyplot_is_never_loaded():
-    code = "import sys, moe_lessons.plots; print('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, moe_lessons.svg.plots; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

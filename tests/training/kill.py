@@ -1,6 +1,6 @@
 """Kills a training run again and again, resumes it, and compares what comes out with a run left alone.
 
-    python tests/train/kill.py --kills 20 --preset cpu-tiny
+    python tests/training/kill.py --kills 20 --preset cpu-tiny
 
 Whatever follows --kills, --seed and --folder goes to `moe-lessons train`, in its own process each time. Half
 of the kills (SIGKILL, which nobody can catch) come at a random moment of a random step, the other half while
@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from moe_lessons.checkpoint import list_checkpoints, read_state
+from moe_lessons.training.checkpoint import list_checkpoints, read_state
 
 PATIENCE_S = 600.0
 FILES = ("model.safetensors", "optimizer.safetensors")

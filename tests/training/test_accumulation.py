@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from moe_lessons import run as running
-from moe_lessons.accumulation import accumulate_gradients
 from moe_lessons.balancing import load_balancing_loss
 from moe_lessons.config import TrainConfig, preset
 from moe_lessons.data import window_starts
 from moe_lessons.model import ModelOutput
-from moe_lessons.precision import LossScaler
 from moe_lessons.routing import Routing
-from moe_lessons.run import Run
-from moe_lessons.train import train
+from moe_lessons.training import run as running
+from moe_lessons.training import train
+from moe_lessons.training.accumulation import accumulate_gradients
+from moe_lessons.training.precision import LossScaler
+from moe_lessons.training.run import Run
 
 CPU = torch.device("cpu")
 SMOKE = preset("smoke").override(batch_size=8)

@@ -9,11 +9,11 @@ import textwrap
 import pytest
 import torch
 
-from moe_lessons import checkpoint as checkpoints
-from moe_lessons.checkpoint import CheckpointError, latest_checkpoint, list_checkpoints, load_model
 from moe_lessons.config import ModelConfig, preset
-from moe_lessons.objective import make_optimizer
-from moe_lessons.train import train
+from moe_lessons.training import checkpoint as checkpoints
+from moe_lessons.training import train
+from moe_lessons.training.checkpoint import CheckpointError, latest_checkpoint, list_checkpoints, load_model
+from moe_lessons.training.objective import make_optimizer
 
 SMOKE = preset("smoke").override(steps=10, checkpoint_every=5)
 
@@ -160,10 +160,10 @@ def test_a_real_write_that_fails(tmp_path, trained):
     code = f"""
         import resource
         from pathlib import Path
-        from moe_lessons.checkpoint import CheckpointError, save_checkpoint
+        from moe_lessons.training.checkpoint import CheckpointError, save_checkpoint
         from moe_lessons.config import preset
         from moe_lessons.model import MoETransformer
-        from moe_lessons.objective import make_optimizer
+        from moe_lessons.training.objective import make_optimizer
         model = MoETransformer(preset("smoke").model)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         try:

@@ -7,7 +7,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from moe_lessons.cli import main
+from moe_lessons.commands.cli import main
 from moe_lessons.config import PRESETS
 
 FAST = ["train", "--preset", "smoke", "--steps", "6"]
@@ -21,7 +21,7 @@ def call(tmp_path, monkeypatch):
 
 def test_the_list_describes_every_preset_and_loads_no_torch():
     code = (
-        "import sys\nfrom moe_lessons.cli import main\n"
+        "import sys\nfrom moe_lessons.commands.cli import main\n"
         "try: main(['train', '--list'])\nfinally: print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

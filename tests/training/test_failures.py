@@ -8,12 +8,12 @@ import re
 import pytest
 import torch
 
-from moe_lessons import train as training
-from moe_lessons.checkpoint import CheckpointError
+from moe_lessons import training
 from moe_lessons.config import TrainConfig, preset
 from moe_lessons.data.batches import training_batch
 from moe_lessons.model import MoETransformer
-from moe_lessons.train import TrainingDiverged, train
+from moe_lessons.training import TrainingDiverged, train
+from moe_lessons.training.checkpoint import CheckpointError
 
 SMOKE = preset("smoke").override(log_every=1, checkpoint_every=2)
 CUT = SMOKE.override(batch_size=8, accumulation_steps=4, precision="fp16", balancing_scope="global_batch")

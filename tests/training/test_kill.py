@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from moe_lessons.config import preset
-from moe_lessons.train import train
+from moe_lessons.training import train
 
 SCRIPT = Path(__file__).with_name("kill.py")
 OPTIONS = "--kills 3 --preset smoke --checkpoint-every 3 --evaluate-every 1000 --precision fp16"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from moe_lessons.commands.progress import Progress
 from moe_lessons.config import preset
-from moe_lessons.progress import Progress
-from moe_lessons.runlog import RunLog, StepRecord, flat, read_log
-from moe_lessons.tensorboard import TensorBoard
-from moe_lessons.train import train
+from moe_lessons.training import train
+from moe_lessons.training.runlog import RunLog, StepRecord, flat, read_log
+from moe_lessons.training.tensorboard import TensorBoard
 
 SMOKE = preset("smoke").override(log_every=5, checkpoint_every=10)
 

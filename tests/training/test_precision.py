@@ -7,13 +7,12 @@ import math
 import pytest
 import torch
 
-from moe_lessons import precision
 from moe_lessons.config import preset
-from moe_lessons.distributed import Ranks
 from moe_lessons.model import MoETransformer
-from moe_lessons.precision import MOST_SKIPPED, LossScaler, autocast, resolve
-from moe_lessons.run import Run
-from moe_lessons.train import TrainingDiverged, train
+from moe_lessons.training import TrainingDiverged, precision, train
+from moe_lessons.training.distributed import Ranks
+from moe_lessons.training.precision import MOST_SKIPPED, LossScaler, autocast, resolve
+from moe_lessons.training.run import Run
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SMOKE = dataclasses.replace(preset("smoke"), log_every=1)

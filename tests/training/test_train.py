@@ -10,12 +10,12 @@ import torch
 
 from moe_lessons.config import PRESETS, TrainConfig, difference, preset
 from moe_lessons.data import load_corpus
-from moe_lessons.interrupt import deferred_interrupt
 from moe_lessons.model import MoETransformer
-from moe_lessons.objective import bits_per_byte, evaluate, learning_rate_at, make_optimizer
-from moe_lessons.report import load_report, run_report
-from moe_lessons.runlog import read_log
-from moe_lessons.train import TrainingDiverged, TrainingInterrupted, train
+from moe_lessons.training import TrainingDiverged, TrainingInterrupted, train
+from moe_lessons.training.interrupt import deferred_interrupt
+from moe_lessons.training.objective import bits_per_byte, evaluate, learning_rate_at, make_optimizer
+from moe_lessons.training.report import load_report, run_report
+from moe_lessons.training.runlog import read_log
 
 SMOKE = preset("smoke")
 
@@ -257,7 +257,7 @@ def test_report_is_json_without_paths(whole, tmp_path):
 
 
 def test_the_committed_result_is_of_the_preset_as_it_is():
-    report = load_report("cpu-tiny")
+    report = load_report("cpu_tiny")
     assert report["preset"] == "cpu-tiny"
     assert TrainConfig.from_dict(report["config"]) == preset("cpu-tiny")
     assert report["validation_bits_per_byte"] < report["bigram_bits_per_byte"] - 1

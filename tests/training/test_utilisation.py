@@ -5,14 +5,13 @@ import dataclasses
 import pytest
 import torch
 
-from moe_lessons import utilisation
 from moe_lessons.accounting import count
+from moe_lessons.commands.preset_table import expected_seconds, preset_table
 from moe_lessons.config import EXPECTED, PRESETS, ModelConfig, preset
 from moe_lessons.model import MoETransformer, parameter_counts
-from moe_lessons.preset_table import expected_seconds, preset_table
-from moe_lessons.run import Run
-from moe_lessons.train import train
-from moe_lessons.utilisation import describe_model, device_peak, flops_per_token, peak_flops
+from moe_lessons.training import train, utilisation
+from moe_lessons.training.run import Run
+from moe_lessons.training.utilisation import describe_model, device_peak, flops_per_token, peak_flops
 
 MODELS = {
     "plain": ModelConfig(),

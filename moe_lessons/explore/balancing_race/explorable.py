@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from moe_lessons.explore.balancing_race_state import (
+from moe_lessons.explore.balancing_race.state import (
     ALPHAS,
     EVERY,
     RATES,
@@ -59,19 +59,19 @@ class BalancingRace(Explorable[Params]):
     @staticmethod
     def draw(state: State) -> str:
         """Draw the lanes and the price of balance."""
-        from moe_lessons.explore.balancing_race_view import draw
+        from moe_lessons.explore.balancing_race.view import draw
 
         return draw(state)
 
     def reveal(self, question: int) -> Drawing:
         """Draw error against balance in the setting of the question."""
-        from moe_lessons.explore.balancing_race_view import answer
+        from moe_lessons.explore.balancing_race.view import answer
 
         return answer((Params(1.0, 0.001, LAST), Params(10.0, 0.3, LAST))[question])
 
     def static(self) -> Drawing:
         """Draw four settings side by side."""
-        from moe_lessons.explore.balancing_race_view import strip
+        from moe_lessons.explore.balancing_race.view import strip
 
         return strip()
 

@@ -1,6 +1,6 @@
 """The balancing race's pictures: four lanes of load, the price of balance, and the static strip."""
 
-from moe_lessons.explore.balancing_race_state import EVERY, STEPS, E, Params, State, simulate
+from moe_lessons.explore.balancing_race.state import EVERY, STEPS, E, Params, State, simulate
 from moe_lessons.svg import Drawing, color, element, figure, num, text
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from moe_lessons.explore.base import Choice, Control, Explorable, Landmark, Question, Slider
-from moe_lessons.explore.calculator_state import (
+from moe_lessons.explore.calculator.state import (
     DTYPES,
     MODELS,
     Params,
@@ -59,25 +59,25 @@ class Calculator(Explorable[Params]):
     @staticmethod
     def draw(state: State) -> str:
         """Draw waterfall, bytes and FLOPs."""
-        from moe_lessons.explore.calculator_view import draw
+        from moe_lessons.explore.calculator.view import draw
 
         return draw(state)
 
     def frame(self) -> str:
         """Draw the present parameters; before the prediction, without the context that it asks for."""
-        from moe_lessons.explore.calculator_view import waiting
+        from moe_lessons.explore.calculator.view import waiting
 
         return waiting(self.simulate(self.params)) if self.locked else super().frame()
 
     def reveal(self, question: int) -> Drawing:
         """Draw the cache against the active weights."""
-        from moe_lessons.explore.calculator_view import crossing
+        from moe_lessons.explore.calculator.view import crossing
 
         return crossing(latent=question == 1)
 
     def static(self) -> Drawing:
         """Draw what each control buys."""
-        from moe_lessons.explore.calculator_view import strip
+        from moe_lessons.explore.calculator.view import strip
 
         return strip()
 

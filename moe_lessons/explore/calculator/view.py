@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from moe_lessons.explore.calculator_state import LATENT, Params, State, choose, parts, simulate
+from moe_lessons.explore.calculator.state import LATENT, Params, State, choose, parts, simulate
 from moe_lessons.svg import COLORS, Drawing, element, figure, line_chart, text, tint
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"

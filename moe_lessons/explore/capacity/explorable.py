@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from moe_lessons.explore.base import Choice, Control, Explorable, Landmark, Question, Slider
-from moe_lessons.explore.capacity_state import FACTORS, Params, State, simulate
+from moe_lessons.explore.capacity.state import FACTORS, Params, State, simulate
 from moe_lessons.svg import Drawing
 
 
@@ -53,21 +53,21 @@ class Capacity(Explorable[Params]):
     @staticmethod
     def draw(state: State) -> str:
         """Draw queues, shares and the batch in order."""
-        from moe_lessons.explore.capacity_view import draw
+        from moe_lessons.explore.capacity.view import draw
 
         return draw(state)
 
     def frame(self) -> str:
         """Draw the present parameters; before the predictions are committed, no tokens."""
         if self.locked:
-            from moe_lessons.explore.capacity_view import waiting
+            from moe_lessons.explore.capacity.view import waiting
 
             return waiting(self.simulate(self.params))
         return super().frame()
 
     def reveal(self, question: int) -> Drawing:
         """Draw what each question asks about."""
-        from moe_lessons.explore.capacity_view import STRIP, frames
+        from moe_lessons.explore.capacity.view import STRIP, frames
 
         if question == 0:
             draws = tuple(Params(seed=seed) for seed in (9, 4, 6))
@@ -76,7 +76,7 @@ class Capacity(Explorable[Params]):
 
     def static(self) -> Drawing:
         """Draw six key frames."""
-        from moe_lessons.explore.capacity_view import strip
+        from moe_lessons.explore.capacity.view import strip
 
         return strip()
 

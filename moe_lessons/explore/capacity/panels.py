@@ -1,6 +1,6 @@
 """The panels of the capacity explorable: the queues, the batch in order, both shares against the factor."""
 
-from moe_lessons.explore.capacity_state import FACTORS, State
+from moe_lessons.explore.capacity.state import FACTORS, State
 from moe_lessons.svg import element, marker, num, text, tint
 from moe_lessons.svg.base import polyline
 

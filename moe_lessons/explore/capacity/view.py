@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from moe_lessons.explore.capacity_panels import MUTED, in_order, legend, queues, shares
-from moe_lessons.explore.capacity_state import Params, State, simulate
+from moe_lessons.explore.capacity.panels import MUTED, in_order, legend, queues, shares
+from moe_lessons.explore.capacity.state import Params, State, simulate
 from moe_lessons.svg import Drawing, element, figure, text
 
 STRIP = (

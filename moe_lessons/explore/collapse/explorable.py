@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from moe_lessons.explore.base import Choice, Control, Explorable, Landmark, Question, Slider
-from moe_lessons.explore.collapse_state import KS, MUS, SEEDS, STARTS, STEPS, Params, State, simulate
+from moe_lessons.explore.collapse.state import KS, MUS, SEEDS, STARTS, STEPS, Params, State, simulate
 from moe_lessons.svg import Drawing
 
 _BEGIN = {"even": "even", "even, tiny": "even, 100 times smaller", "random": "as drawn"}
@@ -51,25 +51,25 @@ class Collapse(Explorable[Params]):
     @staticmethod
     def draw(state: State) -> str:
         """Draw the lanes and the effective experts."""
-        from moe_lessons.explore.collapse_view import draw
+        from moe_lessons.explore.collapse.view import draw
 
         return draw(state)
 
     def frame(self) -> str:
         """Draw the present parameters; before the predictions, only the steps so far."""
-        from moe_lessons.explore.collapse_view import waiting
+        from moe_lessons.explore.collapse.view import waiting
 
         return waiting(self.simulate(self.params)) if self.locked else super().frame()
 
     def reveal(self, question: int) -> Drawing:
         """Draw the effective experts of all seeds in the setting of the question."""
-        from moe_lessons.explore.collapse_view import answer
+        from moe_lessons.explore.collapse.view import answer
 
         return answer((Params(step=200), Params(mu=0.0, k=2, step=200))[question])
 
     def static(self) -> Drawing:
         """Draw six settings side by side."""
-        from moe_lessons.explore.collapse_view import strip
+        from moe_lessons.explore.collapse.view import strip
 
         return strip()
 

@@ -79,7 +79,7 @@ def grid() -> dict[tuple[float, str, int], dict[str, Any]]:
     >>> len(grid()) == len(MUS) * len(STARTS) * len(KS)
     True
     """
-    text = (files("moe_lessons") / "results" / "collapse-race.json").read_text(encoding="utf-8")
+    text = (files("moe_lessons") / "results" / "collapse_race.json").read_text(encoding="utf-8")
     return {(cell["mu"], cell["start"], cell["k"]): cell for cell in json.loads(text)["cells"]}
 
 

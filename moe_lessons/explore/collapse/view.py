@@ -1,6 +1,6 @@
 """The collapse race's pictures: lanes of load, effective experts of all seeds, and the static strip."""
 
-from moe_lessons.explore.collapse_state import STEPS, E, Params, State, simulate
+from moe_lessons.explore.collapse.state import STEPS, E, Params, State, simulate
 from moe_lessons.svg import Drawing, color, element, figure, marker, num, text
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"

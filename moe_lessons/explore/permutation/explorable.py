@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from moe_lessons.explore.base import Choice, Control, Explorable, Landmark, Question, Slider
-from moe_lessons.explore.permutation_state import ROUTINGS, STAGES, Params, State, simulate
+from moe_lessons.explore.permutation.state import ROUTINGS, STAGES, Params, State, simulate
 from moe_lessons.svg import Drawing
 
 
@@ -51,13 +51,13 @@ class Permutation(Explorable[Params]):
     @staticmethod
     def draw(state: State) -> str:
         """Draw the columns as far as the stage has come."""
-        from moe_lessons.explore.permutation_view import draw
+        from moe_lessons.explore.permutation.view import draw
 
         return draw(state)
 
     def static(self) -> Drawing:
         """Draw all stages at once."""
-        from moe_lessons.explore.permutation_view import strip
+        from moe_lessons.explore.permutation.view import strip
 
         return strip()
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from moe_lessons.explore.permutation_state import N_EXPERTS, STAGES, State
+from moe_lessons.explore.permutation.state import N_EXPERTS, STAGES, State
 from moe_lessons.svg import color, element, marker, text, tint
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d0d0d0"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from moe_lessons.explore.permutation_panels import (
+from moe_lessons.explore.permutation.panels import (
     Column,
     boundaries,
     experts,
@@ -14,7 +14,7 @@ from moe_lessons.explore.permutation_panels import (
     rows,
     tokens,
 )
-from moe_lessons.explore.permutation_state import Params, State, simulate
+from moe_lessons.explore.permutation.state import Params, State, simulate
 from moe_lessons.svg import Drawing, figure
 
 TOP, ROW = 40.0, 20.0

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from moe_lessons.explore.base import Choice, Control, Explorable, Landmark, Question, Slider
-from moe_lessons.explore.router_state import E, Params, State, T, heat, lengthen, simulate, turn
+from moe_lessons.explore.router.state import E, Params, State, T, heat, lengthen, simulate, turn
 from moe_lessons.svg import Drawing
 
 _GROWS = "It grows: more tokens reach the expert"
@@ -53,19 +53,19 @@ class Router(Explorable[Params]):
     @staticmethod
     def draw(state: State) -> str:
         """Draw map, loads and one token's softmax."""
-        from moe_lessons.explore.router_view import draw
+        from moe_lessons.explore.router.view import draw
 
         return draw(state)
 
     def reveal(self, question: int) -> Drawing:
         """Draw the map before and after the vector is doubled."""
-        from moe_lessons.explore.router_view import before_after
+        from moe_lessons.explore.router.view import before_after
 
         return before_after(k=(1, 4)[question])
 
     def static(self) -> Drawing:
         """Draw the three findings, each before and after."""
-        from moe_lessons.explore.router_view import strip
+        from moe_lessons.explore.router.view import strip
 
         return strip()
 

@@ -2,7 +2,7 @@
 
 import math
 
-from moe_lessons.explore.router_state import E, Params, State, Wedge, router_vectors
+from moe_lessons.explore.router.state import E, Params, State, Wedge, router_vectors
 from moe_lessons.svg import color, element, ink_on, marker, num, text, tint
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"

@@ -1,7 +1,7 @@
 """The router playground's pictures: the live frame, before and after, and the static strip."""
 
-from moe_lessons.explore.router_panels import MUTED, bar, loads, plane, row_name, softmax
-from moe_lessons.explore.router_state import E, Params, State, heat, lengthen, simulate
+from moe_lessons.explore.router.panels import MUTED, bar, loads, plane, row_name, softmax
+from moe_lessons.explore.router.state import E, Params, State, heat, lengthen, simulate
 from moe_lessons.svg import Drawing, color, figure, text
 
 # A token that, at K=4, also goes to an expert whose logit is negative.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from moe_lessons.explore.base import Control, Explorable, Landmark, Question, Slider
-from moe_lessons.explore.surface_state import LOWEST, Params, State, simulate
+from moe_lessons.explore.surface.state import LOWEST, Params, State, simulate
 from moe_lessons.svg import Drawing
 
 
@@ -52,19 +52,19 @@ class Surface(Explorable[Params]):
     @staticmethod
     def draw(state: State) -> str:
         """Draw the plane, the tokens behind the point and the loss."""
-        from moe_lessons.explore.surface_view import draw
+        from moe_lessons.explore.surface.view import draw
 
         return draw(state)
 
     def reveal(self, question: int) -> Drawing:
         """Draw the lowest pair; it answers both questions."""
-        from moe_lessons.explore.surface_view import lowest
+        from moe_lessons.explore.surface.view import lowest
 
         return lowest()
 
     def static(self) -> Drawing:
         """Draw four places of the surface."""
-        from moe_lessons.explore.surface_view import strip
+        from moe_lessons.explore.surface.view import strip
 
         return strip()
 

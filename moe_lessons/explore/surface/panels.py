@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from functools import cache
 
-from moe_lessons.explore.surface_state import LOWEST, State
+from moe_lessons.explore.surface.state import LOWEST, State
 from moe_lessons.svg import color, element, marker, num, text, tint
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"

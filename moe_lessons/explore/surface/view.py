@@ -1,7 +1,7 @@
 """Drawing of the load-loss surface: one frame, and the strip."""
 
-from moe_lessons.explore.surface_panels import MUTED, gauge, plane, tokens
-from moe_lessons.explore.surface_state import Params, State, simulate
+from moe_lessons.explore.surface.panels import MUTED, gauge, plane, tokens
+from moe_lessons.explore.surface.state import Params, State, simulate
 from moe_lessons.svg import Drawing, figure, text
 
 STRIP = (

@@ -1,7 +1,7 @@
 """Compares the loss curves of several processes with that of one, under torchrun.
 
-    python tests/distributed/measure.py                  2 and 4 processes, ddp and fsdp, 50 steps of smoke
-    python tests/distributed/measure.py --preset cpu-tiny
+    python tests/training/distributed/measure.py       2 and 4 processes, ddp and fsdp, 50 steps of smoke
+    python tests/training/distributed/measure.py --preset cpu-tiny
 
 Prints one line for each, with the largest difference of any step's loss (nats per byte), and the same with
 loads counted on each rank alone, which must differ. Exit code 1 if the first is 1e-5 or more, or the second

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from moe_lessons import cli, distributed
-from moe_lessons.distributed import Ranks, choose_parallel, launched_size, own_device
-from moe_lessons.interrupt import deferred_interrupt
+from moe_lessons.commands import cli
+from moe_lessons.training import distributed
+from moe_lessons.training.distributed import Ranks, choose_parallel, launched_size, own_device
+from moe_lessons.training.interrupt import deferred_interrupt
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from safetensors.torch import load_file
 from together import HERE, apart, curve, settings, start
 from torch import distributed
 
-from moe_lessons.checkpoint import load_model
 from moe_lessons.config import preset
 from moe_lessons.data import load_corpus
 from moe_lessons.model import MoETransformer
-from moe_lessons.objective import router_losses
-from moe_lessons.train import train
+from moe_lessons.training import train
+from moe_lessons.training.checkpoint import load_model
+from moe_lessons.training.objective import router_losses
 
 pytestmark = pytest.mark.skipif(
     not distributed.is_available() or not distributed.is_gloo_available(), reason="torch without gloo"

@@ -7,11 +7,11 @@ import pytest
 from together import torchrun
 from torch import distributed
 
-from moe_lessons.checkpoint import read_state
 from moe_lessons.config import TrainConfig
 from moe_lessons.data import load_corpus
-from moe_lessons.runlog import read_log
-from moe_lessons.train import train
+from moe_lessons.training import train
+from moe_lessons.training.checkpoint import read_state
+from moe_lessons.training.runlog import read_log
 
 pytestmark = pytest.mark.skipif(
     not distributed.is_available() or not distributed.is_gloo_available(), reason="torch without gloo"

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from moe_lessons.config import TrainConfig, preset
-from moe_lessons.train import train
+from moe_lessons.training import train
 
 HERE = Path(__file__).parent
 

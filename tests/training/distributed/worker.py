@@ -11,9 +11,9 @@ from together import curve, settings
 from torch import distributed
 
 from moe_lessons.config import preset
-from moe_lessons.distributed import RankLost, meet, whole
 from moe_lessons.model import MoETransformer
-from moe_lessons.objective import router_losses
+from moe_lessons.training.distributed import RankLost, meet, whole
+from moe_lessons.training.objective import router_losses
 
 
 def gradients(parallel, scope):

@@ -25,8 +25,8 @@ def export_command(run: Path | None, folder: Path, dtype: str) -> None:
       moe-lessons export --to my-model
       moe-lessons export runs/mine --to my-model --dtype bfloat16
     """
-    from moe_lessons.checkpoint import last_run
     from moe_lessons.interop.exporting import export_checkpoint
+    from moe_lessons.training.checkpoint import last_run
 
     export_checkpoint(run or last_run(), folder, dtype=dtype)
     click.echo(f'{folder}: load it with transformers.AutoModelForCausalLM.from_pretrained("{folder}")')

@@ -1,0 +1,1 @@
+"""The balancing race: `state` reads trained runs, `view` draws, `explorable` has controls and questions."""

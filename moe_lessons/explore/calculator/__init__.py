@@ -1,0 +1,1 @@
+"""The calculator: `state` counts, `view` draws, `explorable` has the controls and questions."""

@@ -1,0 +1,1 @@
+"""The router playground: `state` routes, `panels` and `view` draw, `explorable` has the controls."""
