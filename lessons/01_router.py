@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 
 from moe_lessons import routing, svg
-from moe_lessons.accounting.published import PRESETS
+from moe_lessons.accounting.presets import PRESETS
 
 torch.set_num_threads(1)  # everything here is small: more threads would only wait for each other
 
@@ -614,7 +614,7 @@ svg.figure(
     "Most models since 2024 choose more than two experts",
     "; ".join(f"{YEARS[p.name]} {p.name}: {p.top_k} of {p.n_experts}" for p in models),
     "".join(parts),
-    caption="Year of publication, model, and its K; the sources are in moe_lessons/accounting/published.py.",
+    caption="Year of publication, model, and its K; the sources are in moe_lessons/accounting/presets.py.",
 )
 
 # %%

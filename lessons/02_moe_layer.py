@@ -31,7 +31,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from moe_lessons.accounting.published import PRESETS
+from moe_lessons.accounting.presets import PRESETS
 
 mixtral = PRESETS["Mixtral-8x7B"]
 D, d_expert, E, layers = mixtral.d_model, mixtral.d_expert, mixtral.n_experts, mixtral.n_layers

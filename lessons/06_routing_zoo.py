@@ -26,7 +26,7 @@ import torch.nn.functional as F
 
 from moe_lessons import balancing, routing, svg
 from moe_lessons.metrics import max_violation
-from moe_lessons.accounting.published import PRESETS
+from moe_lessons.accounting.presets import PRESETS
 from moe_lessons.routing import tokens_per_expert
 
 torch.set_num_threads(1)  # everything here is small: more threads would only wait for each other

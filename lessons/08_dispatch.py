@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from moe_lessons import dispatch, metrics, svg
 from moe_lessons.parallel import simulated as ranks
 from moe_lessons.experts import swiglu, swiglu_activation
-from moe_lessons.accounting.published import PRESETS
+from moe_lessons.accounting.presets import PRESETS
 from moe_lessons.routing import topk_softmax
 
 generator = torch.Generator().manual_seed(8)

@@ -1,4 +1,4 @@
-"""The package's layers: imports point down, importing the package loads little, files stay short."""
+"""The package's rooms: imports point down, none run in circles, importing loads little, files stay short."""
 
 import ast
 import subprocess
@@ -6,95 +6,89 @@ import sys
 
 import pytest
 
-from moe_lessons.build import paths
+from moe_lessons.build import paths, rooms
 
-# Lowest first. A package stands for all its modules.
-LAYERS = (
-    "presets",
-    "accounting",
-    "routing",
-    "balancing",
-    "capacity",
-    "experts",
-    "device",
-    "dispatch",
-    "linear",
-    "metrics",
-    "ranks",
-    "toy",
-    "kernels",
-    "layer",
-    "config",
-    "precision",
-    "utilisation",
-    "preset_table",
-    "attention",
-    "model",
-    "data",
-    "footprint",
-    "corpus_command",
-    "baselines",
-    "distributed",
-    "objective",
-    "accumulation",
-    "checkpoint",
-    "runlog",
-    "meter",
-    "interrupt",
-    "failures",
-    "run",
-    "train",
-    "generate",
-    "report",
+# Floors, the lowest first. Rooms of one floor do not know each other.
+FLOORS = (
+    "accounting config device experts lazy routing svg",
+    "balancing capacity data dispatch parallel",
+    "kernels linear metrics",
+    "exercises layer toy",
+    "course model",
+    "build explore grade training",
     "interop",
-    "progress",
-    "tensorboard",
-    "train_command",
-    "svg",
-    "plots",
-    "exercises",
-    "course",
-    "explore",
-    "grade",
-    "build",
-    "doctor",
     "bench",
-    "cli",
-    "__main__",
-    "lab",
+    "commands",
+    "__main__ lab",
 )
-HEAVY = {"matplotlib": {"plots"}, "ipywidgets": {"course", "explore"}}
+FLOOR = {room: i for i, floor in enumerate(FLOORS) for room in floor.split()}
 
-MODULES = sorted(p for p in paths.PACKAGE.rglob("*.py") if p != paths.PACKAGE / "__init__.py")
+# What stands at the root as a single file: parts of the layer, what everything uses, and two ways in.
+# A new file belongs into a wing.
+SINGLE = {"experts", "linear", "layer", "device", "lazy", "lab", "__main__"}
 
+HEAVY = {"matplotlib": {"svg/plots.py"}, "ipywidgets": {"course", "explore"}}
 
-def layer(path):
-    return path.relative_to(paths.PACKAGE).parts[0].removesuffix(".py")
-
-
-def imports(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+MODULES = rooms.modules()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(paths.PACKAGE).as_posix())
-def test_imports_point_down(path):
-    mine = LAYERS.index(layer(path))
-    for name in imports(path):
-        parts = name.split(".")
-        if parts[0] == "moe_lessons" and len(parts) > 1 and parts[1] in LAYERS:
-            assert LAYERS.index(parts[1]) <= mine, f"{path.name} imports {name}, which lies above it"
-        for heavy, allowed in HEAVY.items():
-            if parts[0] == heavy:
-                assert layer(path) in allowed, f"{path.name} imports {heavy}"
+def test_every_room_has_its_floor():
+    assert {rooms.room(name) for name in MODULES if rooms.room(name)} == set(FLOOR)
 
 
-@pytest.mark.parametrize(
-    "module", ["moe_lessons", "moe_lessons.commands.cli", "moe_lessons.accounting.published"]
-)
+def test_single_files_at_the_root_are_these():
+    assert {p.stem for p in paths.PACKAGE.glob("*.py") if p.stem != "__init__"} == SINGLE
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_down(name):
+    mine = rooms.room(name)
+    for imported in rooms.imports(name):
+        other = rooms.room(imported)
+        if mine and other and other != mine:
+            assert FLOOR[other] < FLOOR[mine], f"{name} imports {imported}, which is not below it"
+
+
+def test_no_two_modules_import_each_other():
+    assert rooms.circles() == []
+
+
+def test_a_circle_is_found():
+    arrows = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"d"}}
+    assert rooms.circles(arrows) == [["b", "c"], ["d"]]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_is_heavy_is_imported_in_few_places(name):
+    file = MODULES[name].relative_to(paths.PACKAGE)
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+        for heavy in {n.split(".")[0] for n in names} & set(HEAVY):
+            assert HEAVY[heavy] & {file.parts[0], file.as_posix()}, f"{file} imports {heavy}"
+
+
+PACKAGES = [name for name, path in MODULES.items() if path.name == "__init__.py"]
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_no_module_can_replace_a_name(name):
+    """Importing a module `x` of a package replaces what else the package calls `x`.
+
+    Harmless only where the package imports its `x` from that very module, and so before.
+    """
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    given = set(rooms.lazy_names(MODULES[name].parent))
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            given |= {a.name for a in node.names if node.module not in (name, f"{name}.{a.name}")}
+    assert not given & {m.rpartition(".")[2] for m in MODULES if m.rpartition(".")[0] == name}
+
+
+LIGHT = ["moe_lessons", "moe_lessons.accounting", "moe_lessons.commands.cli", "moe_lessons.training"]
+
+
+@pytest.mark.parametrize("module", LIGHT)
 def test_import_stays_light(module):
     code = (
         f"import sys, {module}; print(*{{'torch', 'numpy', 'matplotlib', 'ipywidgets'}} & set(sys.modules))"
@@ -111,6 +105,6 @@ def test_the_layer_does_not_load_the_compiler():
 
 
 def test_files_stay_short():
-    lines = sorted(len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES)
+    lines = sorted(len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES.values())
     assert lines[-1] <= 300
     assert lines[len(lines) // 2] <= 200

@@ -1,9 +1,10 @@
 """The parts that families share: kinds of attention, routers with experts, the frame around the layers."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from moe_lessons.accounting.fields import MAX_LAYERS, Fields
-from moe_lessons.accounting.shapes import Attention, Cache, Layer, Matrix, Model, MoE, Read, grouped
+from moe_lessons.accounting.shapes import Attention, Cache, Layer, Matrix, Model, MoE, Read, gated, grouped
 
 EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
@@ -165,6 +166,21 @@ def experts(
     32768
     """
     return MoE(n_experts, top_k, Matrix(d_model, n_experts + n_zero, router_bias), expert, shared, n_zero)
+
+
+def gated_experts(fields: Fields, n_name: str, k_name: str = "num_experts_per_tok") -> MoE:
+    """E gated experts of width `intermediate_size` and nothing beside them, as in Mixtral."""
+    d_model = fields.integer("hidden_size")
+    return experts(
+        d_model, *experts_of(fields, n_name, k_name), gated(d_model, fields.integer("intermediate_size"))
+    )
+
+
+def uniform(fields: Fields, attention: Attention, moe: MoE, *, norms: int = 2, **frame: Any) -> Model:
+    """A decoder whose layers are all alike, each with so many norms of the model's width."""
+    d_model = fields.integer("hidden_size")
+    layer = Layer(d_model, attention, moe, norms=norms * d_model)
+    return decoder(fields, [layer] * layer_count(fields), **frame)
 
 
 def decoder(

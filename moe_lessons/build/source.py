@@ -1,7 +1,6 @@
 """Read a lesson: jupytext percent cells, the solution blocks in them, and what the lesson depends on."""
 
 import ast
-import functools
 import hashlib
 import re
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import jupytext
 from nbformat import NotebookNode
 
-from moe_lessons.build import paths
+from moe_lessons.build import paths, rooms
 from moe_lessons.exercises import registry
 
 _SOLUTION = re.compile(
@@ -94,20 +93,10 @@ def _imports(path: Path) -> list[Path]:
 
 def _files(name: str) -> list[Path]:
     parts = name.split(".")[1:]
-    defined_in = _lazy_names(paths.PACKAGE.joinpath(*parts[:-1])).get(parts[-1]) if parts else None
+    defined_in = rooms.lazy_names(paths.PACKAGE.joinpath(*parts[:-1])).get(parts[-1]) if parts else None
     if defined_in is not None:
         return _files(".".join(["moe_lessons", *parts[:-1], defined_in]))
     if parts[:2] == ["exercises", "registry"]:
         return []  # it lists all lessons; adding one does not make the others stale
     base = paths.PACKAGE.joinpath(*parts)
     return [file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]
-
-
-@functools.cache
-def _lazy_names(package: Path) -> dict[str, str]:
-    """What a package offers lazily, and the module that defines it: its `_EXPORTS`, read, not imported."""
-    init = package / "__init__.py"
-    for node in ast.parse(init.read_text(encoding="utf-8")).body if init.is_file() else ():
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_EXPORTS":
-            return ast.literal_eval(node.value)
-    return {}

@@ -15,8 +15,7 @@ machine takes GPU r) and over gloo between CPUs. The setting `parallel` says who
 Only the first rank logs, shows progress and writes. A checkpoint holds the whole state whoever wrote it: a
 run of two processes goes on with one or with four. All ranks read it, so several machines need a disk they
 share. Every rank computes all experts, for its own tokens. Experts that live on different ranks and layers
-that do (expert and pipeline parallelism) are out of scope; `moe_lessons.parallel.simulated` counts what the
-former sends.
+that do (expert and pipeline parallelism) are out of scope; `moe_lessons.parallel` counts what they send.
 
 **Why the mean of the gradients is right.** Rank r of R holds the tokens S_r of all T. Text loss and z-loss
 are means over tokens, and every S_r is as large: the mean over ranks of the ranks' means is the mean over

@@ -35,10 +35,4 @@ def mixtral(fields: Fields) -> Model:
     attention = blocks.grouped_query(
         d_model, *blocks.head_counts(fields), window=fields.optional("sliding_window")
     )
-    moe = blocks.experts(
-        d_model,
-        *blocks.experts_of(fields, "num_local_experts", "num_experts_per_tok"),
-        gated(d_model, fields.integer("intermediate_size")),
-    )
-    layer = Layer(d_model, attention, moe, norms=2 * d_model)
-    return blocks.decoder(fields, [layer] * blocks.layer_count(fields))
+    return blocks.uniform(fields, attention, blocks.gated_experts(fields, "num_local_experts"))

@@ -68,13 +68,9 @@ def minimax_m2(fields: Fields) -> Model:
     attention = blocks.grouped_query(
         d_model, n_heads, n_kv_heads, d_head, vectors=(n_heads + n_kv_heads) * d_head
     )
-    moe = blocks.experts(
-        d_model,
-        *blocks.experts_of(fields, "num_local_experts", "num_experts_per_tok"),
-        gated(d_model, fields.integer("intermediate_size")),
+    return blocks.uniform(
+        fields, attention, blocks.gated_experts(fields, "num_local_experts"), notes=(BUFFER,)
     )
-    layer = Layer(d_model, attention, moe, norms=2 * d_model)
-    return blocks.decoder(fields, [layer] * blocks.layer_count(fields), notes=(BUFFER,))
 
 
 def delta_net(fields: Fields) -> Attention:

@@ -19,13 +19,7 @@ def olmoe(fields: Fields) -> Model:
         output_bias=bias,
         vectors=d_model + n_kv_heads * (d_model // n_heads),
     )
-    moe = blocks.experts(
-        d_model,
-        *blocks.experts_of(fields, "num_experts", "num_experts_per_tok"),
-        gated(d_model, fields.integer("intermediate_size")),
-    )
-    layer = Layer(d_model, attention, moe, norms=2 * d_model)
-    return blocks.decoder(fields, [layer] * blocks.layer_count(fields))
+    return blocks.uniform(fields, attention, blocks.gated_experts(fields, "num_experts"))
 
 
 def dbrx(fields: Fields) -> Model:
@@ -65,15 +59,11 @@ def phimoe(fields: Fields) -> Model:
         output_bias=bias,
         window=fields.optional("sliding_window"),
     )
-    moe = blocks.experts(
-        d_model,
-        *blocks.experts_of(fields, "num_local_experts", "num_experts_per_tok"),
-        gated(d_model, fields.integer("intermediate_size")),
-    )
-    layer = Layer(d_model, attention, moe, norms=4 * d_model)
-    return blocks.decoder(
+    return blocks.uniform(
         fields,
-        [layer] * blocks.layer_count(fields),
+        attention,
+        blocks.gated_experts(fields, "num_local_experts"),
+        norms=4,
         head_bias=fields.flag("lm_head_bias", False),
         final_norms=2 * d_model,
     )

@@ -3,7 +3,7 @@
 from moe_lessons.accounting import blocks
 from moe_lessons.accounting.families.deepseek import BUFFER, dense_first
 from moe_lessons.accounting.fields import MAX_LAYERS, Fields
-from moe_lessons.accounting.shapes import Layer, Model, gated
+from moe_lessons.accounting.shapes import Model
 
 
 def granitemoe(fields: Fields) -> Model:
@@ -12,13 +12,7 @@ def granitemoe(fields: Fields) -> Model:
     bias = fields.flag("attention_bias", False)
     heads = blocks.head_counts(fields, kv_default=True)
     attention = blocks.grouped_query(d_model, *heads, qkv_bias=bias, output_bias=bias)
-    moe = blocks.experts(
-        d_model,
-        *blocks.experts_of(fields, "num_local_experts", "num_experts_per_tok"),
-        gated(d_model, fields.integer("intermediate_size")),
-    )
-    layer = Layer(d_model, attention, moe, norms=2 * d_model)
-    return blocks.decoder(fields, [layer] * blocks.layer_count(fields))
+    return blocks.uniform(fields, attention, blocks.gated_experts(fields, "num_local_experts"))
 
 
 def flex_olmo(fields: Fields) -> Model:
@@ -35,13 +29,7 @@ def flex_olmo(fields: Fields) -> Model:
         output_bias=bias,
         vectors=(n_heads + n_kv_heads) * d_head,
     )
-    moe = blocks.experts(
-        d_model,
-        *blocks.experts_of(fields, "num_experts", "num_experts_per_tok"),
-        gated(d_model, fields.integer("intermediate_size")),
-    )
-    layer = Layer(d_model, attention, moe, norms=2 * d_model)
-    return blocks.decoder(fields, [layer] * blocks.layer_count(fields))
+    return blocks.uniform(fields, attention, blocks.gated_experts(fields, "num_experts"))
 
 
 def dots1(fields: Fields) -> Model:

@@ -8,14 +8,11 @@ from torch import Tensor
 from moe_lessons.exercises.spec import Case, Exercise, Outputs, Plain
 from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
-    MEMORY,
-    MEMORY_IS_CLEAN,
     array,
     computes,
+    kernel,
     load,
     mistake,
-    options,
-    output,
     rounds,
     strays,
 )
@@ -110,12 +107,9 @@ COMBINE_ROWS = Exercise(
     points=4,
     minutes=20,
     difficulty=3,
-    outputs=(output(OUT, "TD"), MEMORY),
+    **kernel(OUT, "TD", "results_SD", "weights_TK", "rows_S", OUT),
     draw=draw,
     reference=reference,
-    driver="kernel",
-    options=options((OUT,), "results_SD", "weights_TK", "rows_S", OUT),
-    properties=(MEMORY_IS_CLEAN,),
     misconceptions=(
         mistake(
             "no_weights",

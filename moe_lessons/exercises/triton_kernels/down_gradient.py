@@ -9,13 +9,10 @@ from torch import Tensor
 from moe_lessons.exercises.spec import Case, Exercise, Outputs, Plain
 from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
-    MEMORY,
-    MEMORY_IS_CLEAN,
     computes,
+    kernel,
     load,
     mistake,
-    options,
-    output,
     rounds,
     tail,
     turn_tiles,
@@ -147,12 +144,9 @@ DOWN_GRADIENT = Exercise(
     points=5,
     minutes=25,
     difficulty=4,
-    outputs=(output(OUT, "EDF"), MEMORY),
+    **kernel(OUT, "EDF", "grad_SD", "act_SF", "ends_E", OUT),
     draw=draw,
     reference=reference,
-    driver="kernel",
-    options=options((OUT,), "grad_SD", "act_SF", "ends_E", OUT),
-    properties=(MEMORY_IS_CLEAN,),
     misconceptions=(
         mistake(
             "empty_not_written",

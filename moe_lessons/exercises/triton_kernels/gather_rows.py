@@ -8,14 +8,11 @@ from torch import Tensor
 from moe_lessons.exercises.spec import Case, Exercise, Plain
 from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
-    MEMORY,
-    MEMORY_IS_CLEAN,
     array,
     computes,
+    kernel,
     load,
     mistake,
-    options,
-    output,
     strays,
     tail,
 )
@@ -103,12 +100,9 @@ GATHER_ROWS = Exercise(
     points=3,
     minutes=15,
     difficulty=2,
-    outputs=(output(OUT, "SD"), MEMORY),
+    **kernel(OUT, "SD", "hidden_TD", "slots_S", OUT, "top_k"),
     draw=draw,
     reference=reference,
-    driver="kernel",
-    options=options((OUT,), "hidden_TD", "slots_S", OUT, "top_k"),
-    properties=(MEMORY_IS_CLEAN,),
     misconceptions=(
         mistake(
             "no_load_mask",

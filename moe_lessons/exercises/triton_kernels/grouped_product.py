@@ -9,14 +9,11 @@ from torch import Tensor
 from moe_lessons.exercises.spec import Case, Exercise, Plain
 from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
-    MEMORY,
-    MEMORY_IS_CLEAN,
     array,
     computes,
+    kernel,
     load,
     mistake,
-    options,
-    output,
     rounds,
     strays,
     tail,
@@ -134,12 +131,9 @@ GROUPED_PRODUCT = Exercise(
     points=5,
     minutes=30,
     difficulty=4,
-    outputs=(output(OUT, "SD"), MEMORY),
+    **kernel(OUT, "SD", "rows_SF", "down_EDF", "blocks_G2", "ends_E", OUT),
     draw=draw,
     reference=reference,
-    driver="kernel",
-    options=options((OUT,), "rows_SF", "down_EDF", "blocks_G2", "ends_E", OUT),
-    properties=(MEMORY_IS_CLEAN,),
     misconceptions=(
         mistake(
             "no_f_mask",

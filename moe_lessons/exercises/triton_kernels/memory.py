@@ -14,22 +14,32 @@ MEMORY = Output("memory", kind="text")
 Emulate = Callable[[Case], np.ndarray]
 
 
-def output(name: str, axes: str) -> Output:
-    """A tensor that a kernel fills; half precision and TF32 on a GPU round at about 1e-3."""
-    return Output(name, axes, rtol=5e-3, atol=5e-3)
-
-
-def options(outputs: tuple[str, ...], *names: str) -> dict[str, Any]:
-    """Options of the kernel driver."""
-    return {"outputs": list(outputs), "names": list(names)}
-
-
 def _memory_is_clean(case: Case, got: Outputs, want: Outputs) -> str | None:
     return None if got["memory"] == CLEAN else f"the kernel {got['memory']}"
 
 
 # Early: an element that was left unwritten says more than "contains NaN".
 MEMORY_IS_CLEAN = Property("stays inside its tensors, writes each element once", _memory_is_clean, early=True)
+
+
+def kernel(out: str, axes: str, *names: str) -> dict[str, Any]:
+    """What the kernel exercises have in common: a tensor to fill, its fences, and memory left clean.
+
+    Half precision, and TF32 on a GPU, round at about 1e-3.
+
+    Parameters
+    ----------
+    out, axes : str
+        The tensor that the kernel fills.
+    *names : str
+        The answer's arguments in their order, `out` among them.
+    """
+    return {
+        "outputs": (Output(out, axes, rtol=5e-3, atol=5e-3), MEMORY),
+        "driver": "kernel",
+        "options": {"outputs": [out], "names": list(names)},
+        "properties": (MEMORY_IS_CLEAN,),
+    }
 
 
 def computes(name: str, emulate: Emulate) -> Callable[[Case, Outputs, Outputs], bool]:

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from moe_lessons.accounting.published import PRESETS, get_preset
+from moe_lessons.accounting.presets import PRESETS, get_preset
 from moe_lessons.routing import GATES
 
 
@@ -44,5 +44,5 @@ def test_an_unknown_name_lists_the_known_ones():
 
 
 def test_presets_load_without_torch():
-    code = "import sys, moe_lessons.accounting.published; sys.exit('torch' in sys.modules)"
+    code = "import sys, moe_lessons.accounting.presets; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
