@@ -8,11 +8,12 @@ import click
 import nbformat
 from nbformat import NotebookNode
 
-from moe_lessons.build import paths
+from moe_lessons.build import house, paths, readme
 from moe_lessons.build.execute import execute
-from moe_lessons.build.readme import filled
 from moe_lessons.build.render import notebook, text
 from moe_lessons.build.source import source_hash
+
+PAGES = {paths.README: readme.filled, paths.ARCHITECTURE: house.filled}
 
 
 @click.command()
@@ -26,15 +27,17 @@ def main(names: tuple[str, ...], check: bool, force: bool) -> None:
         raise click.UsageError(f"no lesson starts with {' or '.join(names)} in {paths.LESSONS}")
     if check:
         stale = [problem for lesson in lessons for problem in problems(lesson)]
-        if filled(_read(paths.README)) != _read(paths.README):
-            stale.append("README.md: the made parts are stale")
+        for page, filled in PAGES.items():
+            if filled(_read(page)) != _read(page):
+                stale.append(f"{page.name}: the made parts are stale")
         for problem in stale:
             click.echo(f"{problem}; run `make lessons`")
         click.echo(f"{len(lessons)} lessons checked, {len(stale)} stale")
         sys.exit(bool(stale))
     for lesson in lessons:
         build(lesson, force=force)
-    _write(paths.README, filled(_read(paths.README)))
+    for page, filled in PAGES.items():
+        _write(page, filled(_read(page)))
 
 
 def build(lesson: Path, *, force: bool = False) -> None:

@@ -10,6 +10,7 @@ NOTEBOOKS = ROOT / "notebooks"
 SOLUTIONS = ROOT / "solutions"
 PACKAGE = ROOT / "moe_lessons"
 README = ROOT / "README.md"
+ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 
 
 @cache

@@ -9,9 +9,9 @@ from moe_lessons.exercises import registry
 
 def filled(text: str) -> str:
     """The README with its made parts up to date; everything outside their markers is left as it is."""
-    text = _between(text, "badges", badges(registry.lessons()[0].id))
-    text = _between(text, "clone", _clone())
-    return _between(text, "lessons", _table())
+    text = between(text, "badges", badges(registry.lessons()[0].id))
+    text = between(text, "clone", _clone())
+    return between(text, "lessons", _table())
 
 
 def _clone() -> str:
@@ -19,10 +19,17 @@ def _clone() -> str:
     return f"```\ngit clone https://github.com/{paths.slug()}\ncd {folder}\nmake lab\n```"
 
 
-def _between(text: str, name: str, content: str) -> str:
+def between(text: str, name: str, content: str) -> str:
+    """Put `content` between the page's markers of that name.
+
+    Raises
+    ------
+    ValueError
+        If the markers are gone.
+    """
     pattern = rf"(<!-- {name}:begin[^>]*-->\n).*?(<!-- {name}:end -->)"
     if not re.search(pattern, text, re.DOTALL):
-        raise ValueError(f"README.md has lost its markers <!-- {name}:begin --> and <!-- {name}:end -->")
+        raise ValueError(f"the page has lost its markers <!-- {name}:begin --> and <!-- {name}:end -->")
     return re.sub(pattern, lambda m: f"{m[1]}{content}\n{m[2]}", text, flags=re.DOTALL)
 
 

@@ -90,12 +90,13 @@ def circles(arrows: Mapping[str, set[str]] | None = None) -> list[list[str]]:
     """Groups of modules that import each other, directly or by way of others; one that imports itself too."""
     if arrows is None:
         arrows = {name: imports(name) for name in modules()}
-    reach = {name: _reached(name, arrows) for name in arrows}
+    reach = {name: reached(name, arrows) for name in arrows}
     groups = {tuple(sorted({n for n in reach[name] if name in reach.get(n, ())})) for name in arrows}
     return sorted(list(group) for group in groups if group)
 
 
-def _reached(name: str, arrows: Mapping[str, set[str]]) -> set[str]:
+def reached(name: str, arrows: Mapping[str, set[str]]) -> set[str]:
+    """All that one gets to from `name` along the arrows, in one step or more."""
     found: set[str] = set()
     pending = list(arrows.get(name, ()))
     while pending:
