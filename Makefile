@@ -8,6 +8,8 @@ LAB_ARGS ?=
 GRADE_ARGS ?=
 # Further arguments for `make test-browser`, such as BROWSER_ARGS="-k 07_capacity"
 BROWSER_ARGS ?=
+# What this machine has for certain: a test that is skipped for lack of it fails the run (CI sets bubblewrap).
+export MUST_HAVE ?=
 # Which Python makes .venv; by default the first one on the path that is 3.11 to 3.14.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1 \
@@ -16,16 +18,19 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python3.11 p
 BIN := .venv/bin
 # Two test processes with two threads each would fight over two cores: one thread each is several times faster.
 QUIET_CORES := OMP_NUM_THREADS=1
+# What tests skipped, and why (conftest.py writes it): `make test` ends with it.
+NOT_RUN := .pytest_cache/not_run.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check install
 ROOT_USER := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab lessons lessons-check test test-browser lint types unit solutions format bench grade hostile clean
+.PHONY: help setup lab lessons lessons-check test test-browser lint types unit solutions newest format bench grade hostile forget clean
 
 help:
 	@echo "make lab            open the course in JupyterLab, on lesson 00"
 	@echo "make test           everything CI checks"
+	@echo "make newest         the tests with the newest torch, transformers and the rest"
 	@echo "make test-browser   drive the lab in Chromium, as a learner would"
 	@echo "make setup          create .venv and install (TORCH_INDEX=... for another torch)"
 	@echo "make lessons        build notebooks/ and solutions/ from lessons/"
@@ -73,8 +78,12 @@ lessons-check: .venv/.installed-dev
 	@$(BIN)/python -m moe_lessons.build --check
 
 # The parts of `make test`, in the order in which they tell you most, soonest.
-test: lint types lessons-check unit solutions
+test: forget lint types lessons-check unit solutions
+	@cat $(NOT_RUN) 2>/dev/null || true
 	@echo "==> all green"
+
+forget:
+	@rm -f $(NOT_RUN)
 
 lint: .venv/.installed-dev
 	@echo "==> lint"
@@ -91,7 +100,15 @@ unit: .venv/.installed-dev
 
 solutions: .venv/.installed-dev
 	@echo "==> solutions, run again and compared with their stored output"
-	@$(QUIET_CORES) $(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=300 solutions/
+	@$(QUIET_CORES) $(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=900 solutions/
+
+# The same with the newest of everything; .venv is remade by the next `make test` after `make clean`.
+newest: .venv/.installed-dev
+	@echo "==> the newest of everything, whatever requirements.txt pins"
+	@$(PIP) --quiet --upgrade $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") torch
+	@$(PIP) --quiet --upgrade $$(sed -n 's/^\([A-Za-z0-9_-]*\)==.*/\1/p' requirements*.txt | grep -v -e '^torch$$' -e '^nbval$$')
+	@$(PIP) list 2>/dev/null | grep -i -e '^torch ' -e '^transformers ' -e '^triton ' -e '^numpy '
+	@$(MAKE) --no-print-directory unit solutions
 
 test-browser: .venv/.installed-dev
 	@echo "==> the lab in a browser (needs Chromium: apt-get install chromium)"

@@ -1,15 +1,20 @@
 """Every pytest run keeps its course progress to itself, notebooks under nbval included."""
 
+import gc
 import importlib.util
 import os
 import tempfile
+from collections import Counter
+from pathlib import Path
 
 import hypothesis
 import pytest
 
-# The same examples in every run, so that a change is to blame for a failure and not the draw.
-# To search further: pytest --hypothesis-profile=default
-hypothesis.settings.register_profile("repeatable", derandomize=True)
+# The same examples in every run, so that a change is to blame for a failure and not the draw; no deadline, so
+# that a busy machine is not. To search further: pytest --hypothesis-profile=default
+hypothesis.settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("repeatable")
 
 _home = tempfile.TemporaryDirectory(prefix="moe-lessons-")
@@ -21,6 +26,9 @@ os.environ["IPYTHONDIR"] = os.path.join(_home.name, "ipython")
 # Triton exists for Linux only; without it the modules that hold kernels can't be imported for their examples.
 if importlib.util.find_spec("triton") is None:
     collect_ignore_glob = ["moe_lessons/kernels/*.py"]
+
+NOT_RUN = Path(__file__).parent / ".pytest_cache" / "not_run.txt"
+"""What runs skipped, and why; `make test` empties it first and ends with it."""
 
 
 @pytest.fixture
@@ -37,3 +45,43 @@ def within():
 def doctest_imports(doctest_namespace):
     """Examples may say `torch.tensor(...)`, in modules that import only parts of torch too."""
     doctest_namespace["torch"] = pytest.importorskip("torch")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def leaves_nothing_open():
+    """A socket or file that a module's tests leave open warns when it is collected: let that be here.
+
+    Otherwise the warning, which is an error, would strike a test of whichever module runs next.
+    """
+    yield
+    gc.collect()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Name what was skipped and why, once for each reason, where `-q` would give no more than a number."""
+    skipped = Counter(
+        report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else "?"
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    lines = [f"not run: {n} x {reason}" for reason, n in skipped.most_common()]
+    for line in lines:
+        terminalreporter.write_line(line)
+    try:
+        NOT_RUN.parent.mkdir(exist_ok=True)
+        with NOT_RUN.open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    except OSError:
+        pass  # a checkout that cannot be written still has the lines above
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    """Fail where a skip's reason names something that MUST_HAVE says this machine has (CI sets it)."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(session.config, "workerinput"):
+        return
+    reasons = " ".join(str(report.longrepr) for report in reporter.stats.get("skipped", []))
+    lacking = [word for word in os.environ.get("MUST_HAVE", "").split() if word in reasons]
+    if lacking and not session.exitstatus:
+        reporter.write_line(f"tests were skipped for lack of what MUST_HAVE names: {lacking}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

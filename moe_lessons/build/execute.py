@@ -12,7 +12,7 @@ from nbformat import NotebookNode
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def execute(built: NotebookNode, folder: Path, *, timeout: int = 300) -> NotebookNode:
+def execute(built: NotebookNode, folder: Path, *, timeout: int = 900) -> NotebookNode:
     """Execute in ``folder`` with progress kept apart from the user's own; raises on the first error."""
     metadata = dict(built.metadata)
     with tempfile.TemporaryDirectory() as home, mock.patch.dict(os.environ, MOE_LESSONS_HOME=home):

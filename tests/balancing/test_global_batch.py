@@ -77,7 +77,7 @@ def found(cases, tmp_path_factory):
     command = [sys.executable, "-c", textwrap.dedent(WORKER), str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ranks = [subprocess.Popen([*command, str(rank)], env=environment) for rank in range(2)]
-    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    assert [rank.wait(timeout=900) for rank in ranks] == [0, 0]
     return [torch.load(folder / f"found-{rank}.pt") for rank in range(2)]
 
 

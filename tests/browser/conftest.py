@@ -17,7 +17,7 @@ from moe_lessons.build import paths
 sys.path.insert(0, str(Path(__file__).parent))  # for the modules beside the tests
 from notebook import Notebook
 
-START_TIMEOUT_S = 90
+START_TIMEOUT_S = 600
 
 
 def free_port():
@@ -73,7 +73,7 @@ def lab(tmp_path_factory):
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(timeout=15)
+            process.wait(timeout=120)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
         log.close()

@@ -59,8 +59,8 @@ class Notebook:
     def __init__(self, page, address, path, problems):
         self.page = page
         self.problems = problems
-        page.goto(f"{address}/lab/tree/{path}?reset", timeout=90_000)
-        page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=90_000)
+        page.goto(f"{address}/lab/tree/{path}?reset", timeout=600_000)
+        page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=600_000)
         page.evaluate(OPEN)
 
     def close(self):
@@ -127,4 +127,4 @@ class Notebook:
     def shows(self, index, text):
         """Wait until a cell's output, as it stands on the screen, contains a text."""
         output = self.select(index).locator(".jp-Cell-outputArea").first
-        expect(output).to_contain_text(text, timeout=60_000)
+        expect(output).to_contain_text(text, timeout=300_000)

@@ -37,7 +37,7 @@ def drag(notebook, explorable, slider):
     shown.locator(".noUi-handle").nth(slider).focus()
     for move in range(MOVES):
         page.keyboard.press("ArrowRight" if move < 30 else "ArrowLeft")
-        page.wait_for_function("n => window.moves.length >= n", arg=move + 1, polling=100, timeout=20_000)
+        page.wait_for_function("n => window.moves.length >= n", arg=move + 1, polling=100, timeout=300_000)
     assert picture.inner_html() != before
     moves = page.evaluate("window.moves")
     median = statistics.median(moves)

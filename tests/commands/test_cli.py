@@ -164,7 +164,7 @@ def test_ctrl_c_ends_with_one_line_and_a_whole_checkpoint(tmp_path):
     )
     process.stdout.readline()  # the first interval is done, so training is under way
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=900)
     assert process.returncode == 130
     lines = errors.strip().splitlines()
     assert len(lines) == 1

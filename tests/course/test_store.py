@@ -143,7 +143,7 @@ def test_two_notebooks_at_once_lose_nothing():
         "    store.update(lambda p: p['hints'].__setitem__(f'{sys.argv[1]}.{n}', n))\n"
     )
     running = [subprocess.Popen([sys.executable, "-c", code, str(i)]) for i in range(3)]
-    assert [p.wait(timeout=60) for p in running] == [0, 0, 0]
+    assert [p.wait(timeout=900) for p in running] == [0, 0, 0]
     assert len(store.load()["hints"]) == 150
     assert [p.name for p in store.path().parent.iterdir()] == ["progress.json"]
 

@@ -14,7 +14,7 @@ from moe_lessons.exercises import registry
 RUN = """
 import moe_lessons, nbformat, nbclient
 assert moe_lessons.__file__.startswith({site!r}), moe_lessons.__file__
-ran = nbclient.NotebookClient(nbformat.read({notebook!r}, as_version=4), timeout=120).execute()
+ran = nbclient.NotebookClient(nbformat.read({notebook!r}, as_version=4), timeout=900).execute()
 print("".join(o.get("text", "") for c in ran.cells for o in c.get("outputs", [])))
 """
 

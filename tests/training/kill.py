@@ -21,7 +21,7 @@ from pathlib import Path
 
 from moe_lessons.training.checkpoint import list_checkpoints, read_state
 
-PATIENCE_S = 600.0
+PATIENCE_S = 900.0
 FILES = ("model.safetensors", "optimizer.safetensors")
 
 

@@ -37,7 +37,7 @@ def alone(folder):
 def found(folder, alone):
     """What the two ranks found; the second one left when it had written it."""
     ranks = start(2, HERE / "worker.py", folder)
-    said = [rank.communicate(timeout=300)[0] for rank in ranks]
+    said = [rank.communicate(timeout=900)[0] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 3], said
     return [torch.load(folder / f"found-{rank}.pt") for rank in range(2)]
 

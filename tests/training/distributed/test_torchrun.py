@@ -35,9 +35,9 @@ def test_sigterm_saves_the_step_that_one_process_then_goes_on_from(tmp_path):
     options = ("--preset", "smoke", "--steps", steps, "--corpus", tmp_path / "text", "--out", out)
     running = torchrun(2, "-m", "moe_lessons", "train", *options)
     try:
-        wait_for(lambda: (out / "log.jsonl").is_file() and len(read_log(out / "log.jsonl")) > 2, seconds=120)
+        wait_for(lambda: (out / "log.jsonl").is_file() and len(read_log(out / "log.jsonl")) > 2, seconds=900)
         running.send_signal(signal.SIGTERM)
-        printed, said = running.communicate(timeout=60)
+        printed, said = running.communicate(timeout=900)
     finally:
         running.kill()
     assert running.returncode != 0
