@@ -4,6 +4,7 @@ The same state gives the same bytes, so a stored drawing can be compared. Colour
 an expert also has its number and a marker shape, a line its dash pattern and a label at its end.
 """
 
+from moe_lessons.svg.bars import bar
 from moe_lessons.svg.base import (
     COLORS,
     DASHES,
@@ -30,6 +31,7 @@ __all__ = [
     "DASHES",
     "MAX_WIDTH",
     "Drawing",
+    "bar",
     "bar_chart",
     "color",
     "dot_rows",

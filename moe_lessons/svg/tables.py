@@ -107,6 +107,14 @@ def _chip(x: float, y: float, width: float, expert: int, weight: float | None) -
     return "".join(parts)
 
 
+ABOVE, BELOW = "#00548A", "#9A3F00"
+"""The darkest cell above zero, and below."""
+
+
+def _largest(rows: Sequence[Sequence[float]]) -> float:
+    return max((abs(v) for row in rows for v in row if math.isfinite(v)), default=0) or 1.0
+
+
 def heat_map(
     matrix: Sequence[Sequence[float]],
     *,
@@ -118,16 +126,22 @@ def heat_map(
     columns: Sequence[str] | None = None,
     value_format: str = "{:.2g}",
     highest: float | None = None,
+    row_scales: bool = False,
     width: float = 560,
     desc: str = "",
     caption: str = "",
 ) -> Drawing:
     """Draw a small matrix: the darker a cell the larger its number, which is written in it.
 
+    Where there are negative numbers the scale diverges: blue above zero, orange below, and each number has
+    its sign.
+
     Parameters
     ----------
     matrix : sequence of rows
         Values; cells are shaded from 0 (white) to ``highest`` in absolute value.
+    row_scales : bool
+        Shade each row to its own largest value: for rows that are different quantities.
     title : str
         The one thing that the figure says.
     row_label, column_label : str
@@ -152,14 +166,15 @@ def heat_map(
     column_names = list(columns) if columns is not None else [str(i) for i in range(len(cells[0]))]
     if len(row_names) != len(cells) or len(column_names) != len(cells[0]):
         raise ValueError("as many names as rows and columns, please")
-    finite = [abs(v) for row in cells for v in row if math.isfinite(v)]
-    top_value = highest or max(finite, default=0) or 1.0
+    full = [highest or _largest([row] if row_scales else cells) for row in cells]
+    signed = any(v < 0 for row in cells for v in row)
+    note = ", shaded row by row" if row_scales else ""
     left = 26 + 7.5 * max(len(n) for n in row_names)
     side = min(76.0, (width - left - 12) / len(cells[0]))
     tall = min(34.0, max(20.0, side))
     top = 44.0
     parts = [
-        text(left, 14, f"{column_label} →   (cells: {unit})", fill=MUTED),
+        text(left, 14, f"{column_label} →   (cells: {unit}{note})", fill=MUTED),
         text(8, top - 8, f"{row_label} ↓", fill=MUTED),
     ]
     for j, name in enumerate(column_names):
@@ -169,10 +184,11 @@ def heat_map(
         parts.append(text(left - 8, y + tall / 2 + 4, row_names[i], text_anchor="end"))
         for j, value in enumerate(row):
             known = math.isfinite(value)
-            fill = tint("#00548A", min(abs(value) / top_value, 1.0)) if known else FAINT
+            fill = tint(BELOW if value < 0 else ABOVE, min(abs(value) / full[i], 1.0)) if known else FAINT
             box = {"x": left + side * j, "y": y, "width": side - 1, "height": tall - 1}
             parts.append(element("rect", **box, fill=fill if fill != PAPER else "#fbfbfb", stroke=FAINT))
             shown = value_format.format(value) if known else "·"
+            shown = f"+{shown}" if signed and value > 0 else shown.replace("-", "−")
             middle = left + side * (j + 0.5)
             ink = ink_on(fill) if known else INK
             parts.append(

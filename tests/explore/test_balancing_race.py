@@ -175,3 +175,24 @@ def test_the_callback_path_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+# What lies beyond an axis is marked, and said.
+
+
+@pytest.mark.parametrize("step", [0, 40, 580])
+def test_what_is_off_the_scale_says_so(step):
+    state = simulate(Params(step=step))
+    costs = {letter: 1000 * state.cost(i) for i, letter in enumerate("NLBE")}
+    outside = {x for x, cost in costs.items() if not -20 <= cost <= 100}
+    drawn = balancing_race_view.draw(state)
+    assert ("off the scale" in drawn) == bool(outside)
+    for letter in outside:
+        assert f"{letter} {round(costs[letter]):+d}".replace("-", "−") in drawn
+
+
+def test_a_point_outside_has_a_pointer_outwards():
+    first = balancing_race_view.draw(simulate(Params(step=0)))
+    last = balancing_race_view.draw(simulate(Params(step=580)))
+    assert "<polygon" in first
+    assert "<polygon" not in last

@@ -1,3 +1,4 @@
+import re
 import statistics
 import subprocess
 import sys
@@ -194,3 +195,42 @@ def test_the_locked_frame_does_not_tell_where_the_cache_overtakes():
     assert not any(told in landmark.label + landmark.hint for landmark in calculator.landmarks())
     calculator.unlock()
     assert told in calculator.frame()
+
+
+# A picture that does not say the opposite.
+
+
+def bars(params):
+    """Widths of a frame's bars, in the order in which they are drawn."""
+    drawn = calculator_view.draw(simulate(params))
+    return [float(w) for w in re.findall(r'<rect[^>]* width="([\d.]+)" height="18"', drawn)]
+
+
+def amounts(params):
+    """The numbers behind `bars`."""
+    state = simulate(params)
+    *rows, last = [count for _, count in parts(state)]
+    parameters = [*rows, state.parameters.active, last, state.parameters.total]
+    held = [state.weight_bytes, state.active_bytes, state.cache_bytes]
+    return [*parameters, *held, state.flops.matrices, state.flops.head, state.flops.context]
+
+
+@given(settings_of, settings_of)
+def test_within_a_model_more_is_never_drawn_shorter(one, other):
+    other = replace(other, model=one.model)
+    for i in (5, *range(7, 14)):
+        a, b = (amounts(p)[i] for p in (one, other))
+        wide_a, wide_b = (bars(p)[i] for p in (one, other))
+        assert wide_a <= wide_b if a <= b else wide_a >= wide_b, i
+
+
+def test_doubling_the_experts_doubles_the_total_and_leaves_the_active_bar():
+    before, after = bars(Params()), bars(Params(n_experts=16))
+    assert after[7] == pytest.approx(before[7] * 91.8 / 46.7, rel=2e-3)
+    assert after[5] == pytest.approx(before[5], rel=2e-3)
+
+
+def test_what_exceeds_the_scale_is_marked():
+    drawn = calculator_view.draw(simulate(Params(n_experts=512)))
+    assert "off the scale" in drawn
+    assert "off the scale" not in calculator_view.draw(simulate(Params()))

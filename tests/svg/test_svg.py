@@ -60,7 +60,7 @@ def test_figures_are_valid_and_deterministic(make):
 
 def test_bytes_do_not_depend_on_the_process():
     code = "from tests.test_svg import FIGURES; print(*[make().svg for make in FIGURES])"
-    code = code.replace("from tests.test_svg", "import sys; sys.path.insert(0, 'tests'); from test_svg")
+    code = code.replace("from tests.test_svg", "import sys; sys.path.insert(0, 'tests/svg'); from test_svg")
     runs = [
         subprocess.run(
             [sys.executable, "-X", "utf8", "-c", code],

@@ -7,6 +7,7 @@ INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"
 INKS = ("#4d4d4d", "#C45500", "#0072B2", "#00805E")
 """One per lane, dark enough for its white letter."""
 LETTERS = "NLBE"
+HALO: dict[str, str | float] = {"paint_order": "stroke", "stroke": "#ffffff", "stroke_width": 3}
 MOST_VIO, LOWEST, HIGHEST = 1.4, -20.0, 100.0
 """The map's limits: MaxVio, and the difference of errors in thousandths."""
 
@@ -111,24 +112,30 @@ def columns(load_E: list[float], left: float, top: float, width: float, height: 
 
 
 def _map(state: State, left: float, top: float, width: float, height: float) -> str:
-    """Every setting of both knobs as a curve from low to high; the four lanes as badges."""
+    """Every setting of both knobs as a curve from low to high; the four lanes as badges.
+
+    What lies beyond an axis stands at its end with a pointer outwards, and is said in numbers.
+    """
+
+    def cost(error: float) -> float:
+        return 1000 * (error - state.lanes[0].error)
 
     def place(vio: float, error: float) -> tuple[float, float]:
-        cost = min(max(1000 * (error - state.lanes[0].error), LOWEST), HIGHEST)
         x = left + width * min(vio, MOST_VIO) / MOST_VIO
-        return x, top + height * (HIGHEST - cost) / (HIGHEST - LOWEST)
+        return x, top + height * (HIGHEST - min(max(cost(error), LOWEST), HIGHEST)) / (HIGHEST - LOWEST)
 
-    parts = [text(left - 24, 14, "error above that without balancing (thousandths)", fill=MUTED)]
-    for cost in (-20, 0, 20, 40, 60, 80, 100):
-        y = top + height * (HIGHEST - cost) / (HIGHEST - LOWEST)
-        stroke = INK if cost == 0 else FAINT
+    parts = [text(left - 34, 14, "error above that without balancing (thousandths)", fill=MUTED)]
+    for level in (-20, 0, 20, 40, 60, 80, 100):
+        y = top + height * (HIGHEST - level) / (HIGHEST - LOWEST)
+        stroke = INK if level == 0 else FAINT
         parts.append(element("line", x1=left, x2=left + width, y1=y, y2=y, stroke=stroke))
-        parts.append(text(left - 5, y + 4, _thousandths(cost / 1000), text_anchor="end", fill=MUTED))
+        # Clear of a badge that stands on the axis.
+        parts.append(text(left - 13, y + 4, _thousandths(level / 1000), text_anchor="end", fill=MUTED))
     for tick in (0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4):
         x = left + width * tick / MOST_VIO
-        parts.append(text(x, top + height + 16, f"{tick:g}", text_anchor="middle", fill=MUTED))
+        parts.append(text(x, top + height + 27, f"{tick:g}", text_anchor="middle", fill=MUTED))
     axis = "MaxVio: the fullest expert's excess (even is 0)"
-    parts.append(text(left + width / 2, top + height + 34, axis, text_anchor="middle", fill=MUTED))
+    parts.append(text(left + width / 2, top + height + 43, axis, text_anchor="middle", fill=MUTED))
     for lane, curve, dash in ((1, state.loss_curve, "7 3"), (2, state.bias_curve, "")):
         spots = [place(*point) for point in curve]
         line = " ".join(f"{num(x)},{num(y)}" for x, y in spots)
@@ -136,11 +143,47 @@ def _map(state: State, left: float, top: float, width: float, height: float) -> 
         parts.append(
             element("polyline", points=line, fill="none", stroke=INKS[lane], stroke_width=1.5, **style)
         )
-        parts += [element("circle", cx=x, cy=y, r=2.8, fill=INKS[lane]) for x, y in spots]
+        for (x, y), (vio, error) in zip(spots, curve, strict=True):
+            out = beyond(vio, cost(error))
+            dot = element("circle", cx=x, cy=y, r=2.8, fill=INKS[lane])
+            parts.append(_pointer(out, x, y, 5, INKS[lane]) if out else dot)
+    outside = []
     for lane in (0, 3, 1, 2):
         one = state.lanes[lane]
-        parts.append(_badge(lane, *place(one.vio, one.error)))
+        out = beyond(one.vio, cost(one.error))
+        x, y = place(one.vio, one.error)
+        if out:
+            parts.append(_pointer(out, x, y, 17, INKS[lane]))
+            outside.append(f"{LETTERS[lane]} {_thousandths(state.cost(lane))}")
+        parts.append(_badge(lane, x, y))
+    if outside:
+        said = "off the scale: " + ", ".join(sorted(outside))
+        parts.append(text(left + width, top + 14, said, text_anchor="end", font_weight="600", **HALO))
     return "".join(parts)
+
+
+def beyond(vio: float, cost: float) -> tuple[int, int] | None:
+    """Say where a point lies outside the map, as steps to the right and downwards; None inside.
+
+    Examples
+    --------
+    >>> beyond(0.2, -279.0), beyond(2.0, 0.0)
+    ((0, 1), (1, 0))
+    >>> beyond(0.2, 10.0) is None
+    True
+    """
+    where = (int(vio > MOST_VIO), int(cost < LOWEST) - int(cost > HIGHEST))
+    return where if any(where) else None
+
+
+def _pointer(out: tuple[int, int], x: float, y: float, reach: float, fill: str) -> str:
+    """A triangle whose tip lies `reach` beyond (x, y), towards what is off the scale."""
+    right, down = out
+    tip = (x + right * reach, y + down * reach)
+    back = (x + right * (reach - 7), y + down * (reach - 7))
+    side = (-down * 5, right * 5)
+    corners = (tip, (back[0] + side[0], back[1] + side[1]), (back[0] - side[0], back[1] - side[1]))
+    return element("polygon", points=" ".join(f"{num(a)},{num(b)}" for a, b in corners), fill=fill)
 
 
 def answer(params: Params) -> Drawing:

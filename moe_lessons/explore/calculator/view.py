@@ -1,12 +1,15 @@
 """The calculator's pictures: the live frame, where the cache overtakes the weights, and the static strip."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 from moe_lessons.explore.calculator.state import LATENT, Params, State, choose, parts, simulate
-from moe_lessons.svg import COLORS, Drawing, element, figure, line_chart, text, tint
+from moe_lessons.svg import COLORS, Drawing, bar, element, figure, line_chart, text, tint
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"
-LEFT, RIGHT = 168, 640
+LEFT, RIGHT = 168, 560
+ROOM = 2.0
+"""How far a scale goes: to twice the published model's largest bar. It does not move while one drags."""
 BLUE, ORANGE, GREEN = COLORS[0], COLORS[1], COLORS[2]
 
 
@@ -49,7 +52,7 @@ def billions(count: float) -> str:
     value = count / 1e9
     if value < 0.0995:
         return f"{1000 * value:.1f} M" if count else "none"
-    return f"{value:.0f} B" if value >= 99.95 else f"{value:.1f} B" if value >= 0.95 else f"{value:.2f} B"
+    return f"{value:,.0f} B" if value >= 99.95 else f"{value:.1f} B" if value >= 0.95 else f"{value:.2f} B"
 
 
 def gigabytes(count: float) -> str:
@@ -111,26 +114,32 @@ def _waterfall(state: State, top: float) -> str:
     """Each part begins where the one above it ends; active and total are the sums so far."""
     rows = list(parts(state))
     total, active = state.parameters.total, state.parameters.active
-    scale = (RIGHT - LEFT) / total
+    full = ROOM * published_scale(state.params.model).parameters.total
+    scale = (RIGHT - LEFT) / full
     out = [
         text(8, top + 12, "parameters (billions): every part begins where the one above it ends", fill=MUTED)
     ]
     so_far, y = 0, top + 22
     for name, count in (*rows[:-1], ("= active", active), rows[-1], ("= total", total)):
         is_sum = name.startswith("=")
-        begin = 0 if is_sum else so_far
+        begin = 0 if is_sum else min(so_far, full)
         fill = INK if is_sum else tint(BLUE, 0.45) if name == rows[-1][0] else BLUE
-        wide = max(count * scale, 0.6)
         weight = "700" if is_sum else "400"
         out.append(text(LEFT - 8, y + 14, name, text_anchor="end", font_weight=weight))
-        out.append(element("rect", x=LEFT + begin * scale, y=y, width=wide, height=18, fill=fill))
-        out.append(text(LEFT + begin * scale + wide + 5, y + 14, billions(count), font_weight=weight))
+        left = LEFT + begin * scale
+        out.append(bar(left, y, 18, count, full - begin or 1.0, RIGHT - left, billions(count), fill))
         if not is_sum:
             so_far += count
-            x = LEFT + so_far * scale
+            x = LEFT + min(so_far, full) * scale
             out.append(element("line", x1=x, x2=x, y1=y + 18, y2=y + 25, stroke=MUTED))
         y += 25
     return "".join(out)
+
+
+@lru_cache(maxsize=32)
+def published_scale(model: str) -> State:
+    """The state that sets a model's scales: its own sizes, bf16, 4,096 tokens of context."""
+    return simulate(choose(Params(), model))
 
 
 def _bytes(state: State, left: float, top: float) -> str:
@@ -144,7 +153,8 @@ def _bytes(state: State, left: float, top: float) -> str:
     far = state.outweighs_at
     note = f"cache of {tokens(p.context)}"
     note += f"; outweighs bar 2 from {far:,}" if far else ""
-    return _bars(left, top, "bytes (GB)", [(n, v, gigabytes(v), c) for n, v, c in rows], note)
+    full = ROOM * published_scale(p.model).weight_bytes
+    return _bars(left, top, "bytes (GB)", full, [(n, v, gigabytes(v), c) for n, v, c in rows], note)
 
 
 def _flops(state: State, left: float, top: float) -> str:
@@ -155,18 +165,18 @@ def _flops(state: State, left: float, top: float) -> str:
     )
     shown = [(name, value, f"{value / 1e9:,.2f}", fill) for name, value, fill in rows]
     note = f"in all {state.flops.total / 1e9:,.1f} GFLOP; attention grows with the context"
-    return _bars(left, top, "FLOPs for one new token (billions)", shown, note)
+    full = ROOM * published_scale(state.params.model).flops.total
+    return _bars(left, top, "FLOPs for one new token (billions)", full, shown, note)
 
 
-def _bars(left: float, top: float, head: str, rows: list[tuple[str, float, str, str]], note: str) -> str:
-    most = max(value for _, value, _, _ in rows) or 1
+def _bars(
+    left: float, top: float, head: str, full: float, rows: list[tuple[str, float, str, str]], note: str
+) -> str:
     out = [text(left, top + 12, head, fill=MUTED)]
     for i, (name, value, shown, fill) in enumerate(rows):
         y = top + 22 + 27 * i
-        wide = max(130 * value / most, 0.6)
         out.append(text(left, y + 14, name))
-        out.append(element("rect", x=left + 150, y=y, width=wide, height=18, fill=fill))
-        out.append(text(left + 155 + wide, y + 14, shown))
+        out.append(bar(left + 150, y, 18, value, full, 70, shown, fill))
     out.append(text(left, top + 22 + 27 * len(rows) + 15, note, fill=MUTED, font_size=11.5))
     return "".join(out)
 
