@@ -43,7 +43,6 @@ def observed(answer, **changes):
         (lambda x, k: x / len(x), "the right values divided by T"),
         (lambda x, k: x * x.shape[1], "the right values times E"),
         (lambda x, k: x * (x.shape[1] + 1), "the right values times one factor, another for each input"),
-        (lambda x, k: x.T, "the right values, transposed"),
         (lambda x, k: x[:, None], "the right values in another shape"),
         (lambda x, k: x.flip(0), "the right values from the last to the first"),
         (lambda x, k: x.roll(1, 0), "the right rows in another order"),
@@ -80,6 +79,12 @@ def test_right_on_some_inputs():
 
 def two(x, k):
     return x, x.sum(-1)
+
+
+def test_transposed_beside_another_mistake():
+    outputs = (Output("y_TE", "TE"), Output("sum_T", "T"))
+    said = observed(lambda x, k: (x.T, x.cos().sum(-1)), reference=two, outputs=outputs)
+    assert said == "y_TE: the right values, transposed."
 
 
 def test_one_of_several_outputs():
