@@ -59,7 +59,7 @@ def _transposed(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
         if all(np.ndim(a) == 2 and same(output, np.asarray(a).T, b) for a, b in pairs):
             message = (
                 f"`{output.name}` has the right values, transposed: its axes are "
-                f"[{', '.join(output.axes)}], in this order. In a product, the left tensor's axis comes first."
+                f"[{', '.join(output.axes)}], in this order. In a product, the left one's axis is first."
             )
             return Mistake(TRANSPOSED, message, hint=0)
     return None
