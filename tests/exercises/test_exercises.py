@@ -12,6 +12,7 @@ from moe_lessons.build.source import read_cells, with_solution, without_solution
 from moe_lessons.course.checking import card
 from moe_lessons.exercises import answers, drivers, registry
 from moe_lessons.exercises.crash_table import GENERAL
+from moe_lessons.exercises.everywhere import SWAPPED, TRANSPOSED, WRITTEN_IN
 from moe_lessons.exercises.findings import request, trial
 from moe_lessons.exercises.habits import CHANGED, LOST, PARTLY_LOST
 from moe_lessons.exercises.judge import draw, judge, local
@@ -112,8 +113,15 @@ def test_exercise_is_complete(exercise):
     mistakes = {m.id for m in exercise.misconceptions}
     assert mistakes <= set(wrong)
     # Beside them: errors with a name, and what holds for every exercise ("gradient_lost:in numpy").
-    others = {c.id for c in (*exercise.crashes, *GENERAL)} | {LOST, PARTLY_LOST, CHANGED}
-    assert {m.split(":")[0] for m in set(wrong) - mistakes} <= others
+    others = {c.id for c in (*exercise.crashes, *GENERAL)} | {
+        LOST,
+        PARTLY_LOST,
+        CHANGED,
+        SWAPPED,
+        TRANSPOSED,
+        WRITTEN_IN,
+    }
+    assert {m.split(":")[0] for m in wrong} <= mistakes | others
     assert {c.id for c in exercise.crashes} <= {m.split(":")[0] for m in wrong}
     assert len(mistakes) >= 5
     assert len(right) >= 2
