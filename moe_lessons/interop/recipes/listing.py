@@ -28,6 +28,8 @@ class Row(NamedTuple):
     Attributes
     ----------
     model_type, models : str
+    year : int or None
+        About when the type came, see `Recipe`.
     score : str
         "softmax", "sigmoid", "sqrt_softplus", "SparseMixer", or "none" where there is no recipe.
     gate, experts : str
@@ -40,6 +42,7 @@ class Row(NamedTuple):
 
     model_type: str
     models: str
+    year: int | None
     score: str
     gate: str
     experts: str
@@ -65,20 +68,21 @@ def rows() -> list[Row]:
     (2, 8)
     """
     found = [_row(name, recipe) for name, recipe in RECIPES.items()]
-    none = [Row(name, "", "none", "-", "-", None, None, reason) for name, reason in REASONS.items()]
-    return sorted(found + none)
+    none = [Row(name, "", None, "none", "-", "-", None, None, reason) for name, reason in REASONS.items()]
+    return sorted(found + none, key=lambda row: row.model_type)
 
 
-def scores() -> dict[str, int]:
-    """Count the model types by what their gate makes of a logit.
+def scores(since: int = 0) -> dict[str, int]:
+    """Count the model types that came in a year or later by what their gate makes of a logit.
 
     Examples
     --------
-    >>> counts = scores()
+    >>> counts = scores(since=2026)
     >>> counts["sigmoid"] > counts["softmax"]
     True
     """
-    return dict(Counter(row.score for row in rows()).most_common())
+    found = Counter(row.score for row in rows() if row.year is not None and row.year >= since)
+    return dict(found.most_common())
 
 
 def table() -> str:
@@ -119,6 +123,7 @@ def _row(name: str, recipe: Recipe) -> Row:
     return Row(
         model_type=name,
         models=recipe.models,
+        year=recipe.year,
         score=_score(spec),
         gate=words[0],
         experts="; ".join(words[1:]),
