@@ -1,7 +1,8 @@
 """Router logits -> who computes what: the gates, and the other ways to share out tokens.
 
-A router is one linear map; a gate is what turns its logits into K chosen experts and their weights. `ROUTERS`
-lists all ways under one signature, with what each guarantees.
+A router is one linear map; a gate is what turns its logits into K chosen experts and their weights. `Gate`
+puts one together from parts. `ROUTERS` lists all ways under one signature, with what each guarantees.
+`moe_lessons.interop.recipes` says which model uses what.
 """
 
 from moe_lessons.routing.assignment import base_assignment, greedy_assignment

@@ -110,7 +110,7 @@ def real_rows(topk_ids_TK: Tensor) -> Tensor:
     >>> real_rows(torch.tensor([[0, 2], [-1, -1]]))
     tensor([ True, False])
     """
-    return (topk_ids_TK != NOWHERE).all(dim=1)
+    return (topk_ids_TK != NOWHERE).any(dim=1)
 
 
 def checked_logits(logits_TE: Tensor, top_k: int = 1, name: str = "logits_TE") -> Tensor:

@@ -21,8 +21,9 @@ def group_limited_topk(
 ) -> Routing:
     """Score groups by the sum of their two best sigmoids, keep the best groups, then `sigmoid_topk` in them.
 
-    Used by DeepSeek-V3 (8 groups of 32, 4 kept, K = 8, scale 2.5). The bias steers the choice of groups and
-    of experts, never the weight.
+    Used by DeepSeek-V3 (8 groups of 32, 4 kept, K = 8, scale 2.5), A.X-K1, Ling-3.0 and Beam. Many have the
+    code with one group, which limits nothing (GLM-4.5, dots.llm1, MiMo-V2). The bias steers the choice of
+    groups and of experts, never the weight.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@
 'softmax, renormalised; swiglu'
 
 `layer_from(block, config)` also takes the weights of a block of transformers. `RECIPES` has what is special
-about each type, `REASONS` the types without a recipe, `table()` all of it.
+about each type, `REASONS` the types without a recipe, `table()` all of it, `scores()` the counts.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from torch import nn
 from moe_lessons.interop.folders import InteropError
 from moe_lessons.interop.recipes.families import REASONS, RECIPES, Recipe
 from moe_lessons.interop.recipes.fields import Fields
-from moe_lessons.interop.recipes.listing import Row, rows, table
+from moe_lessons.interop.recipes.listing import Row, rows, scores, table
 from moe_lessons.interop.recipes.weights import translate
 from moe_lessons.layer import LayerSpec, MoELayer
 
@@ -30,6 +30,7 @@ __all__ = [
     "layer_of",
     "recipe_for",
     "rows",
+    "scores",
     "spec_of",
     "table",
     "translate",

@@ -25,7 +25,8 @@ from moe_lessons.interop.recipes import (
     translate,
 )
 from moe_lessons.interop.recipes.listing import default_config, scores
-from moe_lessons.routing import Routing, dense_weights, sparse_mixer_topk
+from moe_lessons.layer import MoELayer
+from moe_lessons.routing import Routing, dense_weights, random_table, sparse_mixer_topk, weighted_hash_topk
 
 COMPARED = [name for name in RECIPES if name not in NOT_ITS_BLOCK]
 CASES = [(name, changes) for name in COMPARED for changes in VARIANTS.get(name, [{}])]
@@ -116,6 +117,31 @@ def test_nllb_is_held_against_its_definition():
     torch.testing.assert_close(layer(hidden_TD).hidden, torch.stack(expected))
     one_hot_twice = output_of(block, hidden_TD.unsqueeze(0))[0]
     assert relative_error(one_hot_twice, torch.stack(expected)) > 0.3
+
+
+def test_deepseek_v4_hashes_in_its_first_layers():
+    """The recipe's layer with another gate, which looks experts up by token id."""
+    modeling = pytest.importorskip("transformers.models.deepseek_v4.modeling_deepseek_v4")
+    config = tiny_config("deepseek_v4", 2, {"vocab_size": 20, "mlp_layer_types": ["hash_moe"]})
+    block = modeling.DeepseekV4SparseMoeBlock(config, 0)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.5, generator=generator)
+    table_VK = random_table(20, E, 2, generator=generator)
+    block.gate.tid2eid.copy_(table_VK)
+    scale = config.routed_scaling_factor
+    spec = dataclasses.replace(
+        spec_of(config),
+        expert_bias=False,
+        gate=lambda logits_TE, _, *, token_ids_T: weighted_hash_topk(
+            logits_TE, token_ids_T, table_VK, scale=scale
+        ),
+    )
+    layer = MoELayer.of(spec)
+    layer.load_state_dict(translate(block.state_dict(), spec, ignored="gate.tid2eid"))
+    hidden, tokens = torch.randn(2, 5, D, generator=generator), torch.randint(20, (2, 5), generator=generator)
+    output = layer(hidden, token_ids_T=tokens.flatten()).hidden
+    torch.testing.assert_close(output, block(hidden, tokens))
 
 
 def test_step3p7_clamps_in_the_layers_that_say_so():
