@@ -25,7 +25,7 @@ FLOOR = {room: i for i, floor in enumerate(FLOORS) for room in floor.split()}
 
 # What stands at the root as a single file: parts of the layer, what everything uses, and two ways in.
 # A new file belongs into a wing.
-SINGLE = {"experts", "linear", "layer", "device", "lazy", "lab", "__main__"}
+SINGLE = {"linear", "device", "lazy", "lab", "__main__"}
 
 HEAVY = {"matplotlib": {"svg/plots.py"}, "ipywidgets": {"course", "explore"}}
 

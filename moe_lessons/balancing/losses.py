@@ -12,13 +12,14 @@ from torch.nn import functional as F
 
 from moe_lessons.balancing.groups import (
     mean_over_tokens,
+    real_tokens,
     sum_over_ranks,
     tokens_by_group,
     without_padding,
     world_size,
 )
 from moe_lessons.routing import tokens_per_expert
-from moe_lessons.routing.base import check_ids, checked_logits
+from moe_lessons.routing.base import check_ids, checked_logits, real_rows
 from moe_lessons.routing.gates import sqrt_softplus
 
 NORMALIZATIONS = ("switch", "gshard", "huggingface", "megatron", "deepseek")
@@ -51,7 +52,8 @@ def load_balancing_loss(
     - "switch": E * sum f P, f a fraction of the T * K routed rows. Uniform P or uniform f gives 1. "megatron"
       and "deepseek" are the same formula; Switch itself has K = 1.
     - "huggingface": f a fraction of the T tokens, so K times as large; what transformers computes for
-      Mixtral, OLMoE and Qwen on one layer.
+      Mixtral, OLMoE and Qwen on one layer. Theirs chooses anew, by the top-k of the logits' softmax: where a
+      selection bias or groups chose other experts, it counts experts that did not run; ours does not.
     - "gshard": (1 / E) * sum f P, f the fraction of tokens whose *first* choice is the expert. Balanced it
       is 1 / E².
 
@@ -67,7 +69,8 @@ def load_balancing_loss(
         What P is made of, a key of `PROBABILITIES`: "softmax", or each expert's "sigmoid" or "sqrt_softplus"
         over the sum of all E (DeepSeek-V3 and V4).
     mask_T : bool Tensor of shape (T,), optional
-        True for real tokens; padding counts neither in f nor in P.
+        True for real tokens; padding counts neither in f nor in P. Tokens with the id -1, which a layer with
+        a mask gives to padding, do not count either.
     scope : str
         Where the load is to be even. "micro_batch": over these T tokens. "sequence": within each of
         `n_sequences` sequences of T / n_sequences tokens that lie one after the other; the mean over those
@@ -116,6 +119,8 @@ def load_balancing_loss(
         )
     top_k = topk_ids_TK.shape[1]
     logits_TE = checked_logits(logits_TE, top_k)
+    mask_T = real_rows(topk_ids_TK) & _all_unless(mask_T, topk_ids_TK)
+    topk_ids_TK = topk_ids_TK.masked_fill(~mask_T.unsqueeze(1), 0)
     check_ids(topk_ids_TK, n_experts)  # one of another expert would be counted for the next sequence
     probs_TE = PROBABILITIES[scores](without_padding(logits_TE, mask_T))
     groups = tokens_by_group(probs_TE, mask_T, _n_groups(scope, n_sequences, len(probs_TE)))
@@ -181,6 +186,11 @@ def _n_groups(scope: str, n_sequences: int | None, n_tokens: int) -> int:
     if n_sequences is None or n_sequences < 1 or n_tokens % n_sequences:
         raise ValueError(f"n_sequences is {n_sequences}: give a divisor of the {n_tokens} tokens")
     return n_sequences
+
+
+def _all_unless(mask_T: Tensor | None, topk_ids_TK: Tensor) -> Tensor:
+    real_T = real_tokens(topk_ids_TK, mask_T)
+    return topk_ids_TK.new_ones((), dtype=torch.bool) if real_T is None else real_T
 
 
 def _earlier(counts_E: Tensor, scope: str, n_experts: int) -> Tensor:

@@ -4,6 +4,8 @@ import errno
 import os
 import sys
 import time
+import warnings
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
@@ -34,7 +36,9 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Keep what an interrupted command has to say; click alone would forget it."""
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _one_line(warnings.showwarning)
+                return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise Interrupted(str(error) or "interrupted") from error
 
@@ -72,6 +76,20 @@ class Commands(click.Group):
             sys.stderr.flush()
             os._exit(code)
         sys.exit(code)
+
+
+def _one_line(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """Say a warning to users once, without the file and line that it comes from."""
+    said = set()
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if category is not UserWarning:
+            otherwise(message, category, *where, **more)
+        elif is_first() and str(message) not in said:
+            said.add(str(message))
+            click.echo(f"note: {message}", err=True)
+
+    return show
 
 
 def _described(error: Exception) -> str:

@@ -102,7 +102,7 @@ def train(
     \b
     Examples:
       moe-lessons train                                 the cpu-tiny preset
-      moe-lessons train --n-experts 16 --top-k 1 --steps 200
+      moe-lessons train --n-experts 16 --top-k 1 --gate softmax_topk --steps 200
       moe-lessons train --corpus my_text.txt --out runs/mine
       moe-lessons train --resume                        go on after Ctrl-C
       moe-lessons train --list                          what the presets are

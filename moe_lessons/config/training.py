@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from moe_lessons.config.gradient import router_without_gradient, warn
 from moe_lessons.config.model import ModelConfig
 from moe_lessons.config.wording import require
 
@@ -23,6 +24,11 @@ class TrainConfig:
     ------
     ValueError
         If a setting makes no sense; the message names argument, value and remedy.
+
+    Warns
+    -----
+    UserWarning
+        If the task's loss will not train the router: one expert per token, behind a gate that renormalises.
 
     References
     ----------
@@ -103,6 +109,7 @@ class TrainConfig:
             self.balancing,
             "give the model expert_bias=True, as override(balancing=...) does",
         )
+        warn(router_without_gradient(self.model.gate, self.model.top_k, self.model.n_experts))
 
     @property
     def tokens_per_step(self) -> int:
@@ -126,8 +133,8 @@ class TrainConfig:
 
         Examples
         --------
-        >>> TrainConfig().override(steps=5, top_k=1, seed=None).model.top_k
-        1
+        >>> TrainConfig().override(steps=5, top_k=4, seed=None).model.top_k
+        4
         """
         given = {name: value for name, value in changes.items() if value is not None}
         if "balancing" in given:

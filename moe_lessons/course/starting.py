@@ -34,6 +34,8 @@ def start(lesson: str, *, keep: bool = True) -> None:
         store.keep_apart()
     # Other packages' deprecations are not the learner's business, and would differ between machines.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    # Lessons build layers on purpose whose router gets no gradient, and say themselves what comes of it.
+    warnings.filterwarnings("ignore", message="top_k=1 with gate=", category=UserWarning)
     exercises, points = count(len(found.exercises), "exercise"), count(found.points, "point")
     say(f"Lesson {found.number} · {found.title}: {exercises}, {points}.")
     _prepare_kernels(found)

@@ -5,7 +5,7 @@ weight[t, k] * expert[id[t, k]](hidden[t]).
 `moe_loop` is the definition, `moe_slots` its quick form for a token or two, `moe_counted` one for a few dozen
 without gradients. `moe_unbind` runs one expert after the other, `moe_grouped` all of them in PyTorch's
 grouped products: both leave gradients to autograd. `moe_fused` and `moe_padded` bring their own. `moe_auto`
-takes the path that `choose` names.
+takes the path that `choose` names. All of these are for SwiGLU experts; `moe_generic` takes any function.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from torch import Tensor
 from moe_lessons.dispatch.choose import choose, moe_auto
 from moe_lessons.dispatch.counted import moe_counted
 from moe_lessons.dispatch.fused import moe_fused, moe_padded
+from moe_lessons.dispatch.generic import NULLS, moe_generic
 from moe_lessons.dispatch.grouped import grouped_supported, moe_grouped
 from moe_lessons.dispatch.loops import moe_loop, moe_slots, moe_unbind
 from moe_lessons.dispatch.plan import Plan, permutation_plan
@@ -30,6 +31,7 @@ PATHS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]] = {
 }
 
 __all__ = [
+    "NULLS",
     "PATHS",
     "Plan",
     "choose",
@@ -37,6 +39,7 @@ __all__ = [
     "moe_auto",
     "moe_counted",
     "moe_fused",
+    "moe_generic",
     "moe_grouped",
     "moe_loop",
     "moe_padded",

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from moe_lessons.dispatch.arguments import check_ids, check_shapes, compute_dtype
+from moe_lessons.dispatch.loops import moe_unbind
 from moe_lessons.dispatch.plan import weighted_sum
 
 
@@ -30,7 +31,7 @@ def moe_counted(
     check_ids(topk_ids_TK, n_experts)
     n_tokens, top_k = topk_ids_TK.shape
     if topk_ids_TK.numel() == 0:
-        return hidden_TD * 0 if top_k == 0 else hidden_TD.clone()
+        return moe_unbind(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
     dtype = compute_dtype(hidden_TD)
     ids_S1 = topk_ids_TK.reshape(-1, 1).long()
     one_hot_SE = hidden_TD.new_zeros(len(ids_S1), n_experts, dtype=torch.int64).scatter_(1, ids_S1, 1)

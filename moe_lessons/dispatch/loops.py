@@ -46,7 +46,9 @@ def moe_loop(
     """
     check_shapes(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
     check_ids(topk_ids_TK, gate_up_proj.shape[0])
-    rows = [hidden_TD[:0]]  # keeps shape, dtype and graph when T is 0
+    if topk_ids_TK.numel() == 0:  # nothing to visit, but gradients are to be 0, not missing
+        return moe_unbind(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
+    rows = []
     for t in range(topk_ids_TK.shape[0]):
         row_D = torch.zeros_like(hidden_TD[t], dtype=torch.promote_types(hidden_TD.dtype, torch.float32))
         for k in range(topk_ids_TK.shape[1]):
@@ -102,12 +104,14 @@ def moe_slots(
     """
     check_shapes(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
     check_ids(topk_ids_TK, gate_up_proj.shape[0])
+    if topk_ids_TK.numel() == 0:
+        return moe_unbind(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
     weights: tuple[Any, Any] = (gate_up_proj, down_proj)
     if torch.is_grad_enabled():  # W[e] is a trap for gradients only, see `moe_unbind`
         weights = gate_up_proj.unbind(0), down_proj.unbind(0)
     gate_up, down = weights
     accumulate_TK = topk_weights_TK.to(torch.promote_types(hidden_TD.dtype, torch.float32))
-    rows = [hidden_TD[:0]]
+    rows = []
     for token, experts in enumerate(topk_ids_TK.tolist()):
         hidden_1D = hidden_TD[token : token + 1]
         results_KD = torch.cat([swiglu(hidden_1D, gate_up[expert], down[expert]) for expert in experts])

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from moe_lessons.dispatch.arguments import check_ids, traced
-from moe_lessons.routing import tokens_per_expert
+from moe_lessons.routing.base import count_ids
 
 
 class Plan(NamedTuple):
@@ -57,7 +57,8 @@ def permutation_plan(topk_ids_TK: Tensor, n_experts: int) -> Plan:
     row_ids_S = stable_order(topk_ids_TK.reshape(-1), n_experts)
     positions_S = torch.arange(row_ids_S.numel(), device=row_ids_S.device)
     inverse_S = torch.empty_like(row_ids_S).scatter_(0, row_ids_S, positions_S)
-    counts_E = tokens_per_expert(topk_ids_TK, n_experts)
+    ids_S = topk_ids_TK.reshape(-1).long()
+    counts_E = count_ids(ids_S, torch.ones_like(ids_S), n_experts)
     return Plan(
         row_ids_S=row_ids_S,
         token_ids_S=row_ids_S // topk_ids_TK.shape[1],

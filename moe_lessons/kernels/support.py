@@ -105,6 +105,8 @@ def moe_triton(
     if not supported:
         warnings.warn(f"moe_triton is moe_grouped here: {reason}", stacklevel=2)
         return moe_grouped(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
+    if topk_ids_TK.numel() == 0:  # no row to launch a kernel for, but gradients are to be 0, not missing
+        return moe_grouped(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_proj, down_proj)
     from moe_lessons.kernels.moe import moe_forward
 
     dtype = compute_dtype(hidden_TD)

@@ -18,6 +18,8 @@ from moe_lessons.linear import FeedForward, Linear
 from moe_lessons.model.attention import Attention, KVCache, rotary_tables
 from moe_lessons.routing import Routing
 
+IGNORED = -100  # the target of a token that does not count, as `cross_entropy` has it
+
 __all__ = ["MoETransformer", "ModelConfig", "ModelOutput", "parameter_counts"]
 
 
@@ -58,11 +60,16 @@ class Block(nn.Module):
         )
 
     def forward(
-        self, stream_BLD: Tensor, cos_LP: Tensor, sin_LP: Tensor, cache: KVCache | None = None
+        self,
+        stream_BLD: Tensor,
+        cos_LP: Tensor,
+        sin_LP: Tensor,
+        cache: KVCache | None = None,
+        mask_BL: Tensor | None = None,
     ) -> tuple[Tensor, Routing]:
         """Return the stream after both updates, shape (B, L, D), and the routing of its tokens."""
         stream_BLD = stream_BLD + self.attention(self.attention_norm(stream_BLD), cos_LP, sin_LP, cache)
-        update_BLD, routing = self.moe(self.moe_norm(stream_BLD))
+        update_BLD, routing = self.moe(self.moe_norm(stream_BLD), mask_BL)
         return stream_BLD + update_BLD, routing
 
 
@@ -77,7 +84,12 @@ class DenseBlock(nn.Module):
         self.ffn = FeedForward(config.d_model, config.d_feed_forward, generator=generator)
 
     def forward(
-        self, stream_BLD: Tensor, cos_LP: Tensor, sin_LP: Tensor, cache: KVCache | None = None
+        self,
+        stream_BLD: Tensor,
+        cos_LP: Tensor,
+        sin_LP: Tensor,
+        cache: KVCache | None = None,
+        mask_BL: Tensor | None = None,
     ) -> tuple[Tensor, None]:
         """Return the stream after both updates, shape (B, L, D); there is no routing."""
         stream_BLD = stream_BLD + self.attention(self.attention_norm(stream_BLD), cos_LP, sin_LP, cache)
@@ -153,7 +165,12 @@ class MoETransformer(nn.Module):
         return [KVCache(self.config.context_length) for _ in self.blocks]
 
     def forward(
-        self, tokens_BL: Tensor, targets_BL: Tensor | None = None, *, caches: list[KVCache] | None = None
+        self,
+        tokens_BL: Tensor,
+        targets_BL: Tensor | None = None,
+        *,
+        mask_BL: Tensor | None = None,
+        caches: list[KVCache] | None = None,
     ) -> ModelOutput:
         """Predict each token's successor.
 
@@ -163,6 +180,9 @@ class MoETransformer(nn.Module):
             L at most ``config.context_length``, the tokens in the caches included.
         targets_BL : Tensor, int64, shape (B, L), optional
             The tokens that follow; -100 marks those that do not count.
+        mask_BL : Tensor, bool, shape (B, L), optional
+            False for padding, which is routed nowhere and whose targets do not count. Attention does not see
+            the mask: put padding last, where no real token looks.
         caches : list of KVCache, optional
             From `new_caches`, then from call to call: `tokens_BL` are the tokens after those given
             before, and only they are computed.
@@ -187,12 +207,15 @@ class MoETransformer(nn.Module):
         cos_LP, sin_LP = self.cos_LP[start : start + L], self.sin_LP[start : start + L]
         routings = []
         for layer, block in enumerate(self.blocks):
-            stream_BLD, routing = block(stream_BLD, cos_LP, sin_LP, caches[layer] if caches else None)
+            cache = caches[layer] if caches else None
+            stream_BLD, routing = block(stream_BLD, cos_LP, sin_LP, cache, mask_BL)
             if routing is not None:
                 routings.append(routing)
         logits_BLV = self.head(self.final_norm(stream_BLD))
         loss = None
         if targets_BL is not None:
+            if mask_BL is not None:
+                targets_BL = targets_BL.masked_fill(~mask_BL, IGNORED)
             wide = torch.promote_types(logits_BLV.dtype, torch.float32)
             loss = F.cross_entropy(logits_BLV.to(wide).flatten(0, 1), targets_BL.flatten())
         return ModelOutput(logits_BLV, loss, tuple(routings))

@@ -8,6 +8,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 TINY = 1e-20  # every sigmoid may underflow to 0; DeepSeek's code adds the same constant
+NOWHERE = -1  # the expert id of a token that is not routed: padding
 
 
 class Routing(NamedTuple):
@@ -58,6 +59,7 @@ def tokens_per_expert(topk_ids_TK: Tensor, n_experts: int, mask_T: Tensor | None
     Parameters
     ----------
     topk_ids_TK : integer Tensor of shape (T, K)
+        The id `NOWHERE`, -1, is not counted: it is what a layer with a mask gives to padding.
     n_experts : int
     mask_T : bool Tensor of shape (T,), optional
         True for real tokens, False for padding.
@@ -73,7 +75,7 @@ def tokens_per_expert(topk_ids_TK: Tensor, n_experts: int, mask_T: Tensor | None
 
     Examples
     --------
-    >>> tokens_per_expert(torch.tensor([[0, 2], [2, 3]]), 4)
+    >>> tokens_per_expert(torch.tensor([[0, 2], [2, 3], [-1, -1]]), 4)
     tensor([1, 0, 2, 1])
     """
     check_whole(topk_ids_TK)
@@ -81,13 +83,34 @@ def tokens_per_expert(topk_ids_TK: Tensor, n_experts: int, mask_T: Tensor | None
         raise ValueError(
             f"mask_T has shape {tuple(mask_T.shape)}: give one entry per token, ({len(topk_ids_TK)},)"
         )
-    ids_S = topk_ids_TK.reshape(-1).long()
-    if mask_T is None:
-        ones_S = torch.ones_like(ids_S)
-    else:
-        ones_S = mask_T.bool().long().unsqueeze(1).expand_as(topk_ids_TK).reshape(-1)
+    real_TK = topk_ids_TK != NOWHERE
+    if mask_T is not None:
+        real_TK = real_TK & mask_T.bool().unsqueeze(1)
+    ids_S = topk_ids_TK.masked_fill(~real_TK, 0).reshape(-1).long()
+    return count_ids(ids_S, real_TK.reshape(-1).long(), n_experts)
+
+
+def count_ids(ids_S: Tensor, ones_S: Tensor, n_experts: int) -> Tensor:
+    """Add up the ones of each id, which must lie in 0..E-1.
+
+    Examples
+    --------
+    >>> count_ids(torch.tensor([2, 0, 2]), torch.tensor([1, 1, 1]), 3)
+    tensor([1, 0, 2])
+    """
     # Not bincount: on a GPU it waits for the largest id. Integer sums do not depend on their order.
     return torch.zeros(n_experts, dtype=torch.int64, device=ids_S.device).scatter_add_(0, ids_S, ones_S)
+
+
+def real_rows(topk_ids_TK: Tensor) -> Tensor:
+    """Mark the tokens that were routed somewhere.
+
+    Examples
+    --------
+    >>> real_rows(torch.tensor([[0, 2], [-1, -1]]))
+    tensor([ True, False])
+    """
+    return (topk_ids_TK != NOWHERE).any(dim=1)
 
 
 def checked_logits(logits_TE: Tensor, top_k: int = 1, name: str = "logits_TE") -> Tensor:

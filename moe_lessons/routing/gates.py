@@ -16,8 +16,9 @@ from moe_lessons.routing.base import TINY, Routing, biased, checked_logits, weig
 def topk_softmax(logits_TE: Tensor, top_k: int) -> Routing:
     """Choose the top-k logits, then softmax over those k: the weights sum to 1.
 
-    Used by Mixtral, gpt-oss, Granite, JetMoE and the 2017 layer. Softmax over all, top-k, renormalise is the
-    same function. With k = 1 the weight is always 1, so the task loss gives the router no gradient.
+    Used by Mixtral, MiniMax-01, gpt-oss, Granite, JetMoE, Aria, Gemma-4 and the 2017 layer, and, written as
+    softmax over all, top-k, renormalise, by Qwen3, Qwen3.5 and Hunyuan-A13B: it is the same function. With
+    k = 1 the weight is always 1, so the task loss gives the router no gradient.
 
     Parameters
     ----------
@@ -50,8 +51,8 @@ def softmax_topk(
 ) -> Routing:
     """Softmax over all experts, then keep the top-k probabilities, as they are or rescaled to sum to 1.
 
-    Without renormalising: Switch, Grok-1, OLMoE, Qwen1.5-MoE and Qwen2-MoE, LongCat, DeepSeek-V2 (times 16).
-    With it: GShard, Qwen3, DBRX.
+    Without renormalising: Switch, Grok-1, OLMoE, Jamba, Qwen1.5-MoE and Qwen2-MoE, LongCat (with a bias),
+    DeepSeek-V2 (times 16). With it: GShard, Qwen3, DBRX, and with a bias ERNIE-4.5.
 
     Parameters
     ----------
@@ -94,8 +95,11 @@ def sigmoid_topk(
 ) -> Routing:
     """Score each expert by a sigmoid of its own; a bias may steer who is chosen, never the weight.
 
-    Used by DeepSeek-V3 (scale 2.5), Kimi-K2 (2.827) and GLM-4.5 (2.5). DeepSeek-V3 also limits a token to a
-    few groups of experts: `group_limited_topk`.
+    Used by DeepSeek-V3 (scale 2.5), Kimi-K2 (2.827), GLM-4.5 and GLM-5 (2.5), MiniMax-M2, MiMo-V2,
+    Nemotron-3, K-EXAONE and Hunyuan-3: by most of the model types that transformers got in 2026, as
+    `moe_lessons.interop.recipes.scores` counts. DeepSeek-V3 also limits a token to a few groups of experts:
+    `group_limited_topk`. Kolibri-1 adds the bias to the logits instead, for the choice only:
+    `Gate("sigmoid", bias_on="logits")`.
 
     Parameters
     ----------
@@ -139,7 +143,7 @@ def sqrt_softplus_topk(
 ) -> Routing:
     """Score each expert by sqrt(softplus(logit)): like `sigmoid_topk`, but the score has no upper bound.
 
-    Used by DeepSeek-V4.
+    Used by DeepSeek-V4, alone among the recipes.
 
     Parameters
     ----------

@@ -21,8 +21,9 @@ def group_limited_topk(
 ) -> Routing:
     """Score groups by the sum of their two best sigmoids, keep the best groups, then `sigmoid_topk` in them.
 
-    Used by DeepSeek-V3 (8 groups of 32, 4 kept, K = 8, scale 2.5). The bias steers the choice of groups and
-    of experts, never the weight.
+    Used by DeepSeek-V3 (8 groups of 32, 4 kept, K = 8, scale 2.5), A.X-K1, Ling-3.0 and Beam. Many have the
+    code with one group, which limits nothing (GLM-4.5, dots.llm1, MiMo-V2). The bias steers the choice of
+    groups and of experts, never the weight.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ def group_limited_topk(
     """
     logits_TE = checked_logits(logits_TE, top_k)
     scores_TE = logits_TE.sigmoid()
-    selection_TE = _limit(biased(scores_TE, expert_bias_E), top_k, n_groups, topk_groups, best=2)
+    selection_TE = limit_to_groups(biased(scores_TE, expert_bias_E), top_k, n_groups, topk_groups, best=2)
     topk_ids_TK = selection_TE.topk(top_k, dim=-1).indices
     return weigh(logits_TE, scores_TE, topk_ids_TK, renormalize, scale)
 
@@ -89,12 +90,25 @@ def group_limited_softmax_topk(
     """
     logits_TE = checked_logits(logits_TE, top_k)
     # Logits order experts and groups as probabilities do, but do not underflow to ties.
-    topk_ids_TK = _limit(logits_TE, top_k, n_groups, topk_groups, best=1).topk(top_k, dim=-1).indices
+    topk_ids_TK = limit_to_groups(logits_TE, top_k, n_groups, topk_groups, best=1).topk(top_k, dim=-1).indices
     return weigh(logits_TE, logits_TE.softmax(dim=-1), topk_ids_TK, renormalize=False, scale=scale)
 
 
-def _limit(selection_TE: Tensor, top_k: int, n_groups: int, topk_groups: int, best: int) -> Tensor:
-    """Put -inf outside each token's best groups, a group counting by the sum of its `best` best experts."""
+def limit_to_groups(
+    selection_TE: Tensor,
+    top_k: int,
+    n_groups: int,
+    topk_groups: int,
+    best: int,
+    outside: float = float("-inf"),
+) -> Tensor:
+    """Put `outside` outside each token's best groups, a group counting by the sum of its `best` experts.
+
+    Examples
+    --------
+    >>> limit_to_groups(torch.tensor([[1.0, 5.0, 4.0, 3.0]]), 2, n_groups=2, topk_groups=1, best=2)
+    tensor([[-inf, -inf, 4., 3.]])
+    """
     n_experts = selection_TE.shape[1]
     if n_groups < 1 or n_experts % n_groups:
         raise ValueError(f"n_groups is {n_groups} with {n_experts} experts: choose a divisor of {n_experts}")
@@ -111,4 +125,4 @@ def _limit(selection_TE: Tensor, top_k: int, n_groups: int, topk_groups: int, be
     kept_TG = torch.zeros_like(group_scores_TG, dtype=torch.bool)
     kept_TG.scatter_(1, group_scores_TG.topk(topk_groups, dim=-1).indices, True)
     # Not 0: a biased score may be negative, and an expert of a group left out would come before it.
-    return selection_TGE.masked_fill(~kept_TG.unsqueeze(-1), -torch.inf).flatten(1)
+    return selection_TGE.masked_fill(~kept_TG.unsqueeze(-1), outside).flatten(1)

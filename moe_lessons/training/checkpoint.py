@@ -187,13 +187,13 @@ def check_resumable(checkpoint: Path) -> None:
 
 
 def load_model(
-    checkpoint: Path, *, device: torch.device | str = "cpu"
+    checkpoint: Path | str, *, device: torch.device | str = "cpu"
 ) -> tuple[MoETransformer, dict[str, Any]]:
     """Build the model of a checkpoint and fill in its weights.
 
     Parameters
     ----------
-    checkpoint : Path
+    checkpoint : Path or str
         A checkpoint's directory, or a run's for the last one.
     device : torch.device or str
 
@@ -209,7 +209,7 @@ def load_model(
     CheckpointError
         If it is missing or damaged.
     """
-    checkpoint = latest_checkpoint(checkpoint)
+    checkpoint = latest_checkpoint(Path(checkpoint))
     state = read_state(checkpoint)
     model = MoETransformer(ModelConfig(**state["config"]["model"])).to(device)
     restore_weights(checkpoint, model)

@@ -13,6 +13,7 @@ from moe_lessons.data import MAX_EVALUATION_TOKENS, evaluation_windows
 from moe_lessons.layer import BIASED_GATES
 from moe_lessons.model import MoETransformer
 from moe_lessons.routing import Routing, tokens_per_expert
+from moe_lessons.routing.base import real_rows
 from moe_lessons.training.distributed import Ranks
 from moe_lessons.training.precision import autocast
 
@@ -37,7 +38,8 @@ def router_losses(
 ) -> RouterLosses:
     """Sum the load-balancing loss and the z-loss over the layers.
 
-    Each layer for itself: loads pooled over layers can look even while every layer has collapsed.
+    Each layer for itself: loads pooled over layers can look even while every layer has collapsed. Tokens that
+    a mask left out (their expert ids are -1) count nowhere.
 
     Parameters
     ----------
@@ -76,7 +78,8 @@ def router_losses(
         for routing, counts_E in zip(routings, earlier, strict=True)
     ]
     return RouterLosses(
-        torch.stack(balancing).sum(), torch.stack([z_loss(r.logits_TE) for r in routings]).sum()
+        torch.stack(balancing).sum(),
+        torch.stack([z_loss(r.logits_TE, mask_T=real_rows(r.topk_ids_TK)) for r in routings]).sum(),
     )
 
 
@@ -131,7 +134,8 @@ def update_expert_bias(model: MoETransformer, routings: tuple[Routing, ...], con
         if bias_E is None:
             raise ValueError(f"balancing is {config.balancing!r}: build the model with expert_bias=True")
         if rule == "quantile":
-            scores_TE = BIASED_GATES[moe.gate](routing.logits_TE)
+            real_TE = routing.logits_TE[real_rows(routing.topk_ids_TK)]
+            scores_TE = BIASED_GATES[moe.gate](real_TE)
             new_E = quantile_bias(scores_TE, moe.top_k, expert_bias_E=bias_E, iterations=1)
         else:
             new_E = UPDATES[rule](bias_E, counts_E, config.bias_rate)

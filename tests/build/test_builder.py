@@ -157,7 +157,7 @@ def test_a_lesson_depends_on_itself_its_exercises_the_engine_and_what_it_imports
         "moe_lessons/exercises/drivers.py",
         "moe_lessons/course/checking.py",
         "moe_lessons/course/show.py",
-        "moe_lessons/layer.py",  # `from moe_lessons import MoELayer`, a lazy name
+        "moe_lessons/layer/moe.py",  # `from moe_lessons import MoELayer`, a lazy name
         "moe_lessons/svg/tables.py",  # through the package's __init__
         "moe_lessons/dispatch/fused.py",  # through layer
         "moe_lessons/commands/diagnosis.py",

@@ -10,11 +10,12 @@ from torch.nn import functional as F
 from moe_lessons.balancing import load_balancing_loss
 from moe_lessons.config import TrainConfig, preset
 from moe_lessons.data import window_starts
-from moe_lessons.model import ModelOutput
+from moe_lessons.model import ModelOutput, MoETransformer
 from moe_lessons.routing import Routing
 from moe_lessons.training import run as running
 from moe_lessons.training import train
 from moe_lessons.training.accumulation import accumulate_gradients
+from moe_lessons.training.objective import count_rows, update_expert_bias
 from moe_lessons.training.precision import LossScaler
 from moe_lessons.training.run import Run
 
@@ -207,3 +208,64 @@ def test_records_are_of_whole_steps(corpus):
 def test_bad_settings(changes, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         TrainConfig(**changes)
+
+
+# Padding, and what the scope of the whole batch costs.
+
+
+@pytest.mark.parametrize("cut", [2, 4])
+def test_the_global_scope_sees_only_the_parts_before_it(cut):
+    """Uncut is the definition: the gradient moves, and cross entropy alone would not move it."""
+    whole, _ = gradients(1, balancing_scope="global_batch")
+    parted, _ = gradients(cut, balancing_scope="global_batch")
+    assert 0.01 < float((parted - whole).norm() / whole.norm()) < 0.5
+    for changes in ({"alpha": 0.0}, {"balancing_scope": "sequence"}):
+        whole, _ = gradients(1, **changes)
+        torch.testing.assert_close(gradients(cut, **changes)[0], whole)
+
+
+def padded_batch(config):
+    generator = torch.Generator().manual_seed(2)
+    tokens_BL = torch.randint(256, (4, 9), generator=generator)
+    lengths_B1 = torch.tensor([[8], [3], [5], [1]])
+    mask_BL = torch.arange(8) < lengths_B1
+    return tokens_BL[:, :-1], tokens_BL[:, 1:], mask_BL
+
+
+@pytest.mark.parametrize("balancing", ["aux_loss", "bias_sign", "bias_quantile"])
+@pytest.mark.parametrize("gate", ["sigmoid", "softmax_topk"])
+def test_padding_changes_no_gradient_no_loss_and_no_bias(balancing, gate):
+    found = []
+    for cut in (1, 2, 4):
+        config = preset("smoke").override(
+            batch_size=4, accumulation_steps=cut, balancing=balancing, gate=gate, balancing_scope="sequence"
+        )
+        inputs_BL, targets_BL, mask_BL = padded_batch(config)
+        for garbage in (0, 255):
+            model = MoETransformer(config.model, generator=torch.Generator().manual_seed(0)).double()
+            step = accumulate_gradients(
+                model,
+                inputs_BL.masked_fill(~mask_BL, garbage),
+                targets_BL.masked_fill(~mask_BL, garbage),
+                config,
+                LossScaler("fp32", CPU),
+                mask_BL=mask_BL,
+            )
+            update_expert_bias(model, step.routings, config)
+            counts_LE = count_rows(step.routings)
+            assert (counts_LE.sum(1) == mask_BL.sum() * config.model.top_k).all()
+            biases = [moe.router.expert_bias_E for moe in model.moe_layers]
+            gradients_of = [p.grad for p in model.parameters()]
+            found.append([*gradients_of, *(b for b in biases if b is not None)])
+    for other in found[1:2] if balancing == "aux_loss" else found[1:]:
+        for mine, first in zip(other, found[0], strict=True):
+            torch.testing.assert_close(mine, first)
+
+
+def test_a_micro_batch_of_nothing_but_padding_is_named():
+    config = preset("smoke").override(batch_size=4, accumulation_steps=4)
+    inputs_BL, targets_BL, mask_BL = padded_batch(config)
+    mask_BL[2] = False
+    model = MoETransformer(config.model)
+    with pytest.raises(ValueError, match="mask_BL leaves micro-batch 2 without a target: leave it out"):
+        accumulate_gradients(model, inputs_BL, targets_BL, config, LossScaler("fp32", CPU), mask_BL=mask_BL)

@@ -1,4 +1,4 @@
-"""Feed-forward experts: the plain FFN, SwiGLU, and a bank of SwiGLU experts in one pair of tensors."""
+"""The plain FFN, SwiGLU, and a bank of SwiGLU experts in one pair of tensors."""
 
 import torch
 from torch import Tensor, nn
@@ -107,10 +107,15 @@ class SwiGLU(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(d_model=d_model, d_hidden=d_hidden)
+        self.std = std
         self.gate_up_proj = nn.Parameter(torch.empty(2 * d_hidden, d_model))
         self.down_proj = nn.Parameter(torch.empty(d_model, d_hidden))
-        for weight in self.parameters():
-            nn.init.normal_(weight, std=std, generator=generator)
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw both matrices anew, as after `to_empty` on what was made on the meta device."""
+        for weight in (self.gate_up_proj, self.down_proj):
+            nn.init.normal_(weight, std=self.std, generator=generator)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map (..., D) to (..., D)."""
@@ -159,10 +164,15 @@ class SwiGLUExperts(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(n_experts=n_experts, d_model=d_model, d_expert=d_expert)
+        self.std = std
         self.gate_up_proj = nn.Parameter(torch.empty(n_experts, 2 * d_expert, d_model))
         self.down_proj = nn.Parameter(torch.empty(n_experts, d_model, d_expert))
-        for weight in self.parameters():
-            nn.init.normal_(weight, std=std, generator=generator)
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw both tensors anew, as after `to_empty` on what was made on the meta device."""
+        for weight in (self.gate_up_proj, self.down_proj):
+            nn.init.normal_(weight, std=self.std, generator=generator)
 
     def extra_repr(self) -> str:
         """Show the sizes in the module's printed form."""

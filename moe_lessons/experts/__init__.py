@@ -1,0 +1,42 @@
+"""Feed-forward experts: the plain FFN, SwiGLU, a bank of SwiGLU experts, and banks of every other kind."""
+
+from moe_lessons.experts.bank import Experts, SharedExperts
+from moe_lessons.experts.feed_forward import (
+    SwiGLU,
+    SwiGLUExperts,
+    check_sizes,
+    ffn,
+    swiglu,
+    swiglu_activation,
+)
+from moe_lessons.experts.kinds import (
+    ACTIVATIONS,
+    SWIGLU,
+    ExpertKind,
+    clamped_swiglu,
+    gated,
+    late_clamped_swiglu,
+    offset_swiglu,
+    softcapped_swiglu,
+    ungated,
+)
+
+__all__ = [
+    "ACTIVATIONS",
+    "SWIGLU",
+    "ExpertKind",
+    "Experts",
+    "SharedExperts",
+    "SwiGLU",
+    "SwiGLUExperts",
+    "check_sizes",
+    "clamped_swiglu",
+    "ffn",
+    "gated",
+    "late_clamped_swiglu",
+    "offset_swiglu",
+    "softcapped_swiglu",
+    "swiglu",
+    "swiglu_activation",
+    "ungated",
+]

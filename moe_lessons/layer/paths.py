@@ -1,0 +1,87 @@
+"""Which way a layer's rows take to their experts."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from moe_lessons.dispatch import PATHS, choose, grouped_supported, moe_auto, moe_generic
+from moe_lessons.dispatch.arguments import compute_dtype
+from moe_lessons.experts import Experts, SwiGLUExperts
+from moe_lessons.kernels import moe_triton, triton_supported
+from moe_lessons.layer.spec import LayerSpec
+from moe_lessons.linear import only_expert
+
+TYPICAL_TOKENS = 2048  # of a training batch: what a path is told for where nobody names an input
+
+
+def check_path(path: str, generic: bool, kind: str) -> None:
+    """Refuse an unknown path, and a quick one for experts that it does not compute."""
+    known = ("auto", "triton", *PATHS)
+    if generic and path not in ("auto", "generic"):
+        raise ValueError(f"path is {path!r}: experts of kind {kind!r} run on 'generic', leave it at 'auto'")
+    if not generic and path not in known:
+        raise ValueError(f"path is {path!r}: choose one of {', '.join(known)}")
+
+
+Bank = Experts | SwiGLUExperts
+
+
+def through_experts(
+    experts: Bank, spec: LayerSpec, path: str, rows_TD: Tensor, ids_TK: Tensor, weights_TK: Tensor
+) -> Tensor:
+    """Take rows to their experts and back: sum over k of weight[t, k] * expert[id[t, k]](row[t])."""
+    if isinstance(experts, Experts):
+        nulls = {"n_null_experts": spec.n_null_experts, "null": spec.null}
+        return moe_generic(rows_TD, ids_TK, weights_TK, experts.run, spec.n_experts, **nulls)
+    way = _quick_path(path, rows_TD, len(experts.down_proj))
+    return way(rows_TD, ids_TK, weights_TK, experts.gate_up_proj, experts.down_proj)
+
+
+def scaled_inputs(
+    experts: Bank, spec: LayerSpec, path: str, rows_TD: Tensor, ids_TK: Tensor, weights_TK: Tensor
+) -> Tensor:
+    """Do the same with the weight on the expert's input: sum over k of expert[id[t, k]](weight[t, k] row[t]).
+
+    Weighted inputs differ between a token's experts, so each slot becomes a token with one expert.
+    """
+    inputs_TKD = rows_TD.unsqueeze(1) * weights_TK.unsqueeze(-1)
+    inputs_SD = inputs_TKD.flatten(0, 1).to(rows_TD.dtype)
+    ids_S1 = ids_TK.reshape(-1, 1)
+    ones_S1 = torch.ones_like(ids_S1, dtype=torch.float32)
+    return through_experts(experts, spec, path, inputs_SD, ids_S1, ones_S1).view_as(inputs_TKD).sum(dim=1)
+
+
+def path_for(experts: Bank, spec: LayerSpec, path: str, hidden: Tensor | None) -> str:
+    """Name the path that `through_experts` takes, if loads are even."""
+    if isinstance(experts, Experts):
+        return "generic"
+    gate_up_proj, down_proj = experts.gate_up_proj, experts.down_proj
+    n_tokens = TYPICAL_TOKENS if hidden is None else hidden.numel() // hidden.shape[-1]
+    like = down_proj if hidden is None else hidden
+    grouped = grouped_supported(like, gate_up_proj, down_proj)
+    triton = triton_supported(like)[0]
+    if path == "triton" or (path == "auto" and like.is_cuda and triton):
+        path = "triton" if triton else "grouped"
+    elif path == "auto" and len(down_proj) == 1:
+        path = "dense"
+    elif path == "auto":
+        n_experts, d_model, d_expert = down_proj.shape
+        path = choose(
+            n_tokens * spec.top_k,
+            n_experts,
+            d_model,
+            d_expert,
+            compute_dtype(like),
+            device=like.device.type,
+            grouped=grouped,
+            gradients=torch.is_grad_enabled(),
+            threads=torch.get_num_threads(),
+        )
+    return "unbind" if path == "grouped" and not grouped else path
+
+
+def _quick_path(path: str, rows_TD: Tensor, n_experts: int) -> Callable[..., Tensor]:
+    triton = rows_TD.is_cuda and triton_supported(rows_TD)[0]
+    automatic = moe_triton if triton else only_expert if n_experts == 1 else moe_auto
+    return {"auto": automatic, "triton": moe_triton, **PATHS}[path]
