@@ -48,7 +48,7 @@ def dense_first(
         Layer(d_model, own, moe if is_sparse else dense, norms=2 * d_model)
         for own, is_sparse in zip(attentions, sparse, strict=True)
     ]
-    return blocks.decoder(fields, layers, notes=notes + left_out(fields))
+    return blocks.decoder(fields, layers, notes=notes)
 
 
 def sparse_layers(fields: Fields, n_layers: int) -> list[bool]:
@@ -70,12 +70,6 @@ def check_groups(fields: Fields, n_experts: int) -> None:
         fields.integer("topk_group", high=n_groups, note=f", as n_group={n_groups}")
 
 
-def left_out(fields: Fields) -> tuple[str, ...]:
-    """What such a config mentions and the count leaves out."""
-    heads = fields.values.get("num_nextn_predict_layers") or fields.values.get("num_mtp_layers")
-    return ("multi-token prediction layers are left out",) if heads else ()
-
-
 def deepseek_v2(fields: Fields) -> Model:
     """DeepSeek-V2 and V2-Lite (arXiv:2405.04434, sections 2.1 and 2.2)."""
     return dense_first(fields, latent_attention(fields), mlp_bias=fields.flag("mlp_bias", False))
@@ -87,6 +81,11 @@ BUFFER = "the router's selection bias is a buffer, not a parameter: E numbers a 
 def deepseek_v3(fields: Fields) -> Model:
     """DeepSeek-V3 and R1 (arXiv:2412.19437, sections 2.1 and 4.2), Kimi-K2 (arXiv:2507.20534, table 2)."""
     return dense_first(fields, latent_attention(fields), notes=(BUFFER,))
+
+
+def mistral4(fields: Fields) -> Model:
+    """Mistral Small 4: V3's structure with a softmax router, which has no selection bias."""
+    return dense_first(fields, latent_attention(fields))
 
 
 def glm4_moe(fields: Fields) -> Model:

@@ -6,7 +6,7 @@ References: the DeepSeek-V4 report, sections 2.2 and 2.3; transformers 5.23.0, m
 import dataclasses
 
 from moe_lessons.accounting import blocks
-from moe_lessons.accounting.families.deepseek import BUFFER, left_out
+from moe_lessons.accounting.families.deepseek import BUFFER
 from moe_lessons.accounting.fields import Fields
 from moe_lessons.accounting.shapes import Attention, Cache, Layer, Matrix, Model, Read, gated
 
@@ -128,5 +128,5 @@ def deepseek_v4(fields: Fields) -> Model:
         )
         for kind in layer_kinds(fields, n_layers)
     ]
-    model = blocks.decoder(fields, layers, notes=(BUFFER, STREAMS, *left_out(fields)))
+    model = blocks.decoder(fields, layers, notes=(BUFFER, STREAMS))
     return dataclasses.replace(model, other=(Matrix(streams * d_model, streams),), other_vectors=streams + 1)
