@@ -25,7 +25,7 @@ def read_family(config: Mapping[str, Any]) -> tuple[str, Fields, tuple[str, ...]
 
     Examples
     --------
-    >>> outer = {"model_type": "qwen3_vl_moe", "vision_config": {"depth": 27}, "text_config": {"num_experts": 8}}
+    >>> outer = {"model_type": "qwen3_vl_moe", "vision_config": {"depth": 27}, "text_config": {}}
     >>> family, fields, notes = read_family(outer)
     >>> family, fields.path, notes
     ('qwen3_vl_moe_text', 'text_config.', ('only the language model is counted; left out: vision_config',))

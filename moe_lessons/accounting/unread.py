@@ -19,16 +19,17 @@ COUNTS = re.compile(
 )
 # What matches and changes no count: how a model runs, is trained or initialised, and how tokens are chosen.
 HARMLESS = re.compile(
-    r"""token | position | rope | rotary | theta | dropout | drop$ | initializer | init$ | _std$ | std$ | loss
-    | coef | window | chunk | capacity | jitter | topk_group | topk_method | n_group$ | num_expert_group
-    | groups_for | scaling | multiplier | _act$ | activation | use_cache | cache_dim | quantization | torch
-    | ^num_labels$ | label | beams? | return_dict | output_ | pruned | chunk_size_feed_forward | max_len
-    | model_max | logits_to_keep | version | block_size | dtype | _eps$ | epsilon | time_step | limit
-    | norm_topk | renormalize | layerdrop | pretraining_tp | ep_size | _tp_ | mamba_kernels | mambapy
-    | seq_aux | seed | softcap | fp32 | \bllm_ | overlap | auto_map | architectures | decay | lr_ | mtp | nextn
-    | index_topk | index_(local|block) | router_dtype | scoring | selection | combination | policy | batch_prio
-    | query_pre_attn | alpha | beta_ | _factor$ | clip | floor | post_norm | qk_scale | head_hidden_norm
-    | qk_norm_type | bidirectional | sliding_window_pattern | ^is_(decoder|encoder_decoder)$ | layer_norm$ | residual""",
+    r"""token | position | rope | rotary | theta | dropout | drop$ | initializer | init$ | std$ | loss | coef
+    | window | chunk | capacity | jitter | topk_group | topk_method | n_group$ | num_expert_group | scaling
+    | multiplier | _act$ | activation | use_cache | cache_dim | quantization | torch | ^num_labels$ | label
+    | beams? | return_dict | output_ | pruned | max_len | model_max | logits_to_keep | version | block_size
+    | dtype | _eps(_|$) | epsilon | time_step | limit | norm_topk | norm_min | renormalize | layerdrop
+    | pretraining_tp | ep_size | _tp_ | mamba_kernels | mambapy | seq_aux | seed | softcap | fp32 | overlap
+    | auto_map | architectures | decay | lr_ | mtp | nextn | index_topk | index_(local|block) | router_dtype
+    | scoring | selection | combination | policy | batch_prio | query_pre_attn | alpha | beta_ | _factor$
+    | clip | floor | post_norm | qk_scale | head_hidden_norm | qk_norm_type | bidirectional | safe_gate
+    | sliding_window_pattern | ^is_(decoder|encoder_decoder)$ | layer_norm$ | residual | qk_head_dim
+    | number_of_conv_states | use_nope | use_grouped""",
     re.VERBOSE,
 )
 ABSENT = (None, False, 0, "", [], {}, ())

@@ -8,6 +8,81 @@ import warnings
 import torch
 import transformers
 
+# Every model type of transformers 5.23 whose blocks have experts; DBRX nests its fields and is drawn apart.
+FAMILIES = [
+    "afmoe",
+    "aria",
+    "axk1",
+    "axk2",
+    "bailing_hybrid",
+    "beam",
+    "cohere2_moe",
+    "deepseek_ocr2",
+    "deepseek_v2",
+    "deepseek_v3",
+    "deepseek_v32",
+    "deepseek_v4",
+    "diffusion_gemma",
+    "doge",
+    "dots1",
+    "dots3_note",
+    "ernie4_5_moe",
+    "ernie4_5_vl_moe",
+    "exaone_moe",
+    "flex_olmo",
+    "flint",
+    "gemma4",
+    "glm4_moe",
+    "glm4_moe_lite",
+    "glm4v_moe",
+    "glm5_next",
+    "glm_moe_dsa",
+    "gpt_oss",
+    "granitemoe",
+    "granitemoe_swa",
+    "granitemoehybrid",
+    "granitemoeshared",
+    "hunyuan_v1_moe",
+    "hy_v3",
+    "hy_v4",
+    "inkling",
+    "inkling2",
+    "jamba",
+    "jetmoe",
+    "kimi_linear",
+    "kolibri1",
+    "laguna",
+    "lfm2_moe",
+    "llama4",
+    "longcat_flash",
+    "mellum",
+    "mimo_v2_flash",
+    "minimax",
+    "minimax_m2",
+    "minimax_m3_vl",
+    "mistral4",
+    "mistral_large4",
+    "mixtral",
+    "muse_spark",
+    "nemotron_h",
+    "nllb_moe",
+    "olmoe",
+    "openai_privacy_filter",
+    "phimoe",
+    "qwen2_moe",
+    "qwen3_5_moe",
+    "qwen3_moe",
+    "qwen3_next",
+    "qwen3_omni_moe",
+    "qwen3_vl_moe",
+    "qwen4_exp",
+    "solar_open",
+    "step3p7",
+    "switch_transformers",
+    "unlimited_ocr",
+    "zaya",
+]
+
 # What to make of a field wherever a family has it; all sizes differ, layers are few.
 SMALL = {
     "vocab_size": 47,
@@ -88,6 +163,12 @@ SMALL = {
     "ngram_vocab_size_base": 50,
     "heads_per_ngram": 2,
     "num_sliding_attention_heads": 6,
+    "num_heads": 4,
+    "d_kv": 6,
+    "d_ff": 20,
+    "o_lora_rank": 9,
+    "num_sparse_encoder_layers": 2,
+    "num_sparse_decoder_layers": 1,
 }
 LATENT = {"num_key_value_heads": 4}
 EXTRA = {
@@ -95,12 +176,33 @@ EXTRA = {
     "axk1": LATENT,
     "axk2": LATENT,
     "bailing_hybrid": LATENT,
-    "deepseek_v3": LATENT,
-    "cohere2_moe": {"prefix_dense_intermediate_size": 28, "first_k_dense_replace": 1, "num_shared_experts": 2},
+    "deepseek_v2": {**LATENT, "first_k_dense_replace": 1},
+    "deepseek_v3": {**LATENT, "first_k_dense_replace": 1},
+    "deepseek_v32": {**LATENT, "first_k_dense_replace": 1, "qk_rope_head_dim": 8},
+    "deepseek_v4": {
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "qk_rope_head_dim": 8,
+        "o_groups": 2,
+        "layer_types": ["sliding_attention", "compressed_sparse_attention", "heavily_compressed_attention"]
+        + ["sliding_attention"] * 2,
+    },
+    "dots1": {"head_dim": 6, "n_shared_experts": 2, "first_k_dense_replace": 1},
+    "ernie4_5_vl_moe": {"hidden_size": 512, "moe_intermediate_size": [12, 8]},
+    "glm4_moe": {"head_dim": 6, "first_k_dense_replace": 1},
+    "glm4_moe_lite": {**LATENT, "first_k_dense_replace": 1},
+    "glm_moe_dsa": {**LATENT, "first_k_dense_replace": 1},
+    "longcat_flash": {"zero_expert_num": 0, "expert_ffn_hidden_size": 12, "ffn_hidden_size": 20, **LATENT},
+    "switch_transformers": {"num_decoder_layers": 3},
+    "cohere2_moe": {
+        "prefix_dense_intermediate_size": 28,
+        "first_k_dense_replace": 1,
+        "num_shared_experts": 2,
+    },
     "deepseek_ocr2": {"mlp_layer_types": ["dense", "sparse", "sparse", "sparse", "sparse"]},
     "diffusion_gemma": {"global_head_dim": 8, "head_dim": 6, "num_global_key_value_heads": 1},
     "doge": {"is_moe": True, "num_experts": 25},
-    "dots3_note": LATENT,
+    "dots3_note": {**LATENT, "n_shared_experts": 2},
     "exaone_moe": {"head_dim": 6},
     "gemma4": {
         "enable_moe_block": True,
@@ -109,10 +211,11 @@ EXTRA = {
         "attention_k_eq_v": True,
         "num_kv_shared_layers": 1,
         "use_double_wide_mlp": True,
-        "layer_types": ["sliding_attention", "full_attention", "sliding_attention", "sliding_attention"]
+        "layer_types": ["sliding_attention", "full_attention"]
+        + ["sliding_attention"] * 2
         + ["full_attention"],
     },
-    "glm5_next": {**LATENT, "qk_rope_head_dim": 0},
+    "glm5_next": {**LATENT, "index_topk": 6, "qk_rope_head_dim": 0},
     "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"] * 2 + ["linear_attention"]},
     "hunyuan_v1_moe": {"head_dim": 6},
     "hy_v4": LATENT,
@@ -125,8 +228,13 @@ EXTRA = {
         "mlp_layer_types": ["dense"] + ["sparse"] * 4,
         "layer_types": ["full_attention", "minimax_m3_sparse"] * 2 + ["full_attention"],
     },
-    "mistral4": {**LATENT, "qk_nope_head_dim": 4},
-    "mistral_large4": {**LATENT, "kv_source_layers": [0, 1, 1, 3, 3], "index_topk_freq": 2, "n_shared_experts": 2},
+    "mistral4": {**LATENT, "first_k_dense_replace": 1, "qk_nope_head_dim": 4},
+    "mistral_large4": {
+        **LATENT,
+        "kv_source_layers": [0, 1, 1, 3, 3],
+        "index_topk_freq": 2,
+        "n_shared_experts": 2,
+    },
     "muse_spark": {"mlp_layer_types": ["dense"] + ["sparse"] * 4},
     "nemotron_h": {
         "layers_block_type": ["linear_attention", "moe", "full_attention", "mlp", "moe"],
@@ -140,7 +248,10 @@ EXTRA = {
         "ple_layer_ids": [1, 3],
         "ple_embed_dim": 16,
     },
-    "step3p7": {"layer_types": ["full_attention", "sliding_attention"] * 2 + ["full_attention"]},
+    "step3p7": {
+        "pad_token_id": 3,
+        "layer_types": ["full_attention", "sliding_attention"] * 2 + ["full_attention"],
+    },
     "zaya": {"num_experts_per_tok": 1, "head_dim": 8, "num_key_value_heads": 2},
 }
 # Classes of models whose language model has no head of its own in transformers.
@@ -164,6 +275,16 @@ CLASSES = {
     "switch_transformers": "SwitchTransformersForConditionalGeneration",
 }
 OUTER = {"inkling": "inkling_mm_model", "nllb_moe": "nllb-moe"}
+
+
+# Fields that transformers 5.23 itself does not follow, or derives from others.
+NOT_FOLLOWED = {
+    ("bailing_hybrid", "tie_word_embeddings"),
+    ("kimi_linear", "tie_word_embeddings"),
+    ("nemotron_h", "tie_word_embeddings"),
+    ("longcat_flash", "qk_head_dim"),
+    ("longcat_flash", "zero_expert_num"),  # allocates two matrices for each expert that does nothing
+}
 
 
 def text_class(family):
@@ -212,7 +333,7 @@ def sizes(family, model, tied):
     for name, parameter in model.named_parameters():
         total += parameter.numel()
         if re.search(r"experts\.(?!bias)|(up|down)_embed|mlp\.(in|out)put_linear", name) and not re.search(
-            r"shared|vision_moe|router|post_expert_norm|experts\.bias", name
+            r"shared|router|post_expert_norm|experts\.bias", name
         ):
             routed += parameter.numel()
     if (family in WITHOUT_HEAD or family == "diffusion_gemma") and not tied:
@@ -225,7 +346,12 @@ def mutations(family):
     values = small(family)
     config = text_class(family)(**values)
     for field in dataclasses.fields(text_class(family)):
-        now = getattr(config, field.name, None)
+        if (family, field.name) in NOT_FOLLOWED:
+            continue
+        try:
+            now = values[field.name] if field.name in values else getattr(config, field.name, None)
+        except Exception:  # transformers refuses to read a field that differs from layer to layer
+            continue
         if isinstance(now, bool):
             yield field.name, not now
         elif isinstance(now, int):

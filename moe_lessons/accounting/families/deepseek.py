@@ -25,6 +25,7 @@ def dense_first(
     *,
     mlp_bias: bool = False,
     notes: tuple[str, ...] = (),
+    n_shared_default: int = 1,
 ) -> Model:
     """The first `first_k_dense_replace` layers are dense, the others hold routed and shared experts.
 
@@ -37,10 +38,12 @@ def dense_first(
     n_experts, top_k = blocks.experts_of(fields, "n_routed_experts", "num_experts_per_tok")
     check_groups(fields, n_experts)
     d_expert = fields.integer("moe_intermediate_size")
-    n_shared = fields.integer("n_shared_experts", default=0, low=0)
+    null = "n_shared_experts" in fields.values  # published code takes null for none
+    n_shared = fields.integer("n_shared_experts", default=0 if null else n_shared_default, low=0)
     shared = gated(d_model, n_shared * d_expert, mlp_bias) if n_shared else ()
     moe = blocks.experts(d_model, n_experts, top_k, gated(d_model, d_expert), shared=shared)
     dense = None
+    fields.ignore("intermediate_size", "num_key_value_heads", "head_dim", "layer_types", "mlp_bias")
     if not all(sparse):
         dense = Dense(gated(d_model, fields.integer("intermediate_size"), mlp_bias))
     attentions = attention if isinstance(attention, list) else [attention] * n_layers
@@ -72,7 +75,8 @@ def check_groups(fields: Fields, n_experts: int) -> None:
 
 def deepseek_v2(fields: Fields) -> Model:
     """DeepSeek-V2 and V2-Lite (arXiv:2405.04434, sections 2.1 and 2.2)."""
-    return dense_first(fields, latent_attention(fields), mlp_bias=fields.flag("mlp_bias", False))
+    bias = fields.flag("mlp_bias", False)
+    return dense_first(fields, latent_attention(fields), mlp_bias=bias, n_shared_default=2)
 
 
 BUFFER = "the router's selection bias is a buffer, not a parameter: E numbers a layer, left out"

@@ -99,6 +99,7 @@ def deepseek_v4(fields: Fields) -> Model:
     """
     d_model, d_expert = fields.integer("hidden_size"), fields.integer("moe_intermediate_size")
     n_layers = blocks.layer_count(fields)
+    fields.ignore("mlp_layer_types", "n_group", "topk_group")
     fields.must_be("n_shared_experts", 1)
     fields.must_be("attention_bias", False)
     rates = {SPARSE: 4, HEAVY: 128}

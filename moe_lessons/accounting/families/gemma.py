@@ -1,4 +1,4 @@
-"""Gemma 4 and DiffusionGemma: experts beside the dense network, full layers of other sizes than windowed ones."""
+"""Gemma 4 and DiffusionGemma: experts beside the dense network, full layers of their own sizes."""
 
 import dataclasses
 
@@ -28,7 +28,9 @@ def gemma4_text(fields: Fields) -> Model:
         fields.ignore("num_experts", "top_k_experts", "moe_intermediate_size")
     layers = []
     for i, kind in enumerate(kinds):
-        attention = _attention(fields, kinds, i, values=not (equal and kind == FULL), own=not shared[i])
+        attention = _attention(
+            fields, kinds, i, values=not (equal and kind == FULL), own=not shared[i], equal=equal
+        )
         layers += _layer(fields, attention, moe, double=wide and shared[i])
     return _with_inputs(fields, blocks.decoder(fields, layers, tied_default=True), n_layers)
 
@@ -40,7 +42,7 @@ def diffusion_gemma_text(fields: Fields) -> Model:
     kinds = _kinds(fields, n_layers)
     moe, layers = _experts(fields), []
     for i, kind in enumerate(kinds):
-        attention = _attention(fields, kinds, i, values=kind == SLIDING, own=True)
+        attention = _attention(fields, kinds, i, values=kind == SLIDING, own=True, equal=True)
         layers += _layer(fields, attention, moe, double=False)
     model = blocks.decoder(fields, layers, tied_default=True)
     note = "encoder and decoder share their weights, which count once; a text passes both"
@@ -61,11 +63,13 @@ def _experts(fields: Fields) -> MoE:
     return dataclasses.replace(moe, router_vectors=d_model + n_experts)
 
 
-def _attention(fields: Fields, kinds: list[str], i: int, *, values: bool, own: bool) -> Attention:
+def _attention(
+    fields: Fields, kinds: list[str], i: int, *, values: bool, own: bool, equal: bool
+) -> Attention:
     d_model, n_heads = fields.integer("hidden_size"), fields.integer("num_attention_heads")
     n_kv_heads, d_head = fields.integer("num_key_value_heads"), fields.integer("head_dim", default=256)
     if kinds[i] == FULL:
-        d_head, n_kv_heads = _full_sizes(fields, i, n_kv_heads)
+        d_head, n_kv_heads = _full_sizes(fields, i, n_kv_heads, equal)
     blocks.check_groups(fields, n_heads, n_kv_heads)
     bias = fields.flag("attention_bias", False)
     window = fields.integer("sliding_window", default=512) if kinds[i] == SLIDING else None
@@ -80,7 +84,7 @@ def _attention(fields: Fields, kinds: list[str], i: int, *, values: bool, own: b
     )
 
 
-def _full_sizes(fields: Fields, i: int, n_kv_heads: int) -> tuple[int, int]:
+def _full_sizes(fields: Fields, i: int, n_kv_heads: int, equal: bool) -> tuple[int, int]:
     """Head width and key-value heads of a full layer."""
     if fields.has("per_layer_config"):
         section = fields.section("per_layer_config")
@@ -97,7 +101,7 @@ def _full_sizes(fields: Fields, i: int, n_kv_heads: int) -> tuple[int, int]:
         )
     d_head = fields.integer("global_head_dim", default=512)
     n_global = fields.optional("num_global_key_value_heads")
-    if n_global is not None and fields.flag("attention_k_eq_v", False):
+    if n_global is not None and equal:
         n_kv_heads = n_global
     return d_head, n_kv_heads
 

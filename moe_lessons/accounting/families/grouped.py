@@ -1,4 +1,4 @@
-"""Families on grouped-query attention: they differ in norms, gates, windows, and which layers hold experts."""
+"""Families on grouped-query attention, with different norms, gates, windows and layers of experts."""
 
 from moe_lessons.accounting import blocks
 from moe_lessons.accounting.families import parts
@@ -212,7 +212,7 @@ def solar_open(fields: Fields) -> Model:
 
 def mimo_v2_flash(fields: Fields) -> Model:
     """MiMo-V2-Flash: values narrower than keys; windowed layers have sinks and twice the key-value heads."""
-    d_model, n_layers = fields.integer("hidden_size"), blocks.layer_count(fields)
+    n_layers = blocks.layer_count(fields)
     if fields.has("sliding_window_size"):
         fields.values = {**fields.values, "sliding_window": fields.integer("sliding_window_size") + 1}
     kinds = parts.layer_kinds(fields, n_layers, lambda i: SLIDING if i and (i + 1) % 6 else FULL)

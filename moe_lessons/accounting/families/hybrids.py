@@ -1,4 +1,6 @@
-"""Families that put layers with a state between layers of attention: Jamba, Nemotron, MiniMax-01, LFM2, Kimi."""
+"""Families with layers of a state between layers of attention: Jamba, Nemotron, MiniMax-01, LFM2, Kimi."""
+
+import dataclasses
 
 from moe_lessons.accounting import blocks
 from moe_lessons.accounting.families import parts
@@ -13,7 +15,7 @@ from moe_lessons.accounting.families.states import (
     short_convolution,
 )
 from moe_lessons.accounting.fields import ConfigError, Fields, shown
-from moe_lessons.accounting.shapes import Attention, Dense, Layer, Matrix, Model, MoE, plain
+from moe_lessons.accounting.shapes import Attention, Dense, Layer, Matrix, Model, MoE, gated, plain
 
 
 def jamba(fields: Fields) -> Model:
@@ -100,7 +102,14 @@ def nemotron_h(fields: Fields) -> Model:
     if "moe" in kinds:
         of_kind["moe"] = None, _latent_experts(fields, bias)
     # Both are there in every config, whether or not a layer uses them.
-    fields.ignore("num_hidden_layers", "intermediate_size", "expand", "n_shared_experts", "attention_bias")
+    fields.ignore(
+        "mamba_proj_bias",
+        "num_hidden_layers",
+        "intermediate_size",
+        "expand",
+        "n_shared_experts",
+        "attention_bias",
+    )
     fields.ignore(
         "ssm_state_size", "mamba_num_heads", "mamba_head_dim", "n_groups", "conv_kernel", "use_bias"
     )
@@ -122,7 +131,7 @@ def _nemotron_kinds(fields: Fields) -> list[str]:
     if not isinstance(pattern, str) or not pattern or set(pattern) - set(LETTERS):
         letters = ", ".join(f"{letter} ({kind})" for letter, kind in LETTERS.items())
         raise ConfigError(
-            f"config field 'hybrid_override_pattern' is {shown(pattern)}: choose one letter a layer, {letters}"
+            f"config field 'hybrid_override_pattern' is {shown(pattern)}: a letter a layer, {letters}"
         )
     return [LETTERS[letter] for letter in pattern]
 
@@ -155,17 +164,25 @@ def _latent_experts(fields: Fields, bias: bool) -> MoE:
 
 
 def kimi_linear(fields: Fields) -> Model:
-    """Kimi Linear: delta attention in three of four layers, latent attention in the rest, V3's experts."""
+    """Kimi Linear and Kimi-K3: delta attention in three of four layers, latent attention in the rest.
+
+    K3 adds gates on latent attention, experts in a narrower space with a norm behind them, and residuals that
+    choose among earlier blocks: two norms and two vectors a layer. References: arXiv:2510.26692; for K3 the
+    fields and tensor names of its published checkpoint.
+    """
     d_model, n_layers = fields.integer("hidden_size"), blocks.layer_count(fields)
     old = fields.section("linear_attn_config") if fields.has("linear_attn_config") else Fields({})
     n_heads = old.integer("num_heads") if old.has("num_heads") else fields.integer("linear_num_heads", 32)
     d_head = old.integer("head_dim") if old.has("head_dim") else fields.integer("linear_head_dim", 128)
+    full_rank = old.flag("use_full_rank_gate", False) if old.has("use_full_rank_gate") else False
     source, name = (
         (old, "short_conv_kernel_size")
         if old.has("short_conv_kernel_size")
         else (fields, "linear_conv_kernel_dim")
     )
-    linear = delta_attention(d_model, n_heads, d_head, source.integer(name, default=4))
+    linear = delta_attention(
+        d_model, n_heads, d_head, source.integer(name, default=4), low_rank_gate=not full_rank
+    )
     listed = set(old.integers("full_attn_layers", low=1) or ())
     old.ignore(*old.values)
     kinds = parts.layer_kinds(
@@ -174,7 +191,30 @@ def kimi_linear(fields: Fields) -> Model:
         lambda i: FULL if (i + 1 in listed if listed else i and i % 4 == 0) else LINEAR,
         (FULL, LINEAR),
     )
-    return _kimi_frame(fields, kinds, {FULL: _kimi_latent(fields), LINEAR: linear})
+    full = _kimi_latent(fields)
+    if fields.has("mla_use_output_gate") and fields.flag("mla_use_output_gate", False):
+        width = fields.integer("num_attention_heads") * fields.integer("v_head_dim")
+        full = parts.with_gate(full, d_model, width)
+    return _with_block_residuals(fields, _kimi_frame(fields, kinds, {FULL: full, LINEAR: linear}, 1))
+
+
+def _with_block_residuals(fields: Fields, model: Model) -> Model:
+    if not fields.has("attn_res_block_size"):
+        return model
+    d_model = model.d_model
+    fields.integer("attn_res_block_size")
+    layers = tuple(
+        (dataclasses.replace(layer, norms=4 * d_model, other_vectors=2 * d_model), times)
+        for layer, times in model.layers
+    )
+    note = "vectors that choose among earlier blocks stand under other"
+    return dataclasses.replace(
+        model,
+        layers=layers,
+        final_norms=2 * d_model,
+        other_vectors=d_model,
+        notes=(*model.notes, note),
+    )
 
 
 def _kimi_latent(fields: Fields) -> Attention:
@@ -191,15 +231,29 @@ def _kimi_latent(fields: Fields) -> Attention:
     )
 
 
-def _kimi_frame(fields: Fields, kinds: list[str], of_kind: dict[str, Attention]) -> Model:
+def _kimi_frame(fields: Fields, kinds: list[str], of_kind: dict[str, Attention], first: int) -> Model:
     width = shared_width(fields, "n_shared_experts", fields.integer("moe_intermediate_size"), 1)
-    moe = routed(fields, "num_local_experts", shared=width)
-    sparse = parts.sparse_layers(fields, len(kinds), 1)
+    moe = _narrow(fields, routed(fields, "num_local_experts", shared=width))
+    sparse = parts.sparse_layers(fields, len(kinds), first)
     return stack(fields, [of_kind[kind] for kind in kinds], sparse, moe, notes=(RECURRENT, BUFFER))
 
 
+def _narrow(fields: Fields, moe: MoE) -> MoE:
+    """The same experts in a space of `routed_expert_hidden_size`, where the config has one."""
+    if not fields.has("routed_expert_hidden_size"):
+        return moe
+    d_model, latent = fields.integer("hidden_size"), fields.integer("routed_expert_hidden_size")
+    has_norm = fields.has("latent_moe_use_norm") and fields.flag("latent_moe_use_norm", False)
+    return dataclasses.replace(
+        moe,
+        expert=gated(latent, fields.integer("moe_intermediate_size")),
+        shared=(*moe.shared, Matrix(d_model, latent), Matrix(latent, d_model)),
+        router_vectors=latent * has_norm,
+    )
+
+
 def bailing_hybrid(fields: Fields) -> Model:
-    """Ling 2.5: delta attention with gates of full rank, latent attention in every sixth layer, gates a head."""
+    """Ling 2.5: delta attention with gates of full rank; every sixth layer has latent attention, gated."""
     d_model, n_layers = fields.integer("hidden_size"), blocks.layer_count(fields)
     n_heads = fields.integer("num_attention_heads")
     d_head = (
@@ -212,4 +266,4 @@ def bailing_hybrid(fields: Fields) -> Model:
     kinds = parts.layer_kinds(fields, n_layers, every(period, FULL, LINEAR), (FULL, LINEAR))
     full = parts.with_gate(_kimi_latent(fields), d_model, n_heads)
     fields.ignore("linear_num_heads", "linear_conv_kernel_dim")
-    return _kimi_frame(fields, kinds, {FULL: full, LINEAR: linear})
+    return _kimi_frame(fields, kinds, {FULL: full, LINEAR: linear}, 2)

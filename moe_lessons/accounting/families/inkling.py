@@ -98,7 +98,7 @@ def inkling_text(fields: Fields) -> Model:
 
 
 def inkling2_text(fields: Fields) -> Model:
-    """Inkling 2: each block reads a mixture of earlier blocks, for queries, keys and values apart in full layers."""
+    """Inkling 2: a block reads a mixture of earlier ones, full layers apart for queries, keys and values."""
     d_model, n_layers = fields.integer("hidden_size"), blocks.layer_count(fields)
     kinds = parts.layer_kinds(fields, n_layers, parts.every(6, FULL, SLIDING), (FULL, SLIDING))
     kernel = fields.integer("conv_kernel_size", default=4)

@@ -94,7 +94,7 @@ def axk2(fields: Fields) -> Model:
 
 def dots3_note_text(fields: Fields) -> Model:
     """dots 3: gates a head; full layers have an indexer, the others a window and sizes of their own."""
-    n_layers, d_model = blocks.layer_count(fields), fields.integer("hidden_size")
+    n_layers = blocks.layer_count(fields)
     kinds = _dots_kinds(fields, n_layers)
     window_name = "sliding_window" if fields.has("sliding_window") else "sliding_window_size"
     window = fields.integer(window_name, default=512) if SLIDING in kinds else None
@@ -112,7 +112,7 @@ def dots3_note_text(fields: Fields) -> Model:
     sliding["qk_rope_head_dim"] = fields.integer(
         "swa_qk_rope_head_dim", default=max(d_head - sliding["qk_nope_head_dim"], 1)
     )
-    fields.ignore("swa_num_key_value_heads", "per_layer_config")
+    fields.ignore("swa_num_key_value_heads", "per_layer_config", "mlp_bias")
     of_kind = {kind: _gated_heads(fields, Fields({}), kind) for kind in kinds if kind != SLIDING}
     if SLIDING in kinds:
         sizes = _override(fields, kinds.index(SLIDING)) or Fields(sliding)
@@ -198,7 +198,7 @@ def hy_v4(fields: Fields) -> Model:
 
 
 def glm5_next_text(fields: Fields) -> Model:
-    """GLM 5 Next: delta attention in three of four layers, latent attention to pooled positions in the rest."""
+    """GLM 5 Next: delta attention in three layers of four, latent attention to pooled positions between."""
     d_model, n_layers = fields.integer("hidden_size"), blocks.layer_count(fields)
     kinds = parts.layer_kinds(
         fields, n_layers, lambda i: LINEAR if i % 4 != 3 else INDEXED, (LINEAR, INDEXED, FULL)
@@ -271,9 +271,14 @@ def _large4_attention(
     bias = fields.flag("attention_bias", False)
     shared_rope = d_rope if rotary else 0
     base = blocks.latent(d_model, n_heads, None, rank, d_nope + d_rope - shared_rope, shared_rope, d_value)
-    keys = (Matrix(d_model, rank + shared_rope, bias), base.matrices[2]) if own_keys else ()
+    keys = (Matrix(d_model, rank + shared_rope, bias),) if own_keys else ()
     vectors = 2 * n_heads + rank * own_keys
-    matrices = (Matrix(d_model, n_heads * (d_nope + d_rope)), *keys, Matrix(n_heads * d_value, d_model, bias))
+    matrices = (
+        Matrix(d_model, n_heads * (d_nope + d_rope)),
+        *keys,
+        base.matrices[2],
+        Matrix(n_heads * d_value, d_model, bias),
+    )
     cache = base.cache if own_keys else ()
     limited = recent.sparse(base, fields.integer("index_topk"))
     limited = dataclasses.replace(limited, matrices=matrices, vectors=vectors, cache=cache)

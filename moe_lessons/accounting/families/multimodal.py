@@ -1,4 +1,4 @@
-"""Language models that are mostly published inside models for images and sound, on grouped-query attention."""
+"""Language models on grouped-query attention that are mostly published inside models for images."""
 
 import dataclasses
 

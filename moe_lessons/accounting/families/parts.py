@@ -1,4 +1,4 @@
-"""What the readers of many families share: which layer is of which kind, attention with gates and norms, experts."""
+"""What the readers of many families share: kinds of layers, attention with gates and norms, experts."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -145,7 +145,7 @@ def stack(
     other: tuple[tuple[Matrix, ...], int] = ((), 0),
     head_bias: bool = False,
 ) -> Model:
-    """Layers whose attention and feed-forward part are given, each with so many norms of the model's width."""
+    """Layers of given attention and feed-forward parts, each with so many norms of the model's width."""
     d_model = fields.integer("hidden_size")
     ffn = None if all(sparse) else Dense(gated(d_model, fields.integer(dense), mlp_bias))
     if ffn is None:

@@ -157,6 +157,7 @@ def longcat_flash(fields: Fields) -> Model:
     n_zero = fields.integer("zero_expert_num", default=0, low=0)
     top_k = fields.integer("moe_topk", high=n_experts, note=f", as n_routed_experts={n_experts}")
     dense = Dense(gated(d_model, fields.integer("ffn_hidden_size")))
+    fields.ignore("num_key_value_heads", "head_dim")
     moe = blocks.experts(
         d_model, n_experts, top_k, gated(d_model, fields.integer("expert_ffn_hidden_size")), n_zero=n_zero
     )

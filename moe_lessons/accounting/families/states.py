@@ -1,4 +1,4 @@
-"""Layers whose memory of the text is a state of fixed size: Mamba, Kimi's delta attention, lightning attention.
+"""Layers that remember the text in a state of fixed size: Mamba, delta attention, lightning attention.
 
 All are counted in their recurrent form, one token after another, as decode runs them.
 """
@@ -21,8 +21,8 @@ def mamba2(
 ) -> Attention:
     """Mamba-2: a state of d_state numbers for each of d_inner channels, one decay a head.
 
-    A token decays the state, adds B x and reads it with C: 3 d_inner d_state multiply-adds, beside projections
-    and a short convolution over x, B and C. References: arXiv:2405.21060, section 7.
+    A token decays the state, adds B x and reads it with C: 3 d_inner d_state multiply-adds, beside
+    projections and a short convolution over x, B and C. References: arXiv:2405.21060, section 7.
 
     Examples
     --------
@@ -65,27 +65,38 @@ def mamba1(
 
 
 def delta_attention(
-    d_model: int, n_heads: int, d_head: int, kernel: int, *, low_rank: bool = True
+    d_model: int,
+    n_heads: int,
+    d_head: int,
+    kernel: int,
+    *,
+    low_rank: bool = True,
+    low_rank_gate: bool | None = None,
 ) -> Attention:
     """Kimi's delta attention: a gated delta rule whose forget gate has one value a channel.
 
-    Forget and output gates come from projections of rank d_h, or of full rank. A token reads the state with
-    its key, corrects it and reads it with its query: 3 d_h d_h a head. References: arXiv:2510.26692, section 3.
+    The forget gate comes from projections of rank d_h (`low_rank`) or one of full rank; so does the output's
+    gate, which may differ (`low_rank_gate`). A token reads the state with
+    its key, corrects it and reads it with its query: 3 d_h d_h a head.
+
+    References: arXiv:2510.26692, section 3.
     """
     width = n_heads * d_head
-    gate = (Matrix(d_model, d_head), Matrix(d_head, width)) if low_rank else (Matrix(d_model, width),)
+    low = (Matrix(d_model, d_head), Matrix(d_head, width))
+    full = (Matrix(d_model, width),)
+    gates_are_low = low_rank if low_rank_gate is None else low_rank_gate
     return Attention(
         matrices=(
             Matrix(d_model, width, copies=3),
             Matrix(d_model, n_heads),
-            *gate,
-            *gate,
+            *(low if low_rank else full),
+            *(low if gates_are_low else full),
             Matrix(width, d_model),
         ),
         vectors=3 * width * kernel + width + n_heads + d_head,
         reads=(),
         cache=(),
-        saved_elements=d_model + 10 * width + n_heads + 2 * d_head * low_rank,
+        saved_elements=d_model + 10 * width + n_heads + d_head * (low_rank + gates_are_low),
         state_elements=width * d_head + 3 * width * (kernel - 1),
         fixed_multiply_adds=3 * width * d_head + 3 * width * kernel,
     )

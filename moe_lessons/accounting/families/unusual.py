@@ -7,7 +7,7 @@ from moe_lessons.accounting import blocks
 from moe_lessons.accounting.families import parts, recent
 from moe_lessons.accounting.families.parts import INDEXED, LINEAR, every, gqa
 from moe_lessons.accounting.families.qwen import gated_shared_expert, routed
-from moe_lessons.accounting.families.switch import with_cross_attention
+from moe_lessons.accounting.families.switch import shared_table, with_cross_attention
 from moe_lessons.accounting.fields import MAX_LAYERS, Fields
 from moe_lessons.accounting.shapes import (
     Attention,
@@ -162,7 +162,7 @@ def nllb_moe(fields: Fields) -> Model:
         vocab_size=fields.integer("vocab_size"),
         d_model=d_model,
         layers=grouped(layers),
-        tied=fields.flag("tie_word_embeddings", True),
+        tied=shared_table(fields),
         final_norms=4 * d_model,
         notes=("encoder and decoder: one token passes both, over as many positions each",),
     )
