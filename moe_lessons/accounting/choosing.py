@@ -98,7 +98,7 @@ def _unknown(config: Mapping[str, Any], path: str) -> str:
     hint = f"; the nearest known one is {close[0]}{_would_miss(config, close[0])}" if close else ""
     return (
         f"config field '{path}model_type' is {shown(family)}: this family is unknown{hint}. "
-        f"Known: {', '.join(FAMILIES)}"
+        f"`moe-lessons count --families` names the {len(names)} that are known"
     )
 
 

@@ -29,7 +29,7 @@ HARMLESS = re.compile(
     | scoring | selection | combination | policy | batch_prio | query_pre_attn | alpha | beta_ | _factor$
     | clip | floor | post_norm | qk_scale | head_hidden_norm | qk_norm_type | bidirectional | safe_gate
     | sliding_window_pattern | ^is_(decoder|encoder_decoder)$ | layer_norm$ | residual | qk_head_dim
-    | number_of_conv_states | use_nope | use_grouped""",
+    | number_of_conv_states | use_nope | use_grouped | routing_bias""",
     re.VERBOSE,
 )
 ABSENT = (None, False, 0, "", [], {}, ())

@@ -117,6 +117,10 @@ def _transformers(model: str, *, download: bool, dtype: str, device: str) -> Sub
 
     with quiet(), _one_line(model, "config", download):
         config = AutoConfig.from_pretrained(model, local_files_only=not download)
+    if _has_no_experts(config):
+        raise InspectError(
+            f"{model} has no experts ({getattr(config, 'model_type', '')}): there is no routing to look at"
+        )
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     tokenizer = _tokenizer(model, download)
     torch_dtype = DTYPES[dtype]
@@ -152,9 +156,19 @@ def _tokenizer(model: str, download: bool) -> Any:
             return AutoTokenizer.from_pretrained(model, local_files_only=not download)
     except Exception as error:  # a dozen kinds, by family and version
         raise InspectError(
-            f"{model} has no tokenizer that transformers can load ({_first_line(error)}): put its tokenizer.json "
-            "and tokenizer_config.json into the folder"
+            f"{model} has no tokenizer that transformers can load ({_first_line(error)}): put its "
+            "tokenizer.json and tokenizer_config.json into the folder"
         ) from error
+
+
+def _has_no_experts(config: Any) -> bool:
+    """Whether the counter can read the config and finds no layer with experts."""
+    from moe_lessons.accounting import describe
+
+    try:
+        return describe(config).n_moe_layers == 0
+    except ValueError:
+        return False
 
 
 def _weight_bytes(config: Any, model: str, itemsize: int) -> int | None:

@@ -102,7 +102,8 @@ def record(
     layers = tuple(store.joined() for store in caught if store.ids)
     if not layers or any(len(layer.topk_ids_TK) != cut.n_tokens for layer in layers):
         raise InspectError(
-            f"{type(model).__name__} did not route every token of the text once: its routers are not understood"
+            f"{type(model).__name__} did not route every token of the text once: its routers are not "
+            "understood"
         )
     return layers
 

@@ -91,7 +91,8 @@ def cut(
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "a.txt"
     >>> _ = path.write_text("hello")
-    >>> [piece.tolist() for piece in cut([path], lambda text: [ord(c) for c in text], n_tokens=4, length=3).pieces]
+    >>> pieces = cut([path], lambda text: [ord(c) for c in text], n_tokens=4, length=3).pieces
+    >>> [piece.tolist() for piece in pieces]
     [[104, 101, 108], [108]]
     """
     if not paths:

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 VERSION = 1
@@ -92,7 +91,7 @@ def save_trace(trace: Trace, folder: Path, *, with_logits: bool = True) -> None:
 
     Examples
     --------
-    >>> import tempfile
+    >>> import tempfile, torch
     >>> layer = LayerTrace("layers.0.gate", 4, torch.tensor([[0, 3]]), torch.tensor([[0.75, 0.25]]))
     >>> one = torch.zeros(1, dtype=torch.int64)
     >>> trace = Trace("toy", "mixtral", one, one, one, ["a"], ["a.txt"], (layer,))
@@ -124,9 +123,9 @@ def save_trace(trace: Trace, folder: Path, *, with_logits: bool = True) -> None:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "trace.safetensors"
-        )
+        # Written by hand: save_file makes files that nobody else may read.
+        data = save({name: tensor.contiguous().clone() for name, tensor in tensors.items()})
+        (folder / "trace.safetensors").write_bytes(data)
         text = json.dumps(about, ensure_ascii=False, indent=1)
         (folder / "trace.json").write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     except OSError as error:

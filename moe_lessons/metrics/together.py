@@ -1,4 +1,4 @@
-"""Which experts are chosen together, beside what their loads alone would give; which text uses up all experts."""
+"""Which experts are chosen together, beside what loads alone give; when a text has used all experts."""
 
 import torch
 from torch import Tensor

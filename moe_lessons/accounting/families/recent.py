@@ -141,6 +141,7 @@ def qwen3_next(fields: Fields) -> Model:
 def qwen3_5_moe(fields: Fields) -> Model:
     """Qwen3.5, the language model: the structure of Qwen3-Next with experts in every layer."""
     d_model = fields.integer("hidden_size")
+    fields.ignore("intermediate_size")
     moe = qwen.routed(fields, qwen.gated_shared_expert(fields))
     layers = [Layer(d_model, attention, moe, norms=2 * d_model) for attention in hybrid(fields)]
     return blocks.decoder(fields, layers, notes=(HYBRID,))
