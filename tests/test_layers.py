@@ -17,7 +17,7 @@ FLOORS = (
     "course model",
     "build explore grade training",
     "interop",
-    "bench",
+    "bench inspect",
     "commands",
     "__main__ lab",
 )

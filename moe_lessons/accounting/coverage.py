@@ -48,5 +48,7 @@ def touched_experts(moe: MoE, batch: int) -> float:
     >>> touched_experts(MoE(6, 2, Matrix(4, 8), (Matrix(4, 4),), n_zero=2), 1)  # 2 of 8, 6 of which work
     1.5
     """
+    if moe.top_k == 0:  # experts that text never reaches
+        return 0.0
     choices = moe.n_experts + moe.n_zero
     return moe.n_experts / choices * expert_coverage(choices, moe.top_k, batch)

@@ -1,7 +1,6 @@
 """From a name, a path, a dict or a config object to a `Model`."""
 
 import dataclasses
-import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -9,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from moe_lessons.accounting.catalogue import find_published, published
+from moe_lessons.accounting.choosing import read_family
 from moe_lessons.accounting.families import FAMILIES
-from moe_lessons.accounting.fields import ConfigError, Fields, shown
+from moe_lessons.accounting.fields import ConfigError, shown
 from moe_lessons.accounting.shapes import Model
+from moe_lessons.accounting.unread import mtp, unread
 
+UNREAD = "the config has fields that were not read and may change the count"
 MAX_FILE_BYTES = 4_000_000  # a config.json has some kilobytes
 
 
@@ -65,34 +67,19 @@ def from_config(config: Mapping[str, Any], name: str = "", source: str = "") -> 
     >>> from_config(published()["OLMoE-1B-7B"].config).n_layers
     16
     """
-    family, fields, inner_notes = _family(config)
+    family, fields, notes = read_family(config)
     model = FAMILIES[family](fields)
+    if extra := mtp(fields.values):
+        notes = (*notes, f"multi-token prediction layers are left out ({', '.join(extra)})")
+    if left := unread(fields):
+        notes = (*notes, f"{UNREAD}: {', '.join(left)}")
     return dataclasses.replace(
         model,
         name=name or family,
         family=family,
         source=source,
         assumed=tuple(f"{field}={value}" for field, value in fields.assumed.items()),
-        notes=model.notes + inner_notes,
-    )
-
-
-def _family(config: Mapping[str, Any]) -> tuple[str, Fields, tuple[str, ...]]:
-    family = config.get("model_type")
-    inner = config.get("text_config")
-    if isinstance(family, str) and family in FAMILIES:
-        return family, Fields(config), ()
-    if isinstance(inner, Mapping) and inner.get("model_type") in FAMILIES:
-        note = "only the language model is counted, not what surrounds it (vision, audio)"
-        tied = {k: config[k] for k in ("tie_word_embeddings",) if config.get(k) is not None}
-        return inner["model_type"], Fields({**inner, **tied}, "text_config."), (note,)
-    if family is None:
-        raise ConfigError("config field 'model_type' is missing: it says which family the config belongs to")
-    close = difflib.get_close_matches(family[:100], FAMILIES, 1, 0.7) if isinstance(family, str) else []
-    hint = f"; the nearest known one is {close[0]}" if close else ""
-    raise ConfigError(
-        f"config field 'model_type' is {shown(family)}: this family is unknown{hint}. "
-        f"Known: {', '.join(FAMILIES)}"
+        notes=model.notes + notes,
     )
 
 

@@ -51,6 +51,8 @@ class Fields:
         self.values = values
         self.path = path
         self.assumed: dict[str, object] = {} if assumed is None else assumed
+        self.asked: set[str] = set()
+        self.sections: list[Fields] = []
 
     def _bad(self, name: str, remedy: str) -> ConfigError:
         return ConfigError(f"config field '{self.path}{name}' is {shown(self.values.get(name))}: {remedy}")
@@ -64,6 +66,7 @@ class Fields:
 
     def has(self, name: str) -> bool:
         """Whether the field is there and not null."""
+        self.asked.add(name)
         return self.values.get(name) is not None
 
     def assume(self, name: str, value: object) -> None:
@@ -87,6 +90,7 @@ class Fields:
 
     def optional(self, name: str, absent: int | None = None) -> int | None:
         """A whole number or None for null; `absent` stands for an absent one, and is reported."""
+        self.asked.add(name)
         if name not in self.values and absent is not None:
             self.assume(name, absent)
             return absent
@@ -140,7 +144,13 @@ class Fields:
         value = self.values[name]
         if not isinstance(value, Mapping):
             raise self._bad(name, "choose an object with its own fields")
-        return Fields(value, f"{self.path}{name}.", self.assumed)
+        inner = Fields(value, f"{self.path}{name}.", self.assumed)
+        self.sections.append(inner)
+        return inner
+
+    def ignore(self, *names: str) -> None:
+        """Say of fields that they change nothing here, so that nobody is told they were not read."""
+        self.asked.update(names)
 
     def require(self, name: str, condition: bool, remedy: str) -> None:
         """Refuse the field's value unless `condition` holds."""

@@ -141,8 +141,9 @@ def layer_multiply_adds(layer: Layer, decode: bool = False) -> int:
     if isinstance(layer.ffn, Dense):
         found += weights(layer.ffn.matrices)
     if isinstance(layer.ffn, MoE):
-        found += layer.ffn.router.weights + weights(layer.ffn.shared)
-        found += layer.ffn.top_k * weights(layer.ffn.expert)
+        moe = layer.ffn
+        found += moe.router.weights + weights(moe.router_inner) + weights(moe.shared)
+        found += moe.top_k * weights(moe.expert)
     return found
 
 
@@ -199,7 +200,7 @@ def _attentions(layers: Iterable[tuple[Layer, int]]) -> list[tuple[Attention, in
 
 
 def _head(model: Model) -> int:
-    return OPERATIONS * model.vocab_size * model.d_model
+    return OPERATIONS * model.n_outputs * model.d_model
 
 
 def _check_context(context: int) -> None:

@@ -89,9 +89,10 @@ def count(model: Model) -> Parameters:
     table = model.vocab_size * model.d_model
     everything = dict.fromkeys(COMPONENTS, 0)
     everything["embedding"] = table
-    everything["head"] = (0 if model.tied else table) + model.vocab_size * model.head_bias
+    head = 0 if model.tied else model.n_outputs * model.d_model
+    everything["head"] = head + model.n_outputs * model.head_bias
     everything["norms"] = model.final_norms
-    if model.other:
+    if model.other or model.other_vectors:
         everything["other"] = parameters(model.other) + model.other_vectors
     active = dict(everything)
     for layer, times in model.layers:
@@ -112,7 +113,7 @@ def layer_parameters(layer: Layer) -> dict[str, tuple[int, int]]:
     (1024, 256)
     """
     parts = {"norms": (layer.norms, layer.norms)}
-    if layer.other:
+    if layer.other or layer.other_vectors:
         parts["other"] = (parameters(layer.other) + layer.other_vectors,) * 2
     if layer.attention is not None:
         parts["attention"] = (layer.attention.parameters,) * 2
@@ -120,7 +121,7 @@ def layer_parameters(layer: Layer) -> dict[str, tuple[int, int]]:
         parts["dense_ffn"] = (parameters(layer.ffn.matrices),) * 2
     if isinstance(layer.ffn, MoE):
         moe = layer.ffn
-        parts["router"] = (moe.router.parameters,) * 2
+        parts["router"] = (moe.router_parameters,) * 2
         parts["shared_experts"] = (parameters(moe.shared),) * 2
         parts["routed_experts"] = (
             moe.n_experts * moe.expert_parameters,

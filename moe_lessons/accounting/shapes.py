@@ -139,6 +139,10 @@ class MoE:
         Everything beside the routed experts that each token passes: shared experts, their gate.
     n_zero : int
         Further experts that return their input; the router chooses K of E + n_zero.
+    router_inner : tuple of Matrix
+        What a router of several layers does before its last matrix.
+    router_vectors : int
+        Parameters of the router that no token is multiplied with as a matrix: norms, scales, trained biases.
 
     Examples
     --------
@@ -153,6 +157,13 @@ class MoE:
     expert: tuple[Matrix, ...]
     shared: tuple[Matrix, ...] = ()
     n_zero: int = 0
+    router_inner: tuple[Matrix, ...] = ()
+    router_vectors: int = 0
+
+    @property
+    def router_parameters(self) -> int:
+        """Everything that serves to choose."""
+        return self.router.parameters + parameters(self.router_inner) + self.router_vectors
 
     @property
     def expert_parameters(self) -> int:
@@ -198,6 +209,8 @@ class Model:
         What is left out, or counted in a way that may surprise.
     other, other_vectors : tuple of Matrix, int
         Matrices and further parameters outside the layers that are none of the above.
+    n_classes : int or None
+        Rows of a head that names classes; None where it names the next token.
     """
 
     name: str
@@ -213,6 +226,12 @@ class Model:
     notes: tuple[str, ...] = field(default=())
     other: tuple[Matrix, ...] = ()
     other_vectors: int = 0
+    n_classes: int | None = None
+
+    @property
+    def n_outputs(self) -> int:
+        """Rows of the head: V, or the number of classes."""
+        return self.vocab_size if self.n_classes is None else self.n_classes
 
     @property
     def n_layers(self) -> int:

@@ -87,7 +87,7 @@ def activation_bytes_per_token(model: Model, recompute: bool = False) -> int:
     >>> activation_bytes_per_token(olmoe) > 5 * activation_bytes_per_token(olmoe, recompute=True)
     True
     """
-    head = ACTIVATION_BYTES * 2 * model.d_model + LOGIT_BYTES * model.vocab_size
+    head = ACTIVATION_BYTES * 2 * model.d_model + LOGIT_BYTES * model.n_outputs
     saved = [(saved_elements(layer), times) for layer, times in model.layers]
     if recompute:
         kept = model.n_layers * model.d_model + max(elements for elements, _ in saved)

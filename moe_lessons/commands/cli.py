@@ -18,6 +18,7 @@ from moe_lessons.commands.doctor import doctor
 from moe_lessons.commands.export_import import export_command, import_command
 from moe_lessons.commands.generate import generate
 from moe_lessons.commands.grade import grade, merge
+from moe_lessons.commands.inspect import inspect
 from moe_lessons.commands.train import is_first, train
 
 USER_ERROR, INTERRUPTED = 2, 130
@@ -134,6 +135,7 @@ for command in (
     generate,
     grade,
     import_command,
+    inspect,
     merge,
     train,
 ):

@@ -35,6 +35,7 @@ MAX_MODELS = 100
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an object, or a list for several models.")
 @click.option("--list", "as_list", is_flag=True, help="List the models that are known by name.")
+@click.option("--families", is_flag=True, help="List the model types whose config.json can be read.")
 def count(
     models: tuple[str, ...],
     context: int,
@@ -43,6 +44,7 @@ def count(
     cache_dtype: str,
     as_json: bool,
     as_list: bool,
+    families: bool,
 ) -> None:
     """Count what models cost: parameters in all and active, FLOPs, bytes.
 
@@ -60,6 +62,12 @@ def count(
     from moe_lessons.accounting.describing import describe
     from moe_lessons.accounting.reporting import Setting, report
 
+    if families:
+        from moe_lessons.accounting.families import FAMILIES, TEXT_OF
+
+        names = sorted({*FAMILIES, *TEXT_OF})
+        click.echo(json.dumps(names) if as_json else "\n".join(names))
+        return
     if as_list:
         click.echo(json.dumps(list(published())) if as_json else "\n".join(published()))
         return

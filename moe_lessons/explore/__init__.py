@@ -11,6 +11,7 @@ _EXPORTS = {
     "LiveView": "live",
     "Permutation": "permutation.explorable",
     "Router": "router.explorable",
+    "RoutingStrip": "routing_strip.explorable",
     "Surface": "surface.explorable",
 }
 
@@ -22,6 +23,7 @@ __all__ = [
     "LiveView",
     "Permutation",
     "Router",
+    "RoutingStrip",
     "Surface",
 ]
 

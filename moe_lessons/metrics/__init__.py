@@ -18,15 +18,18 @@ from moe_lessons.metrics.load import (
     routing_entropy,
 )
 from moe_lessons.metrics.recorder import LoadRecorder, load_record
+from moe_lessons.metrics.together import coactivation, expected_coactivation, tokens_until_all
 from moe_lessons.routing import tokens_per_expert
 
 __all__ = [
     "LoadRecorder",
+    "coactivation",
     "coefficient_of_variation",
     "dead_experts",
     "drop_rate",
     "effective_experts",
     "entropy",
+    "expected_coactivation",
     "inverse_simpson_experts",
     "load_record",
     "load_shares",
@@ -36,4 +39,5 @@ __all__ = [
     "routing_entropy",
     "shuffled_information",
     "tokens_per_expert",
+    "tokens_until_all",
 ]

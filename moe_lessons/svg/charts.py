@@ -208,8 +208,9 @@ def line_chart(
         return left + min(max(across, 0), right - left), bottom - min(max(up, 0), bottom - top)
 
     parts = [_y_axis(y_ticks, y_label, left, right, top, bottom)]
+    whole = all(x.is_integer() for x in xs)  # steps and layers have no halves
     for tick in nice_ticks(x0, x1):
-        if x0 <= tick <= x1:
+        if x0 <= tick <= x1 and (tick.is_integer() or not whole):
             x, _ = place(tick, y_ticks[0])
             parts.append(element("line", x1=x, x2=x, y1=bottom, y2=bottom + 4, stroke=INK))
             parts.append(text(x, bottom + 17, tick_label(tick), text_anchor="middle", fill=MUTED))

@@ -84,6 +84,12 @@ def test_the_list_names_every_model():
     assert run("--list").stdout.split("\n")[:-1] == list(published())
 
 
+def test_the_families_are_named():
+    names = run("--families").stdout.split("\n")[:-1]
+    assert names == sorted(names)
+    assert {"mixtral", "qwen3_vl_moe", "kimi_k3", "minimax_m3", "step3p7", "nllb_moe"} <= set(names)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import fuzz
 import pytest
 import strategies
 from hypothesis import given, settings
@@ -14,7 +15,8 @@ NOT_IN_TRANSFORMERS = {"grok-1"}
 
 
 def test_every_family_is_drawn():
-    assert set(strategies.CONFIGS) == set(FAMILIES) - NOT_IN_TRANSFORMERS
+    mutated = {fuzz.text_class(family).model_type for family in fuzz.FAMILIES}
+    assert set(strategies.CONFIGS) | mutated == set(FAMILIES) - NOT_IN_TRANSFORMERS
 
 
 @pytest.mark.parametrize("family", strategies.CONFIGS)

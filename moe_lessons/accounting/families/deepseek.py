@@ -25,6 +25,7 @@ def dense_first(
     *,
     mlp_bias: bool = False,
     notes: tuple[str, ...] = (),
+    n_shared_default: int = 1,
 ) -> Model:
     """The first `first_k_dense_replace` layers are dense, the others hold routed and shared experts.
 
@@ -37,10 +38,12 @@ def dense_first(
     n_experts, top_k = blocks.experts_of(fields, "n_routed_experts", "num_experts_per_tok")
     check_groups(fields, n_experts)
     d_expert = fields.integer("moe_intermediate_size")
-    n_shared = fields.integer("n_shared_experts", default=0, low=0)
+    null = "n_shared_experts" in fields.values  # published code takes null for none
+    n_shared = fields.integer("n_shared_experts", default=0 if null else n_shared_default, low=0)
     shared = gated(d_model, n_shared * d_expert, mlp_bias) if n_shared else ()
     moe = blocks.experts(d_model, n_experts, top_k, gated(d_model, d_expert), shared=shared)
     dense = None
+    fields.ignore("intermediate_size", "num_key_value_heads", "head_dim", "layer_types", "mlp_bias")
     if not all(sparse):
         dense = Dense(gated(d_model, fields.integer("intermediate_size"), mlp_bias))
     attentions = attention if isinstance(attention, list) else [attention] * n_layers
@@ -48,7 +51,7 @@ def dense_first(
         Layer(d_model, own, moe if is_sparse else dense, norms=2 * d_model)
         for own, is_sparse in zip(attentions, sparse, strict=True)
     ]
-    return blocks.decoder(fields, layers, notes=notes + left_out(fields))
+    return blocks.decoder(fields, layers, notes=notes)
 
 
 def sparse_layers(fields: Fields, n_layers: int) -> list[bool]:
@@ -70,15 +73,10 @@ def check_groups(fields: Fields, n_experts: int) -> None:
         fields.integer("topk_group", high=n_groups, note=f", as n_group={n_groups}")
 
 
-def left_out(fields: Fields) -> tuple[str, ...]:
-    """What such a config mentions and the count leaves out."""
-    heads = fields.values.get("num_nextn_predict_layers") or fields.values.get("num_mtp_layers")
-    return ("multi-token prediction layers are left out",) if heads else ()
-
-
 def deepseek_v2(fields: Fields) -> Model:
     """DeepSeek-V2 and V2-Lite (arXiv:2405.04434, sections 2.1 and 2.2)."""
-    return dense_first(fields, latent_attention(fields), mlp_bias=fields.flag("mlp_bias", False))
+    bias = fields.flag("mlp_bias", False)
+    return dense_first(fields, latent_attention(fields), mlp_bias=bias, n_shared_default=2)
 
 
 BUFFER = "the router's selection bias is a buffer, not a parameter: E numbers a layer, left out"
@@ -87,6 +85,11 @@ BUFFER = "the router's selection bias is a buffer, not a parameter: E numbers a 
 def deepseek_v3(fields: Fields) -> Model:
     """DeepSeek-V3 and R1 (arXiv:2412.19437, sections 2.1 and 4.2), Kimi-K2 (arXiv:2507.20534, table 2)."""
     return dense_first(fields, latent_attention(fields), notes=(BUFFER,))
+
+
+def mistral4(fields: Fields) -> Model:
+    """Mistral Small 4: V3's structure with a softmax router, which has no selection bias."""
+    return dense_first(fields, latent_attention(fields))
 
 
 def glm4_moe(fields: Fields) -> Model:

@@ -6,7 +6,7 @@ References: the DeepSeek-V4 report, sections 2.2 and 2.3; transformers 5.23.0, m
 import dataclasses
 
 from moe_lessons.accounting import blocks
-from moe_lessons.accounting.families.deepseek import BUFFER, left_out
+from moe_lessons.accounting.families.deepseek import BUFFER
 from moe_lessons.accounting.fields import Fields
 from moe_lessons.accounting.shapes import Attention, Cache, Layer, Matrix, Model, Read, gated
 
@@ -99,6 +99,7 @@ def deepseek_v4(fields: Fields) -> Model:
     """
     d_model, d_expert = fields.integer("hidden_size"), fields.integer("moe_intermediate_size")
     n_layers = blocks.layer_count(fields)
+    fields.ignore("mlp_layer_types", "n_group", "topk_group")
     fields.must_be("n_shared_experts", 1)
     fields.must_be("attention_bias", False)
     rates = {SPARSE: 4, HEAVY: 128}
@@ -128,5 +129,5 @@ def deepseek_v4(fields: Fields) -> Model:
         )
         for kind in layer_kinds(fields, n_layers)
     ]
-    model = blocks.decoder(fields, layers, notes=(BUFFER, STREAMS, *left_out(fields)))
+    model = blocks.decoder(fields, layers, notes=(BUFFER, STREAMS))
     return dataclasses.replace(model, other=(Matrix(streams * d_model, streams),), other_vectors=streams + 1)

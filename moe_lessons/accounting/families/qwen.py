@@ -32,6 +32,7 @@ def stack(fields: Fields, attentions: list[Attention], moe: MoE | None) -> Model
     n_layers = len(attentions)
     sparse = sparse_layers(fields, n_layers) if moe else [False] * n_layers
     dense = None if all(sparse) else Dense(gated(d_model, fields.integer("intermediate_size")))
+    fields.ignore("intermediate_size", "layer_types")
     layers = [
         Layer(d_model, attention, moe if is_sparse else dense, norms=2 * d_model)
         for attention, is_sparse in zip(attentions, sparse, strict=True)

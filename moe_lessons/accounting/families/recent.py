@@ -141,6 +141,7 @@ def qwen3_next(fields: Fields) -> Model:
 def qwen3_5_moe(fields: Fields) -> Model:
     """Qwen3.5, the language model: the structure of Qwen3-Next with experts in every layer."""
     d_model = fields.integer("hidden_size")
+    fields.ignore("intermediate_size")
     moe = qwen.routed(fields, qwen.gated_shared_expert(fields))
     layers = [Layer(d_model, attention, moe, norms=2 * d_model) for attention in hybrid(fields)]
     return blocks.decoder(fields, layers, notes=(HYBRID,))
@@ -157,6 +158,7 @@ def longcat_flash(fields: Fields) -> Model:
     n_zero = fields.integer("zero_expert_num", default=0, low=0)
     top_k = fields.integer("moe_topk", high=n_experts, note=f", as n_routed_experts={n_experts}")
     dense = Dense(gated(d_model, fields.integer("ffn_hidden_size")))
+    fields.ignore("num_key_value_heads", "head_dim")
     moe = blocks.experts(
         d_model, n_experts, top_k, gated(d_model, fields.integer("expert_ffn_hidden_size")), n_zero=n_zero
     )

@@ -132,6 +132,7 @@ def llama4_text(fields: Fields) -> Model:
         shared=gated(d_model, d_expert),
     )
     dense = None
+    fields.ignore("intermediate_size_mlp", "layer_types")
     if len(sparse) < n_layers:
         dense = Dense(gated(d_model, fields.integer("intermediate_size_mlp")))
     layers = []

@@ -42,6 +42,13 @@ def with_cross_attention(own: Attention, d_model: int, n_heads: int, d_head: int
     )
 
 
+def shared_table(fields: Fields) -> bool:
+    """Both halves and the head use one table; untied, publishers differ in how many there are."""
+    tied = fields.flag("tie_word_embeddings", True)
+    fields.must_be("tie_word_embeddings", True)
+    return tied
+
+
 def switch_transformers(fields: Fields) -> Model:
     """Switch-Base and Switch-C (arXiv:2101.03961, section 2.1 and table 9).
 
@@ -58,6 +65,7 @@ def switch_transformers(fields: Fields) -> Model:
         d_model, n_experts, 1, plain(d_model, d_hidden), router_bias=fields.flag("router_bias", False)
     )
     layers = []
+    fields.ignore("encoder_sparse_step", "decoder_sparse_step", "expert_capacity")
     for half, n_layers in (("encoder", n_encoder), ("decoder", n_decoder)):
         is_encoder = half == "encoder"
         name = f"num_sparse_{half}_layers"
@@ -79,7 +87,7 @@ def switch_transformers(fields: Fields) -> Model:
         vocab_size=fields.integer("vocab_size"),
         d_model=d_model,
         layers=grouped(layers),
-        tied=fields.flag("tie_word_embeddings", True),
+        tied=shared_table(fields),
         final_norms=2 * d_model,
         notes=("encoder and decoder: one token passes both, over as many positions each",),
     )

@@ -55,4 +55,4 @@ def dots1(fields: Fields) -> Model:
         )
         for kind in kinds
     ]
-    return dense_first(fields, attentions, notes=(BUFFER,))
+    return dense_first(fields, attentions, notes=(BUFFER,), n_shared_default=0)

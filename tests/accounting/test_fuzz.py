@@ -1,0 +1,60 @@
+"""Configs of every family with one field changed, against transformers on the meta device."""
+
+import random
+
+import fuzz
+import pytest
+
+from moe_lessons.accounting import ConfigError, count, describe
+from moe_lessons.accounting.describing import UNREAD
+
+SAMPLE = 10  # mutations of each family; all of them take some minutes
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quiet():
+    import transformers
+
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity(50)
+    yield
+    transformers.logging.set_verbosity(level)
+
+
+def unread(model):
+    return [note for note in model.notes if note.startswith(UNREAD)]
+
+
+@pytest.mark.parametrize("family", fuzz.FAMILIES)
+def test_a_changed_field_changes_the_count_as_in_transformers(family):
+    rng = random.Random(family)
+    every = list(fuzz.mutations(family))
+    compared = 0
+    for name, value in [("", None), *rng.sample(every, min(SAMPLE, len(every)))]:
+        values = fuzz.small(family) | ({name: value} if name else {})
+        try:
+            config = fuzz.text_class(family)(**values)
+            model = fuzz.build(family, config)
+        except Exception:  # transformers refuses the change, or breaks on it, in many ways
+            assert name, f"the small config of {family} does not build"
+            continue
+        tied = getattr(config, "tie_word_embeddings", None)
+        values = {"model_type": config.model_type, "tie_word_embeddings": tied, **values}
+        for source in (values, config):
+            try:
+                described = describe(source)
+            except ConfigError:
+                assert name, f"the small config of {family} is refused"
+                continue  # refused is not silent
+            counted = count(described)
+            found = counted.total, counted.components["routed_experts"]
+            expected = fuzz.sizes(family, model, described.tied)
+            assert found == expected, f"{family} with {name}={value}: {found}, transformers has {expected}"
+            compared += 1
+    assert compared >= 4
+
+
+@pytest.mark.parametrize("family", fuzz.FAMILIES)
+def test_nothing_is_reported_unread_where_all_is_read(family):
+    config = fuzz.text_class(family)(**fuzz.small(family))
+    assert unread(describe(config)) == []
