@@ -135,13 +135,9 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
-        """Build a configuration from what `to_dict` returned, or JSON made of it.
-
-        What was written before a setting existed has its default, and repeated paragraphs were kept.
-        """
-        corpus = values.get("corpus", "")
+        """Build a configuration from what `to_dict` returned, or JSON made of it."""
+        corpus = values["corpus"]
         made = {
-            "repeats": "keep",
             **values,
             "model": ModelConfig(**values["model"]),
             "betas": tuple(values["betas"]),
