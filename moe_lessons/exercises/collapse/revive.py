@@ -148,6 +148,8 @@ REVIVE = Exercise(
     outputs=(Output("router_ED", "ED"), Output("experts_EP", "EP"), Output("momentum_EP", "EP")),
     draw=draw,
     reference=reference,
+    gradient="ignored",
+    may_change=("router_ED", "experts_EP", "momentum_EP"),
     misconceptions=(
         Misconception(
             "router_untouched",
