@@ -96,3 +96,65 @@ def memory_bytes() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
+
+
+def available_bytes() -> tuple[int, str] | None:
+    """Return how much more memory this process may take, and what says so; None where nothing does.
+
+    The least of: what the system has free, what the control group (as of a container) leaves, and the
+    limits of the process (`ulimit -v` and `-d`).
+    """
+    found = []
+    meminfo = _numbers(Path("/proc/meminfo"), 1024)
+    if "MemAvailable" in meminfo:
+        free = meminfo["MemAvailable"] + meminfo.get("SwapFree", 0)
+        found.append((free, "free on this machine"))
+    elif (total := memory_bytes()) is not None:
+        found.append((total, "of this machine"))
+    for folder in _control_groups():
+        allowed, taken = _number(folder / "memory.max"), _number(folder / "memory.current")
+        if allowed is not None and taken is not None:
+            cache = _numbers(folder / "memory.stat").get("inactive_file", 0)
+            found.append((allowed - taken + cache, "left by the control group's limit"))
+    status = _numbers(Path("/proc/self/status"), 1024)
+    try:
+        import resource
+
+        for kind, used in (("RLIMIT_AS", "VmSize"), ("RLIMIT_DATA", "VmData")):
+            limit = resource.getrlimit(getattr(resource, kind))[0]
+            if limit != resource.RLIM_INFINITY and used in status:
+                found.append((limit - status[used], "left by the process's limit (ulimit)"))
+    except (ImportError, AttributeError):  # Windows
+        pass
+    return min(found) if found else None
+
+
+def _control_groups() -> list[Path]:
+    try:
+        own = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    root = Path("/sys/fs/cgroup")
+    paths = [line.removeprefix("0::").strip("/") for line in own if line.startswith("0::")]
+    return [
+        folder
+        for path in paths
+        for folder in (root / path, *(root / path).parents)
+        if root in (folder, *folder.parents)
+    ]
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # "max": no limit
+        return None
+
+
+def _numbers(path: Path, unit: int = 1) -> dict[str, int]:
+    """Read lines of a name and a number."""
+    try:
+        words = [line.replace(":", " ").split() for line in path.read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return {}
+    return {line[0]: unit * int(line[1]) for line in words if len(line) > 1 and line[1].isdigit()}

@@ -1,5 +1,6 @@
 """The command line. Commands import what they need when they run, so that `--help` is instant."""
 
+import contextlib
 import errno
 import os
 import sys
@@ -21,14 +22,17 @@ from moe_lessons.commands.grade import grade, merge
 from moe_lessons.commands.inspect import inspect
 from moe_lessons.commands.train import is_first, train
 
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR, NO_MEMORY, DISK, INTERRUPTED = 2, 4, 5, 130
+DISK_ERRORS = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO")} - {None}
 SECONDS_TO_BE_FIRST = 3.0
 
 
 class Interrupted(click.ClickException):
-    """Ctrl-C, with what the command says about it."""
+    """Ctrl-C or another signal, with what the command says about it."""
 
-    exit_code = INTERRUPTED
+    def __init__(self, message: str, code: int = INTERRUPTED) -> None:
+        super().__init__(message)
+        self.exit_code = code  # type: ignore[misc]  # of its kind, for click; of this signal, for us
 
 
 class Commands(click.Group):
@@ -41,10 +45,11 @@ class Commands(click.Group):
                 warnings.showwarning = _one_line(warnings.showwarning)
                 return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise Interrupted(str(error) or "interrupted") from error
+            code = getattr(error, "exit_code", INTERRUPTED)
+            raise Interrupted(str(error) or "interrupted", code) from error
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
-        """Run a command and exit: 0 well, 1 not well (doctor), 2 wrong input, 130 interrupted."""
+        """Run a command and exit with one of the codes that `main` lists."""
         extra["standalone_mode"] = False
         try:
             code = super().main(*args, **extra)
@@ -64,12 +69,13 @@ class Commands(click.Group):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 code = 1
             else:
-                code = _fail(_described(error))
+                full = getattr(error, "errno", None) in DISK_ERRORS
+                code = _fail(_described(error), getattr(error, "exit_code", DISK if full else USER_ERROR))
         except (MemoryError, RuntimeError) as error:
             # PyTorch reports exhausted memory as a RuntimeError of several lines.
             if "memory" not in str(error).lower() or os.environ.get("MOE_LESSONS_DEBUG"):
                 raise
-            code = _fail("out of memory: choose a smaller model, batch or context")
+            code = _fail("out of memory: choose a smaller model, batch or context", NO_MEMORY)
         code = code if isinstance(code, int) else 0
         if "WORLD_SIZE" in os.environ:
             # Threads of gloo or NCCL can turn the orderly way out into an abort, or wait for a lost rank.
@@ -101,11 +107,12 @@ def _described(error: Exception) -> str:
 
 def _fail(message: str, code: int = USER_ERROR) -> int:
     if not is_first():
-        if code == INTERRUPTED:
+        if code > 128:
             return code
         # What is wrong on every rank, the first one says, and torchrun then ends the others while they wait.
         time.sleep(SECONDS_TO_BE_FIRST)
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        click.echo(f"error: {' '.join(message.split())}", err=True)
     return code
 
 
@@ -121,8 +128,10 @@ def main() -> None:
       moe-lessons generate --prompt "The "
       moe-lessons grade submissions --out grades
 
-    Exit codes: 0 all is well, 1 doctor found something essential missing, 2 wrong input or a full
-    disk, 130 interrupted. MOE_LESSONS_DEBUG=1 shows where an error came from.
+    Exit codes: 0 all is well; 1 doctor found something essential missing; 2 wrong input; 3 training
+    diverged; 4 not enough memory; 5 the disk refuses, as when it is full; 6 another process of a run ended;
+    130 interrupted by Ctrl-C, 129 by a terminal that closed (SIGHUP), 143 by SIGTERM.
+    MOE_LESSONS_DEBUG=1 shows where an error came from.
     """
 
 

@@ -20,7 +20,7 @@ def list_command() -> None:
 
     width = max(map(len, (*CORPORA, *SOURCES)))
     for name in CORPORA:
-        click.echo(f"{name:<{width}}  comes with Python")
+        click.echo(f"{name:<{width}}  comes with the course: of Python 3.11.7; licence: PSF-2.0")
     for name, source in SOURCES.items():
         manifest = manifest_of(name)
         if manifest is None:
@@ -76,7 +76,7 @@ def prepare_command(
             accept=accept,
             on_part=lambda n_bytes: click.echo(f"fetched {n_bytes:,} bytes", err=True),
         )
-    elif name not in CORPORA and not Path(name).is_file():
+    elif name not in CORPORA and not Path(name).exists():
         raise ValueError(f"unknown corpus {name!r}: {nearest(name, [*CORPORA, *SOURCES])}")
     corpus = load_corpus(
         name,

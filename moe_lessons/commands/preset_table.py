@@ -43,7 +43,7 @@ def preset_table() -> str:
                 _millions(counted.active),
                 _millions(config.steps * config.tokens_per_step),
                 config.precision,
-                config.corpus,
+                str(config.corpus),
                 "any CPU" if seconds is None else f"{EXPECTED[name][0]}, about {seconds / 60:.0f} minutes",
             )
         )

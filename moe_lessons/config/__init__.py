@@ -3,6 +3,7 @@
 Imports no torch, so that the command line can list and check them at once.
 """
 
+from moe_lessons.config.files import read_toml, to_toml
 from moe_lessons.config.model import ModelConfig
 from moe_lessons.config.presets import EXPECTED, PRESETS, preset
 from moe_lessons.config.training import (
@@ -11,6 +12,8 @@ from moe_lessons.config.training import (
     BPE_VOCABULARY,
     PARALLEL,
     PRECISIONS,
+    REPEATS,
+    SCHEDULES,
     TOKENIZERS,
     TrainConfig,
 )
@@ -24,10 +27,14 @@ __all__ = [
     "PARALLEL",
     "PRECISIONS",
     "PRESETS",
+    "REPEATS",
+    "SCHEDULES",
     "TOKENIZERS",
     "ModelConfig",
     "TrainConfig",
     "difference",
     "nearest",
     "preset",
+    "read_toml",
+    "to_toml",
 ]

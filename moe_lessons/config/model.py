@@ -1,6 +1,7 @@
 """The sizes of a model."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 from moe_lessons.config.wording import require
@@ -78,8 +79,8 @@ class ModelConfig:
             self.n_kv_heads,
             f"choose a divisor of n_heads={self.n_heads}",
         )
-        require(self.rope_theta > 0, "rope_theta", self.rope_theta, "choose a positive number")
-        require(self.norm_eps > 0, "norm_eps", self.norm_eps, "choose a positive number")
+        require(0 < self.rope_theta < math.inf, "rope_theta", self.rope_theta, "choose a positive number")
+        require(0 < self.norm_eps < math.inf, "norm_eps", self.norm_eps, "choose a positive number")
 
     @property
     def d_head(self) -> int:

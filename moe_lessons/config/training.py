@@ -1,6 +1,7 @@
 """The settings of a training run."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ BALANCING_SCOPES = ("micro_batch", "sequence", "global_batch")  # those of `load
 TOKENIZERS = ("bytes", "bpe")  # or the path of a tokenizer.json; see moe_lessons.data
 BPE_VOCABULARY = 4096
 PARALLEL = ("auto", "ddp", "fsdp")
+SCHEDULES = ("cosine", "linear", "constant")
+REPEATS = ("drop", "keep")
 BALANCING = ("none", "aux_loss", "bias_sign", "bias_proportional", "bias_ema", "bias_quantile")
 
 
@@ -41,17 +44,24 @@ class TrainConfig:
 
     name: str = "custom"
     model: ModelConfig = field(default_factory=ModelConfig)
-    corpus: str = "language-reference"  # or the path of a file
+    corpus: str | tuple[str, ...] = "language-reference"  # or the path of a file or folder, or several
+    held_out: str = ""  # another text that is held out, instead of a share of the corpus
+    held_out_share: float = 0.1  # of one text; see moe_lessons.data
+    repeats: str = "drop"  # one of REPEATS: paragraphs of a user's text that came before
     tokenizer: str = "bytes"  # one of TOKENIZERS; how many tokens there are is the model's vocab_size
     seed: int = 0
     steps: int = 1700
     batch_size: int = 8  # B, windows of context_length tokens in one step of the optimizer
     accumulation_steps: int = 1  # those windows go through the model in so many micro-batches
     learning_rate: float = 1.4e-3  # the peak
-    min_learning_rate_ratio: float = 0.1  # where the cosine ends
+    schedule: str = "cosine"  # one of SCHEDULES: how the learning rate falls after the warm-up
+    min_learning_rate_ratio: float = 0.1  # where it ends
     warmup_steps: int = 50
+    schedule_start: int = 0  # the step at which the schedule begins; later if a resumed run warms up again
+    schedule_steps: int = 0  # the step at which it ends, and the rate stays; 0: with the run, at `steps`
     weight_decay: float = 0.4  # on matrices only
     betas: tuple[float, float] = (0.9, 0.95)
+    adam_eps: float = 1e-8
     grad_clip: float = 1.0  # largest norm of the gradient
     balancing: str = "aux_loss"  # one of BALANCING; a bias needs a gate that takes one, such as "sigmoid"
     balancing_scope: str = (
@@ -63,6 +73,7 @@ class TrainConfig:
     log_every: int = 10
     evaluate_every: int = 200
     checkpoint_every: int = 200
+    keep: int = 2  # checkpoints that stay, the best one beside them
     device: str = "auto"  # cuda if there is one
     parallel: str = "auto"  # one of PARALLEL: what several processes under torchrun share
     precision: str = "auto"  # one of PRECISIONS; auto: bf16 on a GPU that has it in hardware, else fp32
@@ -76,13 +87,20 @@ class TrainConfig:
             "log_every",
             "evaluate_every",
             "checkpoint_every",
+            "keep",
         ):
             require(getattr(self, name) >= 1, name, getattr(self, name), "choose 1 or more")
-        for name in ("warmup_steps", "weight_decay", "alpha", "bias_rate", "z_loss_weight", "seed"):
+        for name in ("warmup_steps", "seed", "schedule_start", "schedule_steps"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "choose 0 or more")
+        for name in ("weight_decay", "alpha", "bias_rate", "z_loss_weight"):
+            require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "choose 0 or more")
         require(self.seed < 2**63, "seed", self.seed, "choose a number below 2**63")
-        for name in ("learning_rate", "grad_clip"):
-            require(getattr(self, name) > 0, name, getattr(self, name), "choose a positive number")
+        for name in ("learning_rate", "grad_clip", "adam_eps"):
+            positive = 0 < getattr(self, name) < math.inf
+            require(positive, name, getattr(self, name), "choose a positive number")
+        two = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        require(two, "betas", self.betas, "choose two numbers from 0 to below 1")
+        require(0 < self.held_out_share < 1, "held_out_share", self.held_out_share, "choose between 0 and 1")
         require(
             0 <= self.min_learning_rate_ratio <= 1,
             "min_learning_rate_ratio",
@@ -90,6 +108,8 @@ class TrainConfig:
             "choose 0 to 1",
         )
         for name, known in (
+            ("schedule", SCHEDULES),
+            ("repeats", REPEATS),
             ("balancing", BALANCING),
             ("balancing_scope", BALANCING_SCOPES),
             ("precision", PRECISIONS),
@@ -122,8 +142,15 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
-        """Build a configuration from what `to_dict` returned."""
-        return cls(**{**values, "model": ModelConfig(**values["model"]), "betas": tuple(values["betas"])})
+        """Build a configuration from what `to_dict` returned, or JSON made of it."""
+        corpus = values["corpus"]
+        made = {
+            **values,
+            "model": ModelConfig(**values["model"]),
+            "betas": tuple(values["betas"]),
+            "corpus": corpus if isinstance(corpus, str) else tuple(corpus),
+        }
+        return cls(**made)
 
     def override(self, **changes: Any) -> "TrainConfig":
         """Return a copy with some settings changed, those of the model included; None means unchanged.

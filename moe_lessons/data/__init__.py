@@ -1,7 +1,7 @@
 """Corpora: text as tokens, held out without leaks, cut into batches that a step number determines.
 
-Two corpora come with Python itself, so nothing is downloaded: the English of the language reference
-and the source code of the standard library. Any UTF-8 or binary file of your own works as well, and larger
+Two corpora come with the package, so nothing is downloaded: the English of Python's language reference
+and the source code of its standard library. Files of your own work as well, or a folder, and larger
 corpora can be fetched once, by name. Tokens are bytes, or byte pairs learned from the training part.
 """
 
@@ -16,11 +16,10 @@ from moe_lessons.data.batches import (
 from moe_lessons.data.cache import CorpusError, cache_dir
 from moe_lessons.data.corpora import (
     CORPORA,
-    STANDARD_LIBRARY_MODULES,
     language_reference,
     standard_library,
 )
-from moe_lessons.data.loading import Corpus, load_corpus
+from moe_lessons.data.loading import Corpus, load_corpus, whole_path
 from moe_lessons.data.preparing import read_tokenizer, write_tokenizer
 from moe_lessons.data.saved import saved_tokenizer
 from moe_lessons.data.sources import SOURCES
@@ -33,7 +32,6 @@ __all__ = [
     "MAX_EVALUATION_TOKENS",
     "N_SPANS",
     "SOURCES",
-    "STANDARD_LIBRARY_MODULES",
     "VALIDATION_SHARE",
     "Corpus",
     "CorpusError",
@@ -50,6 +48,7 @@ __all__ = [
     "split_text",
     "standard_library",
     "training_batch",
+    "whole_path",
     "window_starts",
     "write_tokenizer",
 ]

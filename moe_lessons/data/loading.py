@@ -1,7 +1,7 @@
 """A corpus by name or path: read, split, and turned into tokens."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,10 @@ from moe_lessons.data.batches import as_tokens
 from moe_lessons.data.cache import CorpusError
 from moe_lessons.data.corpora import CORPORA
 from moe_lessons.data.fetching import manifest_of, parts_of
+from moe_lessons.data.own_text import drop_repeats, read_own
 from moe_lessons.data.preparing import Part, Prepared, prepare
 from moe_lessons.data.sources import SOURCES
-from moe_lessons.data.splitting import DOCUMENT_SHARE, is_held_out, split_text
+from moe_lessons.data.splitting import DOCUMENT_SHARE, VALIDATION_SHARE, is_held_out, split_text
 from moe_lessons.data.tokenizer import BYTES, Tokenizer
 
 IN_MEMORY_BYTES = 2**26  # longer texts are mapped into memory from the cache, even as bytes
@@ -33,10 +34,12 @@ class Corpus:
     train_N, validation_M : Tensor, shapes (N,) and (M,)
         The tokens of the two parts: int64, or the unsigned integers of a file mapped into memory.
     sha256 : str
-        Checksum of the whole text; a resumed run refuses another one.
+        Checksum of the whole text, and of how it is split if not as usual; a resumed run refuses another one.
     tokenizer : Tokenizer
     n_train_bytes, n_validation_bytes : int or None
         Length of the two parts; None if that is one byte for each token.
+    notes : tuple of str
+        What was left out of a user's text, and what is odd about it.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Corpus:
     tokenizer: Tokenizer = BYTES
     n_train_bytes: int | None = None
     n_validation_bytes: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def train_bytes(self) -> int:
@@ -64,27 +68,36 @@ class Corpus:
 
 
 def load_corpus(
-    name_or_path: str | Path,
+    name_or_path: str | Path | Sequence[str | Path],
     *,
     context_length: int = 1,
     tokenizer: str = "bytes",
     vocab_size: int | None = None,
+    held_out: str | Path | None = None,
+    held_out_share: float = VALIDATION_SHARE,
+    repeats: str = "drop",
     on_part: Callable[[int], None] | None = None,
 ) -> Corpus:
-    """Load a corpus by name, or the user's own file by path, split it and turn it into tokens.
+    """Load a corpus by name, or the user's own text by path, split it and turn it into tokens.
 
     Parameters
     ----------
-    name_or_path : str or Path
+    name_or_path : str or Path, or several
         ``"language-reference"``, ``"standard-library"``, a key of `SOURCES` that has been fetched, or the
-        path of a file.
+        path of a file or of a folder of text files; or several paths.
     context_length : int
         Both parts must hold at least one window of this many tokens and the token after it.
     tokenizer : str
         ``"bytes"``; ``"bpe"``, byte pairs learned from the training part; or the path of a byte-level
         `tokenizer.json`. Tokens other than bytes are kept in the cache.
     vocab_size : int, optional
-        V: how many tokens there must be; 4096 for ``"bpe"`` unless given.
+        V: how many tokens there must be; 4096 for ``"bpe"`` unless given. A file may have fewer.
+    held_out : str or Path, optional
+        Another text that is held out; all of the corpus is then for training.
+    held_out_share : float
+        Share of one text that is held out, without `held_out`. Of the documents of `SOURCES` it is 1 %.
+    repeats : str
+        ``"drop"`` leaves paragraphs out of a user's text that came before, see `drop_repeats`; ``"keep"``.
     on_part : callable, optional
         Called with the number of parts so far while a large corpus is tokenised.
 
@@ -107,26 +120,41 @@ def load_corpus(
     >>> len(corpus.train_N) > 8 * len(corpus.validation_M) > 200_000
     True
     """
-    name = str(name_or_path)
+    paths = [name_or_path] if isinstance(name_or_path, str | Path) else list(name_or_path)
+    if not paths:
+        raise ValueError("corpus names nothing: give a name or a path")
+    name = str(paths[0]) if len(paths) == 1 else ""
     if tokenizer == "bpe":
         vocab_size = vocab_size or BPE_VOCABULARY
     elif tokenizer == "bytes":
         _check_vocabulary(BYTES, vocab_size)  # before minutes of tokenising
     ready = partial(prepare, tokenizer=tokenizer, vocab_size=vocab_size, on_part=on_part)
+    notes: tuple[str, ...] = ()
     if name in SOURCES and SOURCES[name].documents:
+        if held_out:
+            raise CorpusError(
+                f"held_out={str(held_out)!r}: corpus {name!r} has held-out documents of its own"
+            )
         digest = (manifest_of(name) or {}).get("sha256", "")
         prepared = ready(name, lambda: _split_documents(name), sha256=digest)
     else:
-        text, name = _read(name_or_path)
-        digest = hashlib.sha256(text).hexdigest()
-        part = Part(*([piece] for piece in split_text(text)))
+        seen: set[bytes] = set()
+        name, text, notes = _read(paths, repeats, seen)
+        if held_out:
+            _, other, more = _read([held_out], repeats, seen)
+            part, notes = Part([text], [other]), notes + more
+            digest = hashlib.sha256(text + b"\0held out\0" + other).hexdigest()
+        else:
+            part = Part(*([piece] for piece in split_text(text, validation_share=held_out_share)))
+            split = b"" if held_out_share == VALIDATION_SHARE else b"\0held out\0%r" % held_out_share
+            digest = hashlib.sha256(text + split).hexdigest()
         if tokenizer == "bytes" and len(text) <= IN_MEMORY_BYTES:
             (train,), (validation,) = part
             tokens = as_tokens(train), as_tokens(validation)
             prepared = Prepared(*tokens, len(train), len(validation), BYTES)
         else:
             prepared = ready(name, lambda: [part], sha256=digest)
-    _check_vocabulary(prepared.tokenizer, vocab_size)
+    _check_vocabulary(prepared.tokenizer, vocab_size, at_most=tokenizer not in ("bytes", "bpe"))
     _check_length(name, prepared, context_length)
     return Corpus(
         name,
@@ -136,21 +164,39 @@ def load_corpus(
         prepared.tokenizer,
         prepared.train_bytes,
         prepared.validation_bytes,
+        notes,
     )
 
 
-def _read(name_or_path: str | Path) -> tuple[bytes, str]:
+def whole_path(name_or_path: str | Path) -> str:
+    """Write a path from the root, so that it means the same from another folder; a known name stays.
+
+    Examples
+    --------
+    >>> whole_path("language-reference"), Path(whole_path("mine.txt")).is_absolute()
+    ('language-reference', True)
+    """
     name = str(name_or_path)
-    if name in CORPORA:
-        return CORPORA[name](), name
-    if name in SOURCES:
-        return b"".join(document for part in parts_of(name) for document in part), name
-    path = Path(name_or_path).expanduser()
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "does not exist"
-        known = ", ".join((*CORPORA, *SOURCES))
-        raise FileNotFoundError(f"corpus {name!r} {what}: give the path of a text file or one of {known}")
-    return path.read_bytes(), path.name
+    return name if name in CORPORA or name in SOURCES else str(Path(name).expanduser().absolute())
+
+
+def _read(paths: Sequence[str | Path], repeats: str, seen: set[bytes]) -> tuple[str, bytes, tuple[str, ...]]:
+    """Return a text's name, the text, and what is to be said about it."""
+    name = str(paths[0])
+    if len(paths) == 1 and name in CORPORA:
+        return name, CORPORA[name](), ()
+    if len(paths) == 1 and name in SOURCES:
+        return name, b"".join(document for part in parts_of(name) for document in part), ()
+    own = read_own(paths, known=(*CORPORA, *SOURCES))
+    if repeats == "keep" or not own.is_text:
+        return own.name, own.text, own.notes
+    text, n_dropped = drop_repeats(own.text, seen)
+    if not n_dropped:
+        return own.name, text, own.notes
+    left_out = f"{own.name}: left out {n_dropped:,} paragraphs that came before"
+    gone = len(own.text) - len(text)
+    said = f"{left_out}, {gone:,} of {len(own.text):,} bytes (--repeats keep leaves them in)"
+    return own.name, text, (*own.notes, said)
 
 
 def _split_documents(name: str) -> Iterator[Part]:
@@ -162,8 +208,9 @@ def _split_documents(name: str) -> Iterator[Part]:
         yield part
 
 
-def _check_vocabulary(tokenizer: Tokenizer, vocab_size: int | None) -> None:
-    if vocab_size not in (None, tokenizer.vocab_size):
+def _check_vocabulary(tokenizer: Tokenizer, vocab_size: int | None, *, at_most: bool = False) -> None:
+    fits = vocab_size in (None, tokenizer.vocab_size)
+    if not fits and not (at_most and tokenizer.vocab_size < (vocab_size or 0)):
         raise CorpusError(
             f"vocab_size={vocab_size}: tokenizer {tokenizer.name!r} has {tokenizer.vocab_size:,} tokens; "
             f"set vocab_size={tokenizer.vocab_size}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -43,11 +44,8 @@ def import_folder(folder: str | Path, run: str | Path) -> Path:
     """
     folder, run = Path(folder), Path(run)
     theirs = read_json(folder / "config.json")
-    config = from_mixtral(theirs)
-    stored = StoredWeights(folder)
-    _check_counts(config, stored)
-    layout = pieces(config, fused_layers=_fused_layers(config, stored))
-    specs = _check(config, stored, layout)
+    weights = read_weights(folder)
+    config = weights.config
     settings = TrainConfig(
         name="imported",
         model=config,
@@ -56,16 +54,10 @@ def import_folder(folder: str | Path, run: str | Path) -> Path:
         alpha=alpha_of(theirs, config),
     )
 
-    def join(name: str) -> Tensor:
-        whole = torch.empty(specs[name].shape, dtype=specs[name].dtype)
-        for piece in layout[name]:
-            whole[piece.where] = stored.read(piece.key)
-        return whole
-
     with new_folder(run) as unfinished:
         checkpoint = unfinished / "step-000000"
         checkpoint.mkdir()
-        write_safetensors(checkpoint / "model.safetensors", specs, join)
+        write_safetensors(checkpoint / "model.safetensors", weights.specs, weights.read)
         with open(checkpoint / "model.safetensors", "rb") as file:
             checksum = hashlib.file_digest(file, "sha256").hexdigest()
         state = {
@@ -81,6 +73,52 @@ def import_folder(folder: str | Path, run: str | Path) -> Path:
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, unfinished / name)
     return run
+
+
+@dataclass(frozen=True)
+class FolderWeights:
+    """The weights of a Mixtral folder under our names, read when asked for.
+
+    Attributes
+    ----------
+    config : ModelConfig
+    specs : dict of str to Spec
+        Dtype and shape of each.
+    """
+
+    config: ModelConfig
+    specs: dict[str, Spec]
+    stored: StoredWeights
+    layout: dict[str, list[Piece]]
+
+    @property
+    def names(self) -> set[str]:
+        """What there is."""
+        return set(self.specs)
+
+    def read(self, name: str) -> Tensor:
+        """Put one tensor together."""
+        spec = self.specs[name]
+        whole = torch.empty(spec.shape, dtype=spec.dtype)
+        for piece in self.layout[name]:
+            whole[piece.where] = self.stored.read(piece.key)
+        return whole
+
+
+def read_weights(folder: str | Path) -> FolderWeights:
+    """Open a Mixtral folder, and check names and shapes before anything is read.
+
+    Raises
+    ------
+    InteropError
+        As `import_folder`.
+    """
+    folder = Path(folder)
+    config = from_mixtral(read_json(folder / "config.json"))
+    stored = StoredWeights(folder)
+    _check_counts(config, stored)
+    layout = pieces(config, fused_layers=_fused_layers(config, stored))
+    return FolderWeights(config, _check(config, stored, layout), stored, layout)
 
 
 def _check_counts(config: ModelConfig, stored: StoredWeights) -> None:

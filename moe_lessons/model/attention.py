@@ -65,6 +65,8 @@ class KVCache:
     ----------
     capacity : int
         How many tokens it has room for; the room is taken when the first ones come.
+    n_padding_B : Tensor, int64, shape (B,), optional
+        How many of each sequence's first tokens are padding, which no other token sees.
 
     Attributes
     ----------
@@ -80,8 +82,8 @@ class KVCache:
     (torch.Size([1, 2, 4, 4]), KVCache(length=4, capacity=8))
     """
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity, self.length = capacity, 0
+    def __init__(self, capacity: int, n_padding_B: Tensor | None = None) -> None:
+        self.capacity, self.length, self.n_padding_B = capacity, 0, n_padding_B
         self.k_BGCP: Tensor | None = None
         self.v_BGCP: Tensor | None = None
 
@@ -104,6 +106,24 @@ class KVCache:
         self.v_BGCP[:, :, self.length : end] = v_BGLP
         self.length = end
         return self.k_BGCP[:, :, :end], self.v_BGCP[:, :, :end]
+
+    def mask(self, L: int) -> Tensor | None:
+        """Say which of all tokens so far the last L may see; None where that is plain: causal, or all.
+
+        Returns
+        -------
+        Tensor, bool, shape (L, S) or with padding (B, 1, L, S), or None
+        """
+        S = self.length
+        if self.n_padding_B is None:
+            # `is_causal` takes the first query to be the first token; here S - L tokens precede it.
+            return torch.ones(L, S, dtype=torch.bool).tril(S - L) if S > L > 1 else None
+        place_S = torch.arange(S, device=self.n_padding_B.device)
+        place_L1 = place_S[S - L :, None]
+        real_B1S = place_S >= self.n_padding_B[:, None, None]
+        # Padding sees itself: a query that sees nothing has no softmax.
+        mask_BLS = (real_B1S & (place_S <= place_L1)) | (place_S == place_L1)
+        return mask_BLS[:, None]
 
     def __repr__(self) -> str:
         return f"KVCache(length={self.length}, capacity={self.capacity})"
@@ -144,19 +164,18 @@ class Attention(nn.Module):
         v_BGLP = self.v_proj(hidden_BLD).view(B, L, self.n_kv_heads, self.d_head).transpose(1, 2)
         q_BHLP = rotate(q_BHLP, cos_LP, sin_LP).to(v_BGLP.dtype)
         k_BGLP = rotate(k_BGLP, cos_LP, sin_LP).to(v_BGLP.dtype)
-        mask_LS = None
+        mask = None
         if cache is not None:
             # Keys are kept as they were rotated: a score depends on the distance of two positions only.
             k_BGLP, v_BGLP = cache.append(k_BGLP, v_BGLP)
-            if (S := k_BGLP.shape[2]) > L > 1:
-                # `is_causal` takes the first query to be the first token; here S - L tokens precede it.
-                mask_LS = torch.ones(L, S, dtype=torch.bool, device=q_BHLP.device).tril(S - L)
+            mask = cache.mask(L)
         mixed_BHLP = F.scaled_dot_product_attention(
             q_BHLP,
             k_BGLP,
             v_BGLP,
-            attn_mask=mask_LS,
-            is_causal=k_BGLP.shape[2] == L,  # one token after others sees them all: it needs no mask
+            attn_mask=mask if mask is None else mask.to(q_BHLP.device),
+            # One token after others sees them all: it needs no mask.
+            is_causal=mask is None and k_BGLP.shape[2] == L,
             enable_gqa=self.n_kv_heads < self.n_heads,
         )
         return self.o_proj(mixed_BHLP.transpose(1, 2).reshape(B, L, -1))

@@ -160,9 +160,9 @@ class MoETransformer(nn.Module):
         """The blocks' MoE layers, first to last."""
         return [block.moe for block in self.blocks if isinstance(block, Block)]
 
-    def new_caches(self) -> list[KVCache]:
+    def new_caches(self, n_padding_B: Tensor | None = None) -> list[KVCache]:
         """Return an empty cache for each block, with room for ``context_length`` tokens."""
-        return [KVCache(self.config.context_length) for _ in self.blocks]
+        return [KVCache(self.config.context_length, n_padding_B) for _ in self.blocks]
 
     def forward(
         self,

@@ -7,8 +7,6 @@ and `state.json` (step, configuration, checksums, what the run needs to continue
 import hashlib
 import json
 import operator
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +18,30 @@ from torch import Tensor
 from moe_lessons.config import ModelConfig, TrainConfig
 from moe_lessons.model import MoETransformer
 from moe_lessons.training.distributed import share, whole
+from moe_lessons.training.rundir import (
+    CheckpointError,
+    SaveError,
+    clean_up,
+    discard,
+    last_run,
+    latest_checkpoint,
+    list_checkpoints,
+    to_disk,
+)
+
+__all__ = [
+    "CheckpointError",
+    "SaveError",
+    "last_run",
+    "latest_checkpoint",
+    "list_checkpoints",
+    "load_model",
+    "read_state",
+    "save_checkpoint",
+]
 
 KEEP = 2
 FORMAT = 1
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is missing, damaged, of another model, or cannot be written."""
 
 
 def save_checkpoint(
@@ -36,8 +51,9 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     state: dict[str, Any],
     write: bool = True,
+    keep: int = KEEP,
 ) -> Path:
-    """Write the checkpoint of one step; older ones go only when it is complete, and the last two stay.
+    """Write the checkpoint of one step; older ones go only when it is complete, and the last few stay.
 
     Parameters
     ----------
@@ -51,6 +67,8 @@ def save_checkpoint(
         What else to record; JSON must be able to hold it.
     write : bool
         False on all ranks but the first, which only help to gather what is cut into shards.
+    keep : int
+        How many stay, this one among them.
 
     Returns
     -------
@@ -59,7 +77,7 @@ def save_checkpoint(
 
     Raises
     ------
-    CheckpointError
+    SaveError
         If it cannot be written, for instance because the disk is full; earlier ones stay as they were.
     """
     final = run_dir / f"step-{step:06d}"
@@ -75,68 +93,26 @@ def save_checkpoint(
         checksums = {}
         for name, tensors in files.items():
             save_file(tensors, unfinished / name)
-            _to_disk(unfinished / name)
+            to_disk(unfinished / name)
             checksums[name] = _sha256(unfinished / name)
         state = {"format": FORMAT, "step": step, **state, "sha256": checksums}
         (unfinished / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-        _to_disk(unfinished / "state.json")
+        to_disk(unfinished / "state.json")
+        for name in files:  # safetensors lets nobody but the owner read them
+            (unfinished / name).chmod((unfinished / "state.json").stat().st_mode)
         # The same weights again after a resume that went nowhere: nothing is lost by replacing them.
         if final.exists():
-            _discard(final)
+            discard(final)
         unfinished.rename(final)
-        _to_disk(run_dir)
+        to_disk(run_dir)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise CheckpointError(f"cannot write the checkpoint of step {step} to {run_dir}: {reason}") from error
+        raise SaveError(f"cannot write the checkpoint of step {step} to {run_dir}: {reason}") from error
     finally:
         clean_up(run_dir)
-    for old in list_checkpoints(run_dir)[:-KEEP]:
-        _discard(old)
+    for old in list_checkpoints(run_dir)[:-keep]:
+        discard(old)
     return final
-
-
-def clean_up(run_dir: Path) -> None:
-    """Remove what a killed or failed save left behind."""
-    for unfinished in run_dir.glob(".unfinished-*"):
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def list_checkpoints(run_dir: Path) -> list[Path]:
-    """Return a run's complete checkpoints, oldest first."""
-    return sorted(path.parent for path in run_dir.glob("step-*/state.json"))
-
-
-def latest_checkpoint(path: Path) -> Path:
-    """Resolve a run's directory to its last checkpoint; a checkpoint is returned as it is.
-
-    Raises
-    ------
-    CheckpointError
-        If there is none.
-    """
-    if (path / "state.json").is_file():
-        return path
-    checkpoints = list_checkpoints(path)
-    if not checkpoints:
-        what = "holds no checkpoint" if path.exists() else "does not exist"
-        raise CheckpointError(f"{path} {what}: train first, with moe-lessons train --preset cpu-tiny")
-    return checkpoints[-1]
-
-
-def last_run(runs_dir: Path = Path("runs")) -> Path:
-    """Return the run under a directory whose checkpoint is the most recent.
-
-    Raises
-    ------
-    CheckpointError
-        If no run has one.
-    """
-    states = sorted(runs_dir.glob("*/step-*/state.json"), key=lambda path: path.stat().st_mtime_ns)
-    if not states:
-        raise CheckpointError(
-            f"no checkpoint under {runs_dir}: train first, with moe-lessons train --preset cpu-tiny"
-        )
-    return states[-1].parent.parent
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
@@ -159,6 +135,10 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
                 raise CheckpointError(
                     f"{checkpoint} is damaged: {name} does not match its checksum{_other(checkpoint)}"
                 )
+    except PermissionError as error:
+        raise CheckpointError(
+            f"{error.filename}: {error.strerror}: ask its owner to let you read it"
+        ) from error
     except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CheckpointError(f"{checkpoint} is damaged: {reason}{_other(checkpoint)}") from error
@@ -181,8 +161,9 @@ def check_resumable(checkpoint: Path) -> None:
         run_dir = checkpoint.parent
         raise CheckpointError(
             f"{checkpoint} holds weights imported from {origin}, without optimizer state, so there is no "
-            f"training to go on with: let it write (moe-lessons generate --checkpoint {run_dir}), export it "
-            f"(moe-lessons export {run_dir} --to FOLDER), or train a model of your own (moe-lessons train)"
+            f"training to go on with: train its weights on (moe-lessons train --init-from {run_dir}), let it "
+            f"write (moe-lessons generate --checkpoint {run_dir}), or export it "
+            f"(moe-lessons export {run_dir} --to FOLDER)"
         )
 
 
@@ -256,13 +237,6 @@ def restore_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer) -> Non
     optimizer.load_state_dict({"state": per_parameter, "param_groups": groups})
 
 
-def _discard(checkpoint: Path) -> None:
-    # Renamed first: killed half-way through the removal, it must not look like a checkpoint.
-    doomed = checkpoint.with_name(f".unfinished-{checkpoint.name}")
-    checkpoint.rename(doomed)
-    shutil.rmtree(doomed, ignore_errors=True)
-
-
 def _weights(model: MoETransformer) -> dict[str, Tensor]:
     weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     if model.config.tie_embeddings:
@@ -277,16 +251,6 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"{index}.{name}": tensor for name, tensor in values.items()}
     return tensors
-
-
-def _to_disk(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():
-        return  # Windows can't open a directory
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _sha256(path: Path) -> str:

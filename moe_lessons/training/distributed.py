@@ -49,7 +49,7 @@ from moe_lessons.config import TrainConfig
 from moe_lessons.device import pick_device
 from moe_lessons.model import MoETransformer
 
-# How long a rank waits for one that neither answers nor ends; one that ends is noticed at once.
+# For a rank that neither answers nor ends; one that ends is noticed at once.
 PATIENCE = timedelta(minutes=30)
 # Kept in fp32 for each parameter: itself, its gradient, AdamW's two moments.
 BYTES_PER_PARAMETER = 16
@@ -57,6 +57,8 @@ BYTES_PER_PARAMETER = 16
 
 class RankLost(ConnectionError):
     """Another process of this run ended, and this one cannot go on without it."""
+
+    exit_code = 6
 
 
 @dataclass(frozen=True)
@@ -294,7 +296,5 @@ def own_device(name: str) -> torch.device:
 
 
 def _is_about_a_peer(error: RuntimeError) -> bool:
-    if isinstance(error, distributed.DistError):
-        return True
     words = ("gloo", "nccl", "connection closed by peer", "connection reset", "timed out waiting")
-    return any(word in str(error).lower() for word in words)
+    return isinstance(error, distributed.DistError) or any(word in str(error).lower() for word in words)

@@ -1,5 +1,7 @@
 """How a run ends early, and what it says then."""
 
+import signal
+
 import torch
 
 from moe_lessons.config import TrainConfig
@@ -10,11 +12,17 @@ MOST_NAMED = 8
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """The run was stopped by Ctrl-C; the message says where its last checkpoint is."""
+    """The run was stopped by a signal, such as Ctrl-C; the message says where its last checkpoint is."""
+
+    def __init__(self, message: str = "", signum: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signum  # as shells count
 
 
 class TrainingDiverged(ValueError):
     """The loss or its gradient is no longer a number; the weights are those of the step before."""
+
+    exit_code = 3
 
 
 def name_windows(

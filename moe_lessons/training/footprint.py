@@ -11,6 +11,7 @@ from moe_lessons.training.utilisation import describe_model
 
 PRODUCTS = 6  # of an expert: gate-up and down, each forward and for two gradients
 LOAD_VARIES_BY = 4  # while it learns, a router gives an expert between a quarter and four times its share
+MOST_LOADS = 1_000_000
 
 
 def predicted(config: TrainConfig, corpus: Corpus | None = None) -> ResidentBytes:
@@ -55,5 +56,7 @@ def prepared_products(config: TrainConfig) -> int:
     model = config.model
     rows = config.tokens_per_step // config.accumulation_steps * model.top_k
     share = rows // model.n_experts
-    loads = torch.arange(share // LOAD_VARIES_BY, min(rows, LOAD_VARIES_BY * share) + 1)
+    low, high = share // LOAD_VARIES_BY, min(rows, LOAD_VARIES_BY * share)
+    # Of very many loads a sample will do: for a batch that cannot fit, the list of them would not either.
+    loads = torch.arange(low, high + 1, max(1, (high - low) // MOST_LOADS))
     return PRODUCTS * len(in_blocks(loads).unique())

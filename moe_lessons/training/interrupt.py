@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM between two steps of training, not in the middle of one."""
+"""Ctrl-C, SIGTERM and SIGHUP between two steps of training, not in the middle of one."""
 
 import signal
 import threading
@@ -8,16 +8,22 @@ from types import FrameType
 
 
 class Interrupt:
-    """Whether the run was asked to end."""
+    """Whether the run was asked to end, and by which signal."""
 
-    requested = False
+    signum: int | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has come."""
+        return self.signum is not None
 
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Interrupt]:
-    """Turn SIGTERM and the first Ctrl-C into a flag, so that a step ends whole; a second one stops at once.
+    """Turn signals to stop into a flag, so that a step ends whole; a second Ctrl-C stops at once.
 
-    torchrun, stopped by either, sends the same to every process that it started.
+    They are Ctrl-C, SIGTERM and SIGHUP, which a terminal sends when it closes, unless `nohup` turned that
+    off. torchrun, stopped by either, sends the same to every process that it started.
     """
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
@@ -25,10 +31,14 @@ def deferred_interrupt() -> Iterator[Interrupt]:
         return
 
     def note(signum: int, frame: FrameType | None) -> None:
-        interrupt.requested = True
+        interrupt.signum = signum
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = {signum: signal.signal(signum, note) for signum in (signal.SIGINT, signal.SIGTERM)}
+    wanted = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
+        wanted.append(hangup)
+    before = {signum: signal.signal(signum, note) for signum in wanted}
     try:
         yield interrupt
     finally:

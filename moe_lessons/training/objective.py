@@ -1,4 +1,4 @@
-"""What training minimises and what it is judged by: losses, the learning rate, held-out bits per byte."""
+"""What training minimises and what it is judged by: losses, the optimizer, held-out bits per byte."""
 
 import math
 from typing import NamedTuple
@@ -142,32 +142,6 @@ def update_expert_bias(model: MoETransformer, routings: tuple[Routing, ...], con
         bias_E.copy_(new_E)
 
 
-def learning_rate_at(config: TrainConfig, step: int) -> float:
-    """Linear warm-up to the peak, then half a cosine down to its `min_learning_rate_ratio`, and no further.
-
-    Parameters
-    ----------
-    config : TrainConfig
-    step : int
-        Counted from 0.
-
-    References
-    ----------
-    Loshchilov and Hutter, "SGDR", arXiv:1608.03983, equation 5.
-
-    Examples
-    --------
-    >>> config = TrainConfig(learning_rate=1.0, warmup_steps=2, steps=12, min_learning_rate_ratio=0.0)
-    >>> [round(learning_rate_at(config, step), 2) for step in (0, 1, 2, 7, 12, 17)]
-    [0.5, 1.0, 1.0, 0.5, 0.0, 0.0]
-    """
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    progress = min(1.0, (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps))
-    floor = config.min_learning_rate_ratio
-    return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
 def make_optimizer(model: MoETransformer, config: TrainConfig) -> torch.optim.AdamW:
     """Build AdamW that decays matrices and leaves the norms' vectors alone.
 
@@ -180,7 +154,9 @@ def make_optimizer(model: MoETransformer, config: TrainConfig) -> torch.optim.Ad
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+    return torch.optim.AdamW(
+        groups, lr=config.learning_rate, betas=config.betas, eps=config.adam_eps, fused=True
+    )
 
 
 def bits_per_byte(nats: float, *, bytes_per_token: float = 1.0) -> float:

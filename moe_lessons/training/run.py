@@ -1,50 +1,34 @@
 """One training run: the state that a checkpoint holds, and the loop that advances it."""
 
-import json
 import math
+import signal
 import time
-import warnings
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import torch
 
-from moe_lessons.config import TrainConfig, difference
-from moe_lessons.data import Corpus, training_batch, write_tokenizer
-from moe_lessons.device import environment
+from moe_lessons.config import TrainConfig
+from moe_lessons.data import Corpus, training_batch
 from moe_lessons.model import MoETransformer
 from moe_lessons.training.accumulation import MicroBatchError, StepLosses, accumulate_gradients
-from moe_lessons.training.checkpoint import (
-    CheckpointError,
-    clean_up,
-    latest_checkpoint,
-    list_checkpoints,
-    read_state,
-    restore_optimizer,
-    restore_weights,
-    save_checkpoint,
-)
 from moe_lessons.training.distributed import Ranks, whole
 from moe_lessons.training.failures import TrainingDiverged, TrainingInterrupted, first_bad, name_windows
 from moe_lessons.training.interrupt import deferred_interrupt
+from moe_lessons.training.kept import KeptRun
 from moe_lessons.training.meter import IntervalMeter
-from moe_lessons.training.objective import (
-    evaluate,
-    learning_rate_at,
-    make_optimizer,
-    update_expert_bias,
-)
+from moe_lessons.training.objective import evaluate, make_optimizer, update_expert_bias
 from moe_lessons.training.precision import LossScaler, resolve
-from moe_lessons.training.runlog import RunLog, StepRecord
+from moe_lessons.training.rundir import (
+    SaveError,
+)
+from moe_lessons.training.runlog import StepRecord
+from moe_lessons.training.schedule import learning_rate_at
 from moe_lessons.training.utilisation import device_peak, flops_per_token
 
-# These may change at a resume: they don't touch the weights. The corpus is compared by its checksum.
-FREE_SETTINGS = ("name", "corpus", "device", "parallel", "log_every", "evaluate_every", "checkpoint_every")
 EVALUATED_AT_ONCE = 1024  # tokens, at least; more than in training would need more memory than training
 
 
-class Run:
+class Run(KeptRun):
     """The state of a run: what a checkpoint holds, and the loop that advances it.
 
     Parameters
@@ -53,13 +37,30 @@ class Run:
     corpus : Corpus
     where : Ranks or torch.device
         The processes that train together, or the device that trains alone.
+    fill : callable, optional
+        Puts weights from elsewhere into the fresh model.
+    say : callable, optional
+        Told, in a line each, what one would like to know before and while it trains.
     """
 
-    def __init__(self, config: TrainConfig, corpus: Corpus, where: Ranks | torch.device) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        corpus: Corpus,
+        where: Ranks | torch.device,
+        *,
+        fill: Callable[[MoETransformer], None] | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        super().__init__()
         self.ranks = ranks = where if isinstance(where, Ranks) else Ranks(device=where)
         self.config, self.corpus, self.device = config, corpus, ranks.device
         generator = torch.Generator().manual_seed(config.seed)
-        self.model = MoETransformer(config.model, generator=generator).to(self.device)
+        self.model = MoETransformer(config.model, generator=generator)
+        if fill is not None:
+            fill(self.model)
+        self.model.to(self.device)
+        self.say = say if say is not None and ranks.first else lambda line: None
         self.forward = ranks.wrap(self.model, config.parallel)
         if config.compile:
             self.forward = torch.compile(self.forward)
@@ -73,41 +74,19 @@ class Run:
             )
         self.meter = IntervalMeter(config.model.n_moe_layers, config.model.n_experts, ranks)
         self.peak_flops = device_peak(self.device, self.precision)
-        self.step = 0
-        self.training_s = 0.0
         self.validation_bits_per_byte = math.nan
-        self.checkpoint: Path | None = None
-        self.run_dir: Path | None = None
-        self.started = time.perf_counter()
-
-    @property
-    def elapsed_s(self) -> float:
-        """Wall-clock seconds, those before a resume included."""
-        return time.perf_counter() - self.started
-
-    def open(self, out: str | Path | None, resume: str | Path | None) -> None:
-        """Choose the directory, and restore a checkpoint if there is one to go on from."""
-        self.run_dir = Path(out) if out is not None else None
-        if resume is not None:
-            self.restore(latest_checkpoint(Path(resume)))
-        if self.run_dir is not None:
-            if resume is None and list_checkpoints(self.run_dir):
-                raise ValueError(
-                    f"{self.run_dir} already holds a run: resume it (--resume {self.run_dir}) "
-                    "or choose another directory (--out)"
-                )
-            if self.ranks.first:
-                clean_up(self.run_dir)
-                write_tokenizer(self.run_dir / "tokenizer.json", self.corpus.tokenizer)
-        self.log = RunLog(self.run_dir if self.ranks.first else None, keep_until_step=self.step)
 
     def loop(self, on_step: Callable[[StepRecord], None] | None) -> None:
         """Train to the last step, reporting, evaluating and saving when due."""
         config = self.config
         self.model.train()
         with deferred_interrupt() as interrupt:
+            if config.compile and self.step < config.steps:
+                self.say("compiling: the first step, and the first held-out one, can take minutes")
             while self.step < config.steps:
                 self.advance()
+                if config.compile and self.meter.n_steps == 1 and not self.log.records:
+                    self.say(f"the first step took {self.training_s:.0f} s, with compiling")
                 last = self.step == config.steps
                 due = last or self.step % config.evaluate_every == 0
                 validation = self.evaluate() if due else None
@@ -115,13 +94,17 @@ class Run:
                     record = self.record(validation)
                     if on_step is not None and self.ranks.first:
                         on_step(record)
+                improved = validation is not None and validation < self.best["bits_per_byte"]
+                if improved:
+                    self.best = {"step": self.step, "bits_per_byte": validation}
                 stop = self.ranks.any(interrupt.requested)
-                if last or stop or self.step % config.checkpoint_every == 0:
-                    self.save()
+                if last or stop or improved or self.step % config.checkpoint_every == 0:
+                    self.save(best=improved)
                 if stop and not last:
                     self.ranks.wait()  # for the first to write: whoever ends early can bring down the others
                     raise TrainingInterrupted(
-                        f"stopped at step {self.step} of {config.steps}; {self.whereabouts()}"
+                        f"stopped at step {self.step} of {config.steps}; {self.whereabouts()}",
+                        interrupt.signum or signal.SIGINT,
                     )
         if math.isnan(self.validation_bits_per_byte):
             self.validation_bits_per_byte = self.evaluate()
@@ -208,64 +191,8 @@ class Run:
         try:
             self.log.append(record)
         except OSError as error:
-            raise CheckpointError(f"cannot write the log: {error.strerror}; {self.whereabouts()}") from error
+            raise SaveError(f"cannot write the log: {error.strerror}; {self.whereabouts()}") from error
         return record
-
-    def save(self) -> None:
-        """Write a checkpoint, if the run has a directory."""
-        if self.run_dir is None:
-            return
-        state = {
-            "config": self.config.to_dict(),
-            "corpus_sha256": self.corpus.sha256,
-            "tokenizer_sha256": self.corpus.tokenizer.sha256,
-            "environment": self.environment(),
-            "training_s": self.training_s,
-            "elapsed_s": self.elapsed_s,
-            "loss_scaler": self.scaler.state_dict(),
-        }
-        try:
-            self.checkpoint = save_checkpoint(
-                self.run_dir, self.step, self.model, self.optimizer, state, self.ranks.first
-            )
-        except CheckpointError as error:
-            raise CheckpointError(f"{error}; {self.whereabouts()}") from error
-
-    def restore(self, checkpoint: Path) -> None:
-        """Take over a checkpoint of the same run."""
-        state = read_state(checkpoint)
-        ours = json.loads(json.dumps(self.config.to_dict()))
-        # A checkpoint from before a setting existed had its default.
-        defaults = json.loads(json.dumps(TrainConfig().to_dict()))
-        theirs = {**defaults, **state["config"]}
-        theirs["model"] = {**defaults["model"], **theirs["model"]}
-        for name in FREE_SETTINGS:
-            theirs.pop(name, None)
-            ours.pop(name)
-        theirs["corpus_sha256"], ours["corpus_sha256"] = state["corpus_sha256"], self.corpus.sha256
-        theirs["tokenizer_sha256"] = state.get("tokenizer_sha256")
-        ours["tokenizer_sha256"] = self.corpus.tokenizer.sha256
-        if changes := difference(ours, theirs):
-            raise CheckpointError(
-                f"{checkpoint} belongs to another run; there -> here: {', '.join(changes)}; "
-                "resume without these changes or start a new run"
-            )
-        changes = difference(self.environment(), {"ranks": 1, **state["environment"]})
-        if changes and self.ranks.first:
-            warnings.warn(
-                f"resuming elsewhere, so not bit for bit; there -> here: {', '.join(changes)}", stacklevel=4
-            )
-        restore_weights(checkpoint, self.model)
-        restore_optimizer(checkpoint, self.optimizer)
-        self.scaler.load_state_dict(state.get("loss_scaler", {}))
-        self.step, self.training_s = state["step"], state["training_s"]
-        self.started -= state["elapsed_s"]
-        self.checkpoint = checkpoint
-        self.run_dir = self.run_dir or checkpoint.parent
-
-    def environment(self) -> dict[str, Any]:
-        """Collect what must be equal for two runs to agree bit for bit."""
-        return {**environment(self.device), "ranks": self.ranks.size}
 
     def diverged(self, what: str, micro_batch: int | None, ranks: Ranks | None) -> TrainingDiverged:
         """Build the error for a step whose numbers are not finite."""
@@ -276,10 +203,3 @@ class Run:
             f"training diverged in step {self.step + 1}: {what}; it saw {where}; "
             f"try a smaller learning rate; {self.whereabouts()}"
         )
-
-    def whereabouts(self) -> str:
-        """Say where the last checkpoint is and how to go on from it."""
-        if self.checkpoint is None:
-            return "nothing is saved yet" if self.run_dir else "nothing is saved: no directory was given"
-        resume = f"moe-lessons train --resume {self.checkpoint.parent}"
-        return f"last checkpoint: {self.checkpoint}; go on with: {resume}"

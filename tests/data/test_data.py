@@ -64,7 +64,7 @@ def test_bad_corpora_are_one_clear_line(tmp_path):
         FileNotFoundError, match=r"'nowhere\.txt' does not exist: give the path .*language-ref"
     ):
         data.load_corpus("nowhere.txt")
-    with pytest.raises(FileNotFoundError, match="is not a file"):
+    with pytest.raises(FileNotFoundError, match="is a folder without a file of UTF-8 text"):
         data.load_corpus(tmp_path)
     short = tmp_path / "short.txt"
     for size in (0, 1, 700):

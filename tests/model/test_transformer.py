@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from moe_lessons.config import ModelConfig
 from moe_lessons.data import as_tokens
-from moe_lessons.model import MoETransformer, generate, parameter_counts
+from moe_lessons.model import MoETransformer, generate, generate_batch, parameter_counts
 from moe_lessons.model.attention import Attention, KVCache, rotary_tables, rotate
+from moe_lessons.model.generation import draw
 
 SMALL = ModelConfig(n_layers=2, d_model=32, n_heads=4, n_kv_heads=2, d_expert=16, context_length=24)
 
@@ -205,13 +206,73 @@ def test_the_generator_determines_the_weights():
         assert mine.ndim == 1 or not torch.equal(mine, other)
 
 
-def test_greedy_generation_is_argmax_of_the_whole_context(model):
+def seen_from(n_prompt, n_tokens, context=24):
+    """Where the window begins that token `n_tokens` is predicted from: half a context goes at once."""
+    first = max(0, n_prompt - context)
+    while n_tokens - first > context:
+        first += context // 2
+    return first
+
+
+def test_greedy_generation_is_argmax_of_what_the_window_holds(model):
     prompt = as_tokens(b"The router")
-    written = generate(model, prompt, 20, temperature=0)
+    written = generate(model, prompt, 60, temperature=0)
     assert torch.equal(written[:10], prompt)
-    for end in range(10, 30):
-        logits_V = model(written[None, max(0, end - 24) : end]).logits_BLV[0, -1]
+    for end in range(10, 70):
+        logits_V = model(written[None, seen_from(10, end) : end]).logits_BLV[0, -1]
         assert logits_V.argmax() == written[end]
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_a_batch_writes_what_each_prompt_would_alone(model, use_cache):
+    """Also where windows are full at different times, and with a prompt longer than the context."""
+    prompts = [as_tokens(text) for text in (b"a", b"The router of", b"x" * 40, b"twenty and four tokens..")]
+    alone = [generate(model, prompt, 50, temperature=0) for prompt in prompts]
+    together = generate_batch(model, prompts, 50, temperature=0, use_cache=use_cache)
+    assert all(map(torch.equal, alone, together))
+
+
+def test_padding_that_is_seen_would_show(model, monkeypatch):
+    """The negative control of the test before."""
+    prompts = [as_tokens(b"a"), as_tokens(b"The router of")]
+    alone = generate(model, prompts[0], 20, temperature=0)
+    monkeypatch.setattr(model, "new_caches", lambda _: type(model).new_caches(model))
+    assert not torch.equal(alone, generate_batch(model, prompts, 20, temperature=0)[0])
+
+
+def test_rows_end_where_they_are_told_to(model):
+    prompts = [as_tokens(b"a"), as_tokens(b"bcd")]
+    whole = generate_batch(model, prompts, 12, temperature=0)
+    seen = [[], []]
+
+    def on_token(row, token):
+        seen[row].append(token)
+        return len(seen[row]) == (4, 7)[row]
+
+    ended = generate_batch(model, prompts, 12, temperature=0, on_token=on_token)
+    for row, (n, prompt) in enumerate(zip((4, 7), prompts, strict=True)):
+        assert torch.equal(ended[row], whole[row][: len(prompt) + n])
+        assert seen[row] == ended[row][len(prompt) :].tolist()
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_top_p_keeps_the_smallest_set_that_is_likely_enough(data):
+    weights = data.draw(st.lists(st.integers(1, 1000), min_size=1, max_size=8, unique=True))
+    top_p = data.draw(st.floats(0.01, 1.0))
+    p_V = torch.tensor(weights, dtype=torch.float32) / sum(weights)
+    order = p_V.argsort(descending=True).tolist()
+    kept, total = [], 0.0
+    for token in order:
+        kept.append(token)
+        total += p_V[token].item()
+        if total >= top_p:
+            break
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
+    drawn = {draw(p_V.log(), 1.0, top_p=top_p, generator=generator) for _ in range(40)}
+    assert drawn <= {*kept, *order[: len(kept) + 1]}  # one more where rounding decides
+    if abs(total - top_p) > 1e-4 and total - p_V[kept[-1]].item() < top_p - 1e-4:
+        assert drawn <= {*kept}
 
 
 def test_generation_is_seeded_and_leaves_the_mode(model):
@@ -236,6 +297,13 @@ def test_generation_refuses_nonsense(model):
         generate(model, as_tokens(b""), 1)
     with pytest.raises(ValueError, match=r"temperature=-1: choose 0"):
         generate(model, prompt, 1, temperature=-1)
+    with pytest.raises(ValueError, match=r"temperature=inf: choose 0 .* and a finite number"):
+        generate(model, prompt, 1, temperature=math.inf)
+    for top_p in (0, 1.1, math.nan):
+        with pytest.raises(ValueError, match=f"top_p={top_p}: choose above 0 and at most 1"):
+            generate(model, prompt, 1, top_p=top_p)
+    with pytest.raises(ValueError, match="prompts is empty"):
+        generate_batch(model, [], 1)
     with pytest.raises(ValueError, match=r"top_k=0: choose 1 to vocab_size=256"):
         generate(model, prompt, 1, top_k=0)
 
@@ -352,10 +420,12 @@ def test_generation_with_and_without_cache(model, n_prompt, monkeypatch):
     cached = generate(model, prompt, 20, temperature=0)
     with_cache, lengths = lengths, []
     assert torch.equal(cached, generate(model, prompt, 20, temperature=0, use_cache=False))
-    assert lengths == [min(24, n_prompt + step) for step in range(20)]
+    starts = [seen_from(n_prompt, n_prompt + step) for step in range(20)]
+    assert lengths == [n_prompt + step - start for step, start in enumerate(starts)]
     assert with_cache == [
-        length if step == 0 or n_prompt + step > 24 else 1 for step, length in enumerate(lengths)
+        length if step == 0 or starts[step] != starts[step - 1] else 1 for step, length in enumerate(lengths)
     ]
+    assert sum(with_cache) < n_prompt + 20 + 24
 
 
 def test_generation_of_nothing_returns_the_prompt(model):

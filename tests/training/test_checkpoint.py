@@ -42,8 +42,10 @@ def test_the_last_two_stay_and_nothing_else(run):
     assert [path.name for path in list_checkpoints(run)] == ["step-000005", "step-000010"]
     train(dataclasses.replace(SMOKE, checkpoint_every=1), resume=run / "step-000005")
     assert sorted(path.name for path in run.iterdir()) == [
+        "best-000010",
         "log.csv",
         "log.jsonl",
+        "run.toml",
         "step-000009",
         "step-000010",
     ]
@@ -193,7 +195,7 @@ def test_an_interrupted_save_leaves_no_half(tmp_path, monkeypatch):
 
 def test_nothing_is_pickled(trained):
     suffixes = {path.suffix for path in trained[1].rglob("*") if path.is_file()}
-    assert suffixes == {".csv", ".json", ".jsonl", ".safetensors"}
+    assert suffixes == {".csv", ".json", ".jsonl", ".safetensors", ".toml"}
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,10 @@ import re
 import pytest
 import torch
 
-from moe_lessons import training
 from moe_lessons.config import TrainConfig, preset
 from moe_lessons.data.batches import training_batch
 from moe_lessons.model import MoETransformer
-from moe_lessons.training import TrainingDiverged, train
+from moe_lessons.training import TrainingDiverged, train, trainer
 from moe_lessons.training.checkpoint import CheckpointError
 
 SMOKE = preset("smoke").override(log_every=1, checkpoint_every=2)
@@ -166,24 +165,24 @@ def test_imported_weights_are_no_run(tmp_path, monkeypatch, content):
     checkpoint = tmp_path / "imported" / "step-000000"
     checkpoint.mkdir(parents=True)
     (checkpoint / "state.json").write_text(content)
-    monkeypatch.setattr(training, "load_corpus", None)  # it says so before anything is loaded
+    monkeypatch.setattr(trainer, "load_corpus", None)  # it says so before anything is loaded
     with pytest.raises(CheckpointError) as caught:
         train(SMOKE, resume=tmp_path / "imported")
     message = str(caught.value)
     assert message.startswith(f"{checkpoint} holds weights imported from my-model, without optimizer state")
     assert f"let it write (moe-lessons generate --checkpoint {checkpoint.parent})" in message
-    assert "train a model of your own" in message
+    assert f"train its weights on (moe-lessons train --init-from {checkpoint.parent})" in message
 
 
 def test_a_given_corpus_is_not_loaded_again_and_baselines_wait_to_be_asked(corpus, monkeypatch):
-    monkeypatch.setattr(training, "load_corpus", None)
-    fitted, original = [], training.bigram_bits_per_byte
+    monkeypatch.setattr(trainer, "load_corpus", None)
+    fitted, original = [], trainer.bigram_bits_per_byte
 
     def fit(*arguments, **options):
         fitted.append(arguments)
         return original(*arguments, **options)
 
-    monkeypatch.setattr(training, "bigram_bits_per_byte", fit)
+    monkeypatch.setattr(trainer, "bigram_bits_per_byte", fit)
     result = train(SMOKE.override(steps=1), corpus=corpus)
     assert fitted == []
     assert 1 < result.bigram_bits_per_byte < result.unigram_bits_per_byte < 8

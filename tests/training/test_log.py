@@ -13,8 +13,8 @@ import pytest
 from moe_lessons.commands.progress import Progress
 from moe_lessons.config import preset
 from moe_lessons.training import train
+from moe_lessons.training.loggers import TensorBoard
 from moe_lessons.training.runlog import RunLog, StepRecord, flat, read_log
-from moe_lessons.training.tensorboard import TensorBoard
 
 SMOKE = preset("smoke").override(log_every=5, checkpoint_every=10)
 

@@ -13,9 +13,10 @@ from moe_lessons.data import load_corpus
 from moe_lessons.model import MoETransformer
 from moe_lessons.training import TrainingDiverged, TrainingInterrupted, train
 from moe_lessons.training.interrupt import deferred_interrupt
-from moe_lessons.training.objective import bits_per_byte, evaluate, learning_rate_at, make_optimizer
+from moe_lessons.training.objective import bits_per_byte, evaluate, make_optimizer
 from moe_lessons.training.report import load_report, run_report
 from moe_lessons.training.runlog import read_log
+from moe_lessons.training.schedule import learning_rate_at
 
 SMOKE = preset("smoke")
 
