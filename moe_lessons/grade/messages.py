@@ -15,11 +15,10 @@ _SHOWN = 500
 """Characters of a learner's error message that reach a report."""
 
 
-def load(number: int, code: str, entry: str, forbidden: tuple[str, ...]) -> bytes:
-    """The frame that asks a worker to run an answer cell."""
-    return wire.pack(
-        {"number": number, "op": "load", "code": code, "entry": entry, "forbidden": list(forbidden)}
-    )
+def load(number: int, code: str, entry: str, forbidden: tuple[str, ...], beside: str = "") -> bytes:
+    """The frame that asks a worker to run an answer cell, after what it needs of others (``beside``)."""
+    asked = {"code": code, "beside": beside, "entry": entry, "forbidden": list(forbidden)}
+    return wire.pack({"number": number, "op": "load", **asked})
 
 
 def call(number: int, request: Request) -> bytes:

@@ -21,7 +21,6 @@ from moe_lessons.exercises.drivers import Failure, Reply, Request
 from moe_lessons.exercises.findings import Finding
 from moe_lessons.exercises.judge import Report, judge
 from moe_lessons.exercises.spec import Exercise, Misconception
-from moe_lessons.grade.imports import forbidden_import
 from moe_lessons.grade.workers import WarmParent, Worker
 
 _open: "Session | None" = None
@@ -79,9 +78,6 @@ class Session:
         return report.line
 
     def _report(self, exercise: Exercise, task: dict[str, Any]) -> Report:
-        imported = forbidden_import(task["code"], exercise.forbidden)
-        if imported is not None:
-            return _borrowed(exercise, imported)
         worker = self.parent.start()
         try:
             return self._run(exercise, task, worker)
@@ -91,12 +87,18 @@ class Session:
     def _run(self, exercise: Exercise, task: dict[str, Any], worker: Worker) -> Report:
         # By lesson, not by file: answers in a file each would have the time of many notebooks.
         lesson = (task["learner"], exercise.lesson)
+        code, beside = task["code"], task["beside"]
         found = self._timed(
-            lesson, lambda limit: worker.load(task["code"], exercise.entry, exercise.forbidden, limit)
+            lesson,
+            lambda limit: worker.load(code, exercise.entry, exercise.forbidden, limit, beside=beside),
         )
         if isinstance(found, Failure):
             if _sought(found):
                 return _borrowed(exercise, _sought(found))
+            if found.kind == "exception":
+                # The cell itself, on no inputs yet.
+                said = f"{found.message}; {found.line}" if found.line else found.message
+                return Report(exercise, "failed", (Finding("runs without an error", False, said),))
             return judge(exercise, lambda request: found, seed=self.job["seed"])
         state, detail = found
         if state == "borrowed":

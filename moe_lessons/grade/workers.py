@@ -141,10 +141,10 @@ class Worker:
         self._ended: Failure | None = None
 
     def load(
-        self, code: str, entry: str, forbidden: tuple[str, ...], seconds: float
+        self, code: str, entry: str, forbidden: tuple[str, ...], seconds: float, *, beside: str = ""
     ) -> tuple[str, str] | Failure:
         """Run an answer cell: ``("function", "")``, what is there instead, or a ``Failure``."""
-        frame = messages.load(self._next(), code, entry, forbidden)
+        frame = messages.load(self._next(), code, entry, forbidden, beside)
         return self._ask(frame, seconds, messages.as_loaded)
 
     def call(self, request: Request, seconds: float) -> Reply:
