@@ -3,6 +3,7 @@
 import ast
 import builtins
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from moe_lessons.exercises import cells
 
@@ -35,32 +36,33 @@ def needed(source: str, others: Sequence[str], parts: Sequence[str] = ()) -> str
     >>> needed("def f(x):\n    return g(x)", ["def g(x):\n    return x", "print(1)"])
     'def g(x):\n    return x'
     """
-    tree = cells.parsed(cells.read(source).code)
-    whole = [part for text in parts if (part := cells.parsed(cells.read(text).code)) is not None]
+    tree = cells.tree(source)
+    whole = [part for text in parts if (part := cells.tree(text)) is not None]
     if tree is None:
         return "\n".join(map(ast.unparse, whole))
     kept = [statement for part in whole for statement in part.body]
-    # Later cells replace what earlier ones defined.
-    defined = {name: place for place, (_, names) in enumerate(_defined(others)) for name in names}
-    statements = [statement for statement, _ in _defined(others)]
-    chosen: set[int] = set()
     pending = [tree, *whole]
     own = {name for part in pending for name in _made(part)}
+    if not set().union(*map(_used, pending)) - own - _GIVEN:
+        return "\n".join(map(ast.unparse, kept))
+    # Later cells replace what earlier ones defined.
+    found = [pair for text in others for pair in _defined(text)]
+    defined = {name: place for place, (_, names) in enumerate(found) for name in names}
+    chosen: set[int] = set()
     while pending:
         for name in _used(pending.pop()) - own - _GIVEN:
             place = defined.get(name)
             if place is not None and place not in chosen:
                 chosen.add(place)
-                pending.append(statements[place])
-    return "\n".join(map(ast.unparse, [*(statements[place] for place in sorted(chosen)), *kept]))
+                pending.append(found[place][0])
+    return "\n".join(map(ast.unparse, [*(found[place][0] for place in sorted(chosen)), *kept]))
 
 
-def _defined(others: Sequence[str]) -> Iterator[tuple[ast.stmt, list[str]]]:
-    for text in others:
-        tree = cells.parsed(cells.read(text).code)
-        for statement in tree.body if tree is not None else ():
-            if isinstance(statement, _DEFINITIONS):
-                yield statement, list(cells.bound(statement))
+@lru_cache(maxsize=512)
+def _defined(text: str) -> list[tuple[ast.stmt, list[str]]]:
+    tree = cells.tree(text)
+    definitions = [one for one in tree.body if isinstance(one, _DEFINITIONS)] if tree is not None else []
+    return [(one, list(cells.bound(one))) for one in definitions]
 
 
 def _used(tree: ast.AST) -> set[str]:

@@ -9,11 +9,14 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 KEPT_MAGICS = ("time", "timeit", "capture")
 """Cell magics that run the cell as Python."""
 FORGETFUL_MAGICS = ("timeit",)
 """Those of them after which the notebook has forgotten what the cell defined."""
+_KEPT = 512
+"""Cells of which the reading is kept: a notebook's are looked at once for each of its exercises."""
 STUB_MESSAGE = "your code here"
 
 
@@ -26,6 +29,7 @@ class Cell:
     forgotten: bool = False
 
 
+@lru_cache(maxsize=_KEPT)
 def read(source: str) -> Cell:
     r"""The Python in a cell.
 
@@ -54,6 +58,12 @@ def read(source: str) -> Cell:
     return Cell("\n".join([*lines[:start], *_without_magics(body)]), forgotten=forgotten)
 
 
+@lru_cache(maxsize=_KEPT)
+def tree(source: str) -> ast.Module | None:
+    """The syntax tree of a cell, for reading only; None where it is not Python."""
+    return parsed(read(source).code)
+
+
 def parsed(code: str) -> ast.Module | None:
     """The syntax tree of some Python; None if it is none."""
     try:
@@ -75,14 +85,15 @@ def attempt(source: str, entry: str) -> str:
     'stub'
     """
     cell = read(source)
-    tree = parsed(cell.code or source)
-    if tree is None or cell.refused:
+    found = tree(source)
+    if found is None or cell.refused:
         # Not Python (yet), but someone's attempt all the same.
         named = re.search(rf"^\s*(?:(?:async\s+)?def\s+|class\s+)?{re.escape(entry)}\s*[(=:]", source, re.M)
         return "attempted" if named else ""
-    if entry not in {name for node in tree.body for name in bound(node)}:
+    made = [node for node in found.body if not isinstance(node, ast.Import | ast.ImportFrom)]
+    if entry not in {name for node in made for name in bound(node)}:
         return ""
-    return "stub" if any(map(_is_stub, ast.walk(tree))) else "attempted"
+    return "stub" if any(map(_is_stub, ast.walk(found))) else "attempted"
 
 
 def bound(statement: ast.stmt) -> Iterator[str]:
