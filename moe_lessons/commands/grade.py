@@ -278,7 +278,6 @@ def _cores() -> int:
 
 
 def _printable(text: str) -> str:
-    """Text for a terminal: learners' messages must not carry control characters or lone surrogates to it."""
-    encoding = sys.stdout.encoding or "utf-8"
-    clean = "".join(char if char.isprintable() else "?" for char in text)
-    return clean.encode(encoding, "replace").decode(encoding)
+    from moe_lessons.grade import escape
+
+    return escape.terminal(text, sys.stdout.encoding or "utf-8")

@@ -36,9 +36,7 @@ def find(entry: str, answer: Any) -> Judged:
         others = [text for n, text in ran.items() if n not in states]
         with contextlib.suppress(Exception):
             beside = needed(ran[latest], others)
-            return Judged(
-                answers.load(ran[latest], entry, name=f"<cell {latest}>", beside=beside), note=note
-            )
+            return Judged(answers.load(ran[latest], entry, name=f"<cell {latest}>", beside=beside), note=note)
     if made_in is None or made_in == latest or ran[made_in] == ran[latest]:
         return Judged(answer)
     return Judged(

@@ -86,7 +86,9 @@ def _run(code: str, name: str, module: types.ModuleType) -> Iterator[tuple[ast.s
     for statement in compile(code, name, "exec", ast.PyCF_ONLY_AST, dont_inherit=True).body:
         flags |= _features(statement)
         try:
-            exec(compile(ast.Module([statement], []), name, "exec", flags, dont_inherit=True), module.__dict__)
+            exec(
+                compile(ast.Module([statement], []), name, "exec", flags, dont_inherit=True), module.__dict__
+            )
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: a notebook's kernel survives it

@@ -144,7 +144,7 @@ def _without_magics(lines: list[str]) -> list[str]:
     while place < len(text):
         end = _end(text, place)
         statement = text[place:end]
-        first, _, rest = statement.partition("\n")
+        first = statement.partition("\n")[0]
         if _MAGIC.match(first):
             # A magic ends with its line, unless a backslash carries it on.
             length = re.match(r"(?:[^\n]*\\\n)*[^\n]*\n?", text[place:]).end()  # type: ignore[union-attr]

@@ -1,8 +1,8 @@
-"""One answer, one grade: memory that an answer leaves unwritten reads the same every time, and so does chance.
+"""One answer, one grade: memory that an answer leaves unwritten reads the same every time.
 
-Fresh memory holds whatever was there before, often the very values that were left there a moment ago: an answer
-that forgets to write would be right on one day and wrong on the next. Here it reads as NaN, or as the largest
-whole number, and so is wrong every day.
+Fresh memory holds whatever was there before, often the very values that were left there a moment ago: an
+answer that forgets to write would be right on one day and wrong on the next. Here it reads as NaN, or as the
+largest whole number, and so is wrong every day. Random numbers are drawn from one seed, for the same reason.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import torch
 
 @contextlib.contextmanager
 def steady() -> Iterator[None]:
-    """Within it, fresh memory is filled and random numbers are those of one seed; afterwards all is as before.
+    """Within it, fresh memory is filled and random numbers are those of one seed.
 
     Examples
     --------

@@ -38,6 +38,31 @@ FILES = (
     "grade/seccomp.py",
     "grade/warm.py",
 )
+_CPU = Path("/sys/devices/system/cpu")
+CPU = ("possible", "present", "online", "kernel_max")
+"""What PyTorch reads before it computes in half precision; a sandbox gets copies."""
+_IPYTHON = '''\
+"""Stands in for IPython: an answer that displays something does no harm, and shows nothing."""
+
+
+class _Nothing:
+    def __init__(self, *args, **options):
+        pass
+
+    def __call__(self, *args, **options):
+        return self
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return _Nothing()
+'''
 _START = """\
 import os
 import sys
@@ -68,6 +93,14 @@ def make(folder: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, target)
     (folder / "moe_lessons" / "__init__.py").write_text('"""Only what runs answers."""\n', encoding="utf-8")
+    stand_in = folder / "IPython"
+    stand_in.mkdir(exist_ok=True)
+    for name in ("__init__", "display"):
+        (stand_in / f"{name}.py").write_text(_IPYTHON, encoding="utf-8")
+    (folder / "cpu").mkdir(exist_ok=True)
+    for name in CPU:
+        with contextlib.suppress(OSError):
+            (folder / "cpu" / name).write_bytes((_CPU / name).read_bytes())
     start = folder / "start.py"
     start.write_text(_START.format(libraries=[str(path) for path in libraries.needed()]), encoding="utf-8")
     for path in (folder, *folder.rglob("*")):
@@ -88,5 +121,7 @@ def environment(home: str) -> dict[str, str]:
         "MKL_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
         "TRITON_INTERPRET": "1",
+        "MPLBACKEND": "Agg",
+        "PYTHONHASHSEED": "0",  # or a set of words has another order in each run
         "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",
     }

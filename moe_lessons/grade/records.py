@@ -122,6 +122,8 @@ class Verdict:
     misconception: tuple[str, str, int] | None = None
     """Id, message, and the hint that helps (0: none)."""
     seconds: float = 0.0
+    observation: str = ""
+    """Where the mistake has no name: what of the answer is right."""
 
     @property
     def problem(self) -> str | None:

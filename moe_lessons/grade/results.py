@@ -80,6 +80,7 @@ def _exercise(outcome: Outcome) -> dict[str, Any]:
         "status": verdict.status,
         "findings": [{"name": name, "passed": ok, "detail": more} for name, ok, more in verdict.findings],
         "misconception": mistake and {"id": mistake[0], "message": mistake[1], "hint": mistake[2]},
+        "observation": verdict.observation,
         "seconds": verdict.seconds,
     }
 
@@ -119,5 +120,6 @@ def _as_outcome(place: int, said: dict[str, Any]) -> Outcome:
         findings=tuple((one["name"], one["passed"], one["detail"]) for one in said["findings"]),
         misconception=mistake and (mistake["id"], mistake["message"], mistake["hint"]),
         seconds=said["seconds"],
+        observation=said.get("observation", ""),
     )
     return Outcome(said["exercise"], said["title"], said["points"], said["max_points"], verdict)

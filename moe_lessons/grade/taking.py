@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moe_lessons.exercises import cells
-from moe_lessons.grade import likeness
 from moe_lessons.exercises.beside import needed
+from moe_lessons.grade import likeness
 
 MAX_CELLS = 2000
 MAX_ANSWER = 65_536

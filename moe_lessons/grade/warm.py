@@ -67,6 +67,10 @@ def _import() -> None:
         import triton.language  # noqa: F401
 
     torch.set_num_threads(1)  # a forked child has none of its parent's threads
+    # PyTorch asks what the processor can do when it first needs to know; a worker could not see the answer.
+    for dtype in (torch.float16, torch.bfloat16):
+        halves = torch.ones(64, 64, dtype=dtype)
+        halves @ halves
 
 
 def _start(channel_fd: int, folder: str, user: int | None) -> int:
@@ -94,7 +98,7 @@ def _become_worker(channel_fd: int, folder: str) -> None:
         jail.limit()
         _serve()
     else:
-        os.execv(sys.executable, [sys.executable, "-I", sys.argv[0], "serve"])
+        os.execv(sys.executable, [sys.executable, "-P", "-s", sys.argv[0], "serve"])
 
 
 def _become_jailed_worker(channel_fd: int, user: int) -> None:

@@ -52,7 +52,7 @@ class WarmParent:
         if self._sandboxed:
             command = sandbox.command(self._script.parent, [*words, str(sandbox.user())])
         else:
-            command = [sys.executable, "-I", str(self._script), *words]
+            command = [sys.executable, *sandbox.ISOLATED, str(self._script), *words]
         with theirs, open(folder / "errors.txt", "wb") as errors:
             self._process = subprocess.Popen(
                 command,
