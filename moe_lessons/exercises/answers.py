@@ -83,7 +83,8 @@ def load(
 def _run(code: str, name: str, module: types.ModuleType) -> Iterator[tuple[ast.stmt, BaseException]]:
     """Run one statement after the other; those that failed, with what they raised."""
     flags = 0
-    for statement in compile(code, name, "exec", ast.PyCF_ONLY_AST, dont_inherit=True).body:
+    tree: ast.Module = compile(code, name, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)  # type: ignore[assignment]
+    for statement in tree.body:
         flags |= _features(statement)
         try:
             exec(

@@ -41,7 +41,7 @@ def needed(source: str, others: Sequence[str], parts: Sequence[str] = ()) -> str
     if tree is None:
         return "\n".join(map(ast.unparse, whole))
     kept = [statement for part in whole for statement in part.body]
-    pending = [tree, *whole]
+    pending: list[ast.AST] = [tree, *whole]
     own = {name for part in pending for name in _made(part)}
     if not set().union(*map(_used, pending)) - own - _GIVEN:
         return "\n".join(map(ast.unparse, kept))

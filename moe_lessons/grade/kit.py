@@ -35,6 +35,7 @@ FILES = (
     "grade/worker.py",
     "grade/imports.py",
     "grade/jail.py",
+    "grade/lifeline.py",
     "grade/seccomp.py",
     "grade/warm.py",
 )

@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 MEMORY = 512 << 20
 SECONDS = 20
@@ -140,13 +140,13 @@ def _limit() -> None:
             resource.setrlimit(getattr(resource, name), (value, value))
 
 
-def _put(file: BinaryIO, content: bytes) -> None:
+def _put(file: IO[bytes], content: bytes) -> None:
     file.write(_LENGTH.pack(len(content)))
     file.write(content)
     file.flush()
 
 
-def _get(file: BinaryIO, most: int, seconds: float | None = None) -> bytes:
+def _get(file: IO[bytes], most: int, seconds: float | None = None) -> bytes:
     if seconds is not None and not select.select([file], [], [], seconds)[0]:
         raise EOFError
     head = file.read(_LENGTH.size)

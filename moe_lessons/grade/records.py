@@ -97,9 +97,9 @@ class Submission:
             files = [n.file for n in self.notebooks if id in n.answers and id not in n.stubs]
             if len(files) > 1:
                 doubled.setdefault(tuple(files), []).append(id)
-        for files, ids in doubled.items():
-            answered = f"{', '.join(ids)} {'is' if len(ids) == 1 else 'are'} answered in {', '.join(files)}"
-            found.append(f"{answered}; {files[-1]} counts")
+        for among, ids in doubled.items():
+            answered = f"{', '.join(ids)} {'is' if len(ids) == 1 else 'are'} answered in {', '.join(among)}"
+            found.append(f"{answered}; {among[-1]} counts")
         return found
 
     @property

@@ -72,7 +72,7 @@ DENIED: dict[str, tuple[int, int | None]] = {
     "personality": (135, 92),
     "vmsplice": (278, 75),
     "fanotify_init": (300, 262),
-    # What is mounted for one answer is mounted for its neighbours: locks on it, and watching it, are messages.
+    # What one answer sees its neighbours see: locks on it, and watching it, would be messages.
     "fanotify_mark": (301, 263),
     "inotify_init": (253, None),
     "inotify_init1": (294, 26),
@@ -113,7 +113,7 @@ def program() -> bytes:
     0
     """
     column, machine = _MACHINES[platform.machine()]
-    denied = [numbers[column] for numbers in DENIED.values() if numbers[column] is not None]
+    denied = [number for numbers in DENIED.values() if (number := numbers[column]) is not None]
     refuse, pretend_missing = _ERROR | errno.EPERM, _ERROR | errno.ENOSYS
     steps = [
         *_if(_EQUAL, _MACHINE, machine, otherwise=_KILL),

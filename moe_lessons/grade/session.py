@@ -118,6 +118,7 @@ class Session:
         code, beside = task["code"], task["beside"]
         found = self._timed(
             lesson,
+            worker,
             lambda limit: worker.load(code, exercise.entry, exercise.forbidden, limit, beside=beside),
         )
         if isinstance(found, Failure):
@@ -138,7 +139,7 @@ class Session:
         sought: list[str] = []
 
         def call(request: Request) -> Reply:
-            reply = self._timed(lesson, lambda limit: worker.call(request, limit))
+            reply = self._timed(lesson, worker, lambda limit: worker.call(request, limit))
             sought.append(_sought(reply))
             return reply
 
@@ -146,18 +147,17 @@ class Session:
         name = next(filter(None, sought), "")
         return _borrowed(exercise, name) if name else report
 
-    def _timed(self, lesson: tuple[int, str], ask: Callable[[float], Any]) -> Any:
+    def _timed(self, lesson: tuple[int, str], worker: Worker, ask: Callable[[float], Any]) -> Any:
         """Ask a worker within what is left of its lesson's time."""
         limits = self.job["limits"]
         limit = min(limits["call"], limits["notebook"] - self.used[lesson])
         if limit <= 0:
             used_up = f"not run: the lesson's answers have used up their {limits['notebook']:g} s"
             return Failure("interrupted", used_up)
-        began = time.monotonic()
         try:
             return ask(limit)
         finally:
-            self.used[lesson] += time.monotonic() - began
+            self.used[lesson] += worker.charged
 
 
 def _sought(reply: Any) -> str:

@@ -57,7 +57,7 @@ def as_markdown(graded: ClassGrades) -> str:
         "# Grades",
         "",
         f"{len(graded.grades)} learners, lessons {', '.join(graded.lessons)}; {full} with full points; "
-        f"{graded.seconds:.0f} s; seed {graded.seed}.",
+        f"seed {graded.seed}.",
         "",
         "| Learner | Points | " + " | ".join([*exercises, "Notes"]) + " |",
         "|---|---:|" + ":---:|" * len(exercises) + "---|",
