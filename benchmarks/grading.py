@@ -92,6 +92,8 @@ def graded(folder: Path, out: Path, cores: int) -> dict[str, Any]:
     done.set()
     watcher.join()
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    took = json.loads((out / "timing.json").read_text(encoding="utf-8"))["answers_s"]
+    results["seconds_judging"] = sum(sum(one.values()) for one in took.values())
     return {"seconds": seconds, "peak_mb": max(peaks), "exit_code": code, "results": results}
 
 
@@ -135,7 +137,6 @@ def main(
         load = os.getloadavg()
         peers = beside_peers(peers_python, peers_notebooks, folder, cores)
     found = ran["results"]
-    judged = [one["seconds"] for learner in found["learners"] for one in learner["exercises"]]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     result = {
         "exit_code": ran["exit_code"],
@@ -148,7 +149,7 @@ def main(
         "wall_s": round(ran["seconds"], 1),
         "seconds_per_notebook": round(ran["seconds"] / notebooks, 3),
         "seconds_per_answer": round(ran["seconds"] / answers, 3),
-        "share_of_time_judging_answers": round(sum(judged) / cores / ran["seconds"], 2),
+        "share_of_time_judging_answers": round(found["seconds_judging"] / cores / ran["seconds"], 2),
         "peak_memory_mb": round(ran["peak_mb"]),
         "within_limit": ran["seconds"] <= LIMIT_S,
         "load_average_after": [round(value, 1) for value in load],

@@ -7,6 +7,14 @@ K experts chosen per token, S = T*K routed rows, B sequences, L their length, V 
 """
 
 import os
+import sys
+
+if os.path.basename(sys.argv[0] if sys.argv else "").removesuffix(".exe") in ("-m", "moe-lessons"):
+    # This package is the program: the current folder may hold what learners handed in, a csv.py of theirs
+    # too, and is no place to import from. Only what Python itself starts with is loaded up to here.
+    _user = getattr(sys.modules.get("site"), "USER_SITE", None)
+    _user = None if _user and __file__.startswith(_user) else _user
+    sys.path[:] = [place for place in sys.path if place not in ("", ".", os.getcwd(), _user)]
 
 from moe_lessons.lazy import lazy
 

@@ -111,7 +111,7 @@ def grade(
         assert submissions is not None
         assert out is not None
         options = {"lessons": lessons, "shard": shard, "jobs": jobs or _cores()}
-        context.exit(_class(submissions, out, seed, limits, _isolation(unsafe), fresh, options))
+        context.exit(_class(submissions, out, seed, limits, unsafe, fresh, options))
     except RefusedError as error:
         raise Refusal(_printable(str(error))) from None
     except (click.exceptions.Exit, click.ClickException):
@@ -162,7 +162,7 @@ def _class(
     out: Path,
     seed: int | None,
     limits: "Limits",
-    isolation: "Isolation",
+    unsafe: bool,
     fresh: bool,
     options: dict,
 ) -> int:
@@ -172,8 +172,16 @@ def _class(
     from moe_lessons.grade.run import grade_class
     from moe_lessons.grade.submissions import collect
 
+    # What is wrong with the class comes before what is wrong with the machine.
     found = collect(folder, out=out)
+    made = not out.exists()
     _writable(out)
+    try:
+        isolation = _isolation(unsafe)
+    except BaseException:
+        if made:
+            out.rmdir()
+        raise
     with alone(out), stoppable():
         file, terms = out / resume.FILE, (vars(limits), isolation.kind)
         if fresh:
@@ -278,7 +286,6 @@ def _cores() -> int:
 
 
 def _printable(text: str) -> str:
-    """Text for a terminal: learners' messages must not carry control characters or lone surrogates to it."""
-    encoding = sys.stdout.encoding or "utf-8"
-    clean = "".join(char if char.isprintable() else "?" for char in text)
-    return clean.encode(encoding, "replace").decode(encoding)
+    from moe_lessons.grade import escape
+
+    return escape.terminal(text, sys.stdout.encoding or "utf-8")

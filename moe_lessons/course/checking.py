@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from moe_lessons.course import store
+from moe_lessons.course import judged_cell, store
 from moe_lessons.course.show import Card, inline, never_raises, say, show
 from moe_lessons.exercises import needs, registry
 from moe_lessons.exercises.findings import Finding
@@ -41,19 +41,22 @@ def check(id: str, answer: Callable[..., Any] | None = None, *, demo: bool = Fal
         say(f"– {id}: {needs.missing(exercise)}; it does not count here")
         return
     in_its_cell = answer is None and not demo
-    if in_its_cell:
-        answer = _caller_globals().get(exercise.entry)
+    judged = judged_cell.Judged(answer)
     printed = Printed()
     # An endless stream of prints must not drown the card, nor a warning the line above it.
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        report = examine(exercise, answer)
+        if in_its_cell:
+            judged = judged_cell.find(exercise.entry, _caller_globals().get(exercise.entry))
+        report = refused(exercise, judged.refused) if judged.refused else examine(exercise, judged.answer)
     if not demo:
         _remember(report)
     say(f"Demonstration, not counted. {report.line}" if demo else report.line)
-    if in_its_cell and report.status == "passed" and (names := from_other_cells(answer)):
+    if judged.note:
+        say(judged.note)
+    if in_its_cell and report.status == "passed" and (names := from_other_cells(judged.answer)):
         say(
-            f"  It needs {', '.join(names)} from another cell. A grader reads the answer's cell alone: "
-            "import or define that in it too."
+            f"  It needs {', '.join(names)} from another cell. A grader looks for that in the notebook too; "
+            "it is safe once the answer's own cell imports or defines it."
         )
     if report.findings:
         show(card(report, printed.shown()))
@@ -93,6 +96,11 @@ def _caller_globals() -> dict[str, Any]:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("moe_lessons.course."):
         frame = frame.f_back
     return frame.f_globals
+
+
+def refused(exercise: Exercise, why: str) -> Report:
+    """The report on a cell that is not run as Python, which a grader gives in the same words."""
+    return Report(exercise, "failed", (Finding("runs without an error", False, why),))
 
 
 def examine(exercise: Exercise, answer: Any) -> Report:

@@ -1,13 +1,11 @@
 """Run answers in grading notebooks, several side by side; one that breaks costs no one but itself."""
 
 import math
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from moe_lessons.grade import nbval_run, notebook
+from moe_lessons.grade import guard, nbval_run, notebook
 from moe_lessons.grade.nbval_run import Key
 from moe_lessons.grade.notebook import Answer
 from moe_lessons.grade.records import Isolation, Limits, Verdict
@@ -28,8 +26,8 @@ def run(
     answers: list[Answer], seed: int, limits: Limits, isolation: Isolation, tick: Tick
 ) -> dict[Key, Verdict]:
     """Run one grading notebook with these answers."""
-    with tempfile.TemporaryDirectory(prefix="moe-lessons-grading-", ignore_cleanup_errors=True) as folder:
-        path = notebook.write(Path(folder), answers, seed, limits, sandboxed=isolation.sandboxed)
+    with guard.workplace() as folder:
+        path = notebook.write(folder, answers, seed, limits, sandboxed=isolation.sandboxed)
         return nbval_run.run(path, limits, tick)
 
 

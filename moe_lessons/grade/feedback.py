@@ -9,8 +9,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from moe_lessons.course.show import inline
 from moe_lessons.exercises import registry
+from moe_lessons.grade import escape
 from moe_lessons.grade.records import (
     CANNOT_RUN,
     FAILED,
@@ -112,6 +112,7 @@ def _exercise(outcome: Outcome) -> dict[str, Any]:
             (_MARKS[ok], _inline(name), more) for name, ok, more in verdict.findings if ok is not None
         ],
         "mistake": _inline(mistake[1]) if mistake else None,
+        "observation": _inline(verdict.observation) if verdict.observation else None,
         "hint": _hint(outcome),
     }
 
@@ -132,11 +133,15 @@ def _hint(outcome: Outcome) -> str | None:
     return f"Read hint {mistake[2]} below the exercise's check.{more}"
 
 
-def _inline(markdown: str) -> Markup:
-    return Markup(inline(markdown))  # inline() escapes
+def _inline(text: str) -> Markup:
+    return Markup(escape.prose(text))
+
+
+def _escaped(value: object) -> Markup:
+    return value if isinstance(value, Markup) else Markup(escape.html(str(value)))
 
 
 @cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(autoescape=True, finalize=_escaped, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string((Path(__file__).parent / "feedback.html.j2").read_text(encoding="utf-8"))

@@ -2,8 +2,11 @@
 
 import contextlib
 import os
+import shutil
 import signal
+import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +37,70 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(place)
+
+
+PLACES = "moe-lessons-grading-"
+_ALIVE = "alive"
+_ABANDONED_SECONDS = 3600.0
+
+
+@contextlib.contextmanager
+def workplace() -> Iterator[Path]:
+    """A folder for all that a run needs for a while; what runs that were killed left behind goes first."""
+    sweep()
+    made = Path(tempfile.mkdtemp(prefix=PLACES))
+    lock = os.open(made / _ALIVE, os.O_CREAT | os.O_RDWR)
+    _locked(lock)
+    try:
+        yield made
+    finally:
+        os.close(lock)
+        _remove(made)
+
+
+def sweep() -> None:
+    """Remove the places of runs that are no more."""
+    with contextlib.suppress(OSError):
+        for found in Path(tempfile.gettempdir()).glob(f"{PLACES}*"):
+            with contextlib.suppress(OSError):
+                about = found.lstat()
+                mine = not hasattr(os, "getuid") or about.st_uid == os.getuid()
+                if mine and found.is_dir() and not found.is_symlink() and _abandoned(found):
+                    shutil.rmtree(found, ignore_errors=True)
+
+
+def _abandoned(place: Path) -> bool:
+    try:
+        lock = os.open(place / _ALIVE, os.O_RDWR)
+    except FileNotFoundError:  # just made, or made by an earlier version
+        return time.time() - place.stat().st_mtime > _ABANDONED_SECONDS
+    try:
+        return _locked(lock)
+    finally:
+        os.close(lock)
+
+
+def _locked(handle: int) -> bool:
+    """Take the lock of a place; False where another process has it. Without locks no place is abandoned."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _remove(place: Path) -> None:
+    """Remove a folder that processes on their way out may still write to."""
+    deadline = time.monotonic() + 10.0
+    while place.exists():
+        shutil.rmtree(place, ignore_errors=True)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager

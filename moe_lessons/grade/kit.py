@@ -23,6 +23,8 @@ FILES = (
     "exercises/probes.py",
     "exercises/replies.py",
     "exercises/answers.py",
+    "exercises/cells.py",
+    "exercises/unwritten.py",
     "exercises/own_code.py",
     "kernels/__init__.py",
     "kernels/common.py",
@@ -31,10 +33,37 @@ FILES = (
     "grade/wire.py",
     "grade/messages.py",
     "grade/worker.py",
+    "grade/imports.py",
     "grade/jail.py",
+    "grade/lifeline.py",
     "grade/seccomp.py",
     "grade/warm.py",
 )
+_CPU = Path("/sys/devices/system/cpu")
+CPU = ("possible", "present", "online", "kernel_max")
+"""What PyTorch reads before it computes in half precision; a sandbox gets copies."""
+_IPYTHON = '''\
+"""Stands in for IPython: an answer that displays something does no harm, and shows nothing."""
+
+
+class _Nothing:
+    def __init__(self, *args, **options):
+        pass
+
+    def __call__(self, *args, **options):
+        return self
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return _Nothing()
+'''
 _START = """\
 import os
 import sys
@@ -65,6 +94,14 @@ def make(folder: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, target)
     (folder / "moe_lessons" / "__init__.py").write_text('"""Only what runs answers."""\n', encoding="utf-8")
+    stand_in = folder / "IPython"
+    stand_in.mkdir(exist_ok=True)
+    for name in ("__init__", "display"):
+        (stand_in / f"{name}.py").write_text(_IPYTHON, encoding="utf-8")
+    (folder / "cpu").mkdir(exist_ok=True)
+    for name in CPU:
+        with contextlib.suppress(OSError):
+            (folder / "cpu" / name).write_bytes((_CPU / name).read_bytes())
     start = folder / "start.py"
     start.write_text(_START.format(libraries=[str(path) for path in libraries.needed()]), encoding="utf-8")
     for path in (folder, *folder.rglob("*")):
@@ -85,5 +122,7 @@ def environment(home: str) -> dict[str, str]:
         "MKL_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
         "TRITON_INTERPRET": "1",
+        "MPLBACKEND": "Agg",
+        "PYTHONHASHSEED": "0",  # or a set of words has another order in each run
         "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",
     }

@@ -6,7 +6,8 @@ import re
 from functools import cache
 from pathlib import Path
 
-ROOTS = ("torch", "numpy", "scipy", "triton")
+ROOTS = ("torch", "numpy", "scipy", "triton", "matplotlib", "tqdm")
+"""The last two for cells that also draw, or show how far they are."""
 
 
 @cache

@@ -1,5 +1,6 @@
 """Put the parts of a class together that were graded apart, with ``--shard``."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,10 +42,19 @@ def merge(parts: Sequence[Path]) -> ClassGrades:
     _require_everyone([part for _, part in found])
     grades = sorted((grade for _, part in found for grade in part.grades), key=lambda g: g.submission.learner)
     lessons = sorted({number for _, part in found for number in part.lessons})
-    seconds = round(sum(part.seconds for _, part in found), 2)
+    seconds = round(sum(_seconds(path) for path in parts), 2)
     return replace(
         first, grades=tuple(grades), lessons=tuple(lessons), seconds=seconds, class_size=len(grades)
     )
+
+
+def _seconds(part: Path) -> float:
+    """How long a part took; 0 where nothing beside its results says so."""
+    file = (part if part.is_dir() else part.parent) / "timing.json"
+    try:
+        return float(json.loads(file.read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
 
 
 def _require_everyone(parts: Sequence[ClassGrades]) -> None:

@@ -11,15 +11,16 @@ from moe_lessons.grade import wire
 KINDS = ("not attempted", "exception", "interrupted", "bad return")
 LOADED = ("function", "missing", "not callable", "borrowed")
 MAX_VALUES, MAX_TEXT = 64, 1 << 16
+MAX_ELEMENTS = 1 << 18
+"""Of one array: some hundred times what any exercise asks for."""
 _SHOWN = 500
 """Characters of a learner's error message that reach a report."""
 
 
-def load(number: int, code: str, entry: str, forbidden: tuple[str, ...]) -> bytes:
-    """The frame that asks a worker to run an answer cell."""
-    return wire.pack(
-        {"number": number, "op": "load", "code": code, "entry": entry, "forbidden": list(forbidden)}
-    )
+def load(number: int, code: str, entry: str, forbidden: tuple[str, ...], beside: str = "") -> bytes:
+    """The frame that asks a worker to run an answer cell, after what it needs of others (``beside``)."""
+    asked = {"code": code, "beside": beside, "entry": entry, "forbidden": list(forbidden)}
+    return wire.pack({"number": number, "op": "load", **asked})
 
 
 def call(number: int, request: Request) -> bytes:
@@ -119,6 +120,8 @@ def _as_value(dtype: Any, item: Any, arrays: list[np.ndarray]) -> Value:
 
 def _check(value: Any) -> None:
     if type(value) is np.ndarray:
+        if value.size > MAX_ELEMENTS:
+            raise ValueError(f"an array of {value.size} elements, far more than was asked for")
         return
     if type(value) not in (int, float, bool, str):
         raise ValueError(f"a value of type {type(value).__name__}")

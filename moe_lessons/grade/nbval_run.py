@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
+import moe_lessons
 from moe_lessons.grade.records import FAILED, NOT_ATTEMPTED, PASSED, Limits, Verdict
 from moe_lessons.grade.resume import as_verdict
 
@@ -53,7 +54,8 @@ def run(notebook: Path, limits: Limits, tick: Callable[[int], None]) -> dict[Key
 def command(notebook: Path, junit: Path, limits: Limits) -> list[str]:
     """The pytest call: nbval, our plugin and no other; no conftest and no configuration from anywhere."""
     return [
-        *(sys.executable, "-m", "pytest", str(notebook), "--nbval-lax", "--nbval-current-env", "-q"),
+        *(sys.executable, "-P", "-s", "-m", "pytest", str(notebook), "-q"),
+        *("--nbval-lax", "--nbval-current-env"),
         *("-p", "nbval.plugin", "-p", "moe_lessons.grade.plugin", "-p", "no:cacheprovider"),
         *("--noconftest", "-c", os.devnull, f"--rootdir={notebook.parent}", f"--junitxml={junit}"),
         f"--nbval-cell-timeout={limits.notebook + _SPARE_SECONDS:g}",
@@ -107,6 +109,11 @@ def _environment(folder: Path) -> dict[str, str]:
         **kept,
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTHONWARNINGS": "ignore",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": str(Path(moe_lessons.__file__).parents[1]),
+        "MOE_LESSONS_PARENT": str(os.getpid()),
+        "TMPDIR": str(folder),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",  # runs stand side by side, one a core
         "MOE_LESSONS_HOME": str(folder / "home"),

@@ -15,12 +15,16 @@ from moe_lessons.grade.records import Limits
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer to grade: the learner's place in the class, the file it is from, its code."""
+    """One answer to grade: the learner's place in the class, the file it is from, its code.
+
+    ``beside`` is what it needs of the file's other cells.
+    """
 
     learner: int
     exercise: str
     notebook: str
     code: str
+    beside: str = ""
 
 
 def write(folder: Path, answers: list[Answer], seed: int, limits: Limits, *, sandboxed: bool) -> Path:

@@ -54,6 +54,12 @@ class Notebook:
     answers: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     problem: str | None = None
+    beside: dict[str, str] = field(default_factory=dict)
+    """What answers need of the notebook's other cells."""
+    looks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What answers look like (see ``likeness``)."""
+    stubs: tuple[str, ...] = ()
+    """Exercises of which only the untouched stub is there."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,16 @@ class Submission:
 
     @property
     def answers(self) -> dict[str, tuple[Notebook, str]]:
-        """The answers to grade: where two notebooks answer an exercise, the last by file name counts."""
-        return {id: (notebook, code) for notebook in self.notebooks for id, code in notebook.answers.items()}
+        """The answers to grade: where two notebooks answer an exercise, the last by file name counts.
+
+        A notebook in which the exercise was not touched counts only where there is no other.
+        """
+        found: dict[str, tuple[Notebook, str]] = {}
+        for notebook in self.notebooks:
+            for id, code in notebook.answers.items():
+                if id not in notebook.stubs or id not in found or id in found[id][0].stubs:
+                    found[id] = (notebook, code)
+        return found
 
     @property
     def warnings(self) -> list[str]:
@@ -80,12 +94,12 @@ class Submission:
         found += [f"{n.file}: {warning}" for n in self.notebooks for warning in n.warnings]
         doubled: dict[tuple[str, ...], list[str]] = {}
         for id in self.answers:
-            files = tuple(notebook.file for notebook in self.notebooks if id in notebook.answers)
+            files = [n.file for n in self.notebooks if id in n.answers and id not in n.stubs]
             if len(files) > 1:
-                doubled.setdefault(files, []).append(id)
-        for files, ids in doubled.items():
-            answered = f"{', '.join(ids)} {'is' if len(ids) == 1 else 'are'} answered in {', '.join(files)}"
-            found.append(f"{answered}; {files[-1]} counts")
+                doubled.setdefault(tuple(files), []).append(id)
+        for among, ids in doubled.items():
+            answered = f"{', '.join(ids)} {'is' if len(ids) == 1 else 'are'} answered in {', '.join(among)}"
+            found.append(f"{answered}; {among[-1]} counts")
         return found
 
     @property
@@ -108,6 +122,8 @@ class Verdict:
     misconception: tuple[str, str, int] | None = None
     """Id, message, and the hint that helps (0: none)."""
     seconds: float = 0.0
+    observation: str = ""
+    """Where the mistake has no name: what of the answer is right."""
 
     @property
     def problem(self) -> str | None:

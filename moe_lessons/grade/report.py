@@ -16,6 +16,7 @@ def write(graded: ClassGrades, out: Path) -> list[Path]:
     pages = {learner: f"{PAGES}/{name}" for learner, name in names.items()}
     files = {
         "results.json": results.as_text(graded, pages),
+        "timing.json": results.timing(graded),
         "grades.csv": tables.as_csv(graded),
         "junit.xml": tables.as_junit(graded),
         "summary.md": tables.as_markdown(graded),

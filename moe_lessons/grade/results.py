@@ -1,6 +1,7 @@
 """``results.json``: everything a run found, in a form that other programs may rely on.
 
 ``results.schema.json`` beside this module describes it. ``version`` changes when a reader would have to.
+The same class under the same seed gives the same file: how long things took stands in ``timing.json``.
 """
 
 import datetime
@@ -21,7 +22,7 @@ from moe_lessons.grade.records import (
     Verdict,
 )
 
-SCHEMA, VERSION = "moe-lessons/results", 1
+SCHEMA, VERSION = "moe-lessons/results", 2
 
 
 def as_results(graded: ClassGrades, pages: dict[str, str]) -> dict[str, Any]:
@@ -32,8 +33,6 @@ def as_results(graded: ClassGrades, pages: dict[str, str]) -> dict[str, Any]:
         "course": graded.course,
         "python": platform.python_version(),
         "torch": importlib.metadata.version("torch"),
-        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "seconds": graded.seconds,
         "seed": graded.seed,
         "limits_s": {"call": graded.limits.call, "notebook": graded.limits.notebook},
         "isolation": {
@@ -52,6 +51,17 @@ def as_results(graded: ClassGrades, pages: dict[str, str]) -> dict[str, Any]:
 def as_text(graded: ClassGrades, pages: dict[str, str]) -> str:
     """``results.json`` as text, in ASCII: names of files and messages may hold anything."""
     return json.dumps(as_results(graded, pages), indent=1, allow_nan=False) + "\n"
+
+
+def timing(graded: ClassGrades) -> str:
+    """When a run ended and how many seconds it took, and each answer of it."""
+    took = {
+        grade.submission.learner: {o.exercise: o.verdict.seconds for o in grade.outcomes}
+        for grade in graded.grades
+    }
+    finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    said = {"finished": finished, "seconds": graded.seconds, "answers_s": took}
+    return json.dumps(said, indent=1) + "\n"
 
 
 def _learner(grade: Grade, page: str | None) -> dict[str, Any]:
@@ -80,7 +90,7 @@ def _exercise(outcome: Outcome) -> dict[str, Any]:
         "status": verdict.status,
         "findings": [{"name": name, "passed": ok, "detail": more} for name, ok, more in verdict.findings],
         "misconception": mistake and {"id": mistake[0], "message": mistake[1], "hint": mistake[2]},
-        "seconds": verdict.seconds,
+        "observation": verdict.observation,
     }
 
 
@@ -96,7 +106,7 @@ def read(text: str, name: str) -> ClassGrades:
             Limits(**said["limits_s"]),
             Isolation(said["isolation"]["kind"], said["isolation"]["note"]),
             tuple(said["lessons"]),
-            said["seconds"],
+            0.0,
             said.get("class_size", len(said["learners"])),
             said["course"],
         )
@@ -118,6 +128,6 @@ def _as_outcome(place: int, said: dict[str, Any]) -> Outcome:
         said["status"],
         findings=tuple((one["name"], one["passed"], one["detail"]) for one in said["findings"]),
         misconception=mistake and (mistake["id"], mistake["message"], mistake["hint"]),
-        seconds=said["seconds"],
+        observation=said.get("observation", ""),
     )
     return Outcome(said["exercise"], said["title"], said["points"], said["max_points"], verdict)

@@ -26,6 +26,8 @@ class _Answer(Protocol):
     def notebook(self) -> str: ...
     @property
     def code(self) -> str: ...
+    @property
+    def beside(self) -> str: ...
 
 
 class Kept:
@@ -92,7 +94,7 @@ def as_verdict(said: dict[str, Any]) -> Verdict:
 
 
 def _key(learner: str, answer: _Answer) -> str:
-    parts = json.dumps([learner, answer.notebook, answer.exercise, answer.code])
+    parts = json.dumps([learner, answer.notebook, answer.exercise, answer.code, answer.beside])
     return hashlib.sha256(parts.encode("ascii")).hexdigest()
 
 

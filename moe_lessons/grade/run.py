@@ -78,7 +78,7 @@ def grade_class(
     }
     answers = {
         place: [
-            Answer(place, exercise.id, *_answer(submissions[place], exercise.id))
+            _answer(place, submissions[place], exercise.id)
             for exercise in exercises
             if exercise.id in submissions[place].answers and not needs.missing(exercise)
         ]
@@ -131,9 +131,9 @@ def _asked(
     return [exercise for number in sorted(numbers) for exercise in known[number].exercises]
 
 
-def _answer(submission: Submission, id: str) -> tuple[str, str]:
+def _answer(place: int, submission: Submission, id: str) -> Answer:
     found, code = submission.answers[id]
-    return found.file, code
+    return Answer(place, id, found.file, code, found.beside.get(id, ""))
 
 
 def _outcome(place: int, submission: Submission, exercise: Exercise, verdicts: dict[Key, Verdict]) -> Outcome:

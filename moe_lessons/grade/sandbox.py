@@ -14,9 +14,12 @@ from functools import cache
 from pathlib import Path
 
 import moe_lessons
-from moe_lessons.grade import jail, kit, libraries, seccomp
+from moe_lessons.grade import guard, jail, kit, libraries, seccomp
 
 KIT = "/kit"
+ISOLATED = ("-P", "-s")
+"""No current folder and no user's packages on the path. Not ``-I``: the environment is all ours, and holds
+the seed of hashes."""
 _FIRST_USER = 1_900_000_000
 """Numbers of users that no system gives out; each run of the grader's takes its own."""
 _PROBE_SECONDS = 180.0
@@ -49,7 +52,8 @@ def command(folder: Path, words: list[str]) -> list[str]:
         *_BUBBLEWRAP,
         *_namespaces(),
         *_view(folder),
-        *("--chdir", "/tmp", "--", os.path.realpath(sys.executable), "-I", "-S", f"{KIT}/start.py", *words),
+        *("--chdir", "/tmp", "--", os.path.realpath(sys.executable), *ISOLATED, "-S"),
+        *(f"{KIT}/start.py", *words),
     ]
 
 
@@ -63,7 +67,7 @@ def problem() -> str | None:
         return "the sandbox needs Linux: grade in a Linux machine or container"
     if not shutil.which(_BUBBLEWRAP[0]):
         return f"bubblewrap is not installed: {_INSTALL}"
-    with kit.folder() as folder:
+    with guard.workplace() as place, kit.folder(place) as folder:
         try:
             tried = subprocess.run(
                 command(folder, ["probe", str(user())]),
@@ -95,6 +99,7 @@ def description() -> str:
 
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
 _DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
+_CPU = "/sys/devices/system/cpu"
 _BUBBLEWRAP = ("bwrap", "--die-with-parent", "--new-session")
 
 
@@ -114,9 +119,8 @@ def _namespaces() -> Iterator[str]:
 def _view(folder: Path) -> Iterator[str]:
     shown, packages = _shown(), _packages()
     # Left alone, bubblewrap makes the folders above a mount unreadable for other users.
-    above = {
-        str(parent) for path in (*_SYSTEM, *_DEVICES, *shown, *packages) for parent in Path(path).parents
-    }
+    places = (*_SYSTEM, *_DEVICES, _CPU, *shown, *packages)
+    above = {str(parent) for path in places for parent in Path(path).parents}
     # First, since the course itself may be installed below /tmp.
     yield from ("--proc", "/proc", "--tmpfs", "/tmp")
     for path in sorted((above | {scratch()}) - {"/", "/tmp"}):
@@ -141,6 +145,7 @@ def _view(folder: Path) -> Iterator[str]:
     for path in _DEVICES:
         yield from ("--dev-bind", path, path)
     yield from ("--ro-bind", str(folder), KIT)
+    yield from ("--ro-bind", str(folder / "cpu"), _CPU)
     # An ordinary user owns these folders, and what one answer leaves there another would find.
     for path in ("/", "/tmp", *hidden):
         yield from ("--remount-ro", path)

@@ -12,7 +12,7 @@ import struct
 import sys
 
 # Numbers on x86_64 and on aarch64, from the kernel's own tables.
-DENIED = {
+DENIED: dict[str, tuple[int, int | None]] = {
     "execve": (59, 221),
     "execveat": (322, 281),
     "socket": (41, 198),
@@ -72,14 +72,28 @@ DENIED = {
     "personality": (135, 92),
     "vmsplice": (278, 75),
     "fanotify_init": (300, 262),
+    # What one answer sees its neighbours see: locks on it, and watching it, would be messages.
+    "fanotify_mark": (301, 263),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "inotify_add_watch": (254, 27),
+    "flock": (73, 32),
+    "mincore": (27, 232),
+    "readahead": (187, 213),
+    "posix_fadvise": (221, 223),
+    "cachestat": (451, 451),
     "syslog": (103, 116),
 }
 _CLONE, _CLONE3, _PRCTL, _PRLIMIT = (56, 220), 435, (157, 167), (302, 261)
+_FCNTL, _MMAP = (72, 25), (9, 222)
+_LOCKS_AND_WATCHES = (5, 6, 7, 36, 37, 38, 1024, 1025, 1026, 1031)
+"""Commands of ``fcntl``: locks of a process and of an open file, leases, notes on changes, sizes of pipes."""
+_MAP_SHARED, _MAP_ANONYMOUS = 1, 32
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _NEW_NAMESPACES = 0x7E020000  # any of the CLONE_NEW* flags
 _SET_DUMPABLE = 4  # a process that crashes is else handed to a program of the system's, outside the sandbox
 _X32 = 0x40000000
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _AND, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERROR, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _NUMBER, _MACHINE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in the kernel's struct seccomp_data
 _SET_SECCOMP, _FILTER = 22, 2
@@ -99,15 +113,22 @@ def program() -> bytes:
     0
     """
     column, machine = _MACHINES[platform.machine()]
+    denied = [number for numbers in DENIED.values() if (number := numbers[column]) is not None]
     refuse, pretend_missing = _ERROR | errno.EPERM, _ERROR | errno.ENOSYS
     steps = [
         *_if(_EQUAL, _MACHINE, machine, otherwise=_KILL),
         *_if(_AT_LEAST, _NUMBER, _X32, then=refuse),
         *_if(_EQUAL, _NUMBER, _CLONE3, then=pretend_missing),  # the C library then uses clone
-        *(step for numbers in DENIED.values() for step in _if(_EQUAL, _NUMBER, numbers[column], then=refuse)),
+        *(step for number in denied for step in _if(_EQUAL, _NUMBER, number, then=refuse)),
         *_if_argument(_CLONE[column], _ANY_BIT, _NEW_NAMESPACES, then=refuse),
         *_if_argument(_PRCTL[column], _EQUAL, _SET_DUMPABLE, then=refuse),
         *_if_argument(_PRLIMIT[column], _AT_LEAST, 1, then=refuse),  # its own limits only, not its keeper's
+        *(
+            step
+            for command in _LOCKS_AND_WATCHES
+            for step in _if_argument(_FCNTL[column], _EQUAL, command, then=refuse, place=1)
+        ),
+        *_if_shares_a_file(_MMAP[column], then=refuse),
         (_RETURN, 0, 0, _ALLOW),
     ]
     return b"".join(struct.pack("<HBBI", *step) for step in steps)
@@ -139,12 +160,26 @@ def _if(
     ]
 
 
-def _if_argument(number: int, test: int, value: int, *, then: int) -> list[tuple[int, int, int, int]]:
-    """Steps that return where a call has this number and its first argument passes the test."""
+def _if_argument(
+    number: int, test: int, value: int, *, then: int, place: int = 0
+) -> list[tuple[int, int, int, int]]:
+    """Steps that return where a call has this number and an argument of it passes the test."""
     return [
         (_LOAD, 0, 0, _NUMBER),
         (_EQUAL, 0, 3, number),
-        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT + 8 * place),
         (test, 0, 1, value),
+        (_RETURN, 0, 0, then),
+    ]
+
+
+def _if_shares_a_file(number: int, *, then: int) -> list[tuple[int, int, int, int]]:
+    """Steps that return where a file, which others may have too, is mapped so that they could wait on it."""
+    return [
+        (_LOAD, 0, 0, _NUMBER),
+        (_EQUAL, 0, 4, number),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT + 8 * 3),
+        (_AND, 0, 0, _MAP_SHARED | _MAP_ANONYMOUS),
+        (_EQUAL, 0, 1, _MAP_SHARED),
         (_RETURN, 0, 0, then),
     ]

@@ -9,28 +9,47 @@ import contextlib
 import io
 import json
 import re
+import sys
 import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.drivers import Failure, Reply, Request
 from moe_lessons.exercises.findings import Finding
-from moe_lessons.exercises.judge import Report, judge
-from moe_lessons.exercises.spec import Exercise, Misconception
-from moe_lessons.grade.imports import forbidden_import
-from moe_lessons.grade.workers import WarmParent, Worker
+from moe_lessons.exercises.judge import Report, judge, local
+from moe_lessons.exercises.spec import Exercise, Mistake
+from moe_lessons.grade import escape
+from moe_lessons.grade.workers import WarmParent, Worker, WorkerFault
 
 _open: "Session | None" = None
+_COMPARED = "returns what can be compared"
+_INCOMPARABLE = "what it returned is of a kind or a size that no comparison takes"
+MEMORY = 2 << 30
+"""Bytes that judging may take beyond what the kernel begins with."""
 
 
 def begin(folder: str) -> None:
     """Start the warm parent for the job in ``folder``."""
     global _open
     _open = Session(Path(folder))
+    _limit_memory()
+
+
+def _limit_memory() -> None:
+    """Have what an answer makes the judge build end in an error of that answer's, not of the machine's."""
+    if sys.platform == "linux":
+        import resource
+
+        with open("/proc/self/statm", encoding="ascii") as file:
+            size = int(file.read().split()[0]) * resource.getpagesize() + MEMORY
+        # The softer limit only: it passes to the warm parent if that has to be started again.
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (size if hard < 0 else min(size, hard), hard))
 
 
 def grade(index: int) -> None:
@@ -72,6 +91,7 @@ class Session:
             "line": report.line,
             "findings": [[f.name, f.passed, f.detail] for f in report.findings],
             "misconception": mistake and [mistake.id, mistake.message, mistake.hint],
+            "observation": report.observation,
             "seconds": round(time.monotonic() - began, 3),
         }
         with self.verdicts.open("a", encoding="utf-8") as file:
@@ -79,25 +99,38 @@ class Session:
         return report.line
 
     def _report(self, exercise: Exercise, task: dict[str, Any]) -> Report:
-        imported = forbidden_import(task["code"], exercise.forbidden)
-        if imported is not None:
-            return _borrowed(exercise, imported)
         worker = self.parent.start()
         try:
             return self._run(exercise, task, worker)
+        except WorkerFault:
+            raise
+        except Exception:
+            # A judge that stumbles over this answer alone is what the answer was made to do.
+            if judge(exercise, local(exercise.reference), seed=self.job["seed"]).status != "passed":
+                raise
+            return Report(exercise, "failed", (Finding(_COMPARED, False, _INCOMPARABLE),))
         finally:
             worker.close()
 
     def _run(self, exercise: Exercise, task: dict[str, Any], worker: Worker) -> Report:
         # By lesson, not by file: answers in a file each would have the time of many notebooks.
         lesson = (task["learner"], exercise.lesson)
+        code, beside = task["code"], task["beside"]
         found = self._timed(
-            lesson, lambda limit: worker.load(task["code"], exercise.entry, exercise.forbidden, limit)
+            lesson,
+            worker,
+            lambda limit: worker.load(code, exercise.entry, exercise.forbidden, limit, beside=beside),
         )
         if isinstance(found, Failure):
             if _sought(found):
                 return _borrowed(exercise, _sought(found))
-            return judge(exercise, lambda request: found, seed=self.job["seed"])
+            report = judge(exercise, lambda request: found, seed=self.job["seed"])
+            if report.status == "failed":
+                # It is the cell that failed, on no inputs yet.
+                said = f"{found.message}; {found.line}" if found.line else found.message
+                first = Finding("runs without an error", False, said)
+                report = replace(report, findings=(first, *report.findings[1:]))
+            return report
         state, detail = found
         if state == "borrowed":
             return _borrowed(exercise, detail)
@@ -106,7 +139,7 @@ class Session:
         sought: list[str] = []
 
         def call(request: Request) -> Reply:
-            reply = self._timed(lesson, lambda limit: worker.call(request, limit))
+            reply = self._timed(lesson, worker, lambda limit: worker.call(request, limit))
             sought.append(_sought(reply))
             return reply
 
@@ -114,18 +147,17 @@ class Session:
         name = next(filter(None, sought), "")
         return _borrowed(exercise, name) if name else report
 
-    def _timed(self, lesson: tuple[int, str], ask: Callable[[float], Any]) -> Any:
+    def _timed(self, lesson: tuple[int, str], worker: Worker, ask: Callable[[float], Any]) -> Any:
         """Ask a worker within what is left of its lesson's time."""
         limits = self.job["limits"]
         limit = min(limits["call"], limits["notebook"] - self.used[lesson])
         if limit <= 0:
             used_up = f"not run: the lesson's answers have used up their {limits['notebook']:g} s"
             return Failure("interrupted", used_up)
-        began = time.monotonic()
         try:
             return ask(limit)
         finally:
-            self.used[lesson] += time.monotonic() - began
+            self.used[lesson] += worker.charged
 
 
 def _sought(reply: Any) -> str:
@@ -135,14 +167,15 @@ def _sought(reply: Any) -> str:
     return found[1] if found else ""
 
 
-def _borrowed(exercise: Exercise, name: str) -> Report:
+def _borrowed(exercise: Exercise, said: str) -> Report:
+    name = escape.name(said)
     message = f"Your answer uses `{name}`. The exercise asks for your own code; torch is yours to use."
-    # No hint is about this: 0.
-    mistake = Misconception("borrowed", message, detects=lambda *_: True, hint=0)
+    mistake = Mistake("borrowed", message, hint=0)  # no hint is about this
     return Report(exercise, "failed", (Finding("your own code", False, f"uses {name}"),), mistake)
 
 
-def _no_function(exercise: Exercise, kind: str) -> Report:
+def _no_function(exercise: Exercise, said: str) -> Report:
+    kind = escape.name(said)
     problem = "the cell defines no such function"
     if kind:
         problem = f"`{exercise.entry}` is a {kind}, not a function"

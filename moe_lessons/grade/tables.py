@@ -2,9 +2,9 @@
 
 import csv
 import io
-import re
 from xml.etree import ElementTree
 
+from moe_lessons.grade import escape
 from moe_lessons.grade.records import (
     CANNOT_RUN,
     FAULT,
@@ -25,9 +25,9 @@ def as_csv(graded: ClassGrades) -> str:
     writer.writerow(["learner", "points", "max_points", *exercises, "warnings"])
     for grade in graded.grades:
         earned = {o.exercise: o.points for o in grade.outcomes if o.verdict.status != CANNOT_RUN}
-        row = [_inert(grade.submission.learner), grade.points, grade.of]
+        row = [escape.csv(grade.submission.learner), grade.points, grade.of]
         row += [earned.get(id, "") for id in exercises]
-        writer.writerow([*row, _inert("; ".join(grade.submission.warnings))])
+        writer.writerow([*row, escape.csv("; ".join(grade.submission.warnings))])
     return file.getvalue()
 
 
@@ -37,7 +37,7 @@ def as_junit(graded: ClassGrades) -> str:
     for grade in graded.grades:
         cases = [_case(grade, outcome) for outcome in grade.outcomes]
         attributes = {
-            "name": _clean(grade.submission.learner),
+            "name": escape.xml(grade.submission.learner),
             "tests": str(len(cases)),
             "time": f"{sum(outcome.verdict.seconds for outcome in grade.outcomes):.3f}",
         }
@@ -57,7 +57,7 @@ def as_markdown(graded: ClassGrades) -> str:
         "# Grades",
         "",
         f"{len(graded.grades)} learners, lessons {', '.join(graded.lessons)}; {full} with full points; "
-        f"{graded.seconds:.0f} s; seed {graded.seed}.",
+        f"seed {graded.seed}.",
         "",
         "| Learner | Points | " + " | ".join([*exercises, "Notes"]) + " |",
         "|---|---:|" + ":---:|" * len(exercises) + "---|",
@@ -74,7 +74,6 @@ def as_markdown(graded: ClassGrades) -> str:
     return "\n".join(lines) + "\n"
 
 
-_FORMULAS = tuple("=+-@\t\r\n＝＋－＠")  # the wide ones count in Japanese spreadsheets
 _MOST_NOTE = 600
 _MARKS = {PASSED: "✔", "failed": "✘", NOT_ATTEMPTED: "○", CANNOT_RUN: "", FAULT: "!"}
 
@@ -88,7 +87,7 @@ def _case(grade: Grade, outcome: Outcome) -> ElementTree.Element:
     verdict = outcome.verdict
     case = ElementTree.Element(
         "testcase",
-        classname=_clean(grade.submission.learner),
+        classname=escape.xml(grade.submission.learner),
         name=outcome.exercise,
         time=f"{verdict.seconds:.3f}",
     )
@@ -105,22 +104,11 @@ def _case(grade: Grade, outcome: Outcome) -> ElementTree.Element:
         first = next(
             (f"{name}: {detail}" for name, passed, detail in verdict.findings if passed is False), ""
         )
-        failure = ElementTree.SubElement(case, "failure", message=_clean(first))
-        failure.text = _clean(verdict.misconception[1]) if verdict.misconception else None
+        failure = ElementTree.SubElement(case, "failure", message=escape.xml(first))
+        failure.text = escape.xml(verdict.misconception[1]) if verdict.misconception else None
     elif verdict.status != PASSED:
         ElementTree.SubElement(case, "skipped", message=verdict.status)
     return case
-
-
-def _inert(text: str) -> str:
-    """Text that a spreadsheet will not take for a formula.
-
-    Examples
-    --------
-    >>> _inert("=1+1"), _inert("ada")
-    ("'=1+1", 'ada')
-    """
-    return f"'{text}" if text.startswith(_FORMULAS) else text
 
 
 def short(text: str) -> str:
@@ -128,13 +116,5 @@ def short(text: str) -> str:
     return text if len(text) <= _MOST_NOTE else f"{text[:_MOST_NOTE]}… (all of it in results.json)"
 
 
-def _clean(text: str) -> str:
-    """Text without the characters that XML cannot hold."""
-    return re.sub(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", text)
-
-
 def _cell(text: str) -> str:
-    """Text that stays inside its cell of a Markdown table, and is no Markdown or HTML of its own."""
-    if text in _MARKS.values():
-        return text
-    return re.sub(r"([\\`*_{}\[\]<>|#!&~])", r"\\\1", " ".join(text.split()))
+    return text if text in _MARKS.values() else escape.markdown(text)

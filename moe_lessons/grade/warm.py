@@ -1,9 +1,11 @@
 """The warm parent: imports torch once, then forks a worker for each answer in a few milliseconds.
 
 It never runs learner code itself and holds no expected values. The grader asks over a control channel:
-``start`` (with the worker's end of a new channel), and ``end PID`` or ``reap PID``, which end the worker and
-all that it started; ``reap`` is for one that is about to end by itself. When the grader goes away, everything
-ends. In a sandbox this process is inside bubblewrap, and each worker in a jail of its own (see ``jail``);
+``start`` (with the worker's end of a new channel), ``used PID`` (the processor time of the worker and all that
+it started), and ``end PID`` or ``reap PID``, which end it and all that; ``reap`` is for one that is about to
+end by itself. When the grader goes away, everything ends.
+
+In a sandbox this process is inside bubblewrap, and each worker in a jail of its own (see ``jail``);
 without one a worker is only a process in a session of its own.
 """
 
@@ -17,7 +19,7 @@ import sys
 import tempfile
 import time
 
-from moe_lessons.grade import jail
+from moe_lessons.grade import jail, lifeline
 
 CHANNEL = 3
 """The worker's end of its channel, always."""
@@ -29,6 +31,7 @@ def main(control_fd: int, user: int | None) -> None:
 
     ``user`` is the number of the user that sandboxed workers become; None without a sandbox.
     """
+    lifeline.die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grader, which then closes the channel
     control = socket.socket(fileno=control_fd)
     if _forks_warm():
@@ -45,6 +48,8 @@ def main(control_fd: int, user: int | None) -> None:
             os.close(descriptors[0])
             folders[pid] = folder
             control.sendall(b"%d" % pid)
+        elif words[0] == b"used":
+            control.sendall(b"%f" % processor_seconds(int(words[1])))
         else:
             pid = int(words[1])
             grace = _GRACE_SECONDS if words[0] == b"reap" else 0.0
@@ -67,6 +72,10 @@ def _import() -> None:
         import triton.language  # noqa: F401
 
     torch.set_num_threads(1)  # a forked child has none of its parent's threads
+    # PyTorch asks what the processor can do when it first needs to know; a worker could not see the answer.
+    for dtype in (torch.float16, torch.bfloat16):
+        halves = torch.ones(64, 64, dtype=dtype)
+        halves @ halves
 
 
 def _start(channel_fd: int, folder: str, user: int | None) -> int:
@@ -85,6 +94,7 @@ def _start(channel_fd: int, folder: str, user: int | None) -> int:
 
 
 def _become_worker(channel_fd: int, folder: str) -> None:
+    lifeline.die_with_parent()
     os.setsid()
     os.chdir(folder)
     for name in ("HOME", "TMPDIR"):
@@ -94,7 +104,7 @@ def _become_worker(channel_fd: int, folder: str) -> None:
         jail.limit()
         _serve()
     else:
-        os.execv(sys.executable, [sys.executable, "-I", sys.argv[0], "serve"])
+        os.execv(sys.executable, [sys.executable, "-P", "-s", sys.argv[0], "serve"])
 
 
 def _become_jailed_worker(channel_fd: int, user: int) -> None:
@@ -123,6 +133,25 @@ def _serve() -> None:
     os.close(nowhere)
     tempfile.tempdir = None
     worker.serve(socket.socket(fileno=CHANNEL))
+
+
+def processor_seconds(pid: int) -> float:
+    """What a worker and all that it started have used of the processor; infinite where no one counts."""
+    total = 0.0
+    try:
+        ticks = os.sysconf("SC_CLK_TCK")
+        for name in filter(str.isdecimal, os.listdir("/proc")):
+            with (
+                contextlib.suppress(OSError),
+                open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file,
+            ):
+                said = file.read().rpartition(")")[2].split()
+                # The session is the worker's own, unless it made another; inside a sandbox it is alone.
+                if int(said[3]) == pid or (os.getpid() < 10 and int(name) not in (1, os.getpid())):
+                    total += sum(map(int, said[11:15])) / ticks
+    except (OSError, ValueError, IndexError):
+        return float("inf")
+    return total
 
 
 def _end(pid: int, folder: str, grace: float) -> int:

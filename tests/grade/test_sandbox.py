@@ -185,5 +185,5 @@ def test_the_filter_is_well_formed(monkeypatch):
             if code & 7 == 5:  # jumps stay inside
                 assert place + 1 + max(if_true, if_false) < len(steps)
         column = seccomp._MACHINES[machine][0]
-        numbers = [pair[column] for pair in seccomp.DENIED.values()]
+        numbers = [pair[column] for pair in seccomp.DENIED.values() if pair[column] is not None]
         assert len(set(numbers)) == len(numbers)

@@ -1,0 +1,87 @@
+"""Which cell of a running notebook ``check`` judges, and what keeps the latest one from being judged."""
+
+import contextlib
+import functools
+import types
+from dataclasses import dataclass
+from typing import Any
+
+from moe_lessons.exercises import answers, cells
+from moe_lessons.exercises.beside import needed
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The function to judge, or why its cell is `refused`; a `note` where it is not what the learner sees."""
+
+    answer: Any
+    refused: str = ""
+    note: str = ""
+
+
+def find(entry: str, answer: Any) -> Judged:
+    """Look at the latest attempt that was run; ``answer`` is what its name stands for now."""
+    ran = _ran()
+    states = {n: cells.attempt(text, entry) for n, text in ran.items() if entry in text}
+    latest = max((n for n, state in states.items() if state == "attempted"), default=None)
+    if latest is None:
+        return Judged(answer)
+    cell = cells.read(ran[latest])
+    if cell.refused:
+        return Judged(answer, refused=cell.refused)
+    made_in = _made_in(answer, ran)
+    if cell.forgotten or states.get(made_in or 0) == "stub":
+        # The notebook does not have it any more; a grader, who reads cells, does.
+        note = "" if cell.forgotten else f"  Judged: cell [{latest}]; cell [{made_in}] is the untouched stub."
+        others = [text for n, text in ran.items() if n not in states]
+        with contextlib.suppress(Exception):
+            beside = needed(ran[latest], others)
+            return Judged(answers.load(ran[latest], entry, name=f"<cell {latest}>", beside=beside), note=note)
+    if made_in is None or made_in == latest or ran[made_in] == ran[latest]:
+        return Judged(answer)
+    return Judged(
+        answer,
+        note=(
+            f"  Judged: cell [{made_in}]. Your latest version, cell [{latest}], stopped with an error before "
+            f"it defined `{entry}`; a grader reads the latest."
+        ),
+    )
+
+
+def _ran() -> dict[int, str]:
+    """The cells of this session that were run, by their number, as they were typed."""
+    shell = _shell()
+    history = getattr(getattr(shell, "history_manager", None), "input_hist_raw", None)
+    return {n: text for n, text in enumerate(history or ()) if isinstance(text, str) and text}
+
+
+def _made_in(answer: Any, ran: dict[int, str]) -> int | None:
+    """The number of the cell in which a function was defined."""
+    compiler = getattr(_shell(), "compile", None)
+    code = _code(answer)
+    if code is None or compiler is None:
+        return None
+    for n in sorted(ran, reverse=True):
+        if compiler.get_code_name(ran[n], _shell().transform_cell(ran[n]), n) == code.co_filename:
+            return n
+    return None
+
+
+def _code(answer: Any) -> types.CodeType | None:
+    for _ in range(20):
+        if isinstance(answer, types.FunctionType) and not hasattr(answer, "__wrapped__"):
+            return answer.__code__
+        inner = answer.func if isinstance(answer, functools.partial) else None
+        inner = inner or getattr(answer, "__wrapped__", None) or getattr(answer, "fn", None)
+        if inner is None:
+            return None
+        answer = inner
+    return None
+
+
+def _shell() -> Any:
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    return get_ipython()

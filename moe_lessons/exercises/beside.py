@@ -1,0 +1,83 @@
+"""What an answer cell needs of its notebook's other cells: definitions that it names, and nothing else."""
+
+import ast
+import builtins
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from moe_lessons.exercises import cells
+
+_GIVEN = {*dir(builtins), "math", "np", "torch", "F", "__name__", "get_ipython"}
+_DEFINITIONS = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.Import,
+    ast.ImportFrom,
+    ast.Assign,
+    ast.AnnAssign,
+)
+
+
+def needed(source: str, others: Sequence[str], parts: Sequence[str] = ()) -> str:
+    r"""Definitions from other cells that a cell names without making them, in the notebook's order.
+
+    Parameters
+    ----------
+    source : str
+        The answer cell.
+    others : sequence of str
+        The notebook's other code cells.
+    parts : sequence of str
+        Cells that belong to the answer whether it names them or not.
+
+    Examples
+    --------
+    >>> needed("def f(x):\n    return g(x)", ["def g(x):\n    return x", "print(1)"])
+    'def g(x):\n    return x'
+    """
+    tree = cells.tree(source)
+    whole = [part for text in parts if (part := cells.tree(text)) is not None]
+    if tree is None:
+        return "\n".join(map(ast.unparse, whole))
+    kept = [statement for part in whole for statement in part.body]
+    pending: list[ast.AST] = [tree, *whole]
+    own = {name for part in pending for name in _made(part)}
+    if not set().union(*map(_used, pending)) - own - _GIVEN:
+        return "\n".join(map(ast.unparse, kept))
+    # Later cells replace what earlier ones defined.
+    found = [pair for text in others for pair in _defined(text)]
+    defined = {name: place for place, (_, names) in enumerate(found) for name in names}
+    chosen: set[int] = set()
+    while pending:
+        for name in _used(pending.pop()) - own - _GIVEN:
+            place = defined.get(name)
+            if place is not None and place not in chosen:
+                chosen.add(place)
+                pending.append(found[place][0])
+    return "\n".join(map(ast.unparse, [*(found[place][0] for place in sorted(chosen)), *kept]))
+
+
+@lru_cache(maxsize=512)
+def _defined(text: str) -> list[tuple[ast.stmt, list[str]]]:
+    tree = cells.tree(text)
+    definitions = [one for one in tree.body if isinstance(one, _DEFINITIONS)] if tree is not None else []
+    return [(one, list(cells.bound(one))) for one in definitions]
+
+
+def _used(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def _made(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt):
+            yield from cells.bound(node)
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            yield node.name
+        elif isinstance(node, ast.comprehension):
+            yield from (inner.id for inner in ast.walk(node.target) if isinstance(inner, ast.Name))
+        elif isinstance(node, ast.NamedExpr) and isinstance(node.target, ast.Name):
+            yield node.target.id
