@@ -22,6 +22,7 @@ from moe_lessons.exercises.findings import Finding
 from moe_lessons.exercises.judge import Report, judge
 from moe_lessons.exercises.spec import Exercise, Misconception
 from moe_lessons.grade.imports import forbidden_import
+from moe_lessons.grade.witness import witnessed
 from moe_lessons.grade.workers import WarmParent, Worker
 
 _open: "Session | None" = None
@@ -82,13 +83,14 @@ class Session:
         imported = forbidden_import(task["code"], exercise.forbidden)
         if imported is not None:
             return _borrowed(exercise, imported)
-        worker = self.parent.start()
-        try:
-            return self._run(exercise, task, worker)
-        finally:
-            worker.close()
+        with contextlib.ExitStack() as ends:
+            worker = ends.enter_context(contextlib.closing(self.parent.start()))
+            witness = worker
+            if exercise.driver == "kernel":
+                witness = ends.enter_context(contextlib.closing(self.parent.start()))
+            return self._run(exercise, task, worker, witness)
 
-    def _run(self, exercise: Exercise, task: dict[str, Any], worker: Worker) -> Report:
+    def _run(self, exercise: Exercise, task: dict[str, Any], worker: Worker, witness: Worker) -> Report:
         # By lesson, not by file: answers in a file each would have the time of many notebooks.
         lesson = (task["learner"], exercise.lesson)
         found = self._timed(
@@ -105,8 +107,11 @@ class Session:
             return _no_function(exercise, detail)
         sought: list[str] = []
 
+        def asked(one: Worker) -> Callable[[Request], Reply]:
+            return lambda request: self._timed(lesson, lambda limit: one.call(request, limit))
+
         def call(request: Request) -> Reply:
-            reply = self._timed(lesson, lambda limit: worker.call(request, limit))
+            reply = witnessed(request, asked(worker), asked(witness))
             sought.append(_sought(reply))
             return reply
 

@@ -66,6 +66,10 @@ def _import() -> None:
     with contextlib.suppress(ImportError):  # it exists for Linux only
         import triton.language  # noqa: F401
 
+        from moe_lessons.exercises import kernel_compile
+
+        kernel_compile.load_second_copy()  # workers may start no process that compiles
+
     torch.set_num_threads(1)  # a forked child has none of its parent's threads
 
 
