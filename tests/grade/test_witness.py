@@ -106,8 +106,8 @@ def test_a_lie_about_kernels_earns_nothing(warm, body):
 
 HONEST = {
     "a tensor of its own": (
-        "(hidden_TD, slots_S, out_SD, d",
-        "(hidden_TD, slots_S.to(torch.int32), out_SD, d",
+        "[grid](hidden_TD, slots_S,",
+        "[grid](hidden_TD, slots_S.int(),",
     ),
     "a grid from its options": (
         "gather_kernel[grid]",
