@@ -24,6 +24,8 @@ FILES = (
     "exercises/kernel_launch.py",
     "exercises/kernel_source.py",
     "exercises/drivers.py",
+    "exercises/probes.py",
+    "exercises/replies.py",
     "exercises/answers.py",
     "exercises/own_code.py",
     "kernels/__init__.py",
