@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -145,7 +146,7 @@ def _masked_gradient(case: Case, got: Outputs, want: Outputs) -> bool:
     return _close(got["result_SF"], want["result_SF"]) and bool(np.isnan(got["d_matrices_EDF"]).any())
 
 
-def _close(got: object, want: object) -> bool:
+def _close(got: Any, want: Any) -> bool:
     return np.shape(got) == np.shape(want) and np.allclose(np.asarray(got), np.asarray(want), 1e-4, 1e-5)
 
 

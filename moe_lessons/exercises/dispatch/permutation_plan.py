@@ -113,8 +113,8 @@ def _tokens_of_positions(ids: Tensor, n_experts: int) -> Plan:
 
 
 def _with_zero(ids: Tensor, n_experts: int) -> Plan:
-    *rest, ends_E = reference(ids, n_experts)
-    return *rest, torch.cat([ends_E.new_zeros(1), ends_E])
+    order_S, token_ids_S, ends_E = reference(ids, n_experts)
+    return order_S, token_ids_S, torch.cat([ends_E.new_zeros(1), ends_E])
 
 
 def _by_itself(dim: int) -> Callable[[Tensor, int], Plan]:

@@ -135,6 +135,31 @@ def turn_tiles(matrix: np.ndarray) -> np.ndarray:
     return tiles.transpose(0, 3, 2, 1).reshape(padded.shape)
 
 
+def refused(words: tuple[str, ...]) -> Callable[[Case, Outputs, Outputs], bool]:
+    """Recognise a kernel that only the interpreter takes, by what the compiler says to it."""
+    return lambda case, got, want: any(word in got["compiled"] for word in words)
+
+
+def _only_interpreted(id: str, words: tuple[str, ...], message: str) -> Misconception:
+    return Misconception(id, message, detects=refused(words), hint=0)
+
+
+GROWING_NUMBER = _only_interpreted(
+    "accumulator_is_a_number",
+    ("Loop-carried variable",),
+    "Something that is carried through the loop changes its type on the way: it begins as a plain number, "
+    "or in one dtype, and becomes a block, or another dtype. The interpreter does not mind; a GPU's "
+    "compiler gives each name one type. Begin with `tl.zeros` of the right shape and dtype.",
+)
+PYTHON_ONLY = _only_interpreted(
+    "only_python",
+    ("unsupported AST node", "comprehension", "only tuple", "list", "Unsupported"),
+    "This runs because the interpreter is Python. A GPU's compiler knows no `break`, no lists and no "
+    "comprehensions: a kernel is arithmetic on blocks, `if`, and loops that go to their end. Use a mask, or "
+    "choose the loop's end.",
+)
+
+
 def mistake(
     id: str, detects: Callable[[Case, Outputs, Outputs], bool], hint: int, message: str
 ) -> Misconception:
