@@ -110,7 +110,7 @@ def _kernel(answer: Callable[..., Any], args: list[Any], options: Mapping[str, A
 
 
 def _state_dict(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
-    """The answer returns named tensors: sorted names, shapes, all values in that order, and if none share."""
+    """The answer returns named tensors: names, shapes, values in their order, whether none share, dtypes."""
     state = call(answer, args)
     if type(state) not in (dict, OrderedDict, defaultdict) or not state:  # a module's own is ordered
         raise BadReturnError(f"returned {describe(state)}; a dictionary of tensors by name is needed")
@@ -122,10 +122,12 @@ def _state_dict(answer: Callable[..., Any], args: list[Any], options: Mapping[st
             raise BadReturnError(f"returned {describe(state[name])} as {name!r}; a tensor is needed")
     tensors = [state[name].detach() for name in names]
     shapes = "\n".join(", ".join(map(str, tensor.shape)) for tensor in tensors)
+    dtypes = "\n".join(str(tensor.dtype).removeprefix("torch.") for tensor in tensors)
     places = {tensor.untyped_storage().data_ptr() for tensor in tensors}
+    given = {arg.untyped_storage().data_ptr() for arg in args if isinstance(arg, torch.Tensor)}
     alone = all(t.is_contiguous() and t.untyped_storage().nbytes() == t.nbytes for t in tensors)
     values = torch.cat([tensor.flatten() for tensor in tensors])
-    return "\n".join(names), shapes, values, alone and len(places) == len(tensors)
+    return "\n".join(names), shapes, values, alone and len(places - given) == len(tensors), dtypes
 
 
 def _probe(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:

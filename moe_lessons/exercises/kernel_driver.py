@@ -7,6 +7,7 @@ undefined on a GPU and a convenient 0 in Triton's interpreter. Triton itself is 
 
 import contextlib
 import importlib.util
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from unittest import mock
 
 import torch
 from torch import Tensor
+
+from moe_lessons.exercises import kernel_compile, kernel_launch
 
 FENCE = 8192
 """Elements on either side of a tensor."""
@@ -67,23 +70,84 @@ class Watched:
 
 
 def drive(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
-    """Return the arguments that `options["outputs"]` names, and in words what happened to memory.
+    """Return the arguments that `options["outputs"]` names, what happened to memory, and whether it compiles.
 
-    `options["names"]` names all arguments, in order. A function of this package is a reference: it works
-    without a kernel, in clean memory.
+    `options["names"]` names all arguments, in order. With `"record"` the answer runs, and what it launches is
+    returned instead, as text and tensors. With that text as `"launched"` it is launched again, and there is
+    no answer: what is then read was never within an answer's reach. A function of this package is a
+    reference: it works without a kernel, in clean memory.
     """
+    names, outputs = options["names"], options["outputs"]
     if str(getattr(answer, "__module__", "")).startswith("moe_lessons."):
         answer(*args)
-        found = dict(zip(options["names"], args, strict=True))
-        return (*(found[name] for name in options["outputs"]), CLEAN)
+        found = dict(zip(names, args, strict=True))
+        return (*(found[name] for name in outputs), CLEAN, kernel_compile.COMPILES)
     if missing():
         raise RuntimeError(f"Triton kernels cannot run here: {missing()}")
-    seen = watch(answer, dict(zip(options["names"], args, strict=True)), options["outputs"])
-    return (*seen.outputs, seen.memory)
+    given = dict(zip(names, args[: len(names)], strict=True))
+    if "launched" in options:
+        noted = kernel_launch.read(options["launched"])
+        outside = [name for name in names if name in noted["outside"]]
+        seen = _watch(
+            lambda own: kernel_launch.again(noted, own, args[len(names) :]), given, outputs, outside
+        )
+        return (*seen.outputs, seen.memory, compiled(noted))
+    if not interpreted():
+        seen = watch(answer, given, outputs)
+        return (*seen.outputs, seen.memory, kernel_compile.COMPILES)  # it just was, for this GPU
+    noted_text, scratch, seen = _recorded(answer, given, outputs)
+    if options.get("record"):
+        return (noted_text, *scratch)
+    return (*seen.outputs, seen.memory, compiled(kernel_launch.read(noted_text)))
 
 
 def watch(answer: Callable[..., Any], args: Mapping[str, Any], outputs: Sequence[str]) -> Watched:
     """Call `answer` with fenced copies of its tensors; errors inside a kernel come out as what they are."""
+    return _watch(lambda given: answer(*given.values()), args, outputs)
+
+
+def _recorded(
+    answer: Callable[..., Any], args: Mapping[str, Any], outputs: Sequence[str]
+) -> tuple[str, list[Any], Watched]:
+    """Watch an answer, and note what it launches."""
+    outside: list[str] = []
+    kept: list[kernel_launch.Recorder] = []
+
+    def call(given: Mapping[str, Any]) -> None:
+        tensors = {name: arg for name, arg in given.items() if isinstance(arg, Tensor)}
+        with kernel_launch.recording(tensors) as recorder:
+            kept.append(recorder)
+            answer(*given.values())
+        if recorder.problem:
+            raise RuntimeError(f"the kernel {recorder.problem}")
+        outside.extend(recorder.changed_outside())
+
+    seen = _watch(call, args, outputs, outside)
+    return kept[0].as_text(), list(kept[0].scratch), seen
+
+
+_compiled: dict[str, str] = {}
+
+
+def compiled(noted: Mapping[str, Any]) -> str:
+    """What a compiler says to the first kernel that it refuses; each is compiled once, for one size."""
+    for launch in kernel_launch.types(noted):
+        types = [kind for kind in launch["signature"].values() if isinstance(kind, str)]
+        key = json.dumps([launch["functions"], types])
+        if key not in _compiled:
+            _compiled[key] = kernel_compile.compile_text(launch)
+        if _compiled[key] != kernel_compile.COMPILES:
+            return _compiled[key]
+    return kernel_compile.COMPILES
+
+
+def _watch(
+    call: Callable[[Mapping[str, Any]], object],
+    args: Mapping[str, Any],
+    outputs: Sequence[str],
+    outside: Sequence[str] = (),
+) -> Watched:
+    """Do `call` on fenced copies; `outside` names what it changes without a kernel, once it is done."""
     from moe_lessons.kernels.traffic import count_traffic
 
     device = "cpu" if interpreted() else "cuda"
@@ -91,7 +155,7 @@ def watch(answer: Callable[..., Any], args: Mapping[str, Any], outputs: Sequence
     tensors = {name: arg for name, arg in given.items() if isinstance(arg, Tensor)}
     with count_traffic() as moved, _masked_is_undefined():
         try:
-            answer(*given.values())
+            call(given)
         except Exception as error:
             raise _cause(error) from None
     results = [tensors[name].detach().cpu() for name in outputs]
@@ -108,13 +172,14 @@ def watch(answer: Callable[..., Any], args: Mapping[str, Any], outputs: Sequence
                 (moved.reads(kernels_name), "reads"),
                 (moved.writes(kernels_name), "writes"),
             ):
-                inside, outside = _inside(counts, tensors[name])
+                inside, beyond = _inside(counts, tensors[name])
                 (reads if verb == "reads" else writes)[name] = inside
-                if outside:
-                    problems.append(f"{verb} {_elements(outside)} outside {name}")
+                if beyond:
+                    problems.append(f"{verb} {_elements(beyond)} outside {name}")
     if not moved.tensors:
         problems.append("is never launched")
     problems += _write_problems(writes, outputs)
+    problems += [f"is not alone: something else changes {name}" for name in outside]
     return Watched(results, "; ".join(problems) or CLEAN, reads, writes, dict(moved.program_bytes))
 
 

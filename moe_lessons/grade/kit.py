@@ -15,10 +15,14 @@ import moe_lessons
 from moe_lessons.grade import libraries
 
 FILES = (
+    "lazy.py",
     "exercises/__init__.py",
     "exercises/spec.py",
     "exercises/subjects.py",
+    "exercises/kernel_compile.py",
     "exercises/kernel_driver.py",
+    "exercises/kernel_launch.py",
+    "exercises/kernel_source.py",
     "exercises/drivers.py",
     "exercises/probes.py",
     "exercises/replies.py",

@@ -24,6 +24,7 @@ from moe_lessons.exercises.findings import Finding
 from moe_lessons.exercises.judge import Report, judge, local
 from moe_lessons.exercises.spec import Exercise, Mistake
 from moe_lessons.grade import escape
+from moe_lessons.grade.witness import witnessed
 from moe_lessons.grade.workers import WarmParent, Worker, WorkerFault
 
 _open: "Session | None" = None
@@ -99,20 +100,22 @@ class Session:
         return report.line
 
     def _report(self, exercise: Exercise, task: dict[str, Any]) -> Report:
-        worker = self.parent.start()
-        try:
-            return self._run(exercise, task, worker)
-        except WorkerFault:
-            raise
-        except Exception:
-            # A judge that stumbles over this answer alone is what the answer was made to do.
-            if judge(exercise, local(exercise.reference), seed=self.job["seed"]).status != "passed":
+        with contextlib.ExitStack() as ends:
+            worker = ends.enter_context(contextlib.closing(self.parent.start()))
+            witness = worker
+            if exercise.driver == "kernel":
+                witness = ends.enter_context(contextlib.closing(self.parent.start()))
+            try:
+                return self._run(exercise, task, worker, witness)
+            except WorkerFault:
                 raise
-            return Report(exercise, "failed", (Finding(_COMPARED, False, _INCOMPARABLE),))
-        finally:
-            worker.close()
+            except Exception:
+                # A judge that stumbles over this answer alone is what the answer was made to do.
+                if judge(exercise, local(exercise.reference), seed=self.job["seed"]).status != "passed":
+                    raise
+                return Report(exercise, "failed", (Finding(_COMPARED, False, _INCOMPARABLE),))
 
-    def _run(self, exercise: Exercise, task: dict[str, Any], worker: Worker) -> Report:
+    def _run(self, exercise: Exercise, task: dict[str, Any], worker: Worker, witness: Worker) -> Report:
         # By lesson, not by file: answers in a file each would have the time of many notebooks.
         lesson = (task["learner"], exercise.lesson)
         code, beside = task["code"], task["beside"]
@@ -138,8 +141,11 @@ class Session:
             return _no_function(exercise, detail)
         sought: list[str] = []
 
+        def asked(one: Worker) -> Callable[[Request], Reply]:
+            return lambda request: self._timed(lesson, one, lambda limit: one.call(request, limit))
+
         def call(request: Request) -> Reply:
-            reply = self._timed(lesson, worker, lambda limit: worker.call(request, limit))
+            reply = witnessed(request, asked(worker), asked(witness))
             sought.append(_sought(reply))
             return reply
 

@@ -71,6 +71,10 @@ def _import() -> None:
     with contextlib.suppress(ImportError):  # it exists for Linux only
         import triton.language  # noqa: F401
 
+        from moe_lessons.exercises import kernel_compile
+
+        kernel_compile.load_second_copy()  # workers may start no process that compiles
+
     torch.set_num_threads(1)  # a forked child has none of its parent's threads
     # PyTorch asks what the processor can do when it first needs to know; a worker could not see the answer.
     for dtype in (torch.float16, torch.bfloat16):

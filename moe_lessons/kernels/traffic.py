@@ -192,6 +192,7 @@ def count_traffic() -> Iterator[Traffic]:
         mock.patch.object(builder, "create_masked_load", counted_load),
         mock.patch.object(builder, "create_masked_store", counted_store),
         mock.patch.object(builder, "create_atomic_rmw", _counted_atomic(builder, traffic)),
+        mock.patch.object(builder, "create_atomic_cas", _counted_exchange(builder, traffic)),
     ):
         yield traffic
 
@@ -203,5 +204,17 @@ def _counted_atomic(builder: Any, traffic: Traffic) -> Callable[..., Any]:
         traffic._move("reads", pointers, mask.data, builder.grid_idx)
         traffic._move("writes", pointers, mask.data, builder.grid_idx)
         return atomic(operation, pointers, value, mask, *rest)
+
+    return counted
+
+
+def _counted_exchange(builder: Any, traffic: Traffic) -> Callable[..., Any]:
+    exchange = builder.create_atomic_cas
+
+    def counted(pointers: Any, *rest: Any) -> Any:
+        everywhere = np.ones(pointers.data.shape, dtype=bool)
+        traffic._move("reads", pointers, everywhere, builder.grid_idx)
+        traffic._move("writes", pointers, everywhere, builder.grid_idx)
+        return exchange(pointers, *rest)
 
     return counted

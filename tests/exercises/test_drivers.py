@@ -193,9 +193,20 @@ def state_dict(state):
 
 
 def test_named_tensors_come_back_in_the_order_of_their_names():
-    names, shapes, values, apart = state_dict({"b": torch.ones(2, 1), "a": torch.zeros(3)})
+    names, shapes, values, apart, dtypes = state_dict({"b": torch.ones(2, 1), "a": torch.zeros(3)})
+    assert dtypes.data == "float32\nfloat32"
     assert (names.data, shapes.data, apart.data) == ("a\nb", "3\n2, 1", True)
     assert values.data.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_a_tensor_that_was_given_is_not_of_its_own_memory():
+    kept = run(lambda x: {"x": x}, Request("state_dict", {"x": ROW}, {}, {}))
+    assert kept[3].data is False
+
+
+def test_dtypes_are_told():
+    cast = run(lambda x: {"x": x.clone()}, Request("state_dict", {"x": ROW}, {"x": "bfloat16"}, {}))
+    assert cast[4].data == "bfloat16"
 
 
 def test_what_a_module_calls_its_state_is_a_dictionary():

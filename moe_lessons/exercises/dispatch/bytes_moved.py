@@ -29,6 +29,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
         case(int(rng.integers(20, 40)), 6, 2, 16, 24, 4, 5),
         case(int(rng.integers(5, 9)), 16, 3, 32, 8, 2, 7),
         case(1, 8, 4, 12, 20, 2),
+        case(3, 8, 4, 8_191, 12_289, 4),  # more bytes than 32 bits, or fp32, can count
         case(0, 4, 2, 8, 6, 4),
     ]
 
@@ -43,6 +44,9 @@ def _table(
     rows: int | None = None,
     matrices: int | None = None,
     up_width: int = 2,
+    up_matrices: int = 2,
+    gathered: int | None = None,
+    activation: int = 3,
     combined: int | None = None,
     reads: int = 1,
     writes: int = 1,
@@ -53,9 +57,9 @@ def _table(
     T = len(ids) if combined is None else combined
     U = up_width * F
     read_and_written = [
-        (S * D, S * D),
-        (S * D + busy * U * D, S * U),
-        (S * U, S * F),
+        ((S if gathered is None else gathered) * D, S * D),
+        (S * D + busy * (min(U, up_matrices * F)) * D, S * U),
+        (S * U, S * F * (activation - 2)),
         (S * F + busy * D * F, S * D),
         (S * D, T * D),
     ]
@@ -75,6 +79,26 @@ def _counted(**change: Callable[[Tensor, int], int]) -> Callable[..., Tensor]:
         return _table(ids, n_experts, D, F, itemsize, **changed)
 
     return wrong
+
+
+def _activation_of_one(ids: Tensor, n_experts: int, D: int, F: int, itemsize: int) -> Tensor:
+    table_5 = _table(ids, n_experts, D, F, itemsize)
+    table_5[2] = 2 * ids.numel() * F * itemsize
+    return table_5
+
+
+def _no_up_and_gate_rows(ids: Tensor, n_experts: int, D: int, F: int, itemsize: int) -> Tensor:
+    table_5 = _table(ids, n_experts, D, F, itemsize)
+    table_5[1] -= ids.numel() * F * itemsize
+    return table_5
+
+
+def _in_32_bits(ids: Tensor, n_experts: int, D: int, F: int, itemsize: int) -> Tensor:
+    return _table(ids, n_experts, D, F, itemsize).to(torch.int32).long()
+
+
+def _as_floats(ids: Tensor, n_experts: int, D: int, F: int, itemsize: int) -> Tensor:
+    return _table(ids, n_experts, D, F, itemsize).float().long()
 
 
 def _elements(ids: Tensor, n_experts: int, D: int, F: int, itemsize: int) -> Tensor:
@@ -113,7 +137,7 @@ BYTES_MOVED = Exercise(
     points=3,
     minutes=20,
     difficulty=3,
-    outputs=(Output("bytes_5", "N", kind="int"),),
+    outputs=(Output("bytes_5", "N", kind="int", plain=True),),
     draw=draw,
     reference=reference,
     properties=(Property("whole elements", _whole_elements), Property("each stage", _each_stage)),
@@ -174,6 +198,53 @@ BYTES_MOVED = Exercise(
             "come out.",
             wrong=_counted(up_width=lambda ids, E: 1),
             hint=3,
+        ),
+        Misconception(
+            "gather_reads_tokens",
+            "The gather was counted as reading each token once. It fetches one row per slot: a token with K "
+            "choices is read K times.",
+            wrong=_counted(gathered=lambda ids, E: len(ids)),
+            hint=1,
+        ),
+        Misconception(
+            "one_up_matrix",
+            "The rows that come out of gate and up are right, but only one matrix of F by D was read for "
+            "them. There are two for each busy expert.",
+            wrong=_counted(up_matrices=lambda ids, E: 1),
+            hint=3,
+        ),
+        Misconception(
+            "one_of_gate_and_up_written",
+            "Gate and up together write rows of 2F numbers: F for the gate and F for up.",
+            wrong=_no_up_and_gate_rows,
+            hint=3,
+        ),
+        Misconception(
+            "activation_reads_one",
+            "The activation reads gate *and* up, 2F numbers a row, and writes F.",
+            wrong=_activation_of_one,
+            hint=3,
+        ),
+        Misconception(
+            "activation_writes_both",
+            "The activation multiplies silu(gate) with up: 2F numbers go in, F come out.",
+            wrong=_counted(activation=lambda ids, E: 4),
+            hint=3,
+        ),
+        Misconception(
+            "too_large_for_32_bits",
+            "Right for small layers, wrong for a large one: the number does not fit into 32 bits and has "
+            "wrapped round. Real layers move more than 2**31 bytes. Count in int64, which is what "
+            "`torch.tensor` makes of whole numbers.",
+            wrong=_in_32_bits,
+            hint=0,
+        ),
+        Misconception(
+            "rounded",
+            "Right for small layers, a little off for a large one: fp32 keeps 24 bits, and larger whole "
+            "numbers are rounded. Count in whole numbers.",
+            wrong=_as_floats,
+            hint=0,
         ),
         Misconception(
             "combine_writes_slots",

@@ -82,6 +82,18 @@ def _no_weights(results_SD: Tensor, weights_TK: Tensor, row_ids_S: Tensor) -> Te
     return reference(results_SD, torch.ones_like(weights_TK), row_ids_S)
 
 
+def _mean(results_SD: Tensor, weights_TK: Tensor, row_ids_S: Tensor) -> Tensor:
+    return reference(results_SD, weights_TK / weights_TK.shape[1], row_ids_S)
+
+
+def _renormalised(results_SD: Tensor, weights_TK: Tensor, row_ids_S: Tensor) -> Tensor:
+    return reference(results_SD, weights_TK / weights_TK.sum(dim=1, keepdim=True), row_ids_S)
+
+
+def _first_weight(results_SD: Tensor, weights_TK: Tensor, row_ids_S: Tensor) -> Tensor:
+    return reference(results_SD, weights_TK[:, :1].expand_as(weights_TK), row_ids_S)
+
+
 def _overwritten(case: Case, got: Outputs, want: Outputs) -> bool:
     """Each token has one of its weighted results, whichever: that depends on what was written last."""
     results_SD, weights_TK, row_ids_S = (torch.as_tensor(value) for value in case.args.values())
@@ -137,7 +149,8 @@ COMBINE = Exercise(
     task=(
         "Undo the sort, weight, and add up each token's K results: `[T, D]` in fp32, added in fp32 even if "
         "the results are bf16. The sum must depend on the slots alone. Two tokens with the same K results "
-        "and weights get *the same bits*, whatever the numbers of their experts. T may be 0."
+        "and weights get *the same bits*, whatever the numbers of their experts. Gradients "
+        "must flow back to results and weights. T may be 0."
     ),
     entry="combine",
     points=4,
@@ -190,6 +203,26 @@ COMBINE = Exercise(
             "Folded into [K, T, D], or summed over the wrong axis: in slot order a token's K rows stand side "
             "by side.",
             wrong=_wrong_fold,
+            hint=3,
+        ),
+        Misconception(
+            "mean",
+            "The weighted results were averaged: everything is K times too small. The weights say already "
+            "how much each choice counts. Add.",
+            wrong=_mean,
+            hint=3,
+        ),
+        Misconception(
+            "renormalised",
+            "The weights were made to sum to 1 first. Whether they do is the router's business; the combine "
+            "takes them as they come.",
+            wrong=_renormalised,
+            hint=3,
+        ),
+        Misconception(
+            "first_weight",
+            "All K results of a token got the weight of its first choice.",
+            wrong=_first_weight,
             hint=3,
         ),
         Misconception(

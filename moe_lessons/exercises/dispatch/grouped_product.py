@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +13,17 @@ from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Ou
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Idle experts in the middle and at the end; rows that nobody owns; a square matrix; no rows."""
+    """Idle experts in the middle and at the end; rows that nobody owns; a square matrix; no rows.
+
+    D and F are multiples of 4, so that `F.grouped_mm` takes them, and shows what it leaves unwritten. In the
+    rows that nobody owns stands NaN, as in a buffer that was never filled.
+    """
 
     def case(sizes: Sequence[int], unowned: int, D: int, F: int, note: str) -> Case:
+        rows_SD = floats(rng, sum(sizes) + unowned, D)
+        rows_SD[sum(sizes) :] = np.nan
         args = {
-            "rows_SD": floats(rng, sum(sizes) + unowned, D),
+            "rows_SD": rows_SD,
             "matrices_EDF": floats(rng, len(sizes), D, F),
             "ends_E": np.cumsum(sizes).astype(np.int64),
         }
@@ -25,9 +32,9 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     a, b, c = (int(size) for size in rng.integers(2, 6, size=3))
     return [
         case((a, 1, b), 0, 4, 4, "; D = F"),
-        case((b, 0, 0, c, a, 0), 0, 3, 5, ""),
-        case((c, 0, a), 3, 4, 2, " and 3 rows of no expert"),
-        case((0, 0), 0, 3, 4, ""),
+        case((b, 0, 0, c, a, 0), 0, 8, 4, ""),
+        case((c, 0, a), 3, 4, 8, " and 3 rows of no expert"),
+        case((0, 0), 0, 8, 4, ""),
     ]
 
 
@@ -47,9 +54,11 @@ def _by_slices(rows_SD: Tensor, matrices_EDF: Tensor, bounds: list[int]) -> Tens
 
 def _by_owner(rows_SD: Tensor, matrices_EDF: Tensor, owner_S: Tensor) -> Tensor:
     """Row s goes to expert owner_S[s]; to none if there is no such expert."""
-    n_experts = len(matrices_EDF)
-    own_SE = owner_S.unsqueeze(1) == torch.arange(n_experts)
-    return torch.einsum("se,sd,edf->sf", own_SE.to(rows_SD.dtype), rows_SD, matrices_EDF)
+    parts_SF = rows_SD.new_zeros(len(rows_SD), matrices_EDF.shape[2])
+    for e, matrix_DF in enumerate(matrices_EDF):
+        (mine,) = torch.where(owner_S == e)  # not a mask to multiply with: 0 times NaN is NaN
+        parts_SF = parts_SF.index_add(0, mine, rows_SD[mine] @ matrix_DF)
+    return parts_SF
 
 
 def _owners(rows_SD: Tensor, ends_E: Tensor) -> Tensor:
@@ -97,11 +106,48 @@ def _transposed(rows_SD: Tensor, matrices_EDF: Tensor, ends_E: Tensor) -> Tensor
 def _detached(case: Case, got: Outputs, want: Outputs) -> bool:
     """Whether the product is right, and each gradient either right or missing."""
 
-    def agrees(name: str) -> bool:
-        return np.shape(got[name]) == want[name].shape and np.allclose(got[name], want[name], 1e-4, 1e-5)
-
     gradients = ("d_rows_SD", "d_matrices_EDF")
-    return agrees("result_SF") and all(agrees(name) or not np.any(got[name]) for name in gradients)
+    return _close(got["result_SF"], want["result_SF"]) and all(
+        _close(got[name], want[name]) or not np.any(got[name]) for name in gradients
+    )
+
+
+def _all_before(rows_SD: Tensor, matrices_EDF: Tensor, ends_E: Tensor) -> Tensor:
+    """Every expert begins at row 0; the later one writes over the earlier."""
+    last_S = torch.full((len(rows_SD),), -1)
+    for e, end in enumerate(ends_E.tolist()):
+        last_S[:end] = e
+    return _by_owner(rows_SD, matrices_EDF, last_S)
+
+
+def _owned_only(rows_SD: Tensor, matrices_EDF: Tensor, ends_E: Tensor) -> Tensor:
+    return reference(rows_SD, matrices_EDF, ends_E)[: ends_E[-1]]
+
+
+def _first_for_all(owner_S: Tensor, ends_E: Tensor) -> Tensor:
+    return torch.where(owner_S < len(ends_E), 0, owner_S)
+
+
+def _tail_not_zero(case: Case, got: Outputs, want: Outputs) -> bool:
+    """All right where somebody owns the rows; behind the last end anything but zeros, in any of the three."""
+    end = int(np.asarray(case.args["ends_E"])[-1])
+    n_rows = len(np.asarray(case.args["rows_SD"]))
+    owned = (("result_SF", end), ("d_rows_SD", end), ("d_matrices_EDF", None))
+    if end == n_rows:
+        return all(_close(got[name], want[name]) for name, _ in owned)
+    fine = all(_close(got[name][:stop], want[name][:stop]) for name, stop in owned)
+    return fine and bool(np.any(got["result_SF"][end:] != 0) or np.any(got["d_rows_SD"][end:] != 0))
+
+
+def _masked_gradient(case: Case, got: Outputs, want: Outputs) -> bool:
+    """The result is right, and NaN reaches the matrices' gradients through rows that nobody owns."""
+    if not np.isnan(np.asarray(case.args["rows_SD"])).any():
+        return all(_close(got[name], want[name]) for name in ("result_SF", "d_matrices_EDF"))
+    return _close(got["result_SF"], want["result_SF"]) and bool(np.isnan(got["d_matrices_EDF"]).any())
+
+
+def _close(got: Any, want: Any) -> bool:
+    return np.shape(got) == np.shape(want) and np.allclose(np.asarray(got), np.asarray(want), 1e-4, 1e-5)
 
 
 def _unowned_zero(case: Case, got: Outputs, want: Outputs) -> str | None:
@@ -127,8 +173,8 @@ GROUPED_PRODUCT = Exercise(
     task=(
         "Rows lie sorted by expert, and `ends_E[e]` is the first position that no longer belongs to expert "
         "e. Multiply every row with the matrix of its expert: `[S, F]`. Experts without rows do nothing; "
-        "rows from `ends_E[-1]` on belong to nobody and come out as zeros. Gradients must reach rows and "
-        "matrices."
+        "rows from `ends_E[-1]` on belong to nobody: anything may stand in them, NaN too, and they come "
+        "out as zeros. Gradients must reach rows and matrices."
     ),
     entry="grouped_product",
     points=3,
@@ -144,7 +190,7 @@ GROUPED_PRODUCT = Exercise(
     driver="gradient",
     options={"wrt": [0, 1]},
     properties=(
-        Property("rows of no expert are zero", _unowned_zero),
+        Property("rows of no expert are zero", _unowned_zero, early=True),
         Property("idle experts have no gradient", _idle_zero),
     ),
     misconceptions=(
@@ -184,6 +230,37 @@ GROUPED_PRODUCT = Exercise(
             hint=3,
         ),
         Misconception(
+            "tail_not_zero",
+            "Right for every row that somebody owns; the rows behind the last end do not come out as "
+            "zeros. They were written by nobody (`new_empty`, and `F.grouped_mm`, leave there what was in "
+            "memory before), or multiplied with zeros, and 0 times NaN is NaN. Write zeros; and select "
+            "rows (a slice, `torch.where`) rather than multiplying them away.",
+            detects=_tail_not_zero,
+            hint=3,
+        ),
+        Misconception(
+            "masked_gradient",
+            "The result is right, but all rows went through the product and the wrong ones were masked "
+            "afterwards. In the backward pass the NaN of a row that nobody owns is multiplied with 0, and "
+            "the matrix's gradient is NaN. Take the expert's rows out *before* the product.",
+            detects=_masked_gradient,
+            hint=2,
+        ),
+        Misconception(
+            "all_rows_before",
+            "Each expert took all rows up to its end, and so overwrote those of the experts before it. Its "
+            "rows begin where the expert before it ends: move the start along.",
+            wrong=_all_before,
+            hint=1,
+        ),
+        Misconception(
+            "owned_only",
+            "The rows behind the last end are missing. The result has as many rows as came in; those that "
+            "nobody owns are zeros.",
+            wrong=_owned_only,
+            hint=3,
+        ),
+        Misconception(
             "ends_as_sizes",
             "The ends were used as group sizes. They are running sums: a size is the difference of two.",
             wrong=_ends_as_sizes,
@@ -195,6 +272,12 @@ GROUPED_PRODUCT = Exercise(
             "`rows @ matrix` needs no transpose.",
             wrong=_transposed,
             hint=2,
+        ),
+        Misconception(
+            "first_matrix_for_all",
+            "Every row met the first expert's matrix. Matrix e belongs to the rows between two ends.",
+            wrong=_owned_by(_first_for_all),
+            hint=1,
         ),
         Misconception(
             "detached",

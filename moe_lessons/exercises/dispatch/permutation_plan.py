@@ -1,6 +1,6 @@
 """Exercise 08.permutation_plan: which slot stands where once rows are sorted by expert."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -16,13 +16,15 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     """K of 2, 3 and 1, idle experts in the middle and at the end, and no token at all."""
 
     def case(T: int, E: int, K: int, used: int | None = None, note: str = "") -> Case:
-        ids_TK = choices(rng, T, E, K, used)
+        last_idle = note.endswith("last expert idle")
+        ids_TK = choices(rng, T, E - last_idle, K, used)
         return Case(f"T={T}, E={E}, K={K}{note}", {"topk_ids_TK": ids_TK, "n_experts": E})
 
     return [
         case(9, 4, 2),
         case(11, 7, 3, 5, ", two experts idle"),
         case(8, 5, 1, 3, ", two experts idle"),
+        case(10, 6, 2, note=", the last expert idle"),
         case(0, 3, 2, note=", no token"),
     ]
 
@@ -88,8 +90,36 @@ def _last_positions(ids: Tensor, n_experts: int) -> Plan:
     return order_S, token_ids_S, ends_E - 1
 
 
+def _no_minlength(ids: Tensor, n_experts: int) -> Plan:
+    return *reference(ids, n_experts)[:2], torch.bincount(ids.flatten()).cumsum(0)
+
+
 def _only_used(ids: Tensor, n_experts: int) -> Plan:
     return *reference(ids, n_experts)[:2], torch.unique(ids, return_counts=True)[1].cumsum(0)
+
+
+def _over_experts(ids: Tensor, n_experts: int) -> Plan:
+    order_S, _, ends_E = reference(ids, n_experts)
+    return order_S, order_S // n_experts, ends_E
+
+
+def _sorted_ids(ids: Tensor, n_experts: int) -> Plan:
+    return ids.flatten().sort(stable=True).values, *reference(ids, n_experts)[1:]
+
+
+def _tokens_of_positions(ids: Tensor, n_experts: int) -> Plan:
+    order_S, _, ends_E = reference(ids, n_experts)
+    return order_S, torch.arange(len(order_S)) // ids.shape[1], ends_E
+
+
+def _with_zero(ids: Tensor, n_experts: int) -> Plan:
+    order_S, token_ids_S, ends_E = reference(ids, n_experts)
+    return order_S, token_ids_S, torch.cat([ends_E.new_zeros(1), ends_E])
+
+
+def _by_itself(dim: int) -> Callable[[Tensor, int], Plan]:
+    """Each column, or each token's choices, sorted by itself: small numbers, again and again."""
+    return lambda ids, n_experts: _plan(ids, n_experts, ids.argsort(dim=dim, stable=True).flatten())
 
 
 def _permutation(case: Case, got: Outputs, want: Outputs) -> str | None:
@@ -185,6 +215,55 @@ PERMUTATION_PLAN = Exercise(
             "in a Python slice; only so does an idle expert have an empty range.",
             wrong=_last_positions,
             hint=3,
+        ),
+        Misconception(
+            "over_experts",
+            "The slot was divided by E. Slots are numbered t * K + k: whole groups of *K* came before, one "
+            "for each token, however many experts there are.",
+            wrong=_over_experts,
+            hint=1,
+        ),
+        Misconception(
+            "sorted_ids",
+            "These are the sorted *experts*, not the slots: `sort` returns values and indices, and the order "
+            "is in the indices.",
+            wrong=_sorted_ids,
+            hint=2,
+        ),
+        Misconception(
+            "tokens_of_positions",
+            "The token was computed from the position, which is 0, 1, 2, ... after any sort. It belongs to "
+            "the slot that stands there.",
+            wrong=_tokens_of_positions,
+            hint=3,
+        ),
+        Misconception(
+            "with_zero",
+            "There is one number too many: the list begins with 0. Expert e's end stands at index e; its "
+            "start is the end of the one before.",
+            wrong=_with_zero,
+            hint=3,
+        ),
+        Misconception(
+            "not_flattened",
+            "Each column was sorted by itself, so the same small numbers come again and again. All S slots "
+            "stand in one line: flatten the ids before you sort.",
+            wrong=_by_itself(0),
+            hint=2,
+        ),
+        Misconception(
+            "within_tokens",
+            "`argsort` works along the last axis: each token's K choices were sorted by themselves. All S "
+            "slots stand in one line: flatten the ids before you sort.",
+            wrong=_by_itself(-1),
+            hint=2,
+        ),
+        Misconception(
+            "no_minlength",
+            "The list of ends stops at the last expert that has a row. `bincount` counts up to the largest "
+            "id it sees; say `minlength=n_experts`, or the idle experts at the end are missing.",
+            wrong=_no_minlength,
+            hint=2,
         ),
         Misconception(
             "only_used",

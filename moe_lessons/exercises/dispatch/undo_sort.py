@@ -70,6 +70,20 @@ def _descending(results_SD: Tensor, row_ids_S: Tensor, top_k: int) -> Undone:
     return _folded(results_SD, back_S, back_S, top_k)
 
 
+def _flat(results_SD: Tensor, row_ids_S: Tensor, top_k: int) -> Undone:
+    inverse_S = inverse_of(row_ids_S)
+    return inverse_S, results_SD[inverse_S]
+
+
+def _summed(results_SD: Tensor, row_ids_S: Tensor, top_k: int) -> Undone:
+    positions_TK, results_TKD = reference(results_SD, row_ids_S, top_k)
+    return positions_TK, results_TKD.sum(dim=1)
+
+
+def _tokens_for_positions(results_SD: Tensor, row_ids_S: Tensor, top_k: int) -> Undone:
+    return _folded(results_SD, row_ids_S // top_k, inverse_of(row_ids_S), top_k)
+
+
 def _permutation(case: Case, got: Outputs, want: Outputs) -> str | None:
     found = np.sort(got["positions_TK"], axis=None)
     if not np.array_equal(found, np.arange(found.size)):
@@ -83,7 +97,8 @@ UNDO_SORT = Exercise(
     task=(
         "The experts are done; their results lie sorted by expert. `row_ids_S[p]` is the slot that stands "
         "at position p. Return two things: the position of each slot, with axes `[T, K]`, and the results "
-        "in slot order, with axes `[T, K, D]`. T may be 0."
+        "in slot order, with axes `[T, K, D]`. Gradients must flow back to the results. T may be 0: say "
+        "`[T, K, D]` in numbers there, since PyTorch cannot guess a -1 where there is nothing."
     ),
     entry="undo_sort",
     points=2,
@@ -137,6 +152,27 @@ UNDO_SORT = Exercise(
             "[K, T] and then transposed.",
             wrong=_choice_major,
             hint=3,
+        ),
+        Misconception(
+            "flat",
+            "Both are in slot order and still flat. A token's K slots stand side by side: give the "
+            "positions the axes [T, K] and the results [T, K, D].",
+            wrong=_flat,
+            hint=3,
+        ),
+        Misconception(
+            "summed",
+            "The K results of each token were added up already. That is the combine, and it needs the "
+            "weights first. Here they only come back into their places, [T, K, D].",
+            wrong=_summed,
+            hint=3,
+        ),
+        Misconception(
+            "tokens_for_positions",
+            "What you return as positions are tokens: the order divided by K. Asked is at which position "
+            "of the sorted list each slot stands.",
+            wrong=_tokens_for_positions,
+            hint=1,
         ),
         Misconception(
             "descending",

@@ -6,24 +6,34 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs
 
 Tensor = torch.Tensor
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Windows of uneven length, the first always full; one case where all are."""
+    """Windows of uneven length, the first always full; one case where all are; one with very large logits."""
     cases = []
-    for lengths, n_bytes in [((6, 2, 5), 9), ((4, 4, 4, 1), 7), ((5, 3), 12), ((3, 3), 8)]:
+    for lengths, n_bytes, scale in [
+        ((6, 2, 5), 9, 2),
+        ((4, 4, 4, 1), 7, 2),
+        ((5, 3), 12, 2),
+        ((3, 3), 8, 2),
+        ((4, 2), 6, 40),
+    ]:
         shape = len(lengths), max(lengths)
         lengths_W = np.array(lengths)
         real_WL = np.arange(shape[1]) < lengths_W[:, None]
-        args = {
-            "logits_WLV": (2 * rng.standard_normal((*shape, n_bytes))).astype(np.float32),
+        args: dict[str, np.ndarray] = {
+            "logits_WLV": (scale * rng.standard_normal((*shape, n_bytes))).astype(np.float32),
             "targets_WL": np.where(real_WL, rng.integers(0, n_bytes, shape), 0),
             "lengths_W": lengths_W,
         }
-        cases.append(Case(f"windows of {', '.join(map(str, lengths))} bytes", args))
+        args["targets_WL"][0, :2] = 0, 1  # a byte of value 0 is a byte
+        if scale > 2:  # the target is sure to be all but impossible, and another byte sure to be all there is
+            args["logits_WLV"][0, 0, :2] = -100, 100
+        large = ", logits of 100" if scale > 2 else ""
+        cases.append(Case(f"windows of {', '.join(map(str, lengths))} bytes{large}", args, edge=scale > 2))
     return cases
 
 
@@ -60,6 +70,37 @@ def _padding_in_the_mean(logits_WLV: Tensor, targets_WL: Tensor, lengths_W: Tens
 def _full_windows_only(logits_WLV: Tensor, targets_WL: Tensor, lengths_W: Tensor) -> float:
     full_W = lengths_W == targets_WL.shape[1]
     return surprises(logits_WLV, targets_WL)[full_W].mean().item() / math.log(2)
+
+
+def _zeros_left_out(logits_WLV: Tensor, targets_WL: Tensor, lengths_W: Tensor) -> float:
+    return surprises(logits_WLV, targets_WL)[targets_WL != 0].mean().item() / math.log(2)
+
+
+def _one_too_many(logits_WLV: Tensor, targets_WL: Tensor, lengths_W: Tensor) -> float:
+    return mean_nats(
+        logits_WLV, targets_WL, (lengths_W + 1).clamp(max=targets_WL.shape[1])
+    ).item() / math.log(2)
+
+
+def _one_too_few(logits_WLV: Tensor, targets_WL: Tensor, lengths_W: Tensor) -> float:
+    return mean_nats(logits_WLV, targets_WL, lengths_W - 1).item() / math.log(2)
+
+
+def _logits_as_they_are(logits_WLV: Tensor, targets_WL: Tensor, lengths_W: Tensor) -> float:
+    chosen_WL = logits_WLV.gather(-1, targets_WL.unsqueeze(-1)).squeeze(-1)
+    return -chosen_WL[real(targets_WL, lengths_W)].mean().item()
+
+
+def _summed(logits_WLV: Tensor, targets_WL: Tensor, lengths_W: Tensor) -> float:
+    return reference(logits_WLV, targets_WL, lengths_W) * int(lengths_W.sum())
+
+
+def _overflows(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Right, and where logits are large infinite or no number at all."""
+    found, right = float(got["bits_per_byte"]), float(want["bits_per_byte"])
+    if "logits of 100" in case.name:
+        return not math.isfinite(found)
+    return math.isclose(found, right, rel_tol=1e-4)
 
 
 def _mean_probability(logits_WLV: Tensor, targets_WL: Tensor, lengths_W: Tensor) -> float:
@@ -130,6 +171,47 @@ BITS_PER_BYTE = Exercise(
             "number of real bytes, or padding makes every model look better.",
             wrong=_padding_in_the_mean,
             hint=3,
+        ),
+        Misconception(
+            "zeros_left_out",
+            "Bytes of value 0 were left out, as `ignore_index=0` does, or a mask `targets != 0`. The "
+            "padding is 0 and so is a real byte; only `lengths_W` can tell the two apart.",
+            wrong=_zeros_left_out,
+            hint=3,
+        ),
+        Misconception(
+            "one_too_many",
+            "The first position behind each window's end was scored too. Position l is real where l < "
+            "length.",
+            wrong=_one_too_many,
+            hint=3,
+        ),
+        Misconception(
+            "one_too_few",
+            "The last real byte of each window is missing. The targets are given, nothing has to be shifted: "
+            "position l is real where l < length.",
+            wrong=_one_too_few,
+            hint=3,
+        ),
+        Misconception(
+            "overflows",
+            "Right for small logits, infinite or NaN for large ones. `softmax` and then the logarithm: a "
+            "probability below 1e-45 is 0 in fp32, and its logarithm infinite; an `exp` of one's own "
+            "overflows from 89 on. `log_softmax` never leaves the logarithm.",
+            detects=_overflows,
+            hint=2,
+        ),
+        Misconception(
+            "logits_as_they_are",
+            "The logits were taken for logarithms of probabilities. They become that only in "
+            "`log_softmax`, which sees to it that the probabilities sum to 1.",
+            wrong=_logits_as_they_are,
+            hint=2,
+        ),
+        Misconception(
+            "summed",
+            "These are the bits of all bytes together. Divide by how many real bytes there are.",
+            wrong=_summed,
         ),
         Misconception(
             "full_windows_only",

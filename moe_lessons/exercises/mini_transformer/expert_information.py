@@ -122,6 +122,33 @@ def _subtracted(experts_N: Tensor, labels_N: Tensor, shuffles_RN: Tensor) -> tup
     return found - chance, chance
 
 
+def _pooled(experts_N: Tensor, labels_N: Tensor, shuffles_RN: Tensor) -> tuple[float, float]:
+    together = experts_N.repeat(len(shuffles_RN)), torch.cat([labels_N[order_N] for order_N in shuffles_RN])
+    return information(experts_N, labels_N), information(*together)
+
+
+def _one_of_them(place: int) -> Callable[[Tensor, Tensor, Tensor], tuple[float, float]]:
+    def answer(experts_N: Tensor, labels_N: Tensor, shuffles_RN: Tensor) -> tuple[float, float]:
+        chance = shuffled(information, experts_N, labels_N, shuffles_RN)
+        return information(experts_N, labels_N), chance[place]
+
+    return answer
+
+
+def _added_up(experts_N: Tensor, labels_N: Tensor, shuffles_RN: Tensor) -> tuple[float, float]:
+    return information(experts_N, labels_N), sum(shuffled(information, experts_N, labels_N, shuffles_RN))
+
+
+def _wrong_stride(experts_N: Tensor, labels_N: Tensor) -> float:
+    """Pairs numbered with the experts' count, so that different pairs share a number."""
+    n_experts, n_labels = int(experts_N.max()) + 1, int(labels_N.max()) + 1
+    counts = torch.bincount(experts_N * n_experts + labels_N, minlength=max(n_experts, n_labels) ** 2)
+    joint_EC = counts[: n_experts * n_labels].view(n_experts, n_labels).double() / len(experts_N)
+    apart_EC = joint_EC.sum(dim=1, keepdim=True) * joint_EC.sum(dim=0)
+    seen = joint_EC > 0
+    return (joint_EC[seen] * (joint_EC[seen] / apart_EC[seen]).log2()).sum().item()
+
+
 EXPERT_INFORMATION = Exercise(
     id="10.expert_information",
     title="What does an expert tell?",
@@ -205,6 +232,42 @@ EXPERT_INFORMATION = Exercise(
             "keeps its expert and gets the label of token `shuffles_RN[r, n]`.",
             wrong=_experts_shuffled,
             hint=3,
+        ),
+        Misconception(
+            "pooled",
+            "All shuffles went into one table. A larger sample has less information by chance, so this is "
+            "too little. Measure each shuffle by itself and take the mean.",
+            wrong=_pooled,
+            hint=3,
+        ),
+        Misconception(
+            "last_shuffle",
+            "Chance is what the last shuffle gives: each one replaced the one before. Asked is the mean.",
+            wrong=_one_of_them(-1),
+            hint=3,
+        ),
+        Misconception(
+            "first_shuffle",
+            "Chance is what the first shuffle gives. Asked is the mean over all of them.",
+            wrong=_one_of_them(0),
+            hint=3,
+        ),
+        Misconception(
+            "added_up",
+            "Chance is the sum over the shuffles. Divide by their number.",
+            wrong=_added_up,
+        ),
+        Misconception(
+            "wrong_stride",
+            "The pairs were numbered `expert * n_experts + label`: different pairs get the same number, or "
+            "none. The step from one expert to the next is the number of *labels*.",
+            wrong=with_chance(_wrong_stride),
+            hint=2,
+        ),
+        Misconception(
+            "negative",
+            "The sign is turned: the logarithm was taken of the independent share over the joint one.",
+            wrong=with_chance(lambda e, c: -information(e, c)),
         ),
         Misconception(
             "largest",

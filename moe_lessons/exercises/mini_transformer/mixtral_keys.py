@@ -7,103 +7,35 @@ import numpy as np
 import torch
 
 from moe_lessons.exercises import drivers
+from moe_lessons.exercises.mini_transformer import mixtral_states as states
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
 
 Tensor = torch.Tensor
-State = dict[str, Tensor]
 DRIVER = "state_dict"
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Sizes all different, one with F = D, where a wrong shape cannot warn."""
+    """Sizes all different, one with F = D, where a wrong shape cannot warn; two in half precision."""
+    sizes = [(3, 6, 4, 0), (4, 2, 5, 7), (2, 4, 4, 1), (5, 8, 3, 12), (11, 2, 3, 2)]
     return [
-        _case(rng, *sizes)
-        for sizes in [(3, 6, 4, 0), (4, 2, 5, 7), (2, 4, 4, 1), (5, 8, 3, 12), (11, 2, 3, 2)]
+        _case(rng, *size, cast) for size, cast in zip(sizes, ("", "bfloat16", "", "float16", ""), strict=True)
     ]
 
 
-def _case(rng: np.random.Generator, n_experts: int, d_model: int, d_expert: int, layer: int) -> Case:
+def _case(
+    rng: np.random.Generator, n_experts: int, d_model: int, d_expert: int, layer: int, cast: str
+) -> Case:
     shapes = {
         "router_ED": (n_experts, d_model),
         "gate_up_proj": (n_experts, 2 * d_expert, d_model),
         "down_proj": (n_experts, d_model, d_expert),
     }
     args = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
-    return Case(f"layer {layer}, E={n_experts}, D={d_model}, F={d_expert}", {**args, "layer": layer})
+    name = f"layer {layer}, E={n_experts}, D={d_model}, F={d_expert}{', ' * bool(cast)}{cast}"
+    return Case(name, {**args, "layer": layer}, dict.fromkeys(shapes, cast) if cast else {})
 
 
-def prefix(layer: int) -> str:
-    """How the names of a layer's Mixture-of-Experts part begin."""
-    return f"model.layers.{layer}.block_sparse_moe."
-
-
-Expert = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-
-
-def split_rows(gate_up_proj: Tensor, down_proj: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One expert's w1 (gate), w2 (down) and w3 (up)."""
-    gate, up = gate_up_proj.chunk(2, dim=0)
-    return gate, down_proj, up
-
-
-def with_experts(expert: Expert, *, first: int = 0, own: bool = True) -> Callable[..., State]:
-    """The whole layer, given what becomes of one expert."""
-
-    def keys(router_ED: Tensor, gate_up_proj: Tensor, down_proj: Tensor, layer: int) -> State:
-        state = {prefix(layer) + "gate.weight": router_ED}
-        for e, bank in enumerate(zip(gate_up_proj, down_proj, strict=True)):
-            for name, weight in zip(("w1", "w2", "w3"), expert(*bank), strict=True):
-                state[f"{prefix(layer)}experts.{e + first}.{name}.weight"] = weight
-        if own:
-            state = {
-                name: weight.clone(memory_format=torch.contiguous_format) for name, weight in state.items()
-            }
-        return state
-
-    return keys
-
-
-reference = with_experts(split_rows)
-
-
-def _in_order(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    gate, up = gate_up.chunk(2, dim=0)
-    return gate, up, down
-
-
-def _halves_swapped(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    up, gate = gate_up.chunk(2, dim=0)
-    return gate, down, up
-
-
-def _transposed(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    w1, w2, w3 = split_rows(gate_up, down)
-    return w1.T, w2.T, w3.T
-
-
-def _down_transposed(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    w1, w2, w3 = split_rows(gate_up, down)
-    return w1, w2.T, w3
-
-
-def _interleaved(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return gate_up[0::2], down, gate_up[1::2]
-
-
-def _split_inputs(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    gate, up = gate_up.chunk(2, dim=-1)
-    return gate, down, up
-
-
-def _fused(router_ED: Tensor, gate_up_proj: Tensor, down_proj: Tensor, layer: int) -> State:
-    return {
-        prefix(layer) + "gate.weight": router_ED,
-        prefix(layer) + "experts.gate_up_proj": gate_up_proj,
-        prefix(layer) + "experts.down_proj": down_proj,
-    }
-
-
-def filed_as(wrong: Callable[..., State]) -> Callable[[Case, Outputs, Outputs], bool]:
+def filed_as(wrong: Callable[..., states.State]) -> Callable[[Case, Outputs, Outputs], bool]:
     """Whether an answer has the names, shapes and values of a wrong one, whosever memory they are in."""
 
     def detects(case: Case, got: Outputs, want: Outputs) -> bool:
@@ -118,6 +50,23 @@ def filed_as(wrong: Callable[..., State]) -> Callable[[Case, Outputs, Outputs], 
 def _views(case: Case, got: Outputs, want: Outputs) -> bool:
     right = all(got[name] == want[name] for name in ("names", "shapes"))
     return right and np.allclose(got["weights"], want["weights"]) and not bool(got["apart"])
+
+
+def _other_stem(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Each name ends as it should, and begins otherwise."""
+    ours, theirs = got["names"].split("\n"), want["names"].split("\n")
+    tails = [name.split("block_sparse_moe.")[1] for name in theirs]
+    apart = [name for name in ours if name not in theirs]
+    return len(ours) == len(theirs) and bool(apart) and all(any(o.endswith(t) for o in ours) for t in tails)
+
+
+def _cast(case: Case, got: Outputs, want: Outputs) -> bool:
+    alike = all(got[name] == want[name] for name in ("names", "shapes"))
+    return (
+        alike
+        and np.allclose(got["weights"], want["weights"])
+        and (bool(case.casts) == (got["dtypes"] != want["dtypes"]))
+    )
 
 
 def _router_misnamed(case: Case, got: Outputs, want: Outputs) -> bool:
@@ -161,6 +110,11 @@ def _weights(case: Case, got: Outputs, want: Outputs) -> str | None:
     return None
 
 
+def _dtypes(case: Case, got: Outputs, want: Outputs) -> str | None:
+    rows = zip(want["names"].split("\n"), got["dtypes"].split("\n"), want["dtypes"].split("\n"), strict=True)
+    return next((f"{name} has dtype {a}, and came as {b}" for name, a, b in rows if a != b), None)
+
+
 def _apart(case: Case, got: Outputs, want: Outputs) -> str | None:
     return None if bool(got["apart"]) else "some tensor is a view of a larger one, or not contiguous"
 
@@ -184,16 +138,18 @@ MIXTRAL_KEYS = Exercise(
     outputs=(
         Output("names", kind="text"),
         Output("shapes", kind="text"),
-        Output("weights", "N", rtol=0, atol=0, dtype="float32"),
+        Output("weights", "N", rtol=0, atol=0),
         Output("apart", kind="bool"),
+        Output("dtypes", kind="text"),
     ),
     driver=DRIVER,
     draw=draw,
-    reference=reference,
+    reference=states.reference,
     properties=(
         Property("the names of a Mixtral checkpoint", _names, early=True),
         Property("shapes as torch.nn.Linear has them", _shapes, early=True),
         Property("the right weights under each name", _weights),
+        Property("each tensor keeps its dtype", _dtypes),
         Property("each tensor has memory of its own", _apart),
     ),
     misconceptions=(
@@ -201,49 +157,77 @@ MIXTRAL_KEYS = Exercise(
             "in_order",
             "`w2` holds up and `w3` holds down. The numbers are not in the order of computing: look at the "
             "formula for the one that is applied last.",
-            detects=filed_as(with_experts(_in_order)),
+            detects=filed_as(states.with_experts(states.in_order)),
         ),
         Misconception(
             "halves_swapped",
             "Gate and up are exchanged. All shapes agree and the model still runs, but silu then falls on "
             "the wrong half. Only one of `w1` and `w3` goes through silu.",
-            detects=filed_as(with_experts(_halves_swapped)),
+            detects=filed_as(states.with_experts(states.halves_swapped)),
         ),
         Misconception(
             "transposed",
             "Every expert's matrix is transposed. `torch.nn.Linear` keeps `[out, in]`, as our banks do, so "
             "nothing has to be turned. Where F equals D no shape would have warned you.",
-            detects=filed_as(with_experts(_transposed)),
+            detects=filed_as(states.with_experts(states.transposed)),
             hint=2,
         ),
         Misconception(
             "down_transposed",
             "`w2` is transposed. `down_proj[e]` is `[D, F]` already: F in, D out, as `torch.nn.Linear` wants "
             "it.",
-            detects=filed_as(with_experts(_down_transposed)),
+            detects=filed_as(states.with_experts(states.down_transposed)),
             hint=2,
         ),
         Misconception(
             "interleaved",
             "Gate and up were taken as every other row. Some checkpoints are stored so (gpt-oss is); here "
             "gate is the first half and up the last.",
-            detects=filed_as(with_experts(_interleaved)),
+            detects=filed_as(states.with_experts(states.interleaved)),
             hint=2,
         ),
         Misconception(
             "split_inputs",
             "The bank was cut along its last axis, which is D, the inputs. An activation has gate and up "
             "side by side in its last axis; the weight that makes them has them in its rows.",
-            detects=filed_as(with_experts(_split_inputs)),
+            detects=filed_as(states.with_experts(states.split_inputs)),
             hint=2,
         ),
         Misconception(
             "views",
-            "Names and numbers are right, but a tensor is a window into the stacked bank, or its elements "
-            "lie in another order in memory. A window keeps the whole bank alive, and `torch.save` writes "
-            "all of it; the other order is what safetensors refuses.",
+            "Names and numbers are right, but a tensor is a window into the stacked bank, or the very "
+            "tensor that was given (`.contiguous()` copies only what is not contiguous yet), or its "
+            "elements lie in another order in memory. A window keeps the whole bank alive, and "
+            "`torch.save` writes all of it; the other order is what safetensors refuses.",
             detects=_views,
             hint=3,
+        ),
+        Misconception(
+            "cast",
+            "Right in fp32; half-precision weights come back in another dtype. A checkpoint keeps what it "
+            "was given: `.float()` doubles its size, and a fresh `torch.nn.Linear` is fp32 unless you say "
+            "otherwise.",
+            detects=_cast,
+            hint=0,
+        ),
+        Misconception(
+            "router_transposed",
+            "The experts are right and the router is transposed. It is one vector of D for each expert, "
+            "[E, D], which is how `torch.nn.Linear` has it.",
+            detects=filed_as(states.router_transposed),
+            hint=2,
+        ),
+        Misconception(
+            "first_layer",
+            "The names say layer 0, whichever layer it is. The number is an argument.",
+            detects=filed_as(states.first_layer),
+        ),
+        Misconception(
+            "other_stem",
+            "The names end as they should and begin otherwise. Code moves its modules about (transformers "
+            "5 calls this one `mlp`); names in published checkpoints stay: "
+            "`model.layers.{layer}.block_sparse_moe.`",
+            detects=_other_stem,
         ),
         Misconception(
             "router_misnamed",
@@ -261,12 +245,12 @@ MIXTRAL_KEYS = Exercise(
             "fused",
             "The experts are still stacked. That is how transformers 5 holds them in memory; a checkpoint "
             "has three tensors for each expert.",
-            detects=filed_as(_fused),
+            detects=filed_as(states.fused),
         ),
         Misconception(
             "from_one",
             "The experts are counted from 1. Names in checkpoints count from 0.",
-            detects=filed_as(with_experts(split_rows, first=1)),
+            detects=filed_as(states.with_experts(states.split_rows, first=1)),
         ),
     ),
     hints=(

@@ -1,6 +1,6 @@
 """Exercise 10.moe_block: normalise, route, mix the experts, add to the stream."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from moe_lessons.exercises.mini_transformer.draws import smallest_gap
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs
 
 Tensor = torch.Tensor
+Split = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -59,7 +60,9 @@ def mix(
     *,
     router_input_TD: Tensor | None = None,
     renormalize: bool = True,
-    swap: bool = False,
+    split: Split = lambda pair: tuple(pair.chunk(2, dim=-1)),
+    activation: Callable[[Tensor], Tensor] = F.silu,
+    weigh: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Every expert on every token, weighted by a matrix that is zero where an expert was not chosen."""
     logits_TE = (x_TD if router_input_TD is None else router_input_TD) @ router_ED.T
@@ -67,10 +70,10 @@ def mix(
     kept_TE = torch.zeros_like(probs_TE).scatter(-1, logits_TE.topk(top_k, dim=-1).indices, 1.0) * probs_TE
     if renormalize:
         kept_TE = kept_TE / kept_TE.sum(dim=-1, keepdim=True)
-    gate_TEF, up_TEF = torch.einsum("td,efd->tef", x_TD, gate_up_proj).chunk(2, dim=-1)
-    if swap:
-        gate_TEF, up_TEF = up_TEF, gate_TEF
-    return torch.einsum("te,tef,edf->td", kept_TE, F.silu(gate_TEF) * up_TEF, down_proj)
+    if weigh is not None:
+        kept_TE = weigh(logits_TE, (kept_TE > 0).to(logits_TE.dtype))
+    gate_TEF, up_TEF = split(torch.einsum("td,efd->tef", x_TD, gate_up_proj))
+    return torch.einsum("te,tef,edf->td", kept_TE, activation(gate_TEF) * up_TEF, down_proj)
 
 
 def reference(
@@ -84,6 +87,11 @@ def reference(
 ) -> Tensor:
     """Pre-norm: only what the block reads is normalised, and its output is added to the stream."""
     return stream_TD + mix(rms_norm(stream_TD, norm_D, eps), router_ED, gate_up_proj, down_proj, top_k)
+
+
+def _inside(**change: Any) -> Callable[..., Tensor]:
+    """The block with one thing done differently inside the mixture."""
+    return lambda x, g, *w: x + mix(rms_norm(x, g, w[-1]), *w[:-1], **change)
 
 
 def _without_eps(case: Case, got: Outputs, want: Outputs) -> bool:
@@ -115,7 +123,7 @@ MOE_BLOCK = Exercise(
         "on the normalised stream, their weighted sum added to the stream. RMSNorm divides by "
         "`sqrt(mean of squares + eps)` and multiplies by `norm_D`. The K weights are a softmax over the K "
         "chosen logits. An expert is SwiGLU: `down @ (silu(gate @ x) * (up @ x))`; the first F rows of "
-        "`gate_up_proj[e]` are the gate, the last F are up."
+        "`gate_up_proj[e]` are the gate, the last F are up. Gradients must flow back to all of them."
     ),
     entry="moe_block",
     points=4,
@@ -184,7 +192,7 @@ MOE_BLOCK = Exercise(
             "swapped",
             "Gate and up are swapped: silu was applied to the last F rows of `gate_up_proj[e]`. The gate is "
             "in the first F.",
-            wrong=lambda x, g, *w: x + mix(rms_norm(x, g, w[-1]), *w[:-1], swap=True),
+            wrong=_inside(split=lambda pair: tuple(pair.chunk(2, dim=-1)[::-1])),
             hint=3,
         ),
         Misconception(
@@ -207,10 +215,45 @@ MOE_BLOCK = Exercise(
             hint=3,
         ),
         Misconception(
+            "interleaved",
+            "Gate and up were taken as every other row. Some models are stored so; here the gate is the "
+            "first F rows of `gate_up_proj[e]`, and up the last F.",
+            wrong=_inside(split=lambda pair: (pair[..., 0::2], pair[..., 1::2])),
+            hint=3,
+        ),
+        Misconception(
+            "gelu",
+            "The gate goes through GELU. That is GEGLU; SwiGLU takes SiLU, `x * sigmoid(x)`.",
+            wrong=_inside(activation=F.gelu),
+        ),
+        Misconception(
+            "sigmoid",
+            "The gate goes through a sigmoid alone. SiLU is `x * sigmoid(x)`.",
+            wrong=_inside(activation=torch.sigmoid),
+        ),
+        Misconception(
+            "relu",
+            "The gate goes through ReLU. SwiGLU takes SiLU, `x * sigmoid(x)`, which is smooth.",
+            wrong=_inside(activation=F.relu),
+        ),
+        Misconception(
+            "no_weights",
+            "The K experts are added as they are. Each output counts with its weight.",
+            wrong=_inside(weigh=lambda logits_TE, chosen_TE: chosen_TE),
+            hint=3,
+        ),
+        Misconception(
+            "logits_for_weights",
+            "The chosen logits were used as weights. Logits may be negative and sum to anything: the "
+            "weights are their softmax.",
+            wrong=_inside(weigh=lambda logits_TE, chosen_TE: logits_TE * chosen_TE),
+            hint=3,
+        ),
+        Misconception(
             "not_renormalised",
             "The weights are probabilities over all E experts, so the K that are kept sum to less than 1. "
             "Here the softmax is over the K chosen logits.",
-            wrong=lambda x, g, *w: x + mix(rms_norm(x, g, w[-1]), *w[:-1], renormalize=False),
+            wrong=_inside(renormalize=False),
             hint=3,
         ),
     ),

@@ -1,13 +1,13 @@
 """Exercise 10.training_loss: what `backward()` is called on, and its gradients."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from moe_lessons.exercises.mini_transformer.draws import spaced_logits
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Plain
+from moe_lessons.exercises.spec import Case, Crash, Exercise, Misconception, Output, Plain
 
 Tensor = torch.Tensor
 
@@ -80,6 +80,29 @@ def topk_probabilities(logits_NTE: Tensor, top_k: int) -> Tensor:
 def soft_load(logits_NTE: Tensor) -> Tensor:
     """The load-balancing loss with P in the place of f."""
     return logits_NTE.shape[-1] * logits_NTE.softmax(dim=-1).mean(dim=1).square().sum()
+
+
+def huggingface(logits_NTE: Tensor, top_k: int) -> Tensor:
+    """What transformers computes: all layers in one list, the load apart for each of the K choices."""
+    probs_ME = logits_NTE.flatten(0, 1).softmax(dim=-1)
+    chosen_MKE = F.one_hot(probs_ME.topk(top_k, dim=-1).indices, probs_ME.shape[-1]).to(probs_ME.dtype)
+    return probs_ME.shape[-1] * (chosen_MKE.mean(dim=0) * probs_ME.mean(dim=0)).sum()
+
+
+def detached(logits_NTE: Tensor, top_k: int) -> Tensor:
+    """The right numbers, with P cut off from the graph."""
+    f_NE = chosen(logits_NTE, top_k).mean(dim=1) / top_k
+    return logits_NTE.shape[-1] * (f_NE * logits_NTE.softmax(dim=-1).mean(dim=1).detach()).sum(dim=-1)
+
+
+def with_balance(measure: Callable[[Tensor, int], Tensor]) -> Callable[..., Tensor]:
+    """The whole loss, with another load-balancing loss in it."""
+    return lambda x, t, r, k, a, b: next_byte(x, t) + a * measure(r, k).sum() + b * z(r).sum()
+
+
+def with_z(measure: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """The whole loss, with another z-loss in it."""
+    return lambda x, t, r, k, a, b: next_byte(x, t) + a * balance(r, k).sum() + b * measure(r).sum()
 
 
 TRAINING_LOSS = Exercise(
@@ -175,43 +198,96 @@ TRAINING_LOSS = Exercise(
             "topk_probabilities",
             "`P` is the mean of the K renormalised weights. Take the softmax over all E: experts that were "
             "not chosen must feel the loss too.",
-            wrong=lambda x, t, r, k, a, b: next_byte(x, t) + a * topk_probabilities(r, k) + b * z(r).sum(),
+            wrong=with_balance(topk_probabilities),
             hint=3,
         ),
         Misconception(
             "soft_load",
             "`f` is made of probabilities, the same as `P`. It counts: which share of the routed rows each "
             "expert really got.",
-            wrong=lambda x, t, r, k, a, b: next_byte(x, t) + a * soft_load(r) + b * z(r).sum(),
+            wrong=with_balance(lambda r, k: soft_load(r)),
             hint=3,
         ),
         Misconception(
             "no_experts_factor",
             "The factor E is missing. With it a balanced layer has the loss 1, for any number of experts.",
-            wrong=lambda x, t, r, k, a, b: (
-                next_byte(x, t) + a * balance(r, k).sum() / r.shape[-1] + b * z(r).sum()
-            ),
+            wrong=with_balance(lambda r, k: balance(r, k) / r.shape[-1]),
         ),
         Misconception(
             "load_sums_to_k",
             "`f` sums to K: rows were divided by T. That is another convention; here `f` is a share of the "
             "T*K routed rows and sums to 1.",
-            wrong=lambda x, t, r, k, a, b: next_byte(x, t) + a * k * balance(r, k).sum() + b * z(r).sum(),
+            wrong=with_balance(lambda r, k: k * balance(r, k)),
             hint=3,
+        ),
+        Misconception(
+            "huggingface",
+            "This is the load-balancing loss of transformers' Mixtral. It pools the tokens of all layers, "
+            "and its load sums to K: another loss than the one asked for, and blind to layers that each "
+            "collapse on an expert of their own.",
+            wrong=with_balance(huggingface),
+        ),
+        Misconception(
+            "detached",
+            "The number is right and the router's gradient is not: `P` was cut off from the graph "
+            "(`.detach()`, `no_grad`). `f` counts and has no gradient, so `P` is all that the balancing "
+            "loss can push.",
+            wrong=with_balance(detached),
+            hint=3,
+        ),
+        Misconception(
+            "first_choice_only",
+            "`f` counts each token's first choice only. All K choices are routed rows: T*K of them.",
+            wrong=with_balance(
+                lambda r, k: (
+                    r.shape[-1] * (chosen(r, 1).mean(dim=1) * r.softmax(dim=-1).mean(dim=1)).sum(dim=-1)
+                )
+            ),
+            hint=3,
+        ),
+        Misconception(
+            "weights_swapped",
+            "`alpha` and `beta` are exchanged: `alpha` belongs to the load-balancing loss, `beta` to the "
+            "z-loss.",
+            wrong=lambda x, t, r, k, a, b: reference(x, t, r, k, b, a),
+        ),
+        Misconception(
+            "router_losses_only_last",
+            "Only the last layer's router losses are in it: each turn of the loop replaced the one before. "
+            "Add up.",
+            wrong=lambda x, t, r, k, a, b: reference(x, t, r[-1:], k, a, b),
+        ),
+        Misconception(
+            "square_of_the_mean",
+            "The logsumexp was averaged and then squared. Large positive and large negative ones would "
+            "cancel: square each token's, then take the mean.",
+            wrong=with_z(lambda r: r.logsumexp(dim=-1).mean(dim=-1).square()),
+        ),
+        Misconception(
+            "sum_over_tokens",
+            "The z-loss is summed over the tokens. Take their mean, so that it does not grow with the batch.",
+            wrong=with_z(lambda r: r.logsumexp(dim=-1).square().sum(dim=-1)),
         ),
         Misconception(
             "z_without_square",
             "The z-loss lacks its square. Without it the loss rewards ever more negative logits; squared, it "
             "pulls the logsumexp to 0.",
-            wrong=lambda x, t, r, k, a, b: (
-                next_byte(x, t) + a * balance(r, k).sum() + b * r.logsumexp(dim=-1).mean(dim=-1).sum()
-            ),
+            wrong=with_z(lambda r: r.logsumexp(dim=-1).mean(dim=-1)),
         ),
         Misconception(
             "z_of_the_bytes",
             "This is the z-loss of the byte logits, which other models use. The router z-loss takes each "
             "layer's router logits.",
             wrong=lambda x, t, r, k, a, b: next_byte(x, t) + a * balance(r, k).sum() + b * z(x.flatten(0, 1)),
+        ),
+    ),
+    crashes=(
+        Crash(
+            "no_minlength",
+            "`f` has one entry for each expert up to the largest id that occurs, and `P` has E: the last "
+            "expert was nobody's choice. `bincount` has a `minlength`.",
+            pattern=r"size of tensor a .* must match the size of tensor b|inconsistent tensor size",
+            hint=3,
         ),
     ),
     hints=(

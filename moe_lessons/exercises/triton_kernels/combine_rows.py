@@ -3,11 +3,15 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from moe_lessons.exercises.kernel_driver import CLEAN
 from moe_lessons.exercises.spec import Case, Exercise, Outputs, Plain
 from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
+    GROWING_NUMBER,
+    PYTHON_ONLY,
     array,
     computes,
     kernel,
@@ -17,11 +21,11 @@ from moe_lessons.exercises.triton_kernels.memory import (
     strays,
 )
 
-OUT, CANCELS = "out_TD", "large rows that cancel"
+OUT, CANCELS, ORDER = "out_TD", "large rows that cancel", "an order that matters"
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """K = 3, 1 and 2, ragged and whole widths, and half-precision rows whose large parts cancel."""
+    """K = 3, 1 and 2, ragged and whole widths; rows whose large parts cancel, beyond fp16; an order that shows."""
     cases = [
         _case(rng, "", 5, 20, 3, np.float32),
         _case(rng, "", 3, 16, 1, np.float32),
@@ -32,7 +36,13 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     np.asarray(cases[3].args["weights_TK"])[:] = [0.5, 1.0, 0.5]
     results_SD[rows_S[0::3]], results_SD[rows_S[2::3]] = 4096, -4096
     results_SD[rows_S[1::3]] = rng.uniform(0.5, 0.9, (3, 16))
-    return cases
+    ordered = _case(rng, ORDER + ", ", 4, 20, 3, np.float32)
+    results_SD, rows_S = np.asarray(ordered.args["results_SD"]), np.asarray(ordered.args["rows_S"])
+    np.asarray(ordered.args["weights_TK"])[:] = [1.0, 1.0, 0.5]
+    # 2**25 and its opposite first, and then what is small: in another order fp32 rounds that away.
+    results_SD[rows_S[0::3]], results_SD[rows_S[1::3]] = 2.0**25, -(2.0**25)
+    results_SD[rows_S[2::3]] = rng.uniform(0.5, 0.9, (4, 20))
+    return [*cases, ordered]
 
 
 def _case(rng: np.random.Generator, name: str, n_tokens: int, d_model: int, top_k: int, dtype: type) -> Case:
@@ -52,7 +62,10 @@ def _case(rng: np.random.Generator, name: str, n_tokens: int, d_model: int, top_
 def reference(results_SD: Tensor, weights_TK: Tensor, rows_S: Tensor, out_TD: Tensor) -> None:
     """The weighted sum of each token's K rows, in fp32."""
     results_TKD = results_SD.float()[rows_S].unflatten(0, weights_TK.shape)
-    out_TD.copy_((weights_TK.unsqueeze(-1) * results_TKD).sum(dim=1))
+    total_TD = torch.zeros(out_TD.shape)
+    for k in range(weights_TK.shape[1]):
+        total_TD = total_TD + weights_TK[:, k, None] * results_TKD[:, k]
+    out_TD.copy_(total_TD)
 
 
 Index = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
@@ -89,7 +102,7 @@ def _several(case: Case) -> bool:
 
 def _rows_raced(case: Case, got: Outputs, want: Outputs) -> bool:
     """Added in place: right wherever the output is wide enough for it, and stored again and again."""
-    if case.name.startswith(CANCELS):
+    if case.name.startswith((CANCELS, ORDER)):
         return "more than once" in got["memory"]
     return strays(OUT, ("more than once",), ("outside",), _several)(case, got, want)
 
@@ -155,6 +168,17 @@ COMBINE_ROWS = Exercise(
             "before you add, and round once, at the store.",
         ),
         mistake(
+            "another_order",
+            lambda case, got, want: (
+                got["memory"] == CLEAN
+                and np.allclose(got[OUT], want[OUT], rtol=1e-2, atol=1e-2) != case.name.startswith(ORDER)
+            ),
+            3,
+            "Right but for the order: the rows were not added as k = 0, 1, 2, ... A floating-point sum "
+            "depends on its order, and here it was fixed so that every kernel, and every run, gives the "
+            "same bits.",
+        ),
+        mistake(
             "added_in_place",
             _rows_raced,
             1,
@@ -185,6 +209,8 @@ COMBINE_ROWS = Exercise(
             "The last piece of a token runs on past its end, in the load and in the store: the mask is "
             "missing, or lets too many columns through. Columns below `d_model` exist.",
         ),
+        GROWING_NUMBER,
+        PYTHON_ONLY,
     ),
     hints=(
         "A program owns a piece of one token's output. Which K rows does it need, and who tells it where "

@@ -9,6 +9,8 @@ from torch import Tensor
 from moe_lessons.exercises.spec import Case, Exercise, Outputs, Plain
 from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
+    GROWING_NUMBER,
+    PYTHON_ONLY,
     computes,
     kernel,
     load,
@@ -244,6 +246,8 @@ DOWN_GRADIENT = Exercise(
             "of what its own program had written, and past the last expert lies someone else's memory. The "
             "store needs a mask along D *and* along F.",
         ),
+        GROWING_NUMBER,
+        PYTHON_ONLY,
     ),
     hints=(
         "What does one program own, and over what does it sum? The sum runs over rows now, so it is the "

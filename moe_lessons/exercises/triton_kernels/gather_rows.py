@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import Tensor
 
+from moe_lessons.exercises.kernel_driver import CLEAN
 from moe_lessons.exercises.spec import Case, Exercise, Plain
 from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
+    PYTHON_ONLY,
     array,
     computes,
     kernel,
@@ -21,7 +23,11 @@ OUT = "out_SD"
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Widths that are no multiple of a piece, one that is, one narrower than a piece, and K = 1."""
+    """Widths that are no multiple of a piece, one that is, one narrower than a piece, and K = 1.
+
+    The last case is small and has a large K: its slots are beyond 2**24, where fp32 no longer knows each whole
+    number, and its values are near the end of fp32.
+    """
     cases = []
     for n_tokens, d_model, top_k in [(5, 20, 2), (3, 7, 3), (4, 32, 1), (4, 45, 2)]:
         n_rows = n_tokens * top_k
@@ -32,7 +38,15 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
             "top_k": top_k,
         }
         cases.append(Case(f"T={n_tokens}, D={d_model}, K={top_k}", args))
-    return cases
+    top_k = 2**23 + 1
+    first_T = np.arange(3) * top_k
+    far: dict[str, Plain] = {
+        "hidden_TD": (rng.uniform(1, 3, (3, 18)) * 1e38).astype(np.float32),
+        "slots_S": rng.permutation(np.concatenate([first_T, first_T + top_k - 1])),
+        OUT: np.full((6, 18), np.nan, np.float32),
+        "top_k": top_k,
+    }
+    return [*cases, Case(f"T=3, D=18, K={top_k:,}, six of the slots", far)]
 
 
 def _shuffled(rng: np.random.Generator, n_rows: int) -> np.ndarray:
@@ -79,6 +93,8 @@ def _only(where: Callable[[np.ndarray, np.ndarray, int], np.ndarray]) -> Callabl
 def _scattered(case: Case) -> np.ndarray:
     slots_S, top_k = array(case, "slots_S"), int(array(case, "top_k"))
     out_SD = np.empty(array(case, OUT).shape)
+    if slots_S.max() >= len(out_SD):
+        return out_SD  # so far away that the kernel is stopped
     out_SD[slots_S] = array(case, "hidden_TD")[np.arange(len(slots_S)) // top_k]
     return out_SD
 
@@ -143,6 +159,16 @@ GATHER_ROWS = Exercise(
             "division.",
         ),
         mistake(
+            "slot_as_float",
+            lambda case, got, want: (
+                np.allclose(got[OUT], want[OUT]) == ("six of" not in case.name) and got["memory"] == CLEAN
+            ),
+            2,
+            "Right for small slot numbers, another token's row for large ones: the slot was divided as a "
+            "floating-point number (`/`). From 2**24 on fp32 does not know every whole number. Divide "
+            "whole numbers with `//`.",
+        ),
+        mistake(
             "no_gather",
             computes(OUT, _with_source(lambda slots_S, top_k: np.arange(len(slots_S)))),
             1,
@@ -177,6 +203,7 @@ GATHER_ROWS = Exercise(
             "Every program copies columns 0 to BLOCK - 1; the others stay NaN. `tl.arange` starts at 0 in "
             "each program. Which piece is this one?",
         ),
+        PYTHON_ONLY,
     ),
     hints=(
         "Three questions for one program: which row am I, which token does my row copy, which columns are "

@@ -9,6 +9,8 @@ from torch import Tensor
 from moe_lessons.exercises.spec import Case, Exercise, Plain
 from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
+    GROWING_NUMBER,
+    PYTHON_ONLY,
     array,
     computes,
     kernel,
@@ -225,6 +227,8 @@ GROUPED_PRODUCT = Exercise(
             "of `down_EDF`, and the result was written over rows of others. Return when the expert is "
             "negative.",
         ),
+        GROWING_NUMBER,
+        PYTHON_ONLY,
     ),
     hints=(
         "Before any product: which block am I, whose is it, which rows and which columns are mine, and where "

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from moe_lessons.exercises.kernel_compile import COMPILES, was_skipped
 from moe_lessons.exercises.kernel_driver import CLEAN, FENCE_ID
 from moe_lessons.exercises.spec import Case, Misconception, Output, Outputs, Property
 
 BLOCK = 16
 """Rows and columns of a tile: the least that `tl.dot` takes, and quick in the interpreter."""
-MEMORY = Output("memory", kind="text")
+MEMORY, COMPILED = Output("memory", kind="text"), Output("compiled", kind="text")
 Emulate = Callable[[Case], np.ndarray]
 
 
@@ -20,6 +21,22 @@ def _memory_is_clean(case: Case, got: Outputs, want: Outputs) -> str | None:
 
 # Early: an element that was left unwritten says more than "contains NaN".
 MEMORY_IS_CLEAN = Property("stays inside its tensors, writes each element once", _memory_is_clean, early=True)
+
+
+def _compiles(case: Case, got: Outputs, want: Outputs) -> str | None:
+    if got["compiled"] == COMPILES:
+        return None
+    return f"the interpreter takes it and no GPU could: {got['compiled']}"
+
+
+# Early too: values that only an interpreter can compute say nothing about a kernel.
+COMPILES_FOR_GPUS = Property("compiles for GPUs (sm_80 and sm_90)", _compiles, early=True)
+
+
+def _as_told(values: dict[str, Any]) -> dict[str, Any]:
+    """Where no compiler could be asked, none has refused; the lesson's first cell says so."""
+    skipped = was_skipped(values["compiled"])
+    return values | {"compiled": COMPILES} if skipped else values
 
 
 def kernel(out: str, axes: str, *names: str) -> dict[str, Any]:
@@ -35,10 +52,11 @@ def kernel(out: str, axes: str, *names: str) -> dict[str, Any]:
         The answer's arguments in their order, `out` among them.
     """
     return {
-        "outputs": (Output(out, axes, rtol=5e-3, atol=5e-3), MEMORY),
+        "outputs": (Output(out, axes, rtol=5e-3, atol=5e-3), MEMORY, COMPILED),
         "driver": "kernel",
         "options": {"outputs": [out], "names": list(names)},
-        "properties": (MEMORY_IS_CLEAN,),
+        "properties": (MEMORY_IS_CLEAN, COMPILES_FOR_GPUS),
+        "canonical": _as_told,
     }
 
 
@@ -115,6 +133,31 @@ def turn_tiles(matrix: np.ndarray) -> np.ndarray:
     padded[:height, :width] = matrix
     tiles = padded.reshape(tail(height) // BLOCK, BLOCK, tail(width) // BLOCK, BLOCK)
     return tiles.transpose(0, 3, 2, 1).reshape(padded.shape)
+
+
+def refused(words: tuple[str, ...]) -> Callable[[Case, Outputs, Outputs], bool]:
+    """Recognise a kernel that only the interpreter takes, by what the compiler says to it."""
+    return lambda case, got, want: any(word in got["compiled"] for word in words)
+
+
+def _only_interpreted(id: str, words: tuple[str, ...], message: str) -> Misconception:
+    return Misconception(id, message, detects=refused(words), hint=0)
+
+
+GROWING_NUMBER = _only_interpreted(
+    "accumulator_is_a_number",
+    ("Loop-carried variable",),
+    "Something that is carried through the loop changes its type on the way: it begins as a plain number, "
+    "or in one dtype, and becomes a block, or another dtype. The interpreter does not mind; a GPU's "
+    "compiler gives each name one type. Begin with `tl.zeros` of the right shape and dtype.",
+)
+PYTHON_ONLY = _only_interpreted(
+    "only_python",
+    ("unsupported AST node", "comprehension", "only tuple", "list", "Unsupported"),
+    "This runs because the interpreter is Python. A GPU's compiler knows no `break`, no lists and no "
+    "comprehensions: a kernel is arithmetic on blocks, `if`, and loops that go to their end. Use a mask, or "
+    "choose the loop's end.",
+)
 
 
 def mistake(

@@ -1,8 +1,10 @@
 """Answers to lesson 08 as learners write them: the plan and its inverse."""
 
 import torch
+from planted.dispatch_products import MORE as MORE_PRODUCTS
 from planted.dispatch_products import RIGHT as RIGHT_PRODUCTS
 from planted.dispatch_products import WRONG as WRONG_PRODUCTS
+from planted.dispatch_traffic import MORE as MORE_TRAFFIC
 from planted.dispatch_traffic import RIGHT as RIGHT_TRAFFIC
 from planted.dispatch_traffic import WRONG as WRONG_TRAFFIC
 
@@ -52,6 +54,36 @@ def plan_with(order_of=None, tokens_of=None, ends_of=None):
     return answer
 
 
+def plan_sorted_ids(ids, n_experts):
+    values, order = torch.sort(ids.flatten(), stable=True)
+    return values, order // ids.shape[1], torch.bincount(values, minlength=n_experts).cumsum(0)
+
+
+def plan_position_tokens(ids, n_experts):
+    order, _, ends = plan_sorted(ids, n_experts)
+    return order, torch.arange(ids.shape[0]).repeat_interleave(ids.shape[1]), ends
+
+
+def plan_per_column(ids, n_experts):
+    order = ids.argsort(dim=0, stable=True).reshape(-1)
+    return order, order // ids.shape[1], plan_sorted(ids, n_experts)[2]
+
+
+def plan_sizes(ids, n_experts):
+    order, tokens, _ = plan_sorted(ids, n_experts)
+    return order, tokens, torch.bincount(ids.flatten(), minlength=n_experts)
+
+
+def plan_bincount(ids, n_experts):
+    order, tokens, _ = plan_sorted(ids, n_experts)
+    return order, tokens, ids.flatten().bincount().cumsum(0)
+
+
+def plan_per_token(ids, n_experts):
+    order = ids.argsort(dim=-1, stable=True).reshape(-1)
+    return order, order // ids.shape[1], plan_sorted(ids, n_experts)[2]
+
+
 def order_reversed_ties(ids):
     """Largest first, then turned round: the ties are turned round too."""
     return ids.flatten().argsort(descending=True, stable=True).flip(0)
@@ -92,6 +124,22 @@ def fold_by_choice(inverse, rows, top_k):
     return inverse.reshape(top_k, T).t(), per_choice.permute(1, 0, 2)
 
 
+def tokens_as_positions(results, row_ids, top_k):
+    back = results[row_ids.argsort()].unflatten(0, (-1, top_k)) if len(results) else results.view(0, top_k, 4)
+    return (row_ids // top_k).view(-1, top_k), back
+
+
+def undo_in_place(results, row_ids, top_k):
+    inverse = row_ids.argsort()
+    results[:] = results[inverse]
+    return inverse.view(-1, top_k), results.view(-1, top_k, results.shape[1])
+
+
+def undo_detached(results, row_ids, top_k):
+    inverse = row_ids.argsort()
+    return inverse.view(-1, top_k), results.detach()[inverse].view(-1, top_k, results.shape[1])
+
+
 def same(order):
     return order
 
@@ -122,6 +170,17 @@ WRONG = {
         "starts": plan_with(ends_of=lambda counts: torch.cumsum(counts, 0) - counts),
         "last_positions": plan_with(ends_of=lambda counts: counts.cumsum(0) - 1),
         "only_used": plan_with(ends_of=lambda counts: counts[counts > 0].cumsum(0)),
+        "over_experts": lambda ids, n_experts: (
+            plan_sorted(ids, n_experts)[0],
+            plan_sorted(ids, n_experts)[0].div(n_experts, rounding_mode="floor"),
+            plan_sorted(ids, n_experts)[2],
+        ),
+        "sorted_ids": plan_sorted_ids,
+        "tokens_of_positions": plan_position_tokens,
+        "with_zero": plan_with(ends_of=lambda counts: torch.nn.functional.pad(counts.cumsum(0), (1, 0))),
+        "not_flattened": plan_per_column,
+        "within_tokens": plan_per_token,
+        "no_minlength": plan_bincount,
     },
     "08.undo_sort": {
         "order_twice": undo_with(same, lambda order: order.argsort().argsort()),
@@ -131,6 +190,14 @@ WRONG = {
         "reversed": undo_with(backwards, backwards),
         "choice_major": undo_with(torch.argsort, torch.argsort, fold_by_choice),
         "descending": undo_with(downwards, downwards),
+        "flat": lambda results, row_ids, top_k: (row_ids.argsort(), results[row_ids.argsort()]),
+        "summed": lambda results, row_ids, top_k: (
+            row_ids.argsort().reshape(-1, top_k),
+            results[row_ids.argsort()].reshape(-1, top_k, results.shape[1]).sum(1),
+        ),
+        "tokens_for_positions": tokens_as_positions,
+        "arguments_changed": undo_in_place,
+        "gradient_lost": undo_detached,
     },
     **WRONG_PRODUCTS,
     **WRONG_TRAFFIC,
@@ -142,3 +209,5 @@ RIGHT = {
     **RIGHT_PRODUCTS,
     **RIGHT_TRAFFIC,
 }
+
+MORE = {"08.permutation_plan": [("sizes", plan_sizes)], **MORE_PRODUCTS, **MORE_TRAFFIC}

@@ -1,5 +1,7 @@
 """Answers to lesson 08 as learners write them: the grouped product and the combine."""
 
+import contextlib
+
 import numpy as np
 import torch
 
@@ -24,19 +26,77 @@ def product_loop(rows, matrices, ends):
 
 
 def product_gathered(rows, matrices, ends):
-    """One matrix for each row: right, and dear."""
+    """One matrix for each row, nobody's rows made zeros first: right, and dear."""
+    owner = torch.searchsorted(ends, torch.arange(len(rows)), right=True)
+    padded = torch.cat([matrices, torch.zeros_like(matrices[:1])])
+    owned = torch.where((owner < len(matrices))[:, None], rows, 0.0)
+    return torch.einsum("sd,sdf->sf", owned, padded[owner])
+
+
+def product_zero_matrix(rows, matrices, ends):
+    """A matrix of zeros for what nobody owns: 0 times NaN."""
     owner = torch.searchsorted(ends, torch.arange(len(rows)), right=True)
     padded = torch.cat([matrices, torch.zeros_like(matrices[:1])])
     return torch.einsum("sd,sdf->sf", rows, padded[owner])
 
 
+@contextlib.contextmanager
+def unwritten_is_nan():
+    """What nobody writes is NaN, rather than whatever was in memory before."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def product_unwritten(rows, matrices, ends):
+    with unwritten_is_nan():
+        return torch.nn.functional.grouped_mm(rows, matrices, offs=ends.to(torch.int32))
+
+
+def product_new_empty(rows, matrices, ends):
+    with unwritten_is_nan():
+        out, start = rows.new_empty(len(rows), matrices.shape[2]), 0
+    for m, end in zip(matrices, ends.tolist(), strict=True):
+        out[start:end] = rows[start:end] @ m
+        start = end
+    return out
+
+
+def product_ends_as_starts(rows, matrices, ends):
+    parts = [rows[: ends[0]].new_zeros(int(ends[0]), matrices.shape[2])]
+    stops = [*ends[1:].tolist(), len(rows)]
+    parts += [rows[a:b] @ m for a, b, m in zip(ends.tolist(), stops, matrices, strict=True)]
+    return torch.cat(parts)
+
+
 def product_masked(rows, matrices, ends):
+    """All rows through every matrix, the wrong ones masked behind it: NaN comes back into the matrices."""
     place = torch.arange(rows.shape[0])
     out, start = 0, 0
     for m, end in zip(matrices, ends, strict=True):
         mine = (place >= start) & (place < end)
         out = out + torch.where(mine[:, None], rows @ m, 0.0)
         start = end
+    return out
+
+
+def product_cut(rows, matrices, ends):
+    """Nobody's rows are cut off before PyTorch's own grouped product, and zeros come back in their place."""
+    owned = rows[: int(ends[-1])]
+    out = (
+        torch.nn.functional.grouped_mm(owned, matrices, offs=ends.int())
+        if len(owned)
+        else owned @ matrices[0]
+    )
+    return torch.nn.functional.pad(out, (0, 0, 0, len(rows) - len(owned)))
+
+
+def product_never_advanced(rows, matrices, ends):
+    out, start = rows.new_zeros(len(rows), matrices.shape[2]), 0
+    for m, end in zip(matrices, ends.tolist(), strict=True):
+        out[start:end] = rows[start:end] @ m
     return out
 
 
@@ -183,6 +243,13 @@ WRONG = {
         "ends_as_sizes": product_ranges(ends_are_sizes),
         "transposed": product_ranges(right_ranges, transpose=True),
         "detached": product_numpy,
+        "tail_not_zero": product_zero_matrix,
+        "masked_gradient": product_masked,
+        "all_rows_before": product_never_advanced,
+        "owned_only": lambda rows, matrices, ends: product_split(rows, matrices, ends)[: int(ends[-1])],
+        "first_matrix_for_all": lambda rows, matrices, ends: product_split(
+            rows, matrices[:1].expand_as(matrices), ends
+        ),
     },
     "08.combine": {
         "added_as_sorted": combine_added,
@@ -192,12 +259,32 @@ WRONG = {
         "order_as_inverse": combine_slots(lambda row_ids: row_ids),
         "wrong_fold": combine_wrong_fold,
         "no_weights": combine_plain_sum,
+        "mean": lambda results, weights, row_ids: (
+            combine_gather(results, weights, row_ids) / weights.shape[1]
+        ),
+        "renormalised": lambda results, weights, row_ids: combine_gather(
+            results, weights / weights.sum(-1, keepdim=True), row_ids
+        ),
+        "first_weight": lambda results, weights, row_ids: (
+            combine_plain_sum(results, weights, row_ids) * weights[:, :1]
+        ),
+        "gradient_lost": lambda results, weights, row_ids: combine_gather(
+            results.detach(), weights.detach(), row_ids
+        ),
         "overwritten": combine_added_once,
         "bf16_sum": combine_in_bf16,
     },
 }
 
 RIGHT = {
-    "08.grouped_product": [product_split, product_loop, product_gathered, product_masked],
+    "08.grouped_product": [product_split, product_loop, product_gathered, product_cut],
     "08.combine": [combine_gather, combine_bmm, combine_slot_order],
+}
+
+MORE = {
+    "08.grouped_product": [
+        ("tail_not_zero", product_unwritten),
+        ("tail_not_zero", product_new_empty),
+        ("ends_as_starts", product_ends_as_starts),
+    ]
 }

@@ -30,13 +30,36 @@ def bytes_by_width(ids, E, D, F, size):
 
 
 def bytes_of_tensors(ids, E, D, F, size):
-    """Makes tensors of the right shapes and asks them."""
+    """Makes tensors of the right shapes, without any memory behind them, and asks them."""
     T, S = len(ids), ids.numel()
     e = len(set(ids.flatten().tolist()))
-    gate_up, down = torch.empty(e, 2 * F, D), torch.empty(e, D, F)
-    x, h, a, y, out = (torch.empty(n, w) for n, w in ((S, D), (S, 2 * F), (S, F), (S, D), (T, D)))
+    made = [(e, 2 * F, D), (e, D, F), (S, D), (S, 2 * F), (S, F), (S, D), (T, D)]
+    gate_up, down, x, h, a, y, out = (torch.empty(shape, device="meta") for shape in made)
     stages = [(x, x), (x, gate_up, h), (h, a), (a, down, y), (y, out)]
     return torch.tensor([size * sum(t.numel() for t in stage) for stage in stages])
+
+
+def bytes_in_python(ids, E, D, F, size):
+    """A list of plain whole numbers."""
+    return [int(count) for count in bytes_listed(ids, E, D, F, size)]
+
+
+def bytes_as_doubles(ids, E, D, F, size):
+    """Whole numbers all the same: fp64 holds them to 2**53."""
+    return bytes_listed(ids, E, D, F, size).double()
+
+
+def bytes_but(stage, change, before=None):
+    """Right but for one stage; or counted in a dtype that is too narrow."""
+
+    def answer(ids, E, D, F, size):
+        found = bytes_listed(ids, E, D, F, size)
+        if stage is None:
+            return (found // size).to(before) * size if change else found.to(before)
+        found[stage] = change(len(ids), ids.numel(), len(ids.unique()), D, F) * size
+        return found
+
+    return answer
 
 
 def bytes_with(size=None, S=None, busy=None, width=2, T=None, sides=(1, 1)):
@@ -71,7 +94,18 @@ WRONG = {
         "matrices_per_row": bytes_with(busy=lambda ids, E: ids.numel()),
         "gate_forgotten": bytes_with(width=1),
         "combine_writes_slots": bytes_with(T=lambda ids: ids.numel()),
+        "gather_reads_tokens": bytes_but(0, lambda T, S, busy, D, F: T * D + S * D),
+        "one_up_matrix": bytes_but(1, lambda T, S, busy, D, F: S * D + busy * F * D + 2 * S * F),
+        "one_of_gate_and_up_written": bytes_but(1, lambda T, S, busy, D, F: S * D + 2 * busy * F * D + S * F),
+        "activation_reads_one": bytes_but(2, lambda T, S, busy, D, F: 2 * S * F),
+        "activation_writes_both": bytes_but(2, lambda T, S, busy, D, F: 4 * S * F),
+        "too_large_for_32_bits": bytes_but(None, False, torch.int32),
+        "rounded": bytes_but(None, False, torch.float32),
     }
 }
 
-RIGHT = {"08.bytes_moved": [bytes_listed, bytes_by_width, bytes_of_tensors]}
+RIGHT = {
+    "08.bytes_moved": [bytes_listed, bytes_by_width, bytes_of_tensors, bytes_in_python, bytes_as_doubles]
+}
+
+MORE = {"08.bytes_moved": [("too_large_for_32_bits", bytes_but(None, True, torch.int32))]}

@@ -1,88 +1,13 @@
 """Answers to lesson 10 as learners write them: wrong ones by misconception, and right ones."""
 
-import math
-
-import numpy as np
 import torch
 import torch.nn.functional as F
-from planted import mini_transformer_after, mini_transformer_loss
-
-# 10.bits_per_byte
-
-
-def bits_flat_cross_entropy(logits_WLV, targets_WL, lengths_W):
-    targets = targets_WL.clone()
-    for w, n in enumerate(lengths_W.tolist()):
-        targets[w, n:] = -100
-    return F.cross_entropy(logits_WLV.flatten(0, 1), targets.flatten()).item() / np.log(2)
-
-
-def bits_by_hand(logits_WLV, targets_WL, lengths_W):
-    bits, count = 0.0, 0
-    for window, targets, n in zip(logits_WLV, targets_WL, lengths_W, strict=True):
-        for row, target in zip(window[: int(n)], targets, strict=False):
-            probabilities = torch.exp(row.double() - row.double().max())
-            probabilities /= probabilities.sum()
-            bits -= math.log2(probabilities[target])
-            count += 1
-    return torch.tensor(bits / count)
-
-
-def window_nats(logits, targets, n):
-    return F.cross_entropy(logits[:n], targets[:n])
-
-
-def bits_mean_of_means(logits_WLV, targets_WL, lengths_W):
-    per_window = [window_nats(*w) for w in zip(logits_WLV, targets_WL, lengths_W, strict=True)]
-    return float(torch.stack(per_window).mean() / math.log(2))
-
-
-def all_nats(logits_WLV, targets_WL, lengths_W):
-    parts = zip(logits_WLV, targets_WL, lengths_W, strict=True)
-    return torch.cat([F.cross_entropy(x[:n], t[:n], reduction="none") for x, t, n in parts])
-
-
-def bits_nats(*args):
-    return all_nats(*args).mean().item()
-
-
-def bits_times(*args):
-    return all_nats(*args).mean().item() * np.log(2).item()
-
-
-def bits_decimal(logits_WLV, targets_WL, lengths_W):
-    kept = torch.cat([x[:n] for x, n in zip(logits_WLV, lengths_W, strict=True)])
-    wanted = torch.cat([t[:n] for t, n in zip(targets_WL, lengths_W, strict=True)])
-    p = F.softmax(kept, dim=-1)[torch.arange(len(wanted)), wanted]
-    return -torch.log10(p).mean().item()
-
-
-def bits_perplexity(*args):
-    return torch.exp(all_nats(*args).mean()).item()
-
-
-def bits_with_padding(logits_WLV, targets_WL, lengths_W):
-    return F.cross_entropy(logits_WLV.transpose(1, 2), targets_WL).item() / math.log(2)
-
-
-def bits_over_all_positions(logits_WLV, targets_WL, lengths_W):
-    return all_nats(logits_WLV, targets_WL, lengths_W).sum().item() / targets_WL.numel() / math.log(2)
-
-
-def bits_full_only(logits_WLV, targets_WL, lengths_W):
-    longest = int(lengths_W.max())
-    total = count = 0
-    for x, t, n in zip(logits_WLV, targets_WL, lengths_W.tolist(), strict=True):
-        if n < longest:
-            continue
-        total += F.cross_entropy(x, t, reduction="sum").item()
-        count += n
-    return total / count / math.log(2)
-
-
-def bits_log_of_mean(*args):
-    return -torch.log2(torch.exp(-all_nats(*args)).mean()).item()
-
+from planted import (
+    mini_transformer_after,
+    mini_transformer_bits,
+    mini_transformer_keys,
+    mini_transformer_loss,
+)
 
 # 10.moe_block
 
@@ -91,19 +16,26 @@ def rms(x, scale, eps):
     return F.rms_norm(x, x.shape[-1:], scale, eps)
 
 
-def experts_loop(x, router_input, router, gate_up, down, k, *, softmax_first=False, flip=False):
-    scores = router_input @ router.T
+def experts_loop(x, router_input, router, gate_up, down, k, **change):
+    return mixed(x, router_input @ router.T, gate_up, down, k, **change)
+
+
+def mixed(x, scores, gate_up, down, k, softmax_first=False, flip=False, act=F.silu, step=1, weigh=None):
     top, ids = scores.topk(k, dim=-1)
     weights = F.softmax(scores, dim=-1).gather(1, ids) if softmax_first else F.softmax(top, dim=-1)
+    if weigh:
+        weights = weigh(top)
     rows = []
     for t in range(len(x)):
         row = torch.zeros_like(x[t])
         for w, e in zip(weights[t], ids[t].tolist(), strict=True):
             f = down.shape[-1]
             a, b = gate_up[e, :f] @ x[t], gate_up[e, f:] @ x[t]
+            if step == 2:
+                a, b = gate_up[e, ::2] @ x[t], gate_up[e, 1::2] @ x[t]
             if flip:
                 a, b = b, a
-            row = row + w * (down[e] @ (F.silu(a) * b))
+            row = row + w * (down[e] @ (act(a) * b))
         rows.append(row)
     return torch.stack(rows)
 
@@ -211,6 +143,29 @@ def block_raw_experts(stream, norm, *bank):
     return stream + experts_loop(stream, rms(stream, norm, eps), *bank)
 
 
+def block_with(**change):
+    def answer(stream, norm, *bank):
+        *bank, eps = bank
+        x = rms(stream, norm, eps)
+        return stream + experts_loop(x, x, *bank, **change)
+
+    return answer
+
+
+def block_in_place(stream, norm, *bank):
+    *bank, eps = bank
+    x = rms(stream, norm, eps)
+    stream += experts_loop(x, x, *bank)
+    return stream
+
+
+def block_detached(stream, norm, *bank):
+    *bank, eps = bank
+    x = rms(stream.detach(), norm.detach(), eps)
+    with torch.no_grad():
+        return stream.detach() + experts_loop(x, x, *bank)
+
+
 def block_full_softmax(stream, norm, *bank):
     *bank, eps = bank
     x = rms(stream, norm, eps)
@@ -218,23 +173,14 @@ def block_full_softmax(stream, norm, *bank):
 
 
 RIGHT = {
-    "10.bits_per_byte": [bits_flat_cross_entropy, bits_by_hand],
+    **mini_transformer_bits.RIGHT,
     "10.moe_block": [block_loop, block_by_expert, block_gathered],
     **mini_transformer_loss.RIGHT,
     **mini_transformer_after.RIGHT,
+    **mini_transformer_keys.RIGHT,
 }
 WRONG = {
-    "10.bits_per_byte": {
-        "mean_of_means": bits_mean_of_means,
-        "nats": bits_nats,
-        "times_ln2": bits_times,
-        "log10": bits_decimal,
-        "perplexity": bits_perplexity,
-        "padding_scored": bits_with_padding,
-        "padding_in_the_mean": bits_over_all_positions,
-        "full_windows_only": bits_full_only,
-        "mean_probability": bits_log_of_mean,
-    },
+    **mini_transformer_bits.WRONG,
     "10.moe_block": {
         "no_residual": block_forgets_stream,
         "residual_from_normed": block_overwrites_stream,
@@ -249,7 +195,20 @@ WRONG = {
         "experts_on_stream": block_raw_experts,
         "overwritten": block_assigns,
         "not_renormalised": block_full_softmax,
+        "interleaved": block_with(step=2),
+        "gelu": block_with(act=F.gelu),
+        "sigmoid": block_with(act=torch.sigmoid),
+        "relu": block_with(act=torch.relu),
+        "no_weights": block_with(weigh=torch.ones_like),
+        "logits_for_weights": block_with(weigh=lambda top: top),
+        "gradient_lost": block_detached,
     },
     **mini_transformer_loss.WRONG,
     **mini_transformer_after.WRONG,
+    **mini_transformer_keys.WRONG,
+}
+MORE = {
+    **mini_transformer_bits.MORE,
+    "10.moe_block": [("arguments_changed", block_in_place)],
+    **mini_transformer_keys.MORE,
 }

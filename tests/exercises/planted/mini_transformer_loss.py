@@ -123,6 +123,55 @@ def loss_byte_z(logits, tokens, router, k, alpha, beta):
     return cross_entropy(logits, tokens) + alpha * sum(layer_balance(r, k) for r in router) + beta * z
 
 
+def loss_with(balance=layer_balance, z=layer_z):
+    def answer(logits, tokens, router, k, alpha, beta):
+        parts = alpha * sum(balance(r, k) for r in router) + beta * sum(z(r) for r in router)
+        return cross_entropy(logits, tokens) + parts
+
+    return answer
+
+
+def balance_first_choice(logits, k):
+    return layer_balance_of(logits, logits.argmax(-1))
+
+
+def layer_balance_of(logits, ids, minlength=None, cut=False):
+    n_experts = logits.shape[-1]
+    f = torch.bincount(ids.flatten(), minlength=n_experts if minlength is None else minlength) / ids.numel()
+    P = logits.softmax(-1).mean(0)
+    return n_experts * (f * (P.detach() if cut else P)).sum()
+
+
+def balance_short(logits, k):
+    return layer_balance_of(logits, logits.topk(k).indices, minlength=0)
+
+
+def balance_cut(logits, k):
+    return layer_balance_of(logits, logits.topk(k).indices, cut=True)
+
+
+def load_balancing_loss_func(gate_logits, num_experts, top_k):
+    """As one finds it in transformers."""
+    concatenated = torch.cat(list(gate_logits), dim=0)
+    routing_weights = torch.nn.functional.softmax(concatenated, dim=-1)
+    _, selected = torch.topk(routing_weights, top_k, dim=-1)
+    expert_mask = torch.nn.functional.one_hot(selected, num_experts)
+    tokens_per_expert = torch.mean(expert_mask.float(), dim=0)
+    router_prob_per_expert = torch.mean(routing_weights, dim=0)
+    return torch.sum(tokens_per_expert * router_prob_per_expert.unsqueeze(0)) * num_experts
+
+
+def loss_pasted(logits, tokens, router, k, alpha, beta):
+    pasted = load_balancing_loss_func(tuple(router), router.shape[-1], k)
+    return cross_entropy(logits, tokens) + alpha * pasted + beta * sum(map(layer_z, router))
+
+
+def loss_last_layer(logits, tokens, router, k, alpha, beta):
+    for r in router:
+        extra = alpha * layer_balance(r, k) + beta * layer_z(r)
+    return cross_entropy(logits, tokens) + extra
+
+
 RIGHT = {"10.training_loss": [loss_layers, loss_by_hand, loss_padded_targets]}
 WRONG = {
     "10.training_loss": {
@@ -140,5 +189,13 @@ WRONG = {
         "load_sums_to_k": loss_per_token_load,
         "z_without_square": loss_linear_z,
         "z_of_the_bytes": loss_byte_z,
+        "huggingface": loss_pasted,
+        "detached": loss_with(balance_cut),
+        "first_choice_only": loss_with(balance_first_choice),
+        "weights_swapped": lambda x, t, r, k, alpha, beta: loss_layers(x, t, r, k, beta, alpha),
+        "router_losses_only_last": loss_last_layer,
+        "square_of_the_mean": loss_with(z=lambda r: r.logsumexp(-1).mean() ** 2),
+        "sum_over_tokens": loss_with(z=lambda r: (r.logsumexp(-1) ** 2).sum()),
+        "no_minlength": loss_with(balance_short),
     }
 }
