@@ -35,7 +35,7 @@ HARD = {
 """Leaks that show in who is chosen, so only where a change moves a token past another."""
 
 CHUNKED = "chunked_choice"
-"""No token learns anything from beyond its three: what happens from the middle on, the first half never sees."""
+"""A token learns from its three alone: what is changed from the middle on, the first half never sees."""
 
 CROWD = "closed_when_full"
 """Drawn so even that no change of a single token closes an expert."""
@@ -51,7 +51,7 @@ EQUAL_COUNTS = {
     "expert_choice",
     "chunked_choice",
 }
-"""Routers whose experts always have the same number of tokens: all of them, or as many as they have places."""
+"""Routers whose experts always have the same number of tokens: all, or as many as they have places."""
 
 ORDERED = {"running_bias", "first_come", "shifted_by_one", "chunked_choice"}
 """Routers to which the order of the tokens makes a difference, clean or not."""
@@ -189,9 +189,9 @@ LEAKS_FUTURE = Exercise(
         Misconception(
             "all_leaky",
             "The test calls every router leaky, even plain top-2, where each token decides by itself. Print "
-            "what differs there. Is it a token that you *changed*? Of course that one is routed anew: compare "
-            "only those before the change. Or a token that an earlier try had changed? Without `.clone()` all "
-            "tries write into the same logits.",
+            "what differs there. Is it a token that you *changed*? Of course that one is routed anew: "
+            "compare only those before the change. Or a token that an earlier try had changed? Without "
+            "`.clone()` all tries write into the same logits.",
             # Where places run out, a token at the end may be dropped before and after, and nothing shows.
             detects=lambda case, got, want: _verdict(got) or _kind(case) in FEW_PLACES,
             hint=1,
