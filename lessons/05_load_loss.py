@@ -407,8 +407,9 @@ balancing.load_balancing_loss(z_TE, z_ids_T1).backward()
 z_load_E = z_ids_T1.flatten().bincount(minlength=5) / 200
 descent_E = -z_TE.grad.sum(dim=0)
 signs = ["up" if push > 0 else "down" for push in descent_E.tolist()]
-met_E = (z_TE.detach().softmax(dim=-1) * (z_TE.detach().softmax(dim=-1) @ z_load_E)[:, None]).mean(dim=0)
-met_E = met_E / z_TE.detach().softmax(dim=-1).mean(dim=0)
+probs_TE = z_TE.detach().softmax(dim=-1)
+met_T = probs_TE @ z_load_E.double()  # the load that each token meets on average
+met_E = (probs_TE * met_T[:, None]).sum(dim=0) / probs_TE.sum(dim=0)
 print("load                       ", [f"{x:.0%}" for x in z_load_E.tolist()])
 print("load that its tokens meet  ", [f"{x:.0%}" for x in met_E.tolist()])
 print("descent moves its logits   ", signs)
