@@ -407,13 +407,17 @@ balancing.load_balancing_loss(z_TE, z_ids_T1).backward()
 z_load_E = z_ids_T1.flatten().bincount(minlength=5) / 200
 descent_E = -z_TE.grad.sum(dim=0)
 signs = ["up" if push > 0 else "down" for push in descent_E.tolist()]
-print("load                    ", [f"{x:.0%}" for x in z_load_E.tolist()])
-print("descent moves its logits", signs)
+probs_TE = z_TE.detach().softmax(dim=-1)
+met_T = probs_TE @ z_load_E.double()  # the load that each token meets on average
+met_E = (probs_TE * met_T[:, None]).sum(dim=0) / probs_TE.sum(dim=0)
+print("load                       ", [f"{x:.0%}" for x in z_load_E.tolist()])
+print("load that its tokens meet  ", [f"{x:.0%}" for x in met_E.tolist()])
+print("descent moves its logits   ", signs)
 
 # %% tags=["nbval-ignore-output"] why="image"
 svg.heat_map(
     [z_load_E.tolist(), z_TE.detach().softmax(dim=-1).mean(dim=0).tolist(), descent_E.tolist()],
-    title="Full experts are pushed down, empty ones pulled up",
+    title="Pushed down is who has more load than its tokens meet elsewhere; the others are pulled up",
     row_label="quantity",
     column_label="expert",
     unit="share; push on the logits",
@@ -421,6 +425,11 @@ svg.heat_map(
     value_format="{:.3f}",
     caption="The pushes sum to zero: adding one number to all logits of a token changes no probability.",
 )
+
+# %% [markdown]
+# An expert can have more than its fair share, a fifth here, and still be pulled *up*: the measure is not the
+# fair share but what its tokens would meet on average, and near a very full expert that is a lot. (The
+# second line of the print weighs the tokens by their probability for the expert.)
 
 # %% [markdown]
 # {{exercise 05.loss_gradient}}
@@ -538,7 +547,8 @@ claim("L128", "imprecise", holds=min(co_sorted) >= 1 and tied_load_E[0] == 1 and
 #
 # Are f and P co-sorted? "They come from the same logits", it is said. Two kinds of random router, 200 of
 # each, eight experts. In the first kind all experts are chosen with about the same certainty. In the
-# second, some experts are chosen by tokens that are sure, others by tokens that hardly are.
+# second, some experts are chosen by tokens that are sure, others by tokens that hardly are, by a lead whose
+# logarithm is drawn with a standard deviation of 0.5 or 1.5.
 
 
 # %%
@@ -552,11 +562,11 @@ def is_co_sorted(f_E, P_E):
 
 
 def random_router(generator, own_certainty):
-    """512 tokens; with own_certainty each expert has its own way of being preferred."""
+    """512 tokens; with own_certainty above 0 experts differ by so much in how they are preferred."""
     logits_TE = torch.randn(512, 8, generator=generator, dtype=torch.float64)
     if own_certainty:
         winner_T = torch.multinomial(0.2 + torch.rand(8, generator=generator), 512, True, generator=generator)
-        lead_E = torch.exp(1.5 * torch.randn(8, generator=generator, dtype=torch.float64)) + 0.3
+        lead_E = torch.exp(own_certainty * torch.randn(8, generator=generator, dtype=torch.float64)) + 0.3
         logits_TE = (0.1 * logits_TE).scatter_add(1, winner_T[:, None], lead_E[winner_T][:, None])
     else:
         logits_TE += 0.5 * torch.randn(8, generator=generator, dtype=torch.float64)
@@ -565,17 +575,18 @@ def random_router(generator, own_certainty):
 
 premise = {}
 generator = torch.Generator().manual_seed(0)
-for name, own_certainty in [("same certainty", False), ("own certainty", True)]:
+for name, own_certainty in [("same certainty", 0), ("own certainty, 0.5", 0.5), ("own certainty, 1.5", 1.5)]:
     drawn = [f_and_P(random_router(generator, own_certainty)) for _ in range(200)]
     rank_agreement = sum(is_co_sorted(f, P) for f, P in drawn) / 200
     at_least_1 = sum((8 * (f * P).sum()).item() >= 1 for f, P in drawn) / 200
     premise[name] = rank_agreement, at_least_1
-    print(f"{name}: co-sorted {rank_agreement:4.0%} of the routers, loss at least 1 in {at_least_1:4.0%}")
+    print(f"{name:<19} co-sorted {rank_agreement:4.0%} of the routers, loss at least 1 in {at_least_1:4.0%}")
 
 # %% [markdown]
-# f and P do go together. But co-sorted in the exact sense, which the proof needs, most routers are not, and a
-# loss below 1 is no rarity where experts differ in how sure their tokens are. One explicit case, which you
-# can check in your head:
+# f and P do go together. But co-sorted in the exact sense, which the proof needs, most routers are not, and
+# where experts differ in how sure their tokens are the loss may be below 1. How often depends on how much
+# they differ, and that we chose: compare the last two rows. These are made-up routers; in the trained ones at
+# the end of this lesson we look again. One explicit case, which you can check in your head:
 
 # %%
 explicit_TE = torch.zeros(10_000, 2, dtype=torch.float64)
@@ -592,7 +603,7 @@ claim(
     "wrong",
     holds=[round(x, 3) for x in (*explicit_f.tolist(), *explicit_P.tolist())] == [0.74, 0.26, 0.377, 0.623]
     and premise["same certainty"][0] < 0.9
-    and premise["own certainty"][1] < 0.95,
+    and premise["own certainty, 1.5"][1] < 0.95,
 )
 
 # %% [markdown]
@@ -729,6 +740,13 @@ svg.line_chart(
     caption="Exact values. At eight experts the lowest is 0.4, with four experts sharing the tokens and four "
     "dead. Where does the line go?",
 )
+
+# %% [markdown]
+# <details><summary>The caption's question</summary>
+#
+# Towards zero, about as 4/E: next paragraph.
+#
+# </details>
 
 # %% [markdown]
 # Two experts: 7/8. From three on: m experts share all tokens evenly, each by a hair over the dead rest, and
@@ -1085,6 +1103,14 @@ svg.figure(
 )
 
 # %% [markdown]
+# <details><summary>The caption's question</summary>
+#
+# There every text holds both domains in equal parts. Two experts for each domain are an even load within
+# every text, so what the rule asks for and what the task wants are the same.
+#
+# </details>
+
+# %% [markdown]
 # Same formula, same α, and loads that are about even in all three. But over each text the loss *punishes*
 # what would be natural here, experts for one domain each, since a text is of one domain and should use all
 # four. Over pairs, which are sometimes mixed, it does so less often. The control shows that it is really the
@@ -1110,54 +1136,98 @@ predict("05.alpha")
 
 # %% [markdown]
 # Lesson 04's toy in a setting that collapses by itself: eight experts, 16 clusters with a task each, and a
-# large part that all tokens share. Sixteen models for each α:
+# large part that all tokens share. `even_start` is on, or the load would be uneven before the first step, and
+# we would blame training for it (the trap of lesson 04). Three worlds with sixteen models each, for every α.
+# It takes about ten seconds.
 
 # %%
-ALPHAS = [0.0, 0.01, 0.1, 1.0, 10.0]
-used, task_error = {}, {}
+ALPHAS, WORLDS = [0.0, 0.01, 0.1, 1.0, 10.0], (0, 1, 2)
+used, task_error, at_first, lowest_loss = {}, {}, [], math.inf
+
+
+def watched_loss(decision):
+    """The loss of every step, and its lowest value so far."""
+    global lowest_loss
+    loss_S = load_balancing(decision)
+    lowest_loss = min(lowest_loss, loss_S.min().item())
+    return loss_S
+
+
 for alpha in ALPHAS:
-    run = ToyRun(Toy(mu=4.0, n_tokens=128), TopK(1), loss=load_balancing, alpha=alpha).advance(300)
-    used[alpha] = effective_experts(run.shares_NSE[-20:].mean(dim=0))
-    task_error[alpha] = run.error_NS[-20:].mean(dim=0)
+    use, error_W = [], []
+    for world in WORLDS:
+        settings = Toy(mu=4.0, n_tokens=128, even_start=True, seed=world)
+        run = ToyRun(settings, TopK(1), loss=watched_loss, alpha=alpha).advance(300)
+        use.append(effective_experts(run.shares_NSE[-20:].mean(dim=0)))
+        error_W.append(run.error_NS[-20:].mean(dim=0))
+        at_first.append(effective_experts(run.shares_NSE[0]))
+    used[alpha], task_error[alpha] = torch.stack(use), torch.stack(error_W)
 
 # %% tags=["nbval-ignore-output"] why="trained"
-print(f"{'alpha':>6}{'effective experts, exp(H)':>28}{'error':>22}   better than alpha = 0")
+print(f"effective experts at step 0: {torch.cat(at_first).mean():.1f}")
+print(f"{'alpha':>6}{'effective experts at the end':>30}{'error':>22}   better than alpha = 0")
 for alpha in ALPHAS:
     e, m = used[alpha], task_error[alpha]
     wins = (m < task_error[0.0]).sum().item()
     spread_e, spread_m = (f"{x.mean():.2f} [{x.min():.2f}, {x.max():.2f}]" for x in (e, m))
-    print(f"{alpha:>6}{spread_e:>28}{spread_m:>22}   {wins:2d} of 16")
+    print(f"{alpha:>6}{spread_e:>30}{spread_m:>22}   {wins:2d} of {m.numel()}")
+gains = 1 - task_error[0.1].mean(dim=1) / task_error[0.0].mean(dim=1)
+print(
+    "alpha = 0.1 lowers the mean error by "
+    + ", ".join(f"{g:.0%}" for g in gains.tolist())
+    + " in the three worlds"
+)
 
 # %%
 mean_used = [used[alpha].mean().item() for alpha in ALPHAS]
-mean_error = [task_error[alpha].mean().item() for alpha in ALPHAS]
-print(f"effective experts: below 4 at alpha 0: {mean_used[0] < 4}, above 7.5 at 10: {mean_used[-1] > 7.5}")
-print(f"error at 0.1 at least 10 % lower than at 0:  {mean_error[2] < 0.9 * mean_error[0]}")
-print(f"error at 0.1 at least 10 % lower than at 10: {mean_error[2] < 0.9 * mean_error[-1]}")
+error_AW = torch.stack([task_error[alpha].mean(dim=1) for alpha in ALPHAS])
+lowest_W = [ALPHAS[i] for i in error_AW.argmin(dim=0).tolist()]
+print(f"effective experts: {round(mean_used[0])} at alpha 0, {round(mean_used[-1])} at alpha 10")
+print(f"alpha with the lowest mean error, by world: {lowest_W}")
+print(f"lowest loss in any step of any run, loss on: above 1: {lowest_loss > 1}")
 
 # %%
 reveal("05.alpha")
-claim("L55", "correct", holds=mean_error[2] < 0.9 * min(mean_error[0], mean_error[-1]))
-claim("L56", "correct", holds=mean_used[0] < 4 and mean_used[-2] > 7.5 and mean_error[-1] > mean_error[-2])
+claim(
+    "L55",
+    "correct",
+    holds=mean_used[0] < 4
+    and lowest_W == [0.1, 0.1, 0.1]
+    and bool((error_AW[2] < 0.95 * error_AW[0]).all() and (error_AW[2] < 0.9 * error_AW[-1]).all()),
+)
+claim("L56", "correct", holds=mean_used[0] < 4 and all(n > 7.5 for n in mean_used[-2:]))
 
 # %% tags=["nbval-ignore-output"] why="image"
 tested = ALPHAS[1:]
 log_alpha = [math.log10(alpha) for alpha in tested]
 svg.line_chart(
     {
-        "worst of 16": (log_alpha, [task_error[a].max().item() for a in tested]),
+        "worst of 48": (log_alpha, [task_error[a].max().item() for a in tested]),
         "mean": (log_alpha, [task_error[a].mean().item() for a in tested]),
-        "best of 16": (log_alpha, [task_error[a].min().item() for a in tested]),
+        "best of 48": (log_alpha, [task_error[a].min().item() for a in tested]),
     },
     title="Too little balance wastes experts, too much drowns the task",
     x_label="log10 of alpha",
     y_label="error at the end",
-    references={"mean without the loss": mean_error[0]},
-    caption="Why is a router that balances perfectly (right) no better than one that has collapsed (line)?",
+    references={"mean without the loss": error_AW[0].mean().item()},
+    caption="Why is a router that balances perfectly (right) worse than one that has collapsed (line)?",
 )
 
 # %% [markdown]
-# The valley is wide here, a factor of ten or so. Wang et al. show the same dilemma in a language model (arXiv
+# <details><summary>The caption's question</summary>
+#
+# On the right the loss is so strong that the router follows nothing else. All experts are busy, but none can
+# become good at anything in particular: which tokens it gets has little to do with what they need. On the
+# left three experts are in use and each has its clusters.
+#
+# </details>
+#
+# And the loss itself? In none of these runs was it below 1 in any step. The low places of the section before
+# exist, and these routers did not go there.
+
+# %% [markdown]
+# How much there is to gain depends on the world: a tenth of the error in one, nearly a quarter in another.
+# The valley is wide, a factor of ten or so. Wang et al. show the same dilemma in a language model (arXiv
 # 2408.15664, fig. 2). Where the valley lies depends on the task's own gradient, so no number carries over
 # from a toy. What do published models use?
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 CAPACITY = 3
-"""Tokens that an expert takes; fixed, so that a shorter sequence changes nothing by itself."""
+"""Tokens that an expert takes, and others like it; fixed: a shorter sequence changes nothing by itself."""
 
 
 def plain(logits_TE: Tensor) -> Tensor:
@@ -63,6 +63,25 @@ def expert_choice(logits_TE: Tensor) -> Tensor:
     return probs_TE * torch.zeros_like(probs_TE).scatter_(0, ids_CE, 1.0)
 
 
+def chunked_choice(logits_TE: Tensor) -> Tensor:
+    """Let each expert take its best token of every three neighbours."""
+    probs_TE = logits_TE.softmax(dim=-1)
+    rows = []
+    for chunk_CE in probs_TE.split(CAPACITY):
+        ids_1E = chunk_CE.argmax(dim=0, keepdim=True)
+        rows.append(chunk_CE * torch.zeros_like(chunk_CE).scatter_(0, ids_1E, 1.0))
+    return torch.cat(rows)
+
+
+def closed_when_full(logits_TE: Tensor) -> Tensor:
+    """Close the most wanted expert to all tokens if three more want it than want the least wanted."""
+    wanted_E = torch.bincount(logits_TE.argmax(dim=-1), minlength=logits_TE.shape[1])
+    ranked_TE = logits_TE.clone()
+    if wanted_E.max() - wanted_E.min() >= CAPACITY:
+        ranked_TE[:, wanted_E.argmax()] = -torch.inf
+    return _top_two(logits_TE, ranked_TE)
+
+
 def sinkhorn(logits_TE: Tensor) -> Tensor:
     """Scale rows and columns in turn until the experts' loads are equal."""
     plan_TE = logits_TE
@@ -78,10 +97,14 @@ def scaled_by_mean(logits_TE: Tensor) -> Tensor:
     return weights_TE / weights_TE.mean(dim=0).clamp_min(1e-3)
 
 
-def batch_maximum(logits_TE: Tensor) -> Tensor:
-    """Take a softmax that is kept from overflowing by subtracting the largest logit of the whole batch."""
-    exp_TE = (logits_TE - logits_TE.max()).exp()
-    return exp_TE / exp_TE.sum(dim=-1, keepdim=True)
+def there_and_back(logits_TE: Tensor) -> Tensor:
+    """Divide a softmax by a number that the whole batch makes, and multiply it by the same number again.
+
+    That cancels but for rounding, at most 2e-7 of a weight whatever the logits are: no token learns anything.
+    """
+    weights_TE = logits_TE.softmax(dim=-1)
+    scale = weights_TE.nan_to_num().square().sum()  # a NaN in one token must not reach the others
+    return weights_TE / scale * scale
 
 
 def batch_temperature(logits_TE: Tensor) -> Tensor:
@@ -104,9 +127,11 @@ SUBJECTS: dict[str, Callable[[Tensor], Tensor]] = {
         first_come,
         most_certain_first,
         expert_choice,
+        chunked_choice,
+        closed_when_full,
         sinkhorn,
         scaled_by_mean,
-        batch_maximum,
+        there_and_back,
         batch_temperature,
         shifted_by_one,
     )

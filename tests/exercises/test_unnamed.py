@@ -60,7 +60,6 @@ def loads_for_positions(topk_ids_TK, n_experts):
 
 
 UNNAMED = [
-    ("04.imbalance", furthest_from_the_mean),
     ("04.imbalance", one_row_is_none),
     ("04.diagnose", hardly_used),
     ("04.diagnose", every_row_uneven),

@@ -4,14 +4,6 @@ from moe_lessons.exercises.spec import Claim
 
 CLAIMS = (
     Claim(
-        "L44",
-        "Routing is a linear assignment problem with capacity C = kT/N.",
-        "imprecise",
-        "It can be written as one, and BASE layers solve it. Token-choice routing does not: it takes each "
-        "token's best and drops the surplus, far below the optimum on skewed scores.",
-        "arXiv 2103.16716, section 3; arXiv 2202.09368, section 3.3; computed here",
-    ),
-    Claim(
         "L88",
         "An expert's capacity is tokens / N, times the capacity factor.",
         "imprecise",
@@ -39,17 +31,18 @@ CLAIMS = (
         "L91",
         "Recent models avoid dropping tokens.",
         "correct",
-        "MegaBlocks computes with groups of any size; OLMoE and the published code of Mixtral drop none, nor "
-        "does DeepSeek-V3 in training or inference. DeepSeek-V2 did in training.",
-        "arXiv 2211.15841; arXiv 2412.19437, section 2.1.2; arXiv 2405.04434, section 2.2",
+        "The published code of Mixtral, OLMoE, DeepSeek, Qwen3 and gpt-oss knows no capacity, that of Switch "
+        "and NLLB does. In training OLMoE and DeepSeek-V3 dropped none either; DeepSeek-V2 did.",
+        "transformers 5.23; arXiv 2211.15841; arXiv 2409.02060, section 2; arXiv 2412.19437, section 2.1.2; "
+        "arXiv 2405.04434, section 2.2",
     ),
     Claim(
         "L92",
         "A capacity factor of 1.25 is common.",
         "imprecise",
-        "Switch used 1.0 to 1.25, ST-MoE 1.25 in training and 2.0 in evaluation, GShard and GLaM 2.0, and "
-        "newer models none. The number says little by itself: tokens per expert and skew decide what it "
-        "drops.",
-        "arXiv 2101.03961, table 1; arXiv 2202.08906, section 5.2; computed here",
+        "In one convention, K · T / E times the factor: Switch 1.0 to 1.25, GShard 1.0, ST-MoE 0.625 in "
+        "training and 1.0 in evaluation (its own 1.25 and 2.0 have no K), newer models none. The number says "
+        "little by itself: tokens per expert and skew decide what it drops.",
+        "arXiv 2101.03961, table 1; arXiv 2006.16668, algorithm 1; arXiv 2202.08906, section 5.2; computed",
     ),
 )

@@ -4,6 +4,20 @@ from moe_lessons.exercises.spec import Choice, Prediction, Quiz
 
 PREDICTIONS = (
     Prediction(
+        id="07.slowest",
+        question=(
+            "4,096 tokens choose 8 of 64 experts each: 32,768 slots. A plain Python loop counts them one by "
+            "one; a one-hot table is summed down its columns; a stable sort brings each expert's slots "
+            "together. Which is the slowest on a CPU?"
+        ),
+        options=("The loop", "The one-hot table", "The sort"),
+        truth=1,
+        because=(
+            "The table has 64 numbers for each slot, and 63 of them are zeros that are added up all the "
+            "same. A step of the loop is slower, but there are 64 times fewer of them."
+        ),
+    ),
+    Prediction(
         id="07.random",
         question=(
             "64 tokens, 8 experts, one choice each. The router is perfectly random: every expert is equally "

@@ -64,6 +64,38 @@ def reference(shares_NE: torch.Tensor) -> str:
     return diagnosis(**facts(shares_NE))
 
 
+def _rows_fall(shares_NE: torch.Tensor) -> dict[str, bool]:
+    n_1, n_2, n_3, n_4 = (float(effective(quarter).mean()) for quarter in shares_NE.chunk(4))
+    return {"falls": n_1 > n_2 > n_3 > n_4 and n_1 - n_4 >= 1}
+
+
+def _fall_of_rows(shares_NE: torch.Tensor) -> str:
+    return diagnosis(**{**facts(shares_NE), **_rows_fall(shares_NE)})
+
+
+def _rows_everywhere(shares_NE: torch.Tensor) -> str:
+    seen = facts(shares_NE)
+    return diagnosis(**{**seen, **_rows_fall(shares_NE), "collapsed": seen["oscillates"]})
+
+
+def _dead_before_collapsing(shares_NE: torch.Tensor) -> str:
+    seen = facts(shares_NE)
+    return diagnosis(**{**seen, "falls": seen["falls"] and not seen["starves"]})
+
+
+def _oscillating_first(shares_NE: torch.Tensor) -> str:
+    seen = facts(shares_NE)
+    return diagnosis(**{**seen, "collapsed": seen["collapsed"] and not seen["oscillates"]})
+
+
+def _experts_used(shares_NE: torch.Tensor) -> str:
+    return diagnosis(**facts(shares_NE[:, shares_NE.sum(dim=0) > 0]) | _starves(shares_NE))
+
+
+def _starves(shares_NE: torch.Tensor) -> dict[str, bool]:
+    return {"starves": facts(shares_NE)["starves"]}
+
+
 def _last_row(shares_NE: torch.Tensor) -> str:
     return diagnosis(**facts(shares_NE, shares_NE[-1:]))
 
@@ -189,6 +221,21 @@ DIAGNOSE = Exercise(
             hint=2,
         ),
         Misconception(
+            "fall_of_rows",
+            "For `collapsing` n was taken of each row and then averaged. Where experts take turns at "
+            "resting, each row has fewer and fewer while the quarter as a whole uses all. Average a "
+            "quarter's rows first, then count.",
+            wrong=_fall_of_rows,
+            hint=2,
+        ),
+        Misconception(
+            "rows_everywhere",
+            "n was taken of each row and then averaged, in every question. Only `oscillating` asks for that. "
+            "The other questions are about a quarter's shares: average its rows first, then count.",
+            wrong=_rows_everywhere,
+            hint=2,
+        ),
+        Misconception(
             "only_the_ends",
             "A run that fell once, early, and has been steady since is called collapsing. First and last "
             "quarter alone cannot tell the two apart: look at the steps between.",
@@ -208,6 +255,27 @@ DIAGNOSE = Exercise(
             "news comes first in the list: reviving experts does not mend a collapse.",
             wrong=_dead_first,
             hint=1,
+        ),
+        Misconception(
+            "dead_before_collapsing",
+            "A run that is on its way down is called `dead expert`. It has dead experts, and more every "
+            "quarter: that is what a collapse looks like on its way, and it comes first in the list.",
+            wrong=_dead_before_collapsing,
+            hint=1,
+        ),
+        Misconception(
+            "oscillating_first",
+            "Collapsed runs are called `oscillating`. In a collapsed run each row is uneven too; what "
+            "tells the two apart is the average, so that question comes first in the list.",
+            wrong=_oscillating_first,
+            hint=1,
+        ),
+        Misconception(
+            "experts_used",
+            "E was counted from the experts that have ever been used. Those that never were are the worst of "
+            "all, and they are E's too: E is the number of columns.",
+            wrong=_experts_used,
+            hint=2,
         ),
         Misconception(
             "other_number",

@@ -142,6 +142,35 @@ def drifting(rng: np.random.Generator, n_experts: int) -> Array:
     return _towards(np.linspace(0.95, 0.7, POINTS), _few(n_experts, n_experts // 2, rng), rng)
 
 
+def breaks(rng: np.random.Generator, n_experts: int) -> Array:
+    """More experts rest in each row from quarter to quarter, in turn: every quarter's mean is even."""
+    shares_NE = even(rng, n_experts)
+    order_E = rng.permutation(n_experts)
+    for quarter in range(1, 4):
+        for row in range(POINTS // 4):
+            resting = np.arange(row * quarter, (row + 1) * quarter) % n_experts
+            shares_NE[quarter * POINTS // 4 + row, order_E[resting]] = 0
+    return normal(shares_NE)
+
+
+def starving(rng: np.random.Generator, n_experts: int) -> Array:
+    """In each quarter one expert fewer is used at all: what a collapse looks like on its way."""
+    shares_NE = normal(_noise(rng, n_experts) ** 0.3)
+    order_E = rng.permutation(n_experts)
+    for quarter in range(1, 4):
+        shares_NE[quarter * POINTS // 4 :, order_E[:quarter]] = 0
+    return normal(shares_NE)
+
+
+def never(rng: np.random.Generator, n_experts: int) -> Array:
+    """Collapsed on two in five, and some experts were never used at all."""
+    order_E, many, used = rng.permutation(n_experts), round(0.42 * n_experts), round(0.7 * n_experts)
+    target_E = np.zeros(n_experts)
+    target_E[order_E[:many]] = 0.97 / many
+    target_E[order_E[many:used]] = 0.03 / (used - many)
+    return normal(target_E * _noise(rng, n_experts) ** 0.3)
+
+
 KINDS: dict[str, tuple[Callable[[np.random.Generator, int], Array], str]] = {
     "even": (even, "healthy"),
     "spike": (spike, "healthy"),
@@ -158,6 +187,9 @@ KINDS: dict[str, tuple[Callable[[np.random.Generator, int], Array], str]] = {
     "late": (late, "collapsed"),
     "oscillating": (oscillating, "oscillating"),
     "falling": (falling, "collapsing"),
+    "breaks": (breaks, "healthy"),
+    "starving": (starving, "collapsing"),
+    "never": (never, "collapsed"),
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+from moe_lessons.exercises.spec import Case, Crash, Exercise, Misconception, Output
 
 Three = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -55,6 +55,17 @@ def _mean_in_use(counts_LE: torch.Tensor) -> Three:
     load_LE = counts_LE.float()
     in_use_L = (counts_LE > 0).sum(dim=-1)
     return _with_violation(load_LE.amax(dim=-1) * in_use_L / load_LE.sum(dim=-1) - 1, counts_LE)
+
+
+def _one_mean(counts_LE: torch.Tensor) -> Three:
+    load_LE = counts_LE.float()
+    cv_L = load_LE.std(dim=-1, correction=0) / load_LE.mean()
+    return cv_L, load_LE.amax(dim=-1) / load_LE.mean() - 1, reference(counts_LE)[2]
+
+
+def _of_shares(counts_LE: torch.Tensor) -> Three:
+    cv_L, violation_L, dead_L = reference(counts_LE)
+    return cv_L / counts_LE.shape[1], violation_L / counts_LE.shape[1], dead_L
 
 
 IMBALANCE = Exercise(
@@ -135,6 +146,96 @@ IMBALANCE = Exercise(
                 counts_LE < 0.05 * counts_LE.float().mean(dim=-1, keepdim=True), counts_LE
             ),
             hint=3,
+        ),
+        Misconception(
+            "one_mean",
+            "The mean was taken over all layers at once. Each layer is a router of its own, with a number of "
+            "rows of its own: take the mean of each row, `dim=-1`.",
+            wrong=_one_mean,
+            hint=2,
+        ),
+        Misconception(
+            "excess_in_rows",
+            "The second value is the excess in rows. It grows with the batch; divided by the mean it does "
+            "not, and 1 then means twice the mean.",
+            wrong=lambda counts_LE: _with_violation(
+                counts_LE.amax(dim=-1) - counts_LE.float().mean(dim=-1), counts_LE
+            ),
+            hint=3,
+        ),
+        Misconception(
+            "furthest_from_mean",
+            "The second value looks at the expert that is furthest from the mean, on either side. In an "
+            "uneven layer that may be the emptiest. MaxVio is about the fullest: that is the one all "
+            "others wait for.",
+            wrong=lambda counts_LE: _with_violation(
+                (counts_LE / counts_LE.float().mean(dim=-1, keepdim=True) - 1).abs().amax(dim=-1), counts_LE
+            ),
+            hint=3,
+        ),
+        Misconception(
+            "over_the_emptiest",
+            "The second value compares the fullest with the emptiest. Where one expert is idle that "
+            "divides by zero; the measure is the mean.",
+            wrong=lambda counts_LE: _with_violation(
+                counts_LE.amax(dim=-1) / counts_LE.amin(dim=-1).float() - 1, counts_LE
+            ),
+            hint=3,
+        ),
+        Misconception(
+            "over_the_median",
+            "The second value compares the fullest with the median. The median does not see how many rows "
+            "there are to share; an even load is the mean.",
+            wrong=lambda counts_LE: _with_violation(
+                counts_LE.amax(dim=-1) / counts_LE.float().median(dim=-1).values - 1, counts_LE
+            ),
+            hint=3,
+        ),
+        Misconception(
+            "of_shares",
+            "The first two values are those of the load *shares*, not divided by their mean. That mean is "
+            "1/E, so the numbers shrink as E grows; divide by it.",
+            wrong=_of_shares,
+            hint=2,
+        ),
+        Misconception(
+            "any_dead",
+            "The third value says whether a layer has a dead expert, not how many. `any` answers yes or no; "
+            "`sum` counts.",
+            wrong=lambda counts_LE: (*reference(counts_LE)[:2], (counts_LE == 0).any(dim=-1).long()),
+            hint=3,
+        ),
+        Misconception(
+            "living_counted",
+            "The third value counts the experts that are in use. Asked for are the dead ones.",
+            wrong=lambda counts_LE: _with_dead(counts_LE > 0, counts_LE),
+            hint=3,
+        ),
+        Misconception(
+            "two_defaults",
+            "Two slips at once. The standard deviation divides by E - 1 (PyTorch's default; divide by E), "
+            "and the second value is the fullest over the mean, not its excess over it (take 1 away).",
+            wrong=lambda counts_LE: (
+                _cv(counts_LE.float(), 1),
+                reference(counts_LE)[1] + 1,
+                reference(counts_LE)[2],
+            ),
+            hint=2,
+        ),
+        Misconception(
+            "over_layers",
+            "There is one number for each expert: the statistics run over the layers. Each layer is a "
+            "router of its own, so they run over its experts, the last axis.",
+            wrong=lambda counts_LE: reference(counts_LE.T),
+            hint=2,
+        ),
+    ),
+    crashes=(
+        Crash(
+            "whole_numbers",
+            "Mean and standard deviation need real numbers, and counts are whole ones. `.float()` first.",
+            pattern=r"std and var only support floating|Input dtype must be either a floating",
+            hint=2,
         ),
     ),
     hints=(

@@ -106,6 +106,23 @@ LOAD_SHARES = Exercise(
             wrong=lambda ids, n_experts, mask_T: n_experts * reference(ids, n_experts, mask_T),
         ),
         Misconception(
+            "counts",
+            "These are the counts themselves. A share is a count over the number of all counted rows; "
+            "without that, batches of different sizes cannot be compared.",
+            wrong=lambda ids, n_experts, mask_T: _counts(ids[mask_T], n_experts),
+            hint=3,
+        ),
+        Misconception(
+            "counted_once",
+            "Every expert in use has the same share. `counts[ids] += 1` adds 1 once, however often an id "
+            "stands in the index: it reads all places, adds, and writes back. `bincount` or `index_add` "
+            "counts each.",
+            wrong=lambda ids, n_experts, mask_T: (
+                (_counts(ids[mask_T], n_experts) > 0) / (_counts(ids[mask_T], n_experts) > 0).sum()
+            ),
+            hint=2,
+        ),
+        Misconception(
             "softmax",
             "The counts went through a softmax. It sums to 1 as well, but it gives an unused expert a share "
             "and the fullest one nearly everything. Counts become shares by division.",

@@ -50,10 +50,10 @@ def copied(
 ) -> Three:
     """Carry out the plan: weights from the donor, its router row with noise, no momentum."""
     router_ED, experts_EP, momentum_EP = router_ED.clone(), experts_EP.clone(), momentum_EP.clone()
-    source = router_ED.clone()
+    sources = router_ED.clone(), experts_EP.clone()  # a donor may be one that is replaced itself
     for d, donor in chosen:
-        router_ED[d] = source[donor] + noise_ED[d]
-        experts_EP[d] = experts_EP[donor]
+        router_ED[d] = sources[0][donor] + noise_ED[d]
+        experts_EP[d] = sources[1][donor]
         momentum_EP[d] = 0
     return router_ED, experts_EP, momentum_EP
 
@@ -131,6 +131,29 @@ def _no_noise(right: Three, inputs: tuple[torch.Tensor, ...]) -> Three:
     return copied(router_ED, experts_EP, momentum_EP, torch.zeros_like(noise_ED), pairs(counts_E))
 
 
+def _old_weights(right: Three, inputs: tuple[torch.Tensor, ...]) -> Three:
+    return right[0], inputs[1], right[2]
+
+
+def _row_of(
+    row: Callable[[torch.Tensor, torch.Tensor, int, int], torch.Tensor],
+) -> Callable[[Three, tuple[torch.Tensor, ...]], Three]:
+    """The right answer, with the revived experts' router rows made otherwise."""
+
+    def change(right: Three, inputs: tuple[torch.Tensor, ...]) -> Three:
+        router_ED = right[0].clone()
+        for d, donor in pairs(inputs[3]):
+            router_ED[d] = row(inputs[0], inputs[4], d, donor)
+        return router_ED, right[1], right[2]
+
+    return change
+
+
+def _dead_as_donors(counts_E: torch.Tensor) -> list[tuple[int, int]]:
+    dead, by_load = (counts_E == 0).nonzero().flatten().tolist(), counts_E.argsort(descending=True).tolist()
+    return list(zip(dead, by_load, strict=False))
+
+
 REVIVE = Exercise(
     id="04.revive",
     title="Bring the dead back",
@@ -177,6 +200,46 @@ REVIVE = Exercise(
             "anew; the others lose what they had gathered.",
             wrong=_with(lambda right, inputs: (right[0], right[1], torch.zeros_like(right[2]))),
             hint=2,
+        ),
+        Misconception(
+            "noise_alone",
+            "The revived experts' router rows are the noise alone. Such a row points anywhere, and no token "
+            "looks like it. It should stand beside the donor's, so that the two share the donor's tokens.",
+            wrong=_with(_row_of(lambda router_ED, noise_ED, d, donor: noise_ED[d])),
+        ),
+        Misconception(
+            "noise_on_the_dead_row",
+            "The noise was added to the dead expert's own router row. That is the row for which no token "
+            "chose it. Begin with the donor's row.",
+            wrong=_with(_row_of(lambda router_ED, noise_ED, d, donor: router_ED[d] + noise_ED[d])),
+        ),
+        Misconception(
+            "donors_noise",
+            "The noise is the donor's row of `noise_ED`. Where two experts copy the same donor, they get the "
+            "same row again. Each revived expert has its own.",
+            wrong=_with(_row_of(lambda router_ED, noise_ED, d, donor: router_ED[donor] + noise_ED[donor])),
+            hint=2,
+        ),
+        Misconception(
+            "weights_kept",
+            "The revived experts have their old weights, from before they starved, and AdamW has shrunk them "
+            "since. With the donor's router row they get the donor's tokens and know nothing about them.",
+            wrong=_with(_old_weights),
+            hint=2,
+        ),
+        Misconception(
+            "dead_as_donors",
+            "With more dead experts than living ones, the dead became donors too: the list of donors runs on "
+            "into those with count 0. When the living run out, begin again with the busiest.",
+            wrong=_by(_dead_as_donors),
+            hint=3,
+        ),
+        Misconception(
+            "some_left_dead",
+            "With more dead experts than living ones, some stayed dead: the list of donors came to its end "
+            "first. When the living run out, begin again with the busiest.",
+            wrong=_by(lambda counts_E: pairs(counts_E)[: int((counts_E > 0).sum())]),
+            hint=3,
         ),
         Misconception(
             "no_noise",

@@ -157,8 +157,8 @@ SIGMOID_GATES = Exercise(
         ),
         Misconception(
             "bias_on_logits",
-            "The bias was added to the logits, before the sigmoid. The sigmoid squeezes it differently for "
-            "every expert, and other experts win. Add it to the scores.",
+            "The bias was added to the logits, before the sigmoid. Some models do that, with biases of "
+            "another scale; it is another rule, and here other experts win. Add it to the scores.",
             wrong=_variant(select=lambda z, s, b: z + b),
             hint=1,
         ),

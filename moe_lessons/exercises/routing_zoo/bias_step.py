@@ -118,15 +118,16 @@ BIAS_STEP = Exercise(
         ),
         Misconception(
             "bias_on_logits",
-            "The bias was added to the logits. The sigmoid then squeezes it: much where an expert is "
-            "undecided, hardly at all where it is sure. Add it to the scores.",
+            "The bias was added to the logits. That would balance too, with a step of another scale, but it "
+            "is another rule and here it chooses other experts. The task asks for DeepSeek-V3's: score plus "
+            "bias.",
             wrong=variant(rank=biased_logits),
             hint=1,
         ),
         Misconception(
             "bias_before_all",
-            "The bias was added to the logits, and everything after that saw it. The sigmoid squeezes it, "
-            "and the weights move with it. It belongs to the scores, and there to the choice alone.",
+            "The bias was added to the logits, and everything after that saw it, the weights too. It is for "
+            "the choice alone: add it where the K experts are chosen, here to the scores, and nowhere else.",
             wrong=variant(rank=biased_logits, weigh=biased_logits),
             hint=1,
         ),

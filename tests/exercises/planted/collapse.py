@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from planted import collapse_diagnose as runs
 from planted import collapse_revive as revive
+from planted import more_collapse
 
 
 def shares_loop(topk_ids_TK, n_experts, mask_T):
@@ -252,3 +253,6 @@ RIGHT = {
     "04.diagnose": runs.RIGHT,
     "04.revive": revive.RIGHT,
 }
+
+for exercise, answers in more_collapse.WRONG.items():
+    WRONG[exercise] = {**WRONG[exercise], **answers}
