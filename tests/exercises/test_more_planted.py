@@ -1,7 +1,7 @@
 """More wrong answers: those that learners reported or are likely to give, several for one mistake.
 
-`MORE` in a lesson's planted module lists them by exercise, each as (the mistake's id, the answer); None for the
-id where the mistake has no name. None may pass at any of 20 seeds, and none may get the name of another mistake.
+`MORE` in a lesson's planted module lists them by exercise, each as (the mistake's id, the answer); None for
+the id where the mistake has no name. None may pass at any of 20 seeds, and none may get another's name.
 """
 
 import importlib

@@ -1,6 +1,8 @@
 """Exercise 01.gate_family: tell from a gate's outputs which family it belongs to."""
 
+import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,62 +13,97 @@ from moe_lessons.exercises.router.draws import spaced_logits
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
 
 SIZES = ((5, 8, 3), (4, 6, 2), (6, 9, 4))
+ONE_TOKEN = (1, 7, 4)
+SCALES = (0.7, 1.4, 1.9, 3.1)
+"""Each moved by up to 10 %: nobody is to guess them."""
 
 
 def _root(logits_TE: torch.Tensor) -> torch.Tensor:
     return F.softplus(logits_TE).sqrt()
 
 
-def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """The gates in an order of their own; the two that take a bias and a scale come without and with each."""
-    made: list[tuple[str, float, bool]] = [
-        *((family, 1.0, False) for family in ("topk_softmax", "softmax_topk", "topk_sigmoid") * 2),
-        *((family, scale, bias) for family in SCORES for scale in (1.0, 2.5) for bias in (False, True)),
-    ]
-    cases = []
-    for i, place in enumerate(rng.permutation(len(made))):
-        family, scale, biased = made[place]
-        sizes = SIZES[i % len(SIZES)]
-        args = _outputs(rng, family, *sizes, scale, biased)
-        cases.append(Case(f"gate {i + 1}: T={sizes[0]}, E={sizes[1]}, K={sizes[2]}", args))
-    return cases
-
-
 NAMES = ("topk_softmax", "softmax_topk_renorm", "softmax_topk", "sigmoid", "sqrt_softplus", "topk_sigmoid")
 SCORES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"sigmoid": torch.sigmoid, "sqrt_softplus": _root}
 
 
+@dataclass(frozen=True)
+class Gate:
+    """What made a case: the family, the scale and the bias of those that have them.
+
+    ``matched`` names a token whose scores happen to sum to the scale: there a sigmoid that was rescaled looks
+    like one that was not.
+    """
+
+    family: str
+    scale: float = 1.0
+    biased: bool = False
+    matched: int | None = None
+    one_token: bool = False
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """The gates in an order of their own; one token; a first or last token that misleads."""
+    scales = [float(scale) for scale in rng.permutation(SCALES) * rng.uniform(0.9, 1.1, len(SCALES))]
+    made = [
+        *(Gate(family) for family in ("topk_softmax", "softmax_topk", "topk_sigmoid") * 2),
+        *(Gate(family, 1.0, biased) for family in SCORES for biased in (False, True)),
+        *(Gate(family, scales.pop(), biased) for family, biased in itertools.product(SCORES, (False, True))),
+        *(Gate("sigmoid", matched=token) for token in (0, -1)),
+        *(Gate(family, one_token=True) for family in ("softmax_topk", "topk_sigmoid")),
+    ]
+    cases = []
+    for i, place in enumerate(rng.permutation(len(made))):
+        sizes = ONE_TOKEN if made[place].one_token else SIZES[i % len(SIZES)]
+        args = _outputs(rng, made[place], *sizes)
+        cases.append(Case(f"gate {i + 1}: T={sizes[0]}, E={sizes[1]}, K={sizes[2]}", args))
+    return cases
+
+
 def _outputs(
-    rng: np.random.Generator,
-    family: str,
-    n_tokens: int,
-    n_experts: int,
-    top_k: int,
-    scale: float,
-    biased: bool,
+    rng: np.random.Generator, gate: Gate, n_tokens: int, n_experts: int, top_k: int
 ) -> dict[str, Any]:
-    """Logits, and what a gate of this family makes of them."""
-    array_TE = spaced_logits(rng, n_tokens, n_experts, spread=3.0)
-    logits_TE = torch.from_numpy(array_TE)
-    selection_TE = logits_TE
-    if biased:
-        # On the first token the bias must change the choice, or it would leave no trace.
-        worst = int(array_TE[0].argmin())
-        bias_E = torch.zeros(n_experts)
-        bias_E[worst] = 10.0
-        selection_TE = SCORES[family](logits_TE) + bias_E
-    ids_TK = selection_TE.topk(top_k, dim=-1).indices
-    chosen_TK = logits_TE.gather(-1, ids_TK)
-    if family == "topk_softmax":
-        weights_TK = chosen_TK.softmax(dim=-1)
-    elif family == "softmax_topk":
-        weights_TK = logits_TE.softmax(dim=-1).gather(-1, ids_TK)
-    elif family == "topk_sigmoid":
-        weights_TK = chosen_TK.sigmoid()
-    else:
-        scores_TK = SCORES[family](chosen_TK)
-        weights_TK = scale * scores_TK / scores_TK.sum(dim=-1, keepdim=True)
-    return {"logits_TE": array_TE, "topk_ids_TK": ids_TK.numpy(), "topk_weights_TK": weights_TK.numpy()}
+    """Logits, and what the gate makes of them, drawn until no other family would make nearly the same."""
+    while True:
+        array_TE = spaced_logits(rng, n_tokens, n_experts, spread=3.0)
+        logits_TE = torch.from_numpy(array_TE)
+        selection_TE = logits_TE
+        if gate.biased:
+            # On the first token the bias must change the choice, or it would leave no trace.
+            bias_E = torch.zeros(n_experts)
+            bias_E[int(array_TE[0].argmin())] = 10.0
+            selection_TE = SCORES[gate.family](logits_TE) + bias_E
+        ids_TK = selection_TE.topk(top_k, dim=-1).indices
+        chosen_TK = logits_TE.gather(-1, ids_TK)
+        if gate.family == "topk_softmax":
+            weights_TK = chosen_TK.softmax(dim=-1)
+        elif gate.family == "softmax_topk":
+            weights_TK = logits_TE.softmax(dim=-1).gather(-1, ids_TK)
+        elif gate.family == "topk_sigmoid":
+            weights_TK = chosen_TK.sigmoid()
+        else:
+            scores_TK = SCORES[gate.family](chosen_TK)
+            scale = gate.scale if gate.matched is None else float(scores_TK[gate.matched].sum())
+            weights_TK = scale * _shares(scores_TK)
+        others = _candidates(logits_TE, ids_TK, weights_TK)
+        own = {gate.family, "sigmoid"} if gate.family == "topk_sigmoid" else {gate.family}
+        apart = [float((others[name] - weights_TK).abs().max()) for name in others.keys() - own]
+        if min(apart) > 0.01:
+            ids, weights = ids_TK.numpy(), weights_TK.numpy()
+            return {"logits_TE": array_TE, "topk_ids_TK": ids, "topk_weights_TK": weights}
+
+
+def _candidates(
+    logits_TE: torch.Tensor, topk_ids_TK: torch.Tensor, topk_weights_TK: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """The weights that each family would have given, with the given sums where a scale is free."""
+    chosen_TK = logits_TE.gather(-1, topk_ids_TK)
+    sums_T1 = topk_weights_TK.sum(dim=-1, keepdim=True)
+    return {
+        "softmax_topk": logits_TE.softmax(dim=-1).gather(-1, topk_ids_TK),
+        "topk_softmax": chosen_TK.softmax(dim=-1),
+        "topk_sigmoid": chosen_TK.sigmoid(),
+        **{family: sums_T1 * _shares(score(chosen_TK)) for family, score in SCORES.items()},
+    }
 
 
 def _alike(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -79,16 +116,9 @@ def _shares(values_TK: torch.Tensor) -> torch.Tensor:
 
 def reference(logits_TE: torch.Tensor, topk_ids_TK: torch.Tensor, topk_weights_TK: torch.Tensor) -> str:
     """Compute what each family would return for the chosen experts, and see which one it is."""
-    chosen_TK = logits_TE.gather(-1, topk_ids_TK)
-    if _alike(topk_weights_TK, logits_TE.softmax(dim=-1).gather(-1, topk_ids_TK)):
-        return "softmax_topk"
-    if _alike(topk_weights_TK, chosen_TK.softmax(dim=-1)):
-        return "topk_softmax"
-    if _alike(topk_weights_TK, chosen_TK.sigmoid()):
-        return "topk_sigmoid"
-    if _alike(_shares(topk_weights_TK), _shares(chosen_TK.sigmoid())):
-        return "sigmoid"
-    return "sqrt_softplus"
+    candidates = _candidates(logits_TE, topk_ids_TK, topk_weights_TK)
+    # In this order: a bare sigmoid also has the shares of a rescaled one.
+    return next((name for name, like in candidates.items() if _alike(topk_weights_TK, like)), "sqrt_softplus")
 
 
 def one_name(values: dict[str, Any]) -> dict[str, Any]:

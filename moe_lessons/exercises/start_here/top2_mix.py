@@ -68,6 +68,11 @@ def _softmax_twice(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch.Te
     return weights_2.softmax(dim=-1) @ outputs_ED[ids_2]
 
 
+def _divided_logits(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch.Tensor:
+    top_2, ids_2 = logits_E.topk(2)
+    return (top_2 / top_2.sum()) @ outputs_ED[ids_2]
+
+
 def _masked_with_zero(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch.Tensor:
     top_2, ids_2 = logits_E.topk(2)
     return torch.zeros_like(logits_E).scatter(0, ids_2, top_2).softmax(dim=-1) @ outputs_ED
@@ -129,6 +134,32 @@ TOP2_MIX = Exercise(
             hint=2,
         ),
         Misconception(
+            "divided_logits",
+            "The two logits were divided by their sum. That gives weights that sum to 1, but a negative "
+            "logit makes a negative weight, and adding 120 to both logits changes them. Softmax takes exp "
+            "first.",
+            wrong=_divided_logits,
+            hint=2,
+        ),
+        Misconception(
+            "sigmoid",
+            "Each logit went through a sigmoid of its own, so the two weights need not sum to 1. A softmax "
+            "lets them compete.",
+            wrong=lambda logits_E, outputs_ED: (
+                logits_E.topk(2).values.sigmoid() @ outputs_ED[logits_E.topk(2).indices]
+            ),
+            hint=2,
+        ),
+        Misconception(
+            "softmax_of_ids",
+            "The softmax ran over the experts' numbers instead of their logits. `topk` returns two things: "
+            "first the values, then the places where they stand. The weights come from the values.",
+            wrong=lambda logits_E, outputs_ED: (
+                logits_E.topk(2).indices.float().softmax(dim=-1) @ outputs_ED[logits_E.topk(2).indices]
+            ),
+            hint=2,
+        ),
+        Misconception(
             "smallest",
             "These are the two experts with the smallest logits. `argsort` sorts upwards unless told "
             "otherwise; the largest stand at the end.",
@@ -177,6 +208,13 @@ TOP2_MIX = Exercise(
             "to minus infinity.",
             wrong=_masked_with_zero,
             hint=2,
+        ),
+        Misconception(
+            "weights_only",
+            "These are the two weights. What is left is to use them: each multiplies what its expert says, "
+            "and the two results are added.",
+            detects=lambda case, got, want: np.shape(got["mixed_D"]) == (2,),
+            hint=3,
         ),
         Misconception(
             "not_summed",
