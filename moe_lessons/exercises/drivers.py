@@ -17,8 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from moe_lessons.exercises import subjects
+from moe_lessons.exercises import probes, subjects
+from moe_lessons.exercises.replies import MOST_TEXT, BadReturnError, Failure, Reply, Value, describe, values
 from moe_lessons.exercises.spec import Plain
+
+__all__ = ["DRIVERS", "Failure", "Reply", "Request", "Value", "call", "run"]
 
 STUB_MESSAGE = "your code here"
 """How the message of a stub's NotImplementedError starts; PyTorch raises that type for other reasons."""
@@ -32,29 +35,6 @@ class Request:
     args: Mapping[str, Plain]
     casts: Mapping[str, str]
     options: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Value:
-    """One returned value with what was lost in making it plain: its torch dtype and its kind."""
-
-    data: Any
-    dtype: str
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why nothing came back: ``kind`` is "not attempted", "exception", "interrupted" or "bad return"."""
-
-    kind: str
-    message: str
-    line: str = ""
-
-
-Reply = tuple[Value, ...] | Failure
-
-_MOST_VALUES, _MOST_ITEMS, _MOST_TEXT = 2**24, 100, 1000
-"""No exercise asks for more; beyond these a reply is refused rather than compared."""
 
 
 def run(answer: Callable[..., Any], request: Request) -> Reply:
@@ -73,11 +53,8 @@ def run(answer: Callable[..., Any], request: Request) -> Reply:
         with torch.random.fork_rng(devices=list(devices)), torch.enable_grad():
             torch.manual_seed(0)
             returned = DRIVERS[request.driver](answer, _arguments(request), request.options)
-        values = returned if isinstance(returned, tuple | list) else (returned,)
-        if len(values) > _MOST_ITEMS:
-            raise _BadReturnError(f"returned a {type(returned).__name__} of {len(values)} items")
-        return tuple(_to_plain(value) for value in values)
-    except _BadReturnError as error:
+        return values(returned)
+    except BadReturnError as error:
         return Failure("bad return", str(error))
     except KeyboardInterrupt:
         return Failure("interrupted", "stopped by you before it returned")
@@ -92,16 +69,21 @@ def run(answer: Callable[..., Any], request: Request) -> Reply:
         torch.set_default_dtype(dtype)
 
 
-def _call(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
+def call(answer: Callable[..., Any], args: list[Any]) -> Any:
+    """Call an answer: all drivers but that of kernels do it here, so what holds for every call goes here."""
     return answer(*args)
+
+
+def _call(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
+    return call(answer, args)
 
 
 def _gradient(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
     """The answer's tensor, and the gradients of its weighted sum with respect to the arguments in ``wrt``."""
     leaves = [args[i].requires_grad_() for i in options["wrt"]]
-    output = answer(*args)
+    output = call(answer, args)
     if type(output) is not torch.Tensor:
-        raise _BadReturnError(f"returned {_describe(output)}; a tensor that carries gradients is needed")
+        raise BadReturnError(f"returned {describe(output)}; a tensor that carries gradients is needed")
     gradients: tuple[torch.Tensor | None, ...] = (None,) * len(leaves)
     if output.requires_grad:
         # Fixed, uneven weights: a plain sum would hide errors that cancel (softmax sums to a constant).
@@ -113,9 +95,13 @@ def _gradient(answer: Callable[..., Any], args: list[Any], options: Mapping[str,
 
 def _subject(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
     """The answer takes a function: the argument in ``place`` names one of ``subjects.SUBJECTS``."""
+    return call(answer, _with_subject(args, options))
+
+
+def _with_subject(args: list[Any], options: Mapping[str, Any]) -> list[Any]:
     place = options["place"]
     subject = subjects.SUBJECTS[args[place]]
-    return answer(*args[:place], lambda *given: subject(*given), *args[place + 1 :])
+    return [*args[:place], lambda *given: subject(*given), *args[place + 1 :]]
 
 
 def _kernel(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
@@ -125,15 +111,15 @@ def _kernel(answer: Callable[..., Any], args: list[Any], options: Mapping[str, A
 
 def _state_dict(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
     """The answer returns named tensors: sorted names, shapes, all values in that order, and if none share."""
-    state = answer(*args)
+    state = call(answer, args)
     if type(state) not in (dict, OrderedDict, defaultdict) or not state:  # a module's own is ordered
-        raise _BadReturnError(f"returned {_describe(state)}; a dictionary of tensors by name is needed")
-    if len(state) > _MOST_TEXT or not all(type(name) is str and len(name) <= _MOST_TEXT for name in state):
-        raise _BadReturnError("returned a dictionary with keys that are no names, or with too many")
+        raise BadReturnError(f"returned {describe(state)}; a dictionary of tensors by name is needed")
+    if len(state) > MOST_TEXT or not all(type(name) is str and len(name) <= MOST_TEXT for name in state):
+        raise BadReturnError("returned a dictionary with keys that are no names, or with too many")
     names = sorted(state)
     for name in names:
         if type(state[name]) not in (torch.Tensor, torch.nn.Parameter):
-            raise _BadReturnError(f"returned {_describe(state[name])} as {name!r}; a tensor is needed")
+            raise BadReturnError(f"returned {describe(state[name])} as {name!r}; a tensor is needed")
     tensors = [state[name].detach() for name in names]
     shapes = "\n".join(", ".join(map(str, tensor.shape)) for tensor in tensors)
     places = {tensor.untyped_storage().data_ptr() for tensor in tensors}
@@ -142,17 +128,20 @@ def _state_dict(answer: Callable[..., Any], args: list[Any], options: Mapping[st
     return "\n".join(names), shapes, values, alone and len(places) == len(tensors)
 
 
+def _probe(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
+    """The answer's manners rather than its values: see ``probes``."""
+    given = _with_subject(args, options) if "place" in options else args
+    return probes.probe(answer, given, options, call)
+
+
 DRIVERS: dict[str, Callable[[Callable[..., Any], list[Any], Mapping[str, Any]], Any]] = {
     "call": _call,
     "gradient": _gradient,
     "kernel": _kernel,
+    "probe": _probe,
     "state_dict": _state_dict,
     "subject": _subject,
 }
-
-
-class _BadReturnError(Exception):
-    pass
 
 
 def _arguments(request: Request) -> list[Any]:
@@ -167,46 +156,9 @@ def _arguments(request: Request) -> list[Any]:
     return args
 
 
-def _to_plain(value: Any) -> Value:
-    # Exact types: a subclass could answer "equal" to every comparison.
-    if type(value) is np.str_:  # a name chosen from an array of names
-        value = str(value)
-    if type(value) in (torch.Tensor, torch.nn.Parameter):
-        if value.numel() > _MOST_VALUES:
-            raise _BadReturnError(f"returned {_describe(value)}, far more than was asked for")
-        tensor = value.detach().cpu()
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        return Value(tensor.float().numpy() if dtype == "bfloat16" else tensor.numpy(), dtype)
-    if type(value) is np.ndarray or isinstance(value, np.generic):
-        array = np.asarray(value)
-        if array.dtype.kind not in "fiub":
-            raise _BadReturnError(f"returned an array of dtype {array.dtype}; numbers are needed")
-        if array.size > _MOST_VALUES:
-            raise _BadReturnError(f"returned an array of shape {array.shape}, far more than was asked for")
-        return Value(array, str(array.dtype))
-    if type(value) is int and not -(2**63) <= value < 2**63:
-        raise _BadReturnError("returned a whole number of more than 64 bits")
-    if type(value) in (int, float, bool, str):
-        return Value(value, type(value).__name__)
-    remedy = " (torch.tensor and torch.stack make a tensor of a list)" if type(value) in (list, tuple) else ""
-    raise _BadReturnError(
-        f"returned {_describe(value)}; a tensor, an array, a number or text is needed{remedy}"
-    )
-
-
-def _describe(value: Any) -> str:
-    if value is None:
-        return "None (is a `return` missing?)"
-    if type(value) in (torch.Tensor, torch.nn.Parameter):
-        return f"a tensor of shape {tuple(value.shape)}"
-    if isinstance(value, torch.Tensor):
-        return f"a {type(value).__name__}, a kind of tensor of its own"
-    return f"a {type(value).__name__}"
-
-
 def _message(error: BaseException) -> str:
     try:
-        return str(error)[:_MOST_TEXT]
+        return str(error)[:MOST_TEXT]
     except BaseException:  # an exception class of the learner's own may fail here too
         return ""
 

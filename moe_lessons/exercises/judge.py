@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from moe_lessons.exercises import drivers
-from moe_lessons.exercises.findings import Finding, Trial, look, named, request, same, trial
-from moe_lessons.exercises.spec import Case, Exercise, Misconception
-
-Run = Callable[[drivers.Request], drivers.Reply]
+from moe_lessons.exercises.agreement import agreement
+from moe_lessons.exercises.crashes import name_crash
+from moe_lessons.exercises.findings import Finding, Trial, look, request, trial
+from moe_lessons.exercises.habits import Run, habits, no_gradient
+from moe_lessons.exercises.recognise import recognise
+from moe_lessons.exercises.spec import Case, Exercise, Mistake
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,9 @@ class Report:
     exercise: Exercise
     status: str
     findings: tuple[Finding, ...] = ()
-    misconception: Misconception | None = None
+    misconception: Mistake | None = None
+    observation: str = ""
+    """Where no mistake has a name: what of the answer agrees with the right one."""
 
     @property
     def points(self) -> int:
@@ -67,63 +71,25 @@ def judge(exercise: Exercise, run: Run, *, seed: int = 0) -> Report:
         if isinstance(reply, drivers.Failure) and reply.kind == "interrupted":
             break  # the process may be gone
     findings = look(exercise, trials)
-    if all(finding.passed for finding in findings):
-        return Report(exercise, "passed", findings)
+    if not all(finding.passed for finding in findings):
+        mistake = name(exercise, trials)
+        return Report(exercise, "failed", findings, mistake, "" if mistake else agreement(exercise, trials))
+    more, mistake = habits(exercise, run, trials)
+    return Report(exercise, "failed" if mistake else "passed", (*findings, *more), mistake)
+
+
+def name(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
+    """The name of what is wrong: a misconception's, that of a lost gradient, or that of an error."""
     found = recognise(exercise, trials)
-    return Report(exercise, "failed", findings, found[0] if found else None)
+    return found[0] if found else no_gradient(exercise, trials) or name_crash(exercise, trials)
 
 
 def draw(exercise: Exercise, seed: int) -> list[Case]:
-    """The cases of an exercise for a seed; exercises draw different numbers from the same seed."""
-    return list(exercise.draw(np.random.default_rng([seed, zlib.crc32(exercise.id.encode())])))
+    """The cases for a seed, limiting ones last; exercises draw different numbers from the same seed."""
+    cases = exercise.draw(np.random.default_rng([seed, zlib.crc32(exercise.id.encode())]))
+    return sorted(cases, key=lambda case: case.is_edge)
 
 
 def local(answer: Callable[..., Any]) -> Run:
     """Run an answer in this process."""
     return lambda req: drivers.run(answer, req)
-
-
-def recognise(exercise: Exercise, trials: Sequence[Trial]) -> list[Misconception]:
-    """Every misconception whose outcome agrees with the answer on all cases, in the spec's order.
-
-    An answer that fails on some cases, as no misconception does, is recognised by the others: where it ran on
-    half of the cases or more, gave a wrong value on one, and a single misconception gives the same values.
-    """
-    found = [m for m in exercise.misconceptions if _matches(exercise, m, trials)]
-    ran = [t for t in trials if not isinstance(t.reply, drivers.Failure)]
-    if found or len(ran) == len(trials) or 2 * len(ran) < len(trials):
-        return found
-    if not any(finding.passed is False for finding in look(exercise, ran)):
-        return []  # right wherever it ran: only the failure is a mistake
-    found = [m for m in exercise.misconceptions if _matches(exercise, m, ran)]
-    return found if len(found) == 1 else []
-
-
-def _matches(exercise: Exercise, misconception: Misconception, trials: Sequence[Trial]) -> bool:
-    if misconception.detects is not None:
-        try:
-            return all(t.got is not None and misconception.detects(t.case, t.got, t.want) for t in trials)
-        except Exception:  # values of a shape, a kind or a size that it was not written for
-            return False
-    assert misconception.wrong is not None
-    named_once = False
-    for t in trials:
-        reply = drivers.run(misconception.wrong, request(exercise, t.case))
-        wrong = named(exercise, reply)
-        if wrong is None or t.got is None:
-            # Some mistakes crash on some inputs; then the answer must crash on the same ones.
-            if wrong is not t.got:
-                return False
-            continue
-        if not all(same(o, t.got[o.name], wrong[o.name]) for o in exercise.outputs):
-            return False
-        if _dtypes(exercise, t.reply) != _dtypes(exercise, reply):
-            return False
-        named_once = True
-    return named_once
-
-
-def _dtypes(exercise: Exercise, reply: drivers.Reply) -> list[str]:
-    """The dtypes of those values whose dtype is part of the answer."""
-    assert not isinstance(reply, drivers.Failure)
-    return [v.dtype for o, v in zip(exercise.outputs, reply, strict=True) if o.dtype is not None]

@@ -23,6 +23,13 @@ class Case:
     args: Mapping[str, Plain]
     casts: Mapping[str, str] = field(default_factory=dict)
     """Argument name to torch dtype name, for dtypes that numpy lacks (``{"hidden_TD": "bfloat16"}``)."""
+    edge: bool = False
+    """A limiting case (K = E, an even load): judged after the ordinary ones, and told as one."""
+
+    @property
+    def is_edge(self) -> bool:
+        """Marked as an edge, or with an array that holds nothing (T = 0)."""
+        return self.edge or any(isinstance(arg, np.ndarray) and arg.size == 0 for arg in self.args.values())
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,13 @@ class Output:
     """Required torch dtype name, where the dtype is part of the answer (an fp32 router)."""
     rtol: float = 1e-4
     atol: float = 1e-5
+    plain: bool | None = None
+    """Plain numbers are asked for: lists and whole floats do too. By default where there is no axis."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether any kind of number will do, in any kind of row."""
+        return not self.axes if self.plain is None else self.plain
 
 
 @dataclass(frozen=True)
@@ -49,23 +63,43 @@ class Property:
 
 
 @dataclass(frozen=True)
-class Misconception:
-    """A mistake with a name: what someone who makes it computes, and what to tell them.
-
-    ``wrong`` has the signature of the reference. An answer is recognised when it agrees with ``wrong`` on
-    every case (or those that it ran on). Where the mistake has no single outcome, give ``detects`` instead.
-    """
+class Mistake:
+    """What a learner is told about an answer that is not right: what happened, why it matters, what to do."""
 
     id: str
     message: str
+    hint: int = field(default=1, kw_only=True)
+    """Which of the three hints helps; 0 where none is about this."""
+
+
+@dataclass(frozen=True)
+class Misconception(Mistake):
+    """A mistake with a name: what someone who makes it computes, and what to tell them.
+
+    ``wrong`` has the signature of the reference. An answer is recognised when it agrees with ``wrong``
+    wherever it is not right (see ``recognise``). Where the mistake has no single outcome, give ``detects``.
+    """
+
     wrong: Callable[..., Any] | None = None
     detects: Callable[[Case, Outputs, Outputs], bool] | None = None
-    hint: int = 1
-    """Which of the three hints helps."""
 
     def __post_init__(self) -> None:
         if (self.wrong is None) == (self.detects is None):
             raise ValueError(f"misconception {self.id!r}: give either wrong or detects")
+
+
+@dataclass(frozen=True)
+class Crash(Mistake):
+    """A mistake that ends in an error: ``pattern`` is searched in the error's first line (type and message).
+
+    ``line``, if given, must be found in the learner's own line that failed as well. ``edge`` tells crashes
+    on ordinary inputs (False) from those on limiting cases alone (True). ``{name}`` in ``message`` stands
+    for what the group ``(?P<name>...)`` of the pattern or of ``line`` found, ``{sizes}`` for the case's.
+    """
+
+    pattern: str = field(kw_only=True)
+    line: str = field(default="", kw_only=True)
+    edge: bool | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +123,12 @@ class Exercise:
     misconceptions: tuple[Misconception, ...]
     hints: tuple[str, str, str]
     properties: tuple[Property, ...] = ()
+    crashes: tuple[Crash, ...] = ()
+    """Errors that a mistake of this exercise ends in; they come before the general ones in ``crashes``."""
+    gradient: Literal["needed", "ignored"] = "needed"
+    """Whether a gradient must reach the arguments that it reaches in the reference (see ``habits``)."""
+    may_change: tuple[str, ...] = ()
+    """Arguments that an answer may write to."""
     forbidden: tuple[str, ...] = ("moe_lessons",)
     """Modules that an answer may not use: the exercise asks for the learner's own code."""
     driver: str = "call"

@@ -20,6 +20,8 @@ FILES = (
     "exercises/subjects.py",
     "exercises/kernel_driver.py",
     "exercises/drivers.py",
+    "exercises/probes.py",
+    "exercises/replies.py",
     "exercises/answers.py",
     "exercises/own_code.py",
     "kernels/__init__.py",

@@ -29,16 +29,11 @@ def verdicts(exercise, planted, seed: int) -> Iterator[str]:
         status = judge(exercise, local(answer), seed=seed).status
         if status != "passed":
             yield f"{name}: {status}"
-    for mistake, answer in [*planted.WRONG[exercise.id].items(), *more(planted, exercise)]:
+    for mistake, answer in planted.WRONG[exercise.id].items():
         report = judge(exercise, local(answer), seed=seed)
-        name = report.misconception.id if report.misconception else None
-        if report.status != "failed" or name != mistake:
-            yield f"{mistake} ({answer.__name__}): {report.status}, {name or 'no name'}"
-
-
-def more(planted, exercise):
-    """The wrong answers beyond one for each mistake, as (mistake or None, answer)."""
-    return getattr(planted, "MORE", {}).get(exercise.id, [])
+        name = report.misconception.id if report.misconception else "no name"
+        if report.status != "failed" or name != mistake.split(":")[0]:
+            yield f"{mistake}: {report.status}, {name}"
 
 
 @click.command()
@@ -59,7 +54,6 @@ def main(seeds: int, first: int, only: str, kernels: bool) -> None:
             continue
         planted = import_module(f"planted.{registry.module(exercise.lesson)}")
         judged += seeds * (1 + len(planted.RIGHT[exercise.id]) + len(planted.WRONG[exercise.id]))
-        judged += seeds * len(more(planted, exercise))
         for seed in range(first, first + seeds):
             for line in verdicts(exercise, planted, seed):
                 found[exercise.id] += 1

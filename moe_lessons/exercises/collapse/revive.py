@@ -148,6 +148,7 @@ REVIVE = Exercise(
     outputs=(Output("router_ED", "ED"), Output("experts_EP", "EP"), Output("momentum_EP", "EP")),
     draw=draw,
     reference=reference,
+    gradient="ignored",
     misconceptions=(
         Misconception(
             "router_untouched",

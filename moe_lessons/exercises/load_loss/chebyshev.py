@@ -124,6 +124,7 @@ CHEBYSHEV = Exercise(
     ),
     draw=draw,
     reference=reference,
+    gradient="ignored",
     properties=(Property("a pair of an expert with itself counts nothing", _no_pair_counts_itself),),
     misconceptions=(
         Misconception(

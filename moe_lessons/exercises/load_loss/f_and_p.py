@@ -79,6 +79,7 @@ F_AND_P = Exercise(
     outputs=(Output("f_E", "E"), Output("P_E", "E")),
     draw=draw,
     reference=reference,
+    gradient="ignored",
     properties=(_sum_is("f_E", "a share of all rows"), _sum_is("P_E", "a mean of distributions")),
     misconceptions=(
         Misconception(

@@ -94,6 +94,7 @@ LOSS_GRADIENT = Exercise(
     outputs=(Output("gradient_TE", "TE", atol=1e-6),),
     draw=draw,
     reference=reference,
+    gradient="ignored",
     properties=(Property("each token's gradients cancel", _rows_cancel),),
     misconceptions=(
         Misconception(

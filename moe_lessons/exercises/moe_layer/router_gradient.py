@@ -140,6 +140,7 @@ ROUTER_GRADIENT = Exercise(
     outputs=(Output("grad_router_ED", "ED"),),
     draw=draw,
     reference=reference,
+    gradient="ignored",
     properties=(Property("no gradient at K=1 renormalised, some everywhere else", _dead),),
     misconceptions=(
         Misconception(

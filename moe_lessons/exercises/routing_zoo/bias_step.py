@@ -103,6 +103,7 @@ BIAS_STEP = Exercise(
     ),
     draw=draw,
     reference=reference,
+    gradient="ignored",
     canonical=same_choice,
     properties=(WEIGHTS_SUM_TO_ONE,),
     misconceptions=(

@@ -116,6 +116,7 @@ SINKHORN = Exercise(
     outputs=(Output("plan_TE", "TE", rtol=1e-3, atol=1e-3),),
     draw=draw,
     reference=reference,
+    gradient="ignored",
     properties=(
         Property("each row sums to 1", _rows),
         Property("each column sums to T / E", _columns),

@@ -103,6 +103,7 @@ TOP2_MIX = Exercise(
     outputs=(Output("mixed_D", "D"),),
     draw=draw,
     reference=reference,
+    gradient="ignored",
     properties=(Property("the two weights sum to 1", _weights_sum_to_1),),
     misconceptions=(
         Misconception(

@@ -166,8 +166,8 @@ def gates_crossed(logits_TE, top_k, renormalize):
 
 RIGHT = {
     "01.router_logits": [logits_loop, logits_einsum],
-    "01.topk_gates": [gates_from_logits, gates_by_sorting, gates_in_python, gates_masked],
-    "01.sigmoid_gates": [sigmoid.by_sorting, sigmoid.in_numpy, sigmoid.deepseek],
+    "01.topk_gates": [gates_from_logits, gates_by_sorting, gates_masked],
+    "01.sigmoid_gates": [sigmoid.by_sorting, sigmoid.deepseek],
     "01.gate_family": [families.family_nearest, families.family_inverted],
 }
 WRONG = {
@@ -192,6 +192,7 @@ WRONG = {
         "sum_over_batch": gates_one_sum,
         "weights_misplaced": gates_crossed,
         "bare_exp": gates_overflow,
+        "gradient_lost": gates_in_python,
     },
     "01.sigmoid_gates": {
         "swapped_return": sigmoid.values_first,
@@ -206,6 +207,7 @@ WRONG = {
         "sum_over_all": sigmoid.over_everything,
         "scale_cancels": sigmoid.scaled_first,
         "softmax_of_scores": sigmoid.then_softmax,
+        "gradient_lost": sigmoid.in_numpy,
     },
     "01.gate_family": {
         "sums_only": families.family_by_sum,

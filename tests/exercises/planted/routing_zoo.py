@@ -181,15 +181,22 @@ def noisy_masked(logits_TE, noise_logits_TE, noise_TE, top_k, training):
     return idx, kept.softmax(-1).gather(1, idx)
 
 
+def noisy_by_hand(logits_TE, noise_logits_TE, noise_TE, top_k, training):
+    h = logits_TE + noise_TE * noise_logits_TE.exp().add(1).log() * float(training)
+    best = torch.stack([row.sort(descending=True).indices[:top_k] for row in h])
+    e = torch.exp(torch.take_along_dim(h, best, dim=1))
+    return best, e / e.sum(dim=1)[:, None]
+
+
+# Noisy top-k: wrong
+
+
 def noisy_in_numpy(logits_TE, noise_logits_TE, noise_TE, top_k, training):
     h = logits_TE.double().numpy().copy()
     h += float(training) * noise_TE.numpy() * np.logaddexp(0, noise_logits_TE.numpy())
     idx = np.argsort(h, axis=1)[:, -top_k:]
     z = np.exp(np.take_along_axis(h, idx, axis=1))
     return idx, z / z.sum(axis=1, keepdims=True)
-
-
-# Noisy top-k: wrong
 
 
 def _top(h, k):
@@ -252,7 +259,7 @@ def noisy_values_first(logits_TE, noise_logits_TE, noise_TE, top_k, training):
 
 RIGHT = {
     "06.bias_step": [bias_step_one_hot, bias_step_recentred, bias_step_loop],
-    "06.noisy_topk": [noisy_masked, noisy_in_numpy],
+    "06.noisy_topk": [noisy_masked, noisy_by_hand],
     **choice.RIGHT,
     **groups.RIGHT,
     **leaks.RIGHT,
@@ -287,6 +294,7 @@ WRONG = {
         "clean_weights": noisy_choice_only,
         "softmax_over_all": noisy_softmax_first,
         "masked_with_zero": noisy_zeroed,
+        "gradient_lost": noisy_in_numpy,
     },
     **choice.WRONG,
     **groups.WRONG,

@@ -186,7 +186,7 @@ def sinkhorn_no_exp(logits_TE, rounds):
 
 
 RIGHT = {
-    "06.expert_choice": [ec_einsum, ec_by_threshold, ec_loop],
+    "06.expert_choice": [ec_einsum, ec_by_threshold],
     "06.sinkhorn": [sinkhorn_potentials, sinkhorn_log_softmax, sinkhorn_in_numpy],
 }
 WRONG = {
@@ -199,6 +199,7 @@ WRONG = {
         "only_a_mask": ec_mask,
         "rescaled_per_token": ec_rescaled,
         "softmax_among_chosen": ec_column_softmax,
+        "gradient_lost": ec_loop,
     },
     "06.sinkhorn": {
         "rows_only": sinkhorn_softmax,

@@ -24,15 +24,16 @@ def groups_deepseek(scores_TE, expert_bias_E, n_groups, groups_per_token, top_k)
 def groups_loop(scores_TE, expert_bias_E, n_groups, groups_per_token, top_k):
     size = scores_TE.shape[1] // n_groups
     ids, weights = [], []
-    for row in scores_TE.tolist():
+    for scores_E in scores_TE:
+        row = scores_E.tolist()
         biased = [s + b for s, b in zip(row, expert_bias_E.tolist(), strict=True)]
         worth = [sum(sorted(biased[g * size : (g + 1) * size])[-2:]) for g in range(n_groups)]
         best = sorted(range(n_groups), key=lambda g: -worth[g])[:groups_per_token]
         allowed = [e for e in range(len(row)) if e // size in best]
         chosen = sorted(allowed, key=lambda e: -biased[e])[:top_k]
         ids.append(chosen)
-        weights.append([row[e] / sum(row[i] for i in chosen) for e in chosen])
-    return torch.tensor(ids), torch.tensor(weights)
+        weights.append(scores_E[chosen] / scores_E[chosen].sum())
+    return torch.tensor(ids), torch.stack(weights)
 
 
 def groups_by_elimination(scores_TE, expert_bias_E, n_groups, groups_per_token, top_k):
@@ -130,7 +131,7 @@ def groups_swapped(scores_TE, expert_bias_E, n_groups, groups_per_token, top_k):
     return groups_deepseek(scores_TE, expert_bias_E, n_groups, groups_per_token, top_k)[::-1]
 
 
-RIGHT = {"06.group_limited": [groups_deepseek, groups_loop, groups_by_elimination]}
+RIGHT = {"06.group_limited": [groups_deepseek, groups_loop]}
 WRONG = {
     "06.group_limited": {
         "swapped_return": groups_swapped,
@@ -143,5 +144,6 @@ WRONG = {
         "mask_inverted": groups_worst,
         "mask_on_weights": groups_late,
         "bias_in_weight": groups_biased_weight,
+        "gradient_lost": groups_by_elimination,
     },
 }

@@ -1,0 +1,108 @@
+"""The name of a mistake: which misconception an answer's wrong values are those of.
+
+Three looks, from strict to tolerant. An answer has a misconception's name
+
+1. if it agrees with it on every case (where the misconception fails, the answer must fail too);
+2. or on every case that it ran on, where those are half of the ordinary ones or more;
+3. or wherever it is wrong: a default branch may be right by luck where the misconception is not, and one of
+   several outputs may be right. It must be wrong on at least half of the cases on which the misconception is,
+   and no other misconception may explain as much.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from moe_lessons.exercises import drivers
+from moe_lessons.exercises.findings import Trial, named, request, right, same
+from moe_lessons.exercises.spec import Exercise, Misconception
+
+
+@dataclass(frozen=True)
+class _Match:
+    """How an answer stands to a misconception on one case."""
+
+    exact: bool
+    """They agree."""
+    partly: bool
+    """They agree wherever the answer is wrong, output by output."""
+    differs: bool
+    """The misconception is wrong here."""
+    ran: bool
+    """Both returned something."""
+
+
+def recognise(exercise: Exercise, trials: Sequence[Trial]) -> list[Misconception]:
+    """The misconceptions that an answer agrees with, in the spec's order: one as a rule, none if in doubt."""
+    seen = {m.id: [_match(exercise, m, t) for t in trials] for m in exercise.misconceptions}
+    everywhere = [m for m in exercise.misconceptions if _agrees(seen[m.id])]
+    if everywhere:
+        return everywhere
+    ran = [i for i, t in enumerate(trials) if not isinstance(t.reply, drivers.Failure)]
+    ordinary = [i for i in ran if not trials[i].case.is_edge]
+    wrong = [i for i in ran if not right(exercise, trials[i])]
+    if 2 * len(ordinary) < sum(not t.case.is_edge for t in trials) or not wrong:
+        return []  # right wherever it ran: only the failure is a mistake
+    for places in (ran, ordinary):
+        found = [m for m in exercise.misconceptions if _agrees([seen[m.id][i] for i in places])]
+        if len(found) == 1 and set(places) & set(wrong):
+            return found
+    pool = ordinary if set(ordinary) & set(wrong) else ran
+    return _where_wrong(exercise, seen, pool, [i for i in pool if i in set(wrong)])
+
+
+def _agrees(matches: Sequence[_Match]) -> bool:
+    return all(match.exact for match in matches) and any(match.ran for match in matches)
+
+
+def _where_wrong(
+    exercise: Exercise, seen: dict[str, list[_Match]], pool: Sequence[int], wrong: Sequence[int]
+) -> list[Misconception]:
+    """The one misconception that explains all that is wrong, and leaves least unexplained that is right."""
+    ranked: list[tuple[tuple[int, int], Misconception]] = []
+    for m in exercise.misconceptions:
+        matches = seen[m.id]
+        if not all(matches[i].partly and matches[i].ran for i in wrong):
+            continue
+        lucky = sum(matches[i].differs for i in pool if i not in wrong)
+        if lucky <= len(wrong):
+            ranked.append(((sum(not matches[i].exact for i in wrong), lucky), m))
+    best = min((rank for rank, _ in ranked), default=None)
+    found = [m for rank, m in ranked if rank == best]
+    return found if len(found) == 1 else []
+
+
+def _match(exercise: Exercise, misconception: Misconception, t: Trial) -> _Match:
+    if misconception.detects is not None:
+        seen = t.got is not None and _detected(misconception, t, t.got)
+        return _Match(seen, seen, not _detected(misconception, t, t.want), t.got is not None)
+    assert misconception.wrong is not None
+    reply = drivers.run(misconception.wrong, request(exercise, t.case))
+    wrong = named(exercise, reply)
+    if wrong is None or t.got is None:
+        # Some mistakes crash on some inputs; then the answer must crash on the same ones.
+        return _Match(wrong is t.got, wrong is t.got, wrong is None, False)
+    equal = [same(o, t.got[o.name], wrong[o.name]) for o in exercise.outputs]
+    fine = [same(o, t.got[o.name], t.want[o.name]) for o in exercise.outputs]
+    truth = [same(o, wrong[o.name], t.want[o.name]) for o in exercise.outputs]
+    dtypes = _dtypes(exercise, t.reply) == _dtypes(exercise, reply)
+    asked = [o.dtype for o in exercise.outputs if o.dtype is not None]
+    return _Match(
+        exact=all(equal) and dtypes,
+        partly=all(a or b for a, b in zip(equal, fine, strict=True)) and dtypes,
+        differs=not all(truth) or _dtypes(exercise, reply) != asked,
+        ran=True,
+    )
+
+
+def _detected(misconception: Misconception, t: Trial, values: dict) -> bool:
+    assert misconception.detects is not None
+    try:
+        return bool(misconception.detects(t.case, values, t.want))
+    except Exception:  # values of a shape, a kind or a size that it was not written for
+        return False
+
+
+def _dtypes(exercise: Exercise, reply: drivers.Reply) -> list[str]:
+    """The dtypes of those values whose dtype is part of the answer."""
+    assert not isinstance(reply, drivers.Failure)
+    return [v.dtype for o, v in zip(exercise.outputs, reply, strict=True) if o.dtype is not None]
