@@ -127,6 +127,8 @@ class Exercise:
     """Errors that a mistake of this exercise ends in; they come before the general ones in ``crashes``."""
     gradient: Literal["needed", "ignored"] = "needed"
     """Whether a gradient must reach the arguments that it reaches in the reference (see ``habits``)."""
+    most_work: float | None = None
+    """How many times the matrix products of the reference, and its multiply-adds, an answer may make."""
     may_change: tuple[str, ...] = ()
     """Arguments that an answer may write to."""
     forbidden: tuple[str, ...] = ("moe_lessons",)

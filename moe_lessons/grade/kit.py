@@ -21,6 +21,7 @@ FILES = (
     "exercises/kernel_driver.py",
     "exercises/drivers.py",
     "exercises/probes.py",
+    "exercises/work.py",
     "exercises/replies.py",
     "exercises/answers.py",
     "exercises/own_code.py",
