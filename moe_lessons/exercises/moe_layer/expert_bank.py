@@ -95,8 +95,8 @@ def _no_silu(hidden_TD: Tensor, gate_up: Tensor, down: Tensor, input_first: bool
 
 def _guessed(case: Case, got: Outputs, want: Outputs) -> bool:
     """Right where D is neither F nor 2F; there a guess may be right too."""
-    n_experts, d_model = np.shape(case.args["down"])[0], np.shape(case.args["hidden_TD"])[1]
-    alike = d_model**2 * n_experts in (np.size(case.args["gate_up"]), np.size(case.args["down"]))
+    hidden_TD, gate_up, down = (np.asarray(case.args[name]) for name in ("hidden_TD", "gate_up", "down"))
+    alike = len(down) * hidden_TD.shape[1] ** 2 in (gate_up.size, down.size)
     if np.shape(got["output_ETD"]) != np.shape(want["output_ETD"]):
         return False
     right = np.allclose(got["output_ETD"], want["output_ETD"], rtol=1e-4, atol=1e-5)
@@ -197,8 +197,15 @@ EXPERT_BANK = Exercise(
             "The sizes of a product do not fit, so the two layouts are not kept apart. Bring both tensors, "
             "`gate_up` and `down`, to one layout first, whichever you like. Only `input_first` says which "
             "one they come in: where D = 2F or D = F, a shape cannot.",
-            pattern=r"cannot be multiplied|batch2 tensor to be|must match the size|mismatch|einsum\(\)",
+            pattern=r"cannot be multiplied|batch2 tensor to be|einsum\(\)",
             hint=1,
+        ),
+        Crash(
+            "cut_along_another_axis",
+            "Gate and up have different shapes here. 2F was to be cut into two halves of F: along which axis "
+            "did the cut run? In [E, T, 2F] it is the last.",
+            pattern=r"size of tensor a .* must match the size of tensor b",
+            hint=2,
         ),
     ),
     hints=(

@@ -220,14 +220,18 @@ MISTAKES = (
         "Each row has its own weight, but then the rows were reshaped to [T, K, D] while still sorted by "
         "expert, so that rows of different tokens are added. Undo the sort first, or add each row to the "
         "token it came from.",
-        wrong=lambda *args: _put(*args, put=lambda rows, ids, order, tokens: _summed(rows, ids)),
+        wrong=lambda x, ids, w, gate_up, down: _put(
+            x, ids, w, gate_up, down, lambda rows, ids, order, tokens: _summed(rows, ids)
+        ),
         hint=3,
     ),
     Misconception(
         "weighted_order_as_inverse",
         "Each row has its own weight, but the sort was undone with the sorting order itself. `order` says "
         "which slot sits at a position; you need the inverse, which says at which position a slot sits.",
-        wrong=lambda *args: _put(*args, put=lambda rows, ids, order, tokens: _summed(rows[order], ids)),
+        wrong=lambda x, ids, w, gate_up, down: _put(
+            x, ids, w, gate_up, down, lambda rows, ids, order, tokens: _summed(rows[order], ids)
+        ),
         hint=3,
     ),
     Misconception(

@@ -1,124 +1,24 @@
 """Exercise 01.gate_family: tell from a gate's outputs which family it belongs to."""
 
-import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from moe_lessons.exercises.router.draws import spaced_logits
+from moe_lessons.exercises.router.family_draws import NAMES, SCORES, candidates, draw
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
-
-SIZES = ((5, 8, 3), (4, 6, 2), (6, 9, 4))
-ONE_TOKEN = (1, 7, 4)
-SCALES = (0.7, 1.4, 1.9, 3.1)
-"""Each moved by up to 10 %: nobody is to guess them."""
-
-
-def _root(logits_TE: torch.Tensor) -> torch.Tensor:
-    return F.softplus(logits_TE).sqrt()
-
-
-NAMES = ("topk_softmax", "softmax_topk_renorm", "softmax_topk", "sigmoid", "sqrt_softplus", "topk_sigmoid")
-SCORES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"sigmoid": torch.sigmoid, "sqrt_softplus": _root}
-
-
-@dataclass(frozen=True)
-class Gate:
-    """What made a case: the family, the scale and the bias of those that have them.
-
-    ``matched`` names a token whose scores happen to sum to the scale: there a sigmoid that was rescaled looks
-    like one that was not.
-    """
-
-    family: str
-    scale: float = 1.0
-    biased: bool = False
-    matched: int | None = None
-    one_token: bool = False
-
-
-def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """The gates in an order of their own; one token; a first or last token that misleads."""
-    scales = [float(scale) for scale in rng.permutation(SCALES) * rng.uniform(0.9, 1.1, len(SCALES))]
-    made = [
-        *(Gate(family) for family in ("topk_softmax", "softmax_topk", "topk_sigmoid") * 2),
-        *(Gate(family, 1.0, biased) for family in SCORES for biased in (False, True)),
-        *(Gate(family, scales.pop(), biased) for family, biased in itertools.product(SCORES, (False, True))),
-        *(Gate("sigmoid", matched=token) for token in (0, -1)),
-        *(Gate(family, one_token=True) for family in ("softmax_topk", "topk_sigmoid")),
-    ]
-    cases = []
-    for i, place in enumerate(rng.permutation(len(made))):
-        sizes = ONE_TOKEN if made[place].one_token else SIZES[i % len(SIZES)]
-        args = _outputs(rng, made[place], *sizes)
-        cases.append(Case(f"gate {i + 1}: T={sizes[0]}, E={sizes[1]}, K={sizes[2]}", args))
-    return cases
-
-
-def _outputs(
-    rng: np.random.Generator, gate: Gate, n_tokens: int, n_experts: int, top_k: int
-) -> dict[str, Any]:
-    """Logits, and what the gate makes of them, drawn until no other family would make nearly the same."""
-    while True:
-        array_TE = spaced_logits(rng, n_tokens, n_experts, spread=3.0)
-        logits_TE = torch.from_numpy(array_TE)
-        selection_TE = logits_TE
-        if gate.biased:
-            # On the first token the bias must change the choice, or it would leave no trace.
-            bias_E = torch.zeros(n_experts)
-            bias_E[int(array_TE[0].argmin())] = 10.0
-            selection_TE = SCORES[gate.family](logits_TE) + bias_E
-        ids_TK = selection_TE.topk(top_k, dim=-1).indices
-        chosen_TK = logits_TE.gather(-1, ids_TK)
-        if gate.family == "topk_softmax":
-            weights_TK = chosen_TK.softmax(dim=-1)
-        elif gate.family == "softmax_topk":
-            weights_TK = logits_TE.softmax(dim=-1).gather(-1, ids_TK)
-        elif gate.family == "topk_sigmoid":
-            weights_TK = chosen_TK.sigmoid()
-        else:
-            scores_TK = SCORES[gate.family](chosen_TK)
-            scale = gate.scale if gate.matched is None else float(scores_TK[gate.matched].sum())
-            weights_TK = scale * _shares(scores_TK)
-        others = _candidates(logits_TE, ids_TK, weights_TK)
-        own = {gate.family, "sigmoid"} if gate.family == "topk_sigmoid" else {gate.family}
-        apart = [float((others[name] - weights_TK).abs().max()) for name in others.keys() - own]
-        if min(apart) > 0.01:
-            ids, weights = ids_TK.numpy(), weights_TK.numpy()
-            return {"logits_TE": array_TE, "topk_ids_TK": ids, "topk_weights_TK": weights}
-
-
-def _candidates(
-    logits_TE: torch.Tensor, topk_ids_TK: torch.Tensor, topk_weights_TK: torch.Tensor
-) -> dict[str, torch.Tensor]:
-    """The weights that each family would have given, with the given sums where a scale is free."""
-    chosen_TK = logits_TE.gather(-1, topk_ids_TK)
-    sums_T1 = topk_weights_TK.sum(dim=-1, keepdim=True)
-    return {
-        "softmax_topk": logits_TE.softmax(dim=-1).gather(-1, topk_ids_TK),
-        "topk_softmax": chosen_TK.softmax(dim=-1),
-        "topk_sigmoid": chosen_TK.sigmoid(),
-        **{family: sums_T1 * _shares(score(chosen_TK)) for family, score in SCORES.items()},
-    }
 
 
 def _alike(a: torch.Tensor, b: torch.Tensor) -> bool:
     return bool(torch.allclose(a, b, rtol=1e-3, atol=1e-4))
 
 
-def _shares(values_TK: torch.Tensor) -> torch.Tensor:
-    return values_TK / values_TK.sum(dim=-1, keepdim=True)
-
-
 def reference(logits_TE: torch.Tensor, topk_ids_TK: torch.Tensor, topk_weights_TK: torch.Tensor) -> str:
     """Compute what each family would return for the chosen experts, and see which one it is."""
-    candidates = _candidates(logits_TE, topk_ids_TK, topk_weights_TK)
+    made = candidates(logits_TE, topk_ids_TK, topk_weights_TK)
     # In this order: a bare sigmoid also has the shares of a rescaled one.
-    return next((name for name, like in candidates.items() if _alike(topk_weights_TK, like)), "sqrt_softplus")
+    return next((name for name, like in made.items() if _alike(topk_weights_TK, like)), "sqrt_softplus")
 
 
 def one_name(values: dict[str, Any]) -> dict[str, Any]:
@@ -176,6 +76,19 @@ def _scaled(case: Case, family: str) -> bool:
     return family in SCORES and bool(np.abs(sums_T - 1).max() > 1e-3)
 
 
+def _misled(case: Case, family: str) -> bool:
+    """Whether some token's weights, though not all, are the bare sigmoids."""
+    if family != "sigmoid":
+        return False
+    logits_TE, ids_TK, weights_TK = (np.asarray(arg) for arg in case.args.values())
+    bare_TK = 1 / (1 + np.exp(-np.take_along_axis(logits_TE, ids_TK, axis=-1)))
+    return bool(np.isclose(bare_TK, weights_TK, atol=1e-3).all(axis=-1).any())
+
+
+def _one_token(case: Case, family: str) -> bool:
+    return len(np.asarray(case.args["logits_TE"])) == 1
+
+
 def _never_a_softmax(case: Case, got: Outputs, want: Outputs) -> bool:
     names = ("softmax_topk", "topk_softmax")
     known = got["family"] not in names and (want["family"] in names or got["family"] == want["family"])
@@ -216,6 +129,21 @@ GATE_FAMILY = Exercise(
             "Right wherever the scale is 1, wrong on every gate that has another. The scale is not told, so "
             "compare what it cannot change: each token's weights divided by their sum.",
             detects=_wrong_exactly(_scaled),
+            hint=3,
+        ),
+        Misconception(
+            "one_token_decides",
+            "One token decides here. A sigmoid gate whose scale happens to be the sum of one token's scores "
+            "looks there as if it did not rescale; the other tokens tell. Compare the whole tensors.",
+            detects=_wrong_exactly(_misled),
+            hint=1,
+        ),
+        Misconception(
+            "sums_compared",
+            "Right unless there is a single token. Whether a gate rescales is read from the sums of "
+            "several tokens being equal, and one sum is always equal to itself. Compare the weights with "
+            "what each gate would have given instead.",
+            detects=_wrong_exactly(_one_token),
             hint=3,
         ),
         Misconception(
@@ -265,9 +193,10 @@ GATE_FAMILY = Exercise(
         "You know the logits of the chosen experts. What would each family have made of them? "
         "Which of these candidates are the weights you were given?",
         "`logits_TE.gather(-1, topk_ids_TK)` are the chosen logits; `torch.allclose` compares floats. "
-        "The scores: `softmax`, `sigmoid`, `F.softplus(...).sqrt()`.",
-        "First compare the weights as they are with the two gates that never rescale and with the softmax "
-        "over the chosen. For the other two compare `weights / weights.sum(-1, keepdim=True)` with the "
-        "scores divided in the same way.",
+        "The scores: `softmax`, `sigmoid`, `F.softplus(...).sqrt()`. Three of the families leave nothing "
+        "open: write down their weights and compare.",
+        "In `sigmoid` and `sqrt_softplus` the scale is open. What can a scale not change about a token's "
+        "weights? Compare that. And mind the order of the comparisons: which of the families would pass "
+        "another one's test?",
     ),
 )

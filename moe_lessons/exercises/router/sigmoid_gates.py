@@ -7,7 +7,7 @@ import torch
 
 from moe_lessons.exercises.router.draws import THE_RIGHT_CHOICE, by_expert, spaced_logits
 from moe_lessons.exercises.router.sigmoid_mistakes import MISTAKES, Gates, gates
-from moe_lessons.exercises.spec import Case, Exercise, Output, Outputs, Plain, Property
+from moe_lessons.exercises.spec import Case, Crash, Exercise, Output, Outputs, Plain, Property
 
 # T, E, K, the scale, and the range of the biases: below -1 every biased score is negative.
 SHAPES = (
@@ -112,12 +112,22 @@ SIGMOID_GATES = Exercise(
         *THE_RIGHT_CHOICE,
     ),
     misconceptions=MISTAKES,
+    crashes=(
+        Crash(
+            "bias_per_token",
+            "The bias has one number for each expert, and here it meets the tokens. Shapes line up from the "
+            "right: [T, E] and [E] fit as they are.{sizes}",
+            pattern=r"size of tensor a \(\d+\) must match the size of tensor b",
+            line=r"bias\w*\[:, None\]|bias\w*\.unsqueeze|\bb\[:, None\]",
+            hint=1,
+        ),
+    ),
     hints=(
         "Two questions have two answers here: *who* is chosen, and with *which weight*. Which of them sees "
         "the bias?",
         "`topk` on one tensor gives the indices; `scores_TE.gather(-1, ids_TK)` reads another tensor at "
         "them.",
-        "`scale * weights_TK / weights_TK.sum(dim=-1, keepdim=True)`, with weights gathered from the bare "
-        "scores.",
+        "With the K bare scores in hand: divide by their sum, so that they sum to 1, and multiply by `scale` "
+        "last. `sum(dim=-1, keepdim=True)` keeps the axis for the division.",
     ),
 )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
+from moe_lessons.exercises.spec import Case, Crash, Exercise, Misconception, Output, Outputs, Property
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -222,6 +222,16 @@ TOP2_MIX = Exercise(
             "These are the two rows, each times its weight, one below the other. What is left is to add "
             "them up.",
             detects=_not_summed,
+            hint=3,
+        ),
+    ),
+    crashes=(
+        Crash(
+            "no_unsqueeze",
+            "Two weights, and two rows of D numbers: PyTorch lines shapes up from the right, so the "
+            "weights meet the columns. Give the weights an axis of size 1 (`weights[:, None]`), or use "
+            "`@`, which multiplies and adds in one.",
+            pattern=r"size of tensor a \(\d+\) must match the size of tensor b",
             hint=3,
         ),
     ),
