@@ -113,10 +113,10 @@ def _factor(output: Output, trials: Sequence[Trial], arrays: Sequence[tuple[np.n
         if abs(factors[0] + 1) < 1e-3:
             return "the right values with the other sign"
         return f"the right values times {factors[0]:.4g}"
-    return _named_factor(trials, factors)
+    return _named_factor(output, trials, factors)
 
 
-def _named_factor(trials: Sequence[Trial], factors: Sequence[float]) -> str:
+def _named_factor(output: Output, trials: Sequence[Trial], factors: Sequence[float]) -> str:
     known = [_numbers(t) for t in trials]
     for name in known[0]:
         sizes = [k.get(name, np.nan) for k in known]
@@ -124,6 +124,8 @@ def _named_factor(trials: Sequence[Trial], factors: Sequence[float]) -> str:
             return f"the right values times {name}"
         if np.allclose(np.multiply(factors, sizes), 1, rtol=1e-3):
             return f"the right values divided by {name}"
+    if any(np.size(t.want[output.name]) < 2 for t in trials):
+        return ""
     return "the right values times one factor, another for each input"
 
 

@@ -36,7 +36,8 @@ def habits(exercise: Exercise, run: Run, trials: Sequence[Trial]) -> Looked:
     """Findings on arguments and gradients, and the mistake if there is one."""
     if exercise.driver not in _PROBED or not any(_tensors(t.case) for t in trials):
         return (), None
-    asks = exercise.driver == "call" and exercise.gradient == "needed"
+    floats = any(output.kind == "float" for output in exercise.outputs)
+    asks = exercise.driver == "call" and exercise.gradient == "needed" and floats
     arrived: list[_Arrived] = []
     for t in trials:
         names = list(t.case.args)
