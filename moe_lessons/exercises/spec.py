@@ -137,6 +137,8 @@ class Exercise:
     options: Mapping[str, Any] = field(default_factory=dict)
     canonical: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     """Brings equivalent answers to one form before comparing (such as sorting the chosen experts by id)."""
+    ties: Callable[[Case, dict[str, Any]], dict[str, Any]] | None = None
+    """After ``canonical``: makes choices one that a tie in the case's inputs leaves open."""
 
     @property
     def lesson(self) -> str:

@@ -13,7 +13,7 @@ from moe_lessons.course.checking import card
 from moe_lessons.exercises import answers, drivers, registry
 from moe_lessons.exercises.crash_table import GENERAL
 from moe_lessons.exercises.findings import request, trial
-from moe_lessons.exercises.habits import CHANGED, LOST, PARTLY_LOST
+from moe_lessons.exercises.habits import CHANGED, LOST, PARTLY_LOST, TOO_MANY_PRODUCTS, TOO_MANY_ROWS
 from moe_lessons.exercises.judge import draw, judge, local
 from moe_lessons.exercises.kernel_driver import gpu_suits
 from moe_lessons.exercises.recognise import recognise
@@ -112,7 +112,13 @@ def test_exercise_is_complete(exercise):
     mistakes = {m.id for m in exercise.misconceptions}
     assert mistakes <= set(wrong)
     # Beside them: errors with a name, and what holds for every exercise ("gradient_lost:in numpy").
-    others = {c.id for c in (*exercise.crashes, *GENERAL)} | {LOST, PARTLY_LOST, CHANGED}
+    others = {c.id for c in (*exercise.crashes, *GENERAL)} | {
+        LOST,
+        PARTLY_LOST,
+        CHANGED,
+        TOO_MANY_ROWS,
+        TOO_MANY_PRODUCTS,
+    }
     assert {m.split(":")[0] for m in wrong} <= mistakes | others
     assert {c.id for c in exercise.crashes} <= {m.split(":")[0] for m in wrong}
     assert len(mistakes) >= 5

@@ -1,6 +1,7 @@
 """Exercise 01.topk_gates: a batched top-k with softmax weights, renormalised or not."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from moe_lessons.exercises.spec import Case, Exercise, Output, Outputs, Plain, P
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Both conventions on several shapes, K = 1 in both, K = E, and logits that overflow a bare exp."""
+    """Both conventions on several shapes, K = 1 in both, K = E, logits that overflow a bare exp, and ties."""
     cases = []
     args: dict[str, Plain]
     for n_tokens, n_experts, top_k, renormalize in [
@@ -29,7 +30,31 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
         }
         cases.append(Case(f"T={n_tokens}, E={n_experts}, K={top_k}, renormalize={renormalize}", args))
     args = {"logits_TE": 200 + spaced_logits(rng, 3, 5), "top_k": 2, "renormalize": True}
-    return [*cases, Case("T=3, E=5, K=2, renormalize=True, logits near 200", args)]
+    cases.append(Case("T=3, E=5, K=2, renormalize=True, logits near 200", args))
+    return [*cases, *(_tied(rng, renormalize) for renormalize in (True, False))]
+
+
+def _tied(rng: np.random.Generator, renormalize: bool) -> Case:
+    """The second and the third largest logit are equal, and K = 2: either expert is right, both are not."""
+    logits_TE = spaced_logits(rng, 4, 6)
+    order_TE = np.argsort(-logits_TE, axis=-1)
+    third_T1, second_T1 = order_TE[:, 2:3], order_TE[:, 1:2]
+    np.put_along_axis(logits_TE, third_T1, np.take_along_axis(logits_TE, second_T1, axis=-1), axis=-1)
+    args: dict[str, Plain] = {"logits_TE": logits_TE, "top_k": 2, "renormalize": renormalize}
+    return Case(f"T=4, E=6, K=2, renormalize={renormalize}, two experts tied", args, edge=True)
+
+
+def _one_of_the_tied(case: Case, values: dict[str, Any]) -> dict[str, Any]:
+    """Of experts with equal logits at the edge of the choice, the same ones, whichever were taken."""
+    if "tied" not in case.name:
+        return values
+    logits_TE, top_k = np.asarray(case.args["logits_TE"]), int(case.args["top_k"])  # type: ignore[arg-type]
+    ids_TK = values["topk_ids_TK"].copy()
+    for row_E, ids_K in zip(logits_TE, ids_TK, strict=True):
+        tied = np.flatnonzero(row_E == np.sort(row_E)[-top_k])
+        taken = np.isin(ids_K, tied)
+        ids_K[taken] = tied[: taken.sum()]
+    return by_expert(values | {"topk_ids_TK": ids_TK})
 
 
 def reference(logits_TE: torch.Tensor, top_k: int, renormalize: bool) -> Gates:
@@ -64,7 +89,8 @@ TOPK_GATES = Exercise(
         "From logits `[T, E]`, return the ids and the weights `[T, K]` of each token's K experts. The "
         "weights are the softmax over *all* E experts, kept as they are (`renormalize=False`, as in "
         "Switch) or rescaled so that each token's K weights sum to 1 (`renormalize=True`, as in Mixtral). "
-        "Any order of a token's experts is fine, as long as ids and weights agree."
+        "Any order of a token's experts is fine, as long as ids and weights agree. The router learns through "
+        "the weights, so gradients must be able to flow back to the logits."
     ),
     entry="topk_gates",
     points=4,
@@ -74,6 +100,7 @@ TOPK_GATES = Exercise(
     draw=draw,
     reference=reference,
     canonical=by_expert,
+    ties=_one_of_the_tied,
     properties=(
         Property("each token has K different experts", _ids_exist),
         Property("each token's weights sum to 1 when renormalised, to at most 1 otherwise", _sums),

@@ -37,6 +37,12 @@ def _all_experts(logits_TE: torch.Tensor, top_k: int, renormalize: bool) -> Gate
     return ids_TK, torch.zeros_like(logits_TE).scatter(-1, ids_TK, weights_TK)
 
 
+def _tied_in(logits_TE: torch.Tensor, top_k: int, renormalize: bool) -> Gates:
+    ids_TK, weights_TK = gates(logits_TE, top_k, False)
+    reach_TE = logits_TE.softmax(dim=-1) * (logits_TE >= logits_TE.gather(-1, ids_TK[:, -1:]))
+    return ids_TK, weights_TK / reach_TE.sum(dim=-1, keepdim=True) if renormalize else weights_TK
+
+
 def _log_softmax(logits_TE: torch.Tensor, top_k: int, renormalize: bool) -> Gates:
     weights_TK, ids_TK = F.log_softmax(logits_TE, dim=-1).topk(top_k, dim=-1)
     return ids_TK, weights_TK / weights_TK.sum(dim=-1, keepdim=True) if renormalize else weights_TK
@@ -163,6 +169,14 @@ MISTAKES = (
             renormalize,
             rescale=lambda weights_TK: weights_TK / weights_TK.amax(dim=-1, keepdim=True),
         ),
+        hint=3,
+    ),
+    Misconception(
+        "tied_in",
+        "Right without ties. Where two experts have the same probability at the edge of the choice, both "
+        "reach the K-th largest value, and the sum took both in. Sum the K weights that were kept, not all "
+        "that reach a threshold.",
+        wrong=_tied_in,
         hint=3,
     ),
     Misconception(
