@@ -43,8 +43,8 @@ ROUTER_LOGITS = Exercise(
     title="The router is one matrix",
     task=(
         "Return the logits `[T, E]`: for each token and expert, the inner product of the token's hidden "
-        "state with the expert's router vector, computed in fp32 whatever the inputs' dtype. Stay with tensor "
-        "operations, so that the router can learn: a gradient must be able to flow back to both."
+        "state with the expert's router vector, computed in fp32 whatever the inputs' dtype. Stay with "
+        "tensor operations, so that the router can learn: a gradient must be able to flow back to both."
     ),
     entry="router_logits",
     points=2,
