@@ -5,7 +5,7 @@
 # it; the next one is then selected. Run the cells from top to bottom.
 #
 # You cannot break anything here. Every cell can be run again, changed, or emptied. If a cell shows a red
-# error, read its last line; nothing else is lost. What to do when you are stuck stands [near the
+# error, read its last line; nothing else is lost. What to do when you are stuck is explained [near the
 # end](#If-you-are-stuck).
 #
 # The next cell sets the lesson up. The first time it takes some seconds, because PyTorch has to load.
@@ -19,9 +19,9 @@ start("00_start_here")
 # ## What is on this machine?
 #
 # The next cell lists what this course found here. You need not know all these names. The line to look at
-# is `path`: it says which code will run a Mixture-of-Experts layer here. (What such a layer is comes right
-# after; what the names of the paths mean, in lesson 08.) A GPU makes the long runs of lesson 10 quicker. No
-# lesson needs one.
+# is `path`: it says which code will run a Mixture-of-Experts layer here. (What such a layer is comes in a
+# moment. What the names of the paths mean comes in lesson 08.) A GPU makes the long runs of lesson 10
+# quicker; no lesson needs one.
 
 # %% tags=["nbval-ignore-output"] why="machine"
 from moe_lessons.commands.diagnosis import describe, diagnose
@@ -58,7 +58,7 @@ print("This machine's path agrees with the plain loop:", agree)
 # little.
 #
 # Let us send a real sentence through one. It comes from Python's own language reference. We split it into
-# words; in the course's vocabulary each of them is a *token*.
+# words. The pieces that a model reads are called *tokens*; here each word is one.
 
 # %%
 import re
@@ -76,7 +76,7 @@ print(f"In the corpus: {sentence in corpus}. Tokens: {len(words)}")
 
 # %% [markdown]
 # A network works on numbers. Ours come from the letters alone: each letter gets 32 random numbers, and a
-# word is the mean of its letters. That is crude. It knows nothing of meaning, and not even the order of the
+# word is the mean of its letters. That is crude: it knows nothing of meaning, not even the order of the
 # letters.
 #
 # Here is the whole layer. Names end in their axes: `T` tokens, `D` numbers per token, `E` experts, `K`
@@ -93,6 +93,7 @@ router = nn.Linear(32, 8, bias=False)
 experts = nn.ModuleList()
 for _ in range(8):
     experts.append(nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 32)))
+letters_LD = torch.randn(26, 32, requires_grad=True)  # 32 random numbers for each letter
 
 
 def moe(hidden_TD):
@@ -118,8 +119,6 @@ predict("00.same_word")
 # %%
 from string import ascii_lowercase
 
-letters_LD = torch.randn(26, 32, requires_grad=True)  # 32 random numbers for each letter
-
 
 def hidden(words, letters_LD):
     """One row of 32 numbers per word: the mean over its letters."""
@@ -142,7 +141,7 @@ reveal("00.same_word")
 # %% [markdown]
 # This is a **routing strip**: the sentence, and under each token its two experts. The number and the colour
 # name the expert. The percentage is its weight, and the tinted bar shows it again. Look for `function`: it
-# stands there three times.
+# occurs three times.
 
 # %% tags=["nbval-ignore-output"] why="image"
 from moe_lessons.svg import routing_strip
@@ -154,6 +153,14 @@ routing_strip(
     title="The same word goes to the same two experts",
     caption="Untrained layer, 8 experts, 2 per token. Which words share an expert?",
 )
+
+# %% [markdown]
+# <details><summary>Which words share an expert?</summary>
+#
+# Many do: there are only eight experts for eighteen words. `function`, `definition`, `body`, `is`, `not` and
+# `this` all have expert 5 among their two, for example. The next cell lists them.
+#
+# </details>
 
 # %% [markdown]
 # ### What the picture shows, and what it does not
@@ -213,13 +220,15 @@ reveal("00.other_seed")
 # ## What do you need to know?
 #
 # Explainers ask for much: transformers, attention, matrix calculus, convex optimisation. Let us look
-# instead. The next two cells train our layer on the sentence: given a word, guess the next. PyTorch keeps a
-# record of every operation behind a loss, the *graph*, because it needs it to compute gradients. The first
-# cell collects the names of these operations. How it walks through the graph does not matter here.
+# instead. The next two cells train our layer on the sentence: given a word, guess the next one. How wrong it
+# is, is one number, the *loss*. PyTorch keeps a record of every operation that led to a loss, the *graph*: it
+# needs that to compute gradients. The first cell collects the names of these operations. How it walks
+# through the graph does not matter here.
 
 # %%
 import torch.nn.functional as F
 
+torch.manual_seed(1)
 vocabulary = sorted(set(words))
 targets_T = torch.tensor([vocabulary.index(word) for word in words[1:]])
 head = nn.Linear(32, len(vocabulary))
@@ -259,10 +268,13 @@ print("anything else:", ", ".join(sorted(others)) or "nothing")
 
 # %% [markdown]
 # The second cell trains. It ends with `claim`. A **claim** is a sentence that explainers of the subject
-# make; the course has numbered many, and tests them one by one. This one, L14, is the list above. `claim`
-# prints the verdict, and a table at the end of each lesson collects them.
+# make; the course has numbered many, and tests them one by one. This one, L14, is the long list above.
+# `claim` prints the verdict, and a table at the end of each lesson collects them.
 
 # %%
+from copy import deepcopy
+
+untrained = deepcopy((letters_LD, router, experts, head))
 parameters = [letters_LD, *(p for module in (router, experts, head) for p in module.parameters())]
 optimizer = torch.optim.Adam(parameters, lr=0.01)
 first_loss = next_word_loss().item()
@@ -273,17 +285,20 @@ for _ in range(60):
     optimizer.step()
 halved = loss.item() < first_loss / 2
 print("60 steps more than halve the loss:", halved)
+letters_LD, router, experts, head = untrained  # so that the cells above still show the untrained layer
 
-claim("L14", "correct", holds=halved and not others)
+all_used = all(used & names for names in parts.values())
+claim("L14", "wrong", holds=halved and all_used and not others)
 
 # %% [markdown]
-# That is a Mixture-of-Experts layer, trained. On one sentence it has only learned it by heart.
-# Backpropagation is the fourth thing: `loss.backward()`. What else a lesson needs, such as attention in
-# lesson 10, it explains.
+# That was a Mixture-of-Experts layer, trained. From a single sentence it has learned nothing but that
+# sentence, by heart. It took softmax, top-k and cross-entropy, and backpropagation is the fourth:
+# `loss.backward()`. So the list may name what papers on the subject draw on, but you can begin without most
+# of it. What else a lesson needs, such as attention in lesson 10, it explains.
 #
 # ### The five-minute check
 #
-# One question for each of the four. If you get one wrong, the answer names something free to read first.
+# One question for each of the four. If you get one wrong, the answer names something free to read.
 # Come back whenever you like; nothing here is timed, and quizzes earn no points.
 
 # %% tags=["nbval-ignore-output"] why="widget"
@@ -320,7 +335,7 @@ check("00.top2_mix", everyone_answers, demo=True)
 # %% [markdown]
 # Read such a card from the top. A ✔ is something your function already does. The first ✘ is the one to work
 # on; the line under it shows what came back and what was expected. (`mixed_D` is the check's name for what
-# the function returns.) What comes after it is looked at once that is mended. "What may have happened" is
+# the function returns.) The points after it are looked at once this one is right. "What may have happened" is
 # the check's guess at the mistake.
 #
 # The card also said which hint helps. There are three for each exercise: a question to ask yourself, the
@@ -332,7 +347,7 @@ hint("00.top2_mix", 1)
 # %% [markdown]
 # ## Your turn
 #
-# You have seen all you need for this one: it is the middle of `moe` above, for a single token.
+# You have seen all you need for this one: it is the middle part of `moe` above, for a single token.
 
 # %% [markdown]
 # {{exercise 00.top2_mix}}
@@ -357,7 +372,7 @@ def top2_mix(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch.Tensor:
 check("00.top2_mix")
 
 # %% [markdown]
-# "Not attempted yet" means that the line `raise NotImplementedError` still stands there: replace it. A pass
+# "Not attempted yet" means that the line `raise NotImplementedError` is still there: replace it. A pass
 # looks like this: `✔ 00.top2_mix: passed, 1 of 1 points`. You may check as often as you like; only passing
 # counts.
 #
@@ -374,8 +389,8 @@ check("00.top2_mix")
 # - **Nothing makes sense any more.** *Kernel → Restart Kernel and Run up to Selected Cell* starts afresh.
 #   Your text and your progress stay.
 # - **An exercise resists.** Take the hints, in order. Then look at the solution; a link to it lies under
-#   the hints. Reading it and writing it again by yourself is a fair way to learn. No later cell needs your
-#   answer: you can always read on.
+#   the hints. Reading it and then writing it again yourself is a fair way to learn. No later cell needs
+#   your answer: you can always read on.
 # - **You want the notebook as it was.** `git checkout notebooks/00_start_here.ipynb` in a terminal brings
 #   it back, without what you wrote into it.
 #

@@ -6,9 +6,9 @@ start("02_moe_layer")
 # %% [markdown]
 # ## One network first
 #
-# Half of a transformer block is attention, which moves information between tokens. The other half is a
-# feed-forward network, the **FFN**: it reads one token's vector of width D, widens it to F, and brings it
-# back to D. It treats every token the same way and knows nothing of the others.
+# A transformer is a stack of *blocks*, and a block has two halves. One is attention, which moves information
+# between tokens. The other is a feed-forward network, the **FFN**: it reads one token's vector of width D,
+# widens it to F, and brings it back to D. It treats every token alike and knows nothing of the others.
 #
 # A Mixture-of-Experts layer replaces this half. So before we have E networks, we look at one.
 #
@@ -23,7 +23,9 @@ start("02_moe_layer")
 # gate sits inside an expert. The router's gate of lesson 01 shares the name and nothing else.)
 #
 # How much does the third matrix matter when we count weights? Mixtral-8x7B has 8 experts in each of 32
-# layers, and its [paper](https://arxiv.org/abs/2401.04088) gives all dimensions. We add them up twice.
+# layers, and its [paper](https://arxiv.org/abs/2401.04088) gives all dimensions. We add them up twice, with
+# three matrices in each expert and with two. (The *norms* in the sum bring a vector to a standard size
+# before each half of a block; they have D weights each, and lesson 10 comes to them.)
 
 # %%
 import math
@@ -101,13 +103,14 @@ check("02.swiglu")
 # %%
 from moe_lessons.experts import swiglu as one_expert
 
-generator = torch.Generator().manual_seed(2)
+generator = torch.Generator()
 
 
 def randn(*shape):
     return torch.randn(*shape, generator=generator)
 
 
+generator.manual_seed(2)  # each cell that draws numbers seeds first: run again, it draws the same
 x_TD, gate_up, down = randn(3, 8), randn(12, 8), randn(8, 6)
 right = one_expert(x_TD, gate_up, down)
 swapped = one_expert(x_TD, gate_up.roll(6, dims=0), down)
@@ -154,11 +157,12 @@ check("02.expert_bank")
 # where $f_e$ is expert e and $e(t,k)$ is the k-th choice of token t. That is the whole layer. The other
 # E - K experts do not appear in the sum.
 #
-# Let us see that on one layer, in the package. We take its output apart, and then damage experts.
+# Let us see that on one layer of the package. We take its output for one token apart.
 
 # %%
 from moe_lessons import MoELayer
 
+generator.manual_seed(3)
 layer = MoELayer(d_model=8, d_expert=12, n_experts=6, top_k=2)
 for parameter in layer.parameters():
     parameter.data = 0.5 * randn(*parameter.shape)
@@ -176,66 +180,12 @@ print(f"Token {t} chose experts {first} and {second}.")
 print("Its output is their weighted sum:", is_weighted_sum)
 
 # %%
-claim("L10", "correct", holds=is_weighted_sum)
-
-# %%
-with torch.no_grad():
-    before_TD = layer(x_TD).hidden
-    for e in set(range(6)) - {first, second}:
-        down[e] += 100.0  # wreck every expert that token 3 did not choose
-    wrecked_TD = layer(x_TD).hidden
-unmoved = torch.equal(wrecked_TD[t], before_TD[t])
-moved = int((wrecked_TD != before_TD).any(dim=1).sum())
-print(f"After wrecking the other four experts, token {t} is the same, bit for bit: {unmoved}.")
-print(f"Of the 5 tokens, {moved} changed.")
-
-# %%
-claim("L83", "correct", holds=unmoved and moved > 0)
+nonnegative = bool((weights_TK >= 0).all()) and torch.allclose(weights_TK.sum(1), torch.ones(5))
+claim("L10", "correct", holds=is_weighted_sum and nonnegative)
 
 # %% [markdown]
-# ### A path per token and per layer
-#
-# Which experts a token meets is decided from its hidden state, again in every layer. Below is a sentence in
-# an untrained two-layer model, byte by byte. It is untrained, so the choices mean nothing; what matters is
-# what they depend on. The letter `e` occurs several times. If the letter alone decided, each would take the
-# same path.
-
-# %%
-from moe_lessons import ModelConfig, MoETransformer
-
-sentence = "the cat met the tree"
-config = ModelConfig(n_layers=2, d_model=32, n_heads=4, n_kv_heads=4, d_expert=16, n_experts=8, top_k=2)
-model = MoETransformer(config, generator=torch.Generator().manual_seed(3))
-with torch.no_grad():
-    for name, parameter in model.named_parameters():
-        if "attention" in name and parameter.ndim > 1:
-            parameter.mul_(4)  # so that context has a say before any training
-    routings = model(torch.tensor([list(sentence.encode())])).routings
-chosen = [[tuple(sorted(row)) for row in one.topk_ids_TK.tolist()] for one in routings]
-
-places = [i for i, letter in enumerate(sentence) if letter == "e"]
-paths = {tuple(layer_choices[i] for layer_choices in chosen) for i in places}
-layers_differ = sum(a != b for a, b in zip(*chosen, strict=True))
-print(f"The {len(places)} letters 'e' take {'one path' if len(paths) == 1 else 'more than one path'}.")
-print("Most tokens meet other experts in layer 2 than in layer 1:", layers_differ > len(sentence) / 2)
-
-# %%
-claim("L11", "correct", holds=len(paths) > 1 and layers_differ > 0)
-
-# %% tags=["nbval-ignore-output"] why="image"
-from IPython.display import display
-
-from moe_lessons.svg import bar_chart, line_chart, routing_strip
-
-for number, one in enumerate(routings, start=1):
-    display(
-        routing_strip(
-            list(sentence),
-            one.topk_ids_TK.tolist(),
-            title=f"Layer {number}: each byte goes to two of eight experts",
-            caption="A column is a byte of the text; the numbers under it are its experts, best first.",
-        )
-    )
+# That the other four experts contribute nothing, to the last bit, you saw in lesson 01. And the choice is
+# made again in every layer, from the hidden state there.
 
 # %% [markdown]
 # Time to write it. Make it slow and obvious: this loop is what you will hold every faster version against.
@@ -281,9 +231,12 @@ check("02.moe_loop")
 
 
 # %%
+from IPython.display import display
+
 from moe_lessons.dispatch import moe_loop as oracle
 from moe_lessons.dispatch import moe_unbind as sort_and_split
 from moe_lessons.experts import swiglu_activation
+from moe_lessons.svg import bar_chart, line_chart
 
 
 def dense_mask(hidden_TD, ids_TK, weights_TK, gate_up, down):
@@ -327,6 +280,7 @@ predict("02.gather")
 # %%
 from moe_lessons.routing import topk_softmax
 
+generator.manual_seed(4)
 T, D, d_expert, E, K = 1024, 64, 128, 16, 2
 x_TD, gate_up, down = randn(T, D), randn(E, 2 * d_expert, D) / D**0.5, randn(E, D, d_expert) / d_expert**0.5
 _, ids_TK, weights_TK = topk_softmax(randn(T, E), K)
@@ -473,6 +427,7 @@ def compare_with_mixtral(swap=False):
         return {}
     from transformers import MixtralConfig
 
+    generator.manual_seed(5)
     config = MixtralConfig(hidden_size=16, intermediate_size=24, num_local_experts=8, num_experts_per_tok=2)
     config._experts_implementation = "eager"
     theirs, ours = modeling.MixtralSparseMoeBlock(config), MoELayer(16, 24, 8, 2)
@@ -497,8 +452,11 @@ def compare_with_mixtral(swap=False):
 
 
 same, other = compare_with_mixtral(), compare_with_mixtral(swap=True)
-print("Output and all gradients within 1e-5, wherever compared:", all(e < 1e-5 for e in same.values()))
-print("With gate and up swapped the comparison notices:", all(e > 0.05 for e in other.values()))
+if same:
+    print(f"Output and {len(same) - 1} gradients agree within 1e-5:", all(e < 1e-5 for e in same.values()))
+    print("With gate and up swapped, every one of them is off:", all(e > 0.05 for e in other.values()))
+else:
+    print(f"Nothing was compared: {remark}")
 
 # %% [markdown]
 # On disk, a Mixtral checkpoint keeps the old names: `block_sparse_moe.experts.N.w1`, `w2`, `w3`. `w1` is the
@@ -517,6 +475,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 def macs_per_token(E, K=2, D=64, d_expert=128, T=256):
     """Multiply-adds of one token in a real forward pass, counted by PyTorch (two FLOPs each)."""
+    generator.manual_seed(6)
     layer = MoELayer(D, d_expert, E, K, path="unbind")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         layer(randn(T, D))
@@ -564,6 +523,7 @@ for name in ("Mixtral-8x7B", "Qwen3-30B-A3B", "DeepSeek-V3"):
 # %%
 layer = MoELayer(64, 128, 128, 8, generator=torch.Generator().manual_seed(0))
 touched = {}
+generator.manual_seed(7)
 for n_tokens in (1, 8, 64, 512):
     runs = [layer(randn(n_tokens, 64)).routing.topk_ids_TK.unique().numel() for _ in range(20)]
     touched[n_tokens] = sum(runs) / len(runs)
@@ -578,7 +538,7 @@ claim("L9", "correct", holds=flat_experts and counted == formula and touched[512
 # ## Eight experts, or eight opinions?
 #
 # Eight networks whose outputs are added: that sounds like an *ensemble*, where eight models are trained
-# separately and averaged. It is something else. Let us train both.
+# separately and averaged. It is something else. Let us train both and compare.
 #
 # The task is a toy, and we say how it is made. Points lie in 16 clusters; each cluster has a function of
 # its own. There is fresh data in every step. The contestants:
@@ -591,8 +551,8 @@ claim("L9", "correct", holds=flat_experts and counted == formula and touched[512
 # One run proves little, so we train 16 seeds of each, side by side as one batch. To keep that short we run
 # all experts and mask, and count the multiplications that a sparse layer would make.
 #
-# The next cell is long and you may come back to it. There is nothing in it that you have not met, except
-# for `balance`, which lesson 05 explains.
+# The next cell is long. You can run it now and read it later. There is nothing in it that you have not met,
+# except for `balance`, which lesson 05 explains. It trains for some ten seconds, and says so as it goes.
 
 
 # %%
@@ -664,14 +624,14 @@ def error(output, y):
 def contest(sample, test):
     """Errors of the four contestants on test data, one number per seed."""
     x, y = test
-    ensemble = train(sample, E=8, F=8)
-    members = bank(x, *ensemble[1:])
-    return {
-        "one": error(members[:, 0], y),
-        "ensemble of 8": error(members.mean(1), y),
-        "top-2 of 8": error(sparse(x, *train(sample, E=8, F=8, top_k=2), 2)[0], y),
-        "one wide": error(bank(x, *train(sample, E=1, F=64)[1:]).squeeze(1), y),
-    }
+    members = bank(x, *train(sample, E=8, F=8)[1:])
+    print("trained: eight networks apart, in 16 seeds")
+    errors = {"one": error(members[:, 0], y), "ensemble of 8": error(members.mean(1), y)}
+    errors["top-2 of 8"] = error(sparse(x, *train(sample, E=8, F=8, top_k=2), 2)[0], y)
+    print("trained: the MoE layer, in 16 seeds")
+    errors["one wide"] = error(bank(x, *train(sample, E=1, F=64)[1:]).squeeze(1), y)
+    print("trained: the wide network, in 16 seeds")
+    return errors
 
 
 cost = {  # multiply-adds per token: a network has 3 * D * F, the router E * D
@@ -707,8 +667,8 @@ print(f"at {cost['top-2 of 8'] / cost['ensemble of 8']:.0%} of its multiplicatio
 # training the weights together as one function. What the sparse layer adds is the price: it gets there
 # with fewer multiplications.
 #
-# Does MoE always win? No. Now the data is scarce and noisy: 64 points per seed, the same in every step, and
-# one function for all clusters.
+# Does the MoE layer always win? No. Now the data is scarce and noisy: 64 points per seed, the same in every
+# step, and one function for all clusters. Everyone trains for 300 steps again, and nobody stops early.
 
 # %%
 scarce = make_task(pieces=1)
@@ -721,12 +681,14 @@ table(poor)
 
 # %%
 ensemble_wins = int((poor["ensemble of 8"] < poor["top-2 of 8"]).sum())
+useless = [name for name, e in poor.items() if e.mean() > 1]
 print(f"64 noisy points: the ensemble has the lower error in {ensemble_wins} of 16 seeds.")
+print(f"Worse than answering with the mean, on average: {', '.join(useless)}.")
 
 # %% tags=["nbval-ignore-output"] why="image"
 for title, errors in {
     "With fresh data the MoE layer beats the ensemble": rich,
-    "With 64 noisy points the ensemble beats the MoE layer": poor,
+    "With 64 noisy points only the ensemble beats the mean": poor,
 }.items():
     display(
         bar_chart(
@@ -741,13 +703,19 @@ for title, errors in {
     )
 
 # %% [markdown]
-# An ensemble buys *less variance*: its members' mistakes differ and average out. That helps when data is
-# scarce. A MoE layer buys *capacity*: more functions for the same work per token. That helps when data is
-# plentiful and varied, which is the situation of a large language model. The router is part of what is
-# trained; take it away and the experts mean nothing.
+# Mind the scale of the second picture: 1 is answering with the mean. Three of the four contestants end above
+# it, so they would have done better to learn nothing. They fitted the noise, and stopping early, which we did
+# not do, would have helped them. What the picture shows is therefore narrow: when everyone overfits,
+# averaging eight sets of mistakes removes most of them, and a MoE layer has nothing of the kind.
+#
+# So an ensemble buys *less variance*: its members' mistakes differ and average out. A MoE layer buys
+# *capacity*: more functions for the same work per token. That helps when data is plentiful and varied, which
+# is the situation of a large language model. The router is part of what is trained; take it away and the
+# experts mean nothing.
 
 # %%
-claim("L8", "correct", holds=moe_wins >= 15 and ensemble_wins >= 15)
+all_run = cost["ensemble of 8"] == 8 * cost["one"] and cost["top-2 of 8"] < cost["ensemble of 8"] / 3
+claim("L8", "correct", holds=all_run and moe_wins >= 15 and ensemble_wins >= 15)
 
 # %% [markdown]
 # ## What top-k does to gradients
@@ -773,6 +741,7 @@ def nonzero_rows(gate, E=8, K=2):
     return {"chosen experts": chosen, "experts with a gradient": reached, "router rows with one": rows}
 
 
+generator.manual_seed(8)
 for gate in ("softmax_topk", "topk_softmax"):
     print(f"{gate}:")
     for what, value in nonzero_rows(gate).items():
@@ -789,41 +758,21 @@ reveal("02.gradient")
 # deserves less weight. It never sees what an expert that was not chosen would have said.
 
 # %%
+generator.manual_seed(9)
 results = [nonzero_rows(gate) for gate in ("softmax_topk", "topk_softmax") for _ in range(10)]
 exact = all(found["chosen experts"] == found["experts with a gradient"] for found in results)
-claim("L23", "correct", holds=exact and all(found["router rows with one"] >= 2 for found in results))
+ids_differentiable = torch.randn(4, requires_grad=True).topk(2).indices.requires_grad  # what top-k chose
+learns = all(found["router rows with one"] >= 2 for found in results)
+claim("L23", "correct", holds=exact and learns and not ids_differentiable)
 
 # %% [markdown]
 # ### The case K = 1
 #
-# You met this trap in lesson 01. Mixtral's weights sum to 1, and it seems natural to keep that rule for
-# K = 1. Then the single weight is 1, for every token and whatever the logits say. Here is the router's
-# gradient once more, with and without the rule; after it comes what the rule does to a whole training.
-
-# %%
-x_TD, experts_EDD = randn(32, 16), randn(8, 16, 16)
-router_ED = randn(8, 16).requires_grad_()
-
-
-def router_gradient_size(renormalize):
-    """Largest entry of the router's gradient for a loss on the layer's output, K = 1."""
-    probability, expert = (x_TD @ router_ED.T).softmax(-1).max(dim=-1)
-    weight = probability / probability if renormalize else probability
-    output = weight.unsqueeze(-1) * torch.einsum("td,tde->te", x_TD, experts_EDD[expert])
-    (gradient,) = torch.autograd.grad(output.square().mean(), router_ED)
-    return float(gradient.abs().max())
-
-
-kept, renormalized = router_gradient_size(False), router_gradient_size(True)
-print(f"probability kept:     largest gradient {kept:.1f}")
-print(f"renormalised:         largest gradient below 1e-5: {renormalized < 1e-5}")
-
-# %%
-claim("L19", "wrong", holds=kept > 0.1 and renormalized < 1e-5)
-
-# %% [markdown]
-# With the rule, what is left is rounding noise. Would you notice in training? Let us train a small K = 1
-# layer both ways, and ask how far the router has moved from where it started.
+# You met this trap in lesson 01: Mixtral's weights sum to 1, and with K = 1 that rule makes the single weight
+# 1, for every token and whatever the logits say. The router gets no gradient but rounding noise.
+#
+# Would you notice in training? Let us train a small K = 1 layer with the rule and without it, and ask how far
+# the router has moved from where it started.
 
 
 # %%
@@ -848,11 +797,11 @@ def train_top_1(gate, make_optimizer, seed):
 
 
 optimizers = {"SGD": lambda p: torch.optim.SGD(p, lr=0.1), "Adam": lambda p: torch.optim.Adam(p, lr=0.01)}
-top_1 = {
-    (gate, name): torch.tensor([train_top_1(gate, make, seed) for seed in range(4)])
-    for gate in ("softmax_topk", "softmax_topk_renorm")
-    for name, make in optimizers.items()
-}
+top_1 = {}
+for gate in ("softmax_topk", "softmax_topk_renorm"):
+    for name, make in optimizers.items():
+        top_1[gate, name] = torch.tensor([train_top_1(gate, make, seed) for seed in range(4)])
+        print(f"trained with {name} and {gate}, in 4 seeds")
 
 # %% tags=["nbval-ignore-output"] why="trained"
 print("mean of 4 seeds (router: lowest to highest)")
@@ -956,7 +905,10 @@ def train_with_identity(seed, steps=150):
     return sum(losses[:10]) / 10, sum(losses[-10:]) / 10, float((ids == 3).any(1).float().mean())
 
 
-identity_runs = [train_with_identity(seed) for seed in range(8)]
+identity_runs = []
+for seed in range(8):
+    identity_runs.append(train_with_identity(seed))
+    print(f"seed {seed} trained", end="; " if seed < 7 else ".\n")
 fell = sum(after < before / 2 for before, after, _ in identity_runs)
 used = sum(share > 0.05 for *_, share in identity_runs)
 print(f"The loss fell to less than half in {fell} of 8 seeds;")
@@ -969,7 +921,7 @@ claim("L5", "correct", holds=fell == 8 and used >= 6)
 # ### An expert for everyone
 #
 # Another variation is in DeepSeek's models, Llama 4, Kimi K2 and others: a **shared expert**. It sees every
-# token and stands outside the routing. What all tokens need can be learned there once, instead of E times.
+# token, and the router has no say in it. What all tokens need can be learned there once, instead of E times.
 # Its answer is added with weight 1. Where a model scales the routed part (DeepSeek-V3 by 2.5), the shared
 # part is left alone.
 #
@@ -1023,10 +975,12 @@ check("02.shared_expert")
 predict("02.mask")
 
 # %%
+plentiful = make_task(pieces=16)
 test_x, test_y = plentiful(1024)
 damage = {}
 for K in (1, 2, 8):
     trained = train(plentiful, E=16, F=8, top_k=K)
+    print(f"trained with K = {K}, in 16 seeds")
     damage[K] = {
         how: error(sparse(test_x, *trained, K, without_best=how)[0], test_y)
         for how in (None, "dropped", "next in line")
@@ -1131,9 +1085,13 @@ claim("L3", "imprecise", holds=as_published and 0 < with_dense < len(maps))
 
 # %% [markdown]
 # **"Attention is not made of experts."** Typically. In Mixtral, every token uses all of the attention, and
-# the experts are nearly everything else:
+# the experts are nearly everything else. We count its parts, and look for routers in a model of our own:
 
 # %%
+from moe_lessons import ModelConfig, MoETransformer
+
+config = ModelConfig(n_layers=2, d_model=32, n_heads=4, n_kv_heads=4, d_expert=16, n_experts=8, top_k=2)
+model = MoETransformer(config, generator=torch.Generator().manual_seed(3))
 parts = {"experts": totals[3] - rest, "attention": attention, "embeddings": embeddings, "routers": routers}
 for name, size in parts.items():
     print(f"{name:<11}{size:>15,} parameters  {size / totals[3]:>7.2%}")
@@ -1144,18 +1102,20 @@ print("Parts of our own blocks that have a router:", ", ".join(routed))
 claim("L4", "correct", holds=routed == {"moe"} and sum(parts.values()) + norms == mixtral.total_parameters)
 
 # %% [markdown]
-# And a fourth: **"attention, add and norm, FFN, add and norm."** That order is called *post-norm*: the sum
-# itself is normalised. In *pre-norm*, what goes into attention or experts is normalised, and the sum is left
-# alone. There is a test that needs no theory: silence attention and experts. In a pre-norm block the stream
-# must come out as it went in.
+# And a fourth: **"attention, add and norm, FFN, add and norm."** Each half of a block *adds* its result to
+# what came in; this running sum, one vector per token, is called the *residual stream*. Where does the norm
+# go? In *post-norm*, the order of the sentence, the sum itself is normalised. In *pre-norm*, what goes into
+# attention or experts is normalised, and the sum is left alone. There is a test that needs no theory: silence
+# attention and experts. In a pre-norm block the stream must come out as it went in.
 
 # %%
-block = model.blocks[0]
+block = MoETransformer(config, generator=torch.Generator().manual_seed(3)).blocks[0]
+generator.manual_seed(10)
 stream = randn(1, 6, 32)
 with torch.no_grad():
     block.attention.o_proj.weight.zero_()
     block.moe.experts.down_proj.zero_()
-    passed = block(stream, model.cos_LP[:6], model.sin_LP[:6])[0]
+    passed = block(stream, model.cos_LP[:6], model.sin_LP[:6])[0]  # these turn queries by their place
     post_norm = block.moe_norm(block.attention_norm(stream + 0) + 0)  # add and norm, twice, with silent parts
 print("our block (pre-norm) passes the stream unchanged:", torch.equal(passed, stream))
 print("a post-norm block would:", torch.allclose(post_norm, stream, atol=0.01))
@@ -1167,7 +1127,7 @@ claim(
 
 # %% [markdown]
 # That open road through the block is one reason given for pre-norm: gradients reach early layers without
-# passing through every norm ([Xiong et al.](https://arxiv.org/abs/2002.04745)). The question is not closed;
+# passing through every norm ([Xiong et al.](https://arxiv.org/abs/2002.04745)). The question is still open:
 # Grok-1 normalises before *and* after each part.
 
 # %% [markdown]

@@ -51,16 +51,21 @@ def predict(id: str, choice: Any = None, *, unlocks: Locked | None = None) -> No
     show(Card(text, inline(text)))
 
 
+_revealed: set[str] = set()
+"""Predictions whose truth has been shown in this kernel."""
+
+
 def commit(found: Prediction, choice: Any, unlocks: Locked | None = None) -> str:
     """Remember a choice, unless one was committed before, and unlock what waits for it."""
     index = ask.parse(choice, len(found.options))
     if index is None:
         return f"Commit to a letter from a to {ask.letter(len(found.options) - 1)}."
-    if committed(found.id) is None:
+    first = committed(found.id) is None
+    if first:
         store.update(lambda progress: progress["predictions"].__setitem__(found.id, index))
     if unlocks is not None:
         unlocks.unlock()
-    return _said(found)
+    return f"You predicted {_option(found, index)} Now run the experiment." if first else _said(found)
 
 
 def committed(id: str) -> int | None:
@@ -78,6 +83,7 @@ def reveal(id: str) -> None:
     except KeyError as error:
         say(error.args[0])
         return
+    _revealed.add(id)
     truth = f"The experiment shows {_option(found, found.truth)} {found.because}"
     index = committed(id)
     if index is None:
@@ -94,6 +100,10 @@ def _option(found: Prediction, index: int) -> str:
 
 
 def _said(found: Prediction) -> str:
+    """What to say about a prediction made before: it stays, whether or not the experiment has been run."""
     index = committed(found.id)
     assert index is not None
-    return f"You predicted {_option(found, index)} Now run the experiment."
+    said = f"You predicted {_option(found, index)} A prediction stays as it was made."
+    if found.id in _revealed:
+        return f"{said} The experiment showed {_option(found, found.truth)}"
+    return f"{said} Run the experiment, if you have not yet."

@@ -50,7 +50,7 @@ def respond(found: Quiz, answer: Any) -> str:
         assert found.answer is not None
         value = number(answer)
         if value is None:
-            return f"{answer!r} is no number; write for example 0.25 or 1e9."
+            return f"{answer!r} is not a number; write for example 0.25, 1/4, 25 % or 1e9."
         right = abs(value - found.answer) <= found.rtol * abs(found.answer)
         feedback = found.feedback
     store.update(lambda progress: progress["quizzes"].__setitem__(found.id, right))
@@ -58,15 +58,24 @@ def respond(found: Quiz, answer: Any) -> str:
 
 
 def number(answer: Any) -> float | None:
-    """An answer as a number: text with a decimal comma or thousands' commas, or anything with a value.
+    """An answer as a number: text with a comma, a fraction or a percentage, or anything with a value.
 
     Examples
     --------
     >>> number("1,000,000"), number("0,25"), number(" 1e9 "), number("a half")
     (1000000.0, 0.25, 1000000000.0, None)
+    >>> number("3/4"), number("75 %"), number("1 / 0")
+    (0.75, 0.75, None)
     """
     if isinstance(answer, str):
-        grouped = re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?", answer.strip())
+        answer = answer.strip().replace("\u2212", "-")
+        if answer.endswith("%"):
+            share = number(answer[:-1])
+            return None if share is None else share / 100
+        if answer.count("/") == 1:
+            above, below = (number(part) for part in answer.split("/"))
+            return above / below if above is not None and below else None
+        grouped = re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?", answer)
         answer = answer.replace(",", "" if grouped else ".")
     try:
         return float(answer)

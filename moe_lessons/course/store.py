@@ -48,6 +48,11 @@ def keep_apart() -> None:
     _unsaved, _apart = empty(), True
 
 
+def is_apart() -> bool:
+    """Whether this is a solutions notebook, to be read rather than worked through."""
+    return _apart
+
+
 def load() -> Progress:
     """Read progress; a damaged file is set aside under another name, not lost, and we begin anew."""
     if _unsaved is not None:

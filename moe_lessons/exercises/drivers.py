@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from moe_lessons.exercises import probes, subjects, unwritten
+from moe_lessons.exercises import probes, subjects, unwritten, work
 from moe_lessons.exercises.replies import MOST_TEXT, BadReturnError, Failure, Reply, Value, describe, values
 from moe_lessons.exercises.spec import Plain
 
@@ -136,6 +136,11 @@ def _probe(answer: Callable[..., Any], args: list[Any], options: Mapping[str, An
     return probes.probe(answer, given, options, call)
 
 
+def _work(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
+    """The answer's matrix products rather than its values: see ``work``."""
+    return work.work(answer, args, options, call)
+
+
 DRIVERS: dict[str, Callable[[Callable[..., Any], list[Any], Mapping[str, Any]], Any]] = {
     "call": _call,
     "gradient": _gradient,
@@ -143,6 +148,7 @@ DRIVERS: dict[str, Callable[[Callable[..., Any], list[Any], Mapping[str, Any]], 
     "probe": _probe,
     "state_dict": _state_dict,
     "subject": _subject,
+    "work": _work,
 }
 
 

@@ -40,11 +40,11 @@ def request(exercise: Exercise, case: Case) -> drivers.Request:
 def trial(exercise: Exercise, case: Case, reply: drivers.Reply) -> Trial:
     """Put a reply beside what the reference returns for the same case."""
     expected = drivers.run(exercise.reference, request(exercise, case))
-    want = named(exercise, expected)
+    want = named(exercise, expected, case)
     if want is None:
         raise AssertionError(f"{exercise.id}: the reference fails on case {case.name!r}: {expected}")
     reply = one_row(exercise, reply)
-    return Trial(case, reply, named(exercise, reply), want)
+    return Trial(case, reply, named(exercise, reply, case), want)
 
 
 def one_row(exercise: Exercise, reply: drivers.Reply) -> drivers.Reply:
@@ -68,7 +68,7 @@ def one_row(exercise: Exercise, reply: drivers.Reply) -> drivers.Reply:
     return (drivers.Value(row, str(row.dtype)),)
 
 
-def named(exercise: Exercise, reply: drivers.Reply) -> dict[str, Any] | None:
+def named(exercise: Exercise, reply: drivers.Reply, case: Case | None = None) -> dict[str, Any] | None:
     """A reply's values by output name, floats widened to float64, in the exercise's canonical form."""
     if isinstance(reply, drivers.Failure) or len(reply) != len(exercise.outputs):
         return None
@@ -77,6 +77,8 @@ def named(exercise: Exercise, reply: drivers.Reply) -> dict[str, Any] | None:
         # Values of the wrong shape or kind have no canonical form; they are reported for what they are.
         with contextlib.suppress(Exception):
             values = exercise.canonical(values)
+            if exercise.ties is not None and case is not None:
+                values = exercise.ties(case, values)
     return values
 
 

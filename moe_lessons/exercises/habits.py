@@ -19,7 +19,9 @@ from moe_lessons.exercises.spec import Case, Exercise, Mistake
 Run = Callable[[drivers.Request], drivers.Reply]
 
 UNCHANGED, REACHED = "leaves its arguments as they were", "lets gradients through to its arguments"
+CHEAP = "multiplies no more than it has to"
 LOST, PARTLY_LOST, CHANGED = "gradient_lost", "gradient_partly_lost", "arguments_changed"
+TOO_MANY_ROWS, TOO_MANY_PRODUCTS = "rows_too_many", "products_too_many"
 """Ids of the mistakes that any exercise may find."""
 _PROBED = ("call", "gradient", "state_dict", "subject")
 """Drivers of which a call can be repeated with others' arguments; kernels watch memory themselves."""
@@ -50,7 +52,29 @@ def habits(exercise: Exercise, run: Run, trials: Sequence[Trial]) -> Looked:
             return (Finding(UNCHANGED, False, detail),), _changed(changed)
         if len(want) > 1:
             arrived += _arrived(t.case, got, want)
-    return _reached(arrived)
+    findings, mistake = _reached(arrived)
+    if mistake or exercise.most_work is None:
+        return findings, mistake
+    more, mistake = _worked(exercise, run, trials, exercise.most_work)
+    return (*findings, *more), mistake
+
+
+def _worked(exercise: Exercise, run: Run, trials: Sequence[Trial], most: float) -> Looked:
+    """Whether an answer keeps to a few times the reference's products, and its multiply-adds."""
+    for t in trials:
+        request = drivers.Request("work", t.case.args, t.case.casts, exercise.options)
+        got, want = run(request), drivers.run(exercise.reference, request)
+        if isinstance(got, drivers.Failure) or isinstance(want, drivers.Failure):
+            continue
+        calls, multiply_adds = (int(x) for x in np.asarray(got[0].data).reshape(-1)[:2])
+        fewest, least = (int(x) for x in np.asarray(want[0].data).reshape(-1)[:2])
+        if multiply_adds > most * least:
+            detail = f"{multiply_adds:,} multiply-adds, {least:,} would do (inputs: {t.case.name})"
+            return (Finding(CHEAP, False, detail),), _too_many_rows()
+        if calls > most * fewest:
+            detail = f"{calls:,} matrix products, {fewest:,} would do (inputs: {t.case.name})"
+            return (Finding(CHEAP, False, detail),), _too_many_products()
+    return (Finding(CHEAP, True),), None
 
 
 @dataclass(frozen=True)
@@ -140,6 +164,26 @@ def _changed(names: Sequence[str]) -> Mistake:
         "`x[i] = ...`, methods that end in `_`) write into the caller's tensor, and whoever uses it next "
         "computes with other numbers. Make a new tensor, or write into a `.clone()`.",
         hint=0,
+    )
+
+
+def _too_many_rows() -> Mistake:
+    return Mistake(
+        TOO_MANY_ROWS,
+        "The values are right, and too much was multiplied for them: experts ran on rows of tokens that "
+        "had not chosen them, and a zero weight took the result away again. Not to do that work is what "
+        "the layer is for. Give each expert its own rows alone.",
+        hint=2,
+    )
+
+
+def _too_many_products() -> Mistake:
+    return Mistake(
+        TOO_MANY_PRODUCTS,
+        "The values are right, but there are many small matrix products where a few large ones would do: the "
+        "expert was called once for every row. Rows of one expert stand together after the sort, so that it "
+        "can take them all in one product.",
+        hint=2,
     )
 
 

@@ -77,7 +77,7 @@ def _match(exercise: Exercise, misconception: Misconception, t: Trial) -> _Match
         return _Match(seen, seen, not _detected(misconception, t, t.want), t.got is not None)
     assert misconception.wrong is not None
     reply = drivers.run(misconception.wrong, request(exercise, t.case))
-    wrong = named(exercise, reply)
+    wrong = named(exercise, reply, t.case)
     if wrong is None or t.got is None:
         # Some mistakes crash on some inputs; then the answer must crash on the same ones.
         return _Match(wrong is t.got, wrong is t.got, wrong is None, False)

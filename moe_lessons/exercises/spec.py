@@ -127,6 +127,8 @@ class Exercise:
     """Errors that a mistake of this exercise ends in; they come before the general ones in ``crashes``."""
     gradient: Literal["needed", "ignored"] = "needed"
     """Whether a gradient must reach the arguments that it reaches in the reference (see ``habits``)."""
+    most_work: float | None = None
+    """How many times the matrix products of the reference, and its multiply-adds, an answer may make."""
     may_change: tuple[str, ...] = ()
     """Arguments that an answer may write to."""
     forbidden: tuple[str, ...] = ("moe_lessons",)
@@ -135,6 +137,8 @@ class Exercise:
     options: Mapping[str, Any] = field(default_factory=dict)
     canonical: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     """Brings equivalent answers to one form before comparing (such as sorting the chosen experts by id)."""
+    ties: Callable[[Case, dict[str, Any]], dict[str, Any]] | None = None
+    """After ``canonical``: makes choices one that a tie in the case's inputs leaves open."""
 
     @property
     def lesson(self) -> str:

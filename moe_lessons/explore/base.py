@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from moe_lessons.course import store
 from moe_lessons.svg import Drawing
 
 P = TypeVar("P")
@@ -211,13 +212,23 @@ class Explorable(ABC, Generic[P]):
             self._view.close()
             self._view = None
 
+    @property
+    def _hides(self) -> bool:
+        """Whether the key frames would answer a prediction that is still open; a published page has none."""
+        return self.locked and not store.is_apart()
+
     def __repr__(self) -> str:
+        if self._hides:
+            return f"{self.name} (interactive in Jupyter; needs ipywidgets). Commit to the prediction first."
         return f"{self.name} (interactive in Jupyter; needs ipywidgets). {self.static().alt}"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """The widget where there is one, with the static strip beside it for pages without a kernel."""
-        strip = self.static()
-        bundle: dict[str, Any] = {"text/plain": repr(self), "image/svg+xml": strip.svg}
+        """The widget where there is one, beside a picture for pages without a kernel.
+
+        That is the static strip; while a prediction is open the first frame, which does not answer it.
+        """
+        picture = self.frame() if self._hides else self.static().svg
+        bundle: dict[str, Any] = {"text/plain": repr(self), "image/svg+xml": picture}
         self.close()
         for make in _makers:
             self._view = make(self)

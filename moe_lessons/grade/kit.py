@@ -25,6 +25,7 @@ FILES = (
     "exercises/kernel_source.py",
     "exercises/drivers.py",
     "exercises/probes.py",
+    "exercises/work.py",
     "exercises/replies.py",
     "exercises/answers.py",
     "exercises/cells.py",

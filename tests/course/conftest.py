@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from moe_lessons.course import claims, starting, store
+from moe_lessons.course import claims, predictions, starting, store
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.spec import (
     Case,
@@ -76,6 +76,7 @@ def toy(monkeypatch, tmp_path):
     monkeypatch.setattr(store, "_apart", False)
     monkeypatch.setattr(starting, "_current", None)
     monkeypatch.setattr(claims, "_settled", {})
+    monkeypatch.setattr(predictions, "_revealed", set())
 
 
 @pytest.fixture

@@ -40,7 +40,21 @@ def test_what_is_no_option_is_not_an_answer(printed, answer):
 
 
 @pytest.mark.parametrize(
-    "answer", [1250, 1250.0, "1250", "1,250", "1.25e3", "1250,0", 1251, torch.tensor(1250.0)], ids=repr
+    "answer",
+    [
+        1250,
+        1250.0,
+        "1250",
+        "1,250",
+        "1.25e3",
+        "1250,0",
+        1251,
+        torch.tensor(1250.0),
+        "2500/2",
+        "125000 %",
+        "1250/1",
+    ],
+    ids=repr,
 )
 def test_a_number_may_be_written_in_many_ways(printed, answer):
     quiz("99.number", answer)
@@ -56,10 +70,12 @@ def test_a_wrong_number_is_wrong(printed, answer):
     assert not store.load()["quizzes"].get("99.number")
 
 
-@pytest.mark.parametrize("answer", ["a half", "", "1 2", [1], torch.ones(2)], ids=repr)
+@pytest.mark.parametrize(
+    "answer", ["a half", "", "1 2", "1/0", "1/2/3", "%", "/", [1], torch.ones(2)], ids=repr
+)
 def test_what_is_no_number_is_said(printed, answer):
     quiz("99.number", answer)
-    assert "is no number; write for example 0.25 or 1e9" in printed()
+    assert "is not a number; write for example 0.25, 1/4, 25 % or 1e9" in printed()
     assert store.load()["quizzes"] == {}
 
 
@@ -79,7 +95,12 @@ def test_a_prediction_is_asked_committed_and_kept(printed):
     assert printed() == "You predicted a) up. Now run the experiment.\n"
     predict("99.up", "b")
     predict("99.up")
-    assert printed() == 2 * "You predicted a) up. Now run the experiment.\n"
+    stays = "You predicted a) up. A prediction stays as it was made."
+    assert printed() == 2 * f"{stays} Run the experiment, if you have not yet.\n"
+    reveal("99.up")
+    printed()
+    predict("99.up", "b")
+    assert printed() == f"{stays} The experiment showed b) down.\n"
 
 
 def test_reveal_puts_both_side_by_side(printed):

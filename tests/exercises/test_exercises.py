@@ -14,7 +14,7 @@ from moe_lessons.exercises import answers, drivers, registry
 from moe_lessons.exercises.crash_table import GENERAL
 from moe_lessons.exercises.everywhere import SWAPPED, TRANSPOSED, WRITTEN_IN
 from moe_lessons.exercises.findings import request, trial
-from moe_lessons.exercises.habits import CHANGED, LOST, PARTLY_LOST
+from moe_lessons.exercises.habits import CHANGED, LOST, PARTLY_LOST, TOO_MANY_PRODUCTS, TOO_MANY_ROWS
 from moe_lessons.exercises.judge import draw, judge, local
 from moe_lessons.exercises.kernel_driver import gpu_suits
 from moe_lessons.exercises.recognise import recognise
@@ -120,6 +120,8 @@ def test_exercise_is_complete(exercise):
         SWAPPED,
         TRANSPOSED,
         WRITTEN_IN,
+        TOO_MANY_ROWS,
+        TOO_MANY_PRODUCTS,
     }
     assert {m.split(":")[0] for m in wrong} <= mistakes | others
     assert {c.id for c in exercise.crashes} <= {m.split(":")[0] for m in wrong}

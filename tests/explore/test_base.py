@@ -4,6 +4,7 @@ import types
 import ipywidgets as widgets
 import pytest
 
+from moe_lessons.course import store
 from moe_lessons.explore import Calculator, LiveView, Router, widget
 from moe_lessons.explore.router.state import Params, lengthen
 
@@ -162,14 +163,27 @@ def test_open_from_the_start():
 def test_the_bundle_teaches_without_a_kernel(shown):
     bundle = shown._repr_mimebundle_()
     assert bundle[WIDGET_MIME]["model_id"] == shown._view.box.model_id
-    assert bundle["image/svg+xml"] == shown.static().svg
+    assert bundle["image/svg+xml"] == (shown.frame() if shown.locked else shown.static().svg)
     assert "needs ipywidgets" in bundle["text/plain"]
 
 
 def test_without_ipywidgets_the_strip_and_a_message_remain(monkeypatch):
     monkeypatch.setattr(widget, "available", lambda: False)
-    bundle = Router()._repr_mimebundle_()
+    bundle = Router(locked=False)._repr_mimebundle_()
     assert set(bundle) == {"text/plain", "image/svg+xml"}
+    assert bundle["image/svg+xml"] == Router().static().svg
+
+
+def test_what_is_locked_does_not_answer_its_prediction(monkeypatch):
+    monkeypatch.setattr(widget, "available", lambda: False)
+    locked = Router(ask=False)
+    bundle = locked._repr_mimebundle_()
+    title = locked.static().alt.split(".")[0]
+    assert title not in bundle["image/svg+xml"] + bundle["text/plain"]
+    locked.unlock()
+    assert title in locked._repr_mimebundle_()["image/svg+xml"]
+    monkeypatch.setattr(store, "_apart", True)  # a solutions notebook, which nobody commits in
+    assert title in Router(ask=False)._repr_mimebundle_()["image/svg+xml"]
 
 
 def test_live_view_redraws_one_display(monkeypatch):

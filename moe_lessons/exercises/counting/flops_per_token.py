@@ -127,6 +127,44 @@ FLOPS_PER_TOKEN = Exercise(
             hint=2,
         ),
         Misconception(
+            "weights_once",
+            "The weights are counted with one FLOP each, attention with two. Every multiply-add is a "
+            "multiplication and an addition, in the weights as well.",
+            wrong=lambda n, a, v, *rest: _both(a - v + _attention(*rest)),
+        ),
+        Misconception(
+            "attention_once",
+            "Attention is counted with one FLOP for each multiply-add, the weights with two.",
+            wrong=lambda n, a, v, *rest: _both(2 * (a - v) + _attention(*rest) // 4),
+            hint=2,
+        ),
+        Misconception(
+            "head_left_out",
+            "The head was subtracted along with the input embedding. The head is multiplied: it gives a "
+            "score for every word of the vocabulary. Only the input embedding is looked up.",
+            wrong=lambda n, a, v, *rest: _both(2 * (a - 2 * v) + _attention(*rest)),
+        ),
+        Misconception(
+            "six_times",
+            "Training is six times inference here. The six of the rule is six FLOPs per *parameter*: two "
+            "forward and four backward. Measured against inference that is three times.",
+            wrong=lambda *a: (reference(*a)[0], 6 * reference(*a)[0]),
+            hint=3,
+        ),
+        Misconception(
+            "attention_not_trained",
+            "Inference is right. In training attention to the context is missing: six FLOPs per parameter "
+            "is a rule for weights alone.",
+            wrong=lambda n, a, v, *rest: (2 * (a - v) + _attention(*rest), 6 * (a - v)),
+            hint=3,
+        ),
+        Misconception(
+            "swapped",
+            "Both numbers are right, in the wrong order: inference first, then training.",
+            wrong=lambda *a: reference(*a)[::-1],
+            hint=3,
+        ),
+        Misconception(
             "six_everywhere",
             "Both numbers are the cost of training. Six FLOPs per parameter is forward and backward; "
             "inference runs forward alone.",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs
 
 QUOTES = ("8x7B", "13B FLOPs", "47B of memory", "2 of 8 experts")
 NAMES = ("quote", "shared", "expert", "embedding", "n_experts", "top_k", "batch", "bits")
@@ -25,8 +25,8 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     embedding = int(rng.integers(10**7, 10**8))
     shared = 5 * embedding + int(rng.integers(1000))
     expert = int(rng.integers(2 * 10**7, 10**8))
-    # At most 10 tokens: 3 experts each, all different, would not yet be all 32.
-    drawn = (shared, expert, embedding, 32, 3, int(rng.integers(5, 11)), 8)
+    # At most 10 tokens: 3 experts each, all different, would not yet be all 32. Half a byte each.
+    drawn = (shared, expert, embedding, 32, 3, int(rng.integers(5, 11)), 4)
     return [
         Case(f"{quote!r} of {name}", dict(zip(NAMES, (quote, *row), strict=True)))
         for name, row in (("Mixtral-8x7B", mixtral), ("a drawn model", drawn))
@@ -50,6 +50,12 @@ def _but(quote: str, rule: Rule) -> Callable[..., Answer]:
         return float(value), unit
 
     return wrong
+
+
+def _unit_misspelt(case: Case, got: Outputs, want: Outputs) -> bool:
+    known = {unit for _, unit in (RIGHT[quote](1, 1, 1, 8, 2, 1, 8) for quote in QUOTES)} | {"FLOP/s"}
+    right = np.isclose(got["value"], want["value"], rtol=1e-6)
+    return bool(right) and (got["unit"] == want["unit"] or got["unit"] not in known)
 
 
 FOUR_NUMBERS = Exercise(
@@ -130,6 +136,62 @@ FOUR_NUMBERS = Exercise(
             "bits_for_bytes",
             "47B of memory: these are bits. A byte has eight.",
             wrong=_but("47B of memory", lambda s, x, v, e, k, b, bits: ((s + e * x) * bits, "bytes")),
+        ),
+        Misconception(
+            "active_for_total",
+            "8x7B: these are the active parameters. The name stands for all of them: every expert is "
+            "there, whoever is chosen.",
+            wrong=_but("8x7B", lambda s, x, v, e, k, b, bits: (s + k * x, "parameters")),
+        ),
+        Misconception(
+            "head_left_out",
+            "13B FLOPs: the embedding is subtracted twice, as if the head were looked up too. The head is "
+            "multiplied.",
+            wrong=_but("13B FLOPs", lambda s, x, v, e, k, b, bits: (2 * (s + k * x - 2 * v), "FLOP")),
+            hint=2,
+        ),
+        Misconception(
+            "multiplied_by_bytes",
+            "13B FLOPs: the number of parameters is multiplied by the bytes of one. Bytes are for memory; "
+            "a parameter costs two FLOP whatever its dtype.",
+            wrong=_but("13B FLOPs", lambda s, x, v, e, k, b, bits: ((s + k * x - v) * bits / 8, "FLOP")),
+            hint=2,
+        ),
+        Misconception(
+            "whole_bytes",
+            "47B of memory: weights of 4 bits take no room here: `4 // 8` is 0. Half a byte is a fraction; "
+            "divide with `/`.",
+            wrong=_but("47B of memory", lambda s, x, v, e, k, b, bits: ((s + e * x) * (bits // 8), "bytes")),
+        ),
+        Misconception(
+            "gigabytes",
+            "47B of memory: the number is in GB, the unit says bytes.",
+            wrong=_but("47B of memory", lambda s, x, v, e, k, b, bits: ((s + e * x) * bits / 8e9, "bytes")),
+        ),
+        Misconception(
+            "k_left_out",
+            "2 of 8 experts: K is missing. A token leaves a given expert out with probability 1 - K/E; "
+            "with 1 - 1/E it would choose a single one.",
+            wrong=_but(
+                "2 of 8 experts", lambda s, x, v, e, k, b, bits: (e * (1 - (1 - 1 / e) ** b), "experts")
+            ),
+            hint=3,
+        ),
+        Misconception(
+            "rounded",
+            "2 of 8 experts: the average is rounded to a whole number. An average need not be whole: leave "
+            "it as it is.",
+            wrong=_but(
+                "2 of 8 experts",
+                lambda s, x, v, e, k, b, bits: (round(e * (1 - (1 - k / e) ** b)), "experts"),
+            ),
+            hint=3,
+        ),
+        Misconception(
+            "unit_misspelt",
+            "The numbers are right, and a unit is not one of the four: `'parameters'`, `'FLOP'`, `'bytes'`, "
+            "`'experts'`. (FLOP is an amount; FLOPs reads like its plural, or like a speed.)",
+            detects=_unit_misspelt,
         ),
         Misconception(
             "k_for_any_batch",

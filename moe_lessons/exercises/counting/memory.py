@@ -110,6 +110,49 @@ MEMORY = Exercise(
             hint=3,
         ),
         Misconception(
+            "in_bytes",
+            "These are bytes. A GB is 10⁹ of them.",
+            wrong=_with(GB, GB),
+            hint=3,
+        ),
+        Misconception(
+            "megabytes",
+            "These are MB, of 10⁶ bytes. A GB has 10⁹.",
+            wrong=_with(1000, 1000),
+            hint=3,
+        ),
+        Misconception(
+            "swapped",
+            "Both sizes are right, in the wrong order: weights first, then the cache.",
+            wrong=lambda *sizes: reference(*sizes)[::-1],
+        ),
+        Misconception(
+            "together",
+            "The weights are right. The second number holds weights and cache together; asked for is the "
+            "cache alone.",
+            wrong=lambda *sizes: (reference(*sizes)[0], sum(reference(*sizes))),
+        ),
+        Misconception(
+            "weights_per_text",
+            "The weights are counted once for every text. A batch shares them: that is the point of "
+            "batching.",
+            wrong=_with(weights=lambda n: n["batch"]),
+        ),
+        Misconception(
+            "sixteen_bit_cache",
+            "The cache is counted with two bytes for each number in every case. `cache_bits` says how many "
+            "bits it is.",
+            wrong=_with(cache=lambda n: 16 / n["cache_bits"]),
+            hint=3,
+        ),
+        Misconception(
+            "all_heads_of_the_model",
+            "Keys and values are counted for query heads and key-value heads together. Only key-value heads "
+            "keep anything.",
+            wrong=_with(cache=lambda n: (n["n_heads"] + n["n_kv_heads"]) / n["n_kv_heads"]),
+            hint=2,
+        ),
+        Misconception(
             "gibibytes",
             "These are GiB, of 2³⁰ bytes. GB are 10⁹ bytes, and the two differ by 7 %.",
             wrong=_with(GB / GIB, GB / GIB),

@@ -96,10 +96,22 @@ def _heads_fill_model(*sizes: int) -> Counts:
     return _count(v, d, n_layers, h, h_kv, d // h, *rest)
 
 
-def _whole_models(*sizes: int) -> Counts:
+def _whole_models(*sizes: int, routers: int = 0) -> Counts:
     v, d, n_layers, h, h_kv, d_h, f, n_experts, top_k = sizes
-    one = _count(v, d, n_layers, h, h_kv, d_h, f, 1, 1, routers=0)[0]
+    router = routers * n_layers * n_experts * d
+    one = _count(v, d, n_layers, h, h_kv, d_h, f, 1, 1, routers=0)[0] + router
     return n_experts * one, top_k * one
+
+
+def _proportional(*sizes: int) -> Counts:
+    total = _count(*sizes)[0]
+    return total, total * sizes[8] // sizes[7]
+
+
+def _router_once(*sizes: int) -> Counts:
+    extra = (sizes[2] - 1) * sizes[7] * sizes[1]
+    total, active = _count(*sizes)
+    return total - extra, active - extra
 
 
 def _one_layer(*sizes: int) -> Counts:
@@ -151,6 +163,41 @@ MIXTRAL = Exercise(
             "The whole model is multiplied by the number of experts, as the name 8x7B suggests. Only the "
             "FFN is there E times: attention, norms, embedding and head are shared.",
             wrong=_whole_models,
+        ),
+        Misconception(
+            "whole_models_with_routers",
+            "The whole model is multiplied by the number of experts, routers and all, as the name 8x7B "
+            "suggests. Only the FFN is there E times: attention, norms, router, embedding and head are "
+            "shared.",
+            wrong=lambda *sizes: _whole_models(*sizes, routers=1),
+        ),
+        Misconception(
+            "swapped",
+            "Both numbers are right, in the wrong order: total first, then active.",
+            wrong=lambda *sizes: _count(*sizes)[::-1],
+        ),
+        Misconception(
+            "proportional",
+            "Total is right. Active is total times K / E, as if all of the model were experts. What is "
+            "outside the experts is active in full.",
+            wrong=_proportional,
+            hint=3,
+        ),
+        Misconception(
+            "experts_only",
+            "Only the experts are counted. Attention, norms, routers, embedding and head are parameters too.",
+            wrong=lambda *sizes: tuple(3 * sizes[1] * sizes[6] * sizes[2] * n for n in sizes[7:]),
+        ),
+        Misconception(
+            "router_once",
+            "One router is counted for the whole model. Every layer has its own.",
+            wrong=_router_once,
+        ),
+        Misconception(
+            "one_expert_active",
+            "Total is right. Active has one expert in each layer; a token passes `top_k` of them.",
+            wrong=lambda *sizes: (_count(*sizes)[0], _count(*sizes[:-1], 1)[1]),
+            hint=3,
         ),
         Misconception(
             "two_matrices",

@@ -74,7 +74,8 @@ SWIGLU_MOE_PARAMS = Exercise(
         ),
         Misconception(
             "shared_per_expert",
-            "The shared expert is counted once for every routed expert. There is one of it per block.",
+            "The shared expert is counted once for every routed expert, or its width was added to theirs, "
+            "which comes to the same. There is one of it per block.",
             wrong=_with(lambda d, f, e, s: (e - 1) * 3 * d * s),
         ),
         Misconception(
@@ -94,6 +95,34 @@ SWIGLU_MOE_PARAMS = Exercise(
             "The router is given rows of width F. It reads the hidden state, before any expert has widened "
             "it.",
             wrong=_with(lambda d, f, e, s: e * (f - d)),
+            hint=2,
+        ),
+        Misconception(
+            "one_matrix",
+            "Each expert is counted as one matrix. SwiGLU has three: gate, up and down.",
+            wrong=_with(lambda d, f, e, s: -2 * e * d * f - 2 * d * s),
+        ),
+        Misconception(
+            "shared_two_matrices",
+            "The shared expert is counted with two matrices. It is a SwiGLU like the others and has three.",
+            wrong=_with(lambda d, f, e, s: -d * s),
+        ),
+        Misconception(
+            "shared_like_routed",
+            "The shared expert is given the width of a routed one. It has a width of its own, `d_shared`.",
+            wrong=_with(lambda d, f, e, s: 3 * d * (f - s) if s else 0),
+            hint=3,
+        ),
+        Misconception(
+            "shared_as_count",
+            "`d_shared` is taken for a number of shared experts. It is the hidden width of one.",
+            wrong=_with(lambda d, f, e, s: 3 * s * d * f - 3 * d * s),
+            hint=3,
+        ),
+        Misconception(
+            "router_bias",
+            "The router is given a bias, one number for each expert. This block has no biases.",
+            wrong=_with(lambda d, f, e, s: e),
             hint=2,
         ),
         Misconception(

@@ -81,34 +81,12 @@ CLAIMS = (
         "arXiv 1701.06538, eq. 1",
     ),
     Claim(
-        "L11",
-        "Different tokens take different paths.",
-        "correct",
-        "Routing is decided per token and per layer, from the hidden state there.",
-        "arXiv 1701.06538, section 2; arXiv 2401.04088, section 2.1",
-    ),
-    Claim(
-        "L19",
-        "Normalise the weights over the selected experts, also for k = 1.",
-        "wrong",
-        "With k = 1 the weight is then always 1 and the task loss tells the router nothing. Switch keeps "
-        "the probability for this reason.",
-        "arXiv 2101.03961, section 2.1, eq. 2",
-    ),
-    Claim(
         "L23",
         "Routing is trained by backpropagation with the rest, although top-k has no derivative.",
         "correct",
         "Gradient reaches the router through the kept weights alone, and experts not chosen get exactly "
         "zero.",
         "arXiv 1701.06538, section 2.1; arXiv 2101.03961, section 2.1",
-    ),
-    Claim(
-        "L83",
-        "The router picks k of N; the other N - k contribute nothing.",
-        "correct",
-        "They add nothing to this token's output, and their weights need not be read for it.",
-        "arXiv 1701.06538, section 2",
     ),
     Claim(
         "L139",

@@ -6,17 +6,21 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Plain
+from moe_lessons.exercises.spec import Case, Crash, Exercise, Misconception, Output, Outputs, Plain
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Both layouts, all sizes different; one expert and one token among them."""
+    """Both layouts; one expert, one token, and sizes that let the shapes of both layouts agree."""
     cases = []
     for n_experts, n_tokens, d_model, d_expert, input_first in [
         (4, 5, 3, 2, False),
         (3, 7, 4, 5, True),
         (2, 1, 6, 4, True),
         (1, 3, 2, 5, False),
+        (3, 5, 8, 4, True),  # D = 2F, and below D = F: a shape does not say which layout it is
+        (4, 3, 6, 3, False),
+        (2, 6, 4, 4, True),
+        (3, 5, 7, 7, False),
     ]:
         gate_up = rng.standard_normal((n_experts, 2 * d_expert, d_model)).astype(np.float32)
         down = rng.standard_normal((n_experts, d_model, d_expert)).astype(np.float32)
@@ -89,6 +93,16 @@ def _no_silu(hidden_TD: Tensor, gate_up: Tensor, down: Tensor, input_first: bool
     return (gate_ETF * up_ETF) @ down_EDF.mT
 
 
+def _guessed(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Right where D is neither F nor 2F; there a guess may be right too."""
+    hidden_TD, gate_up, down = (np.asarray(case.args[name]) for name in ("hidden_TD", "gate_up", "down"))
+    alike = len(down) * hidden_TD.shape[1] ** 2 in (gate_up.size, down.size)
+    if np.shape(got["output_ETD"]) != np.shape(want["output_ETD"]):
+        return False
+    right = np.allclose(got["output_ETD"], want["output_ETD"], rtol=1e-4, atol=1e-5)
+    return alike if not right else not alike
+
+
 _RESHAPED = (
     "was brought to the other one with `reshape`. That keeps the numbers in the order in which they lie in "
     "memory, so rows of one matrix are cut into pieces of others. A transpose swaps the axes."
@@ -145,6 +159,26 @@ EXPERT_BANK = Exercise(
             hint=3,
         ),
         Misconception(
+            "layout_guessed",
+            "Right as long as the shapes give the layout away. With D = 2F, or D = F, one of the tensors "
+            "has the same shape in both layouts, and looking at shapes cannot tell. `input_first` says it.",
+            detects=_guessed,
+            hint=1,
+        ),
+        Misconception(
+            "token_first",
+            "The numbers are right, with the first two axes swapped: [T, E, D] where [E, T, D] is asked for.",
+            wrong=lambda x, gate_up, down, first: reference(x, gate_up, down, first).transpose(0, 1),
+            hint=3,
+        ),
+        Misconception(
+            "summed",
+            "The experts' answers were added up. This exercise keeps them apart, one [T, D] for each expert: "
+            "who counts how much is decided later, by the router's weights.",
+            wrong=lambda x, gate_up, down, first: reference(x, gate_up, down, first).sum(dim=0),
+            hint=3,
+        ),
+        Misconception(
             "first_expert",
             "All E answers are those of expert 0. Each expert has its own slice of both tensors.",
             wrong=_first_expert,
@@ -154,6 +188,23 @@ EXPERT_BANK = Exercise(
             "no_silu",
             "Gate and up are multiplied without silu. Each expert is the SwiGLU of the previous exercise.",
             wrong=_no_silu,
+            hint=2,
+        ),
+    ),
+    crashes=(
+        Crash(
+            "layouts_mixed",
+            "The sizes of a product do not fit, so the two layouts are not kept apart. Bring both tensors, "
+            "`gate_up` and `down`, to one layout first, whichever you like. Only `input_first` says which "
+            "one they come in: where D = 2F or D = F, a shape cannot.",
+            pattern=r"cannot be multiplied|batch2 tensor to be|einsum\(\)",
+            hint=1,
+        ),
+        Crash(
+            "cut_along_another_axis",
+            "Gate and up have different shapes here. 2F was to be cut into two halves of F: along which axis "
+            "did the cut run? In [E, T, 2F] it is the last.",
+            pattern=r"size of tensor a .* must match the size of tensor b",
             hint=2,
         ),
     ),

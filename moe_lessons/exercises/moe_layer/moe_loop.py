@@ -1,6 +1,6 @@
 """Exercise 02.moe_loop: the MoE layer, token by token; the oracle for everything faster."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from moe_lessons.exercises.moe_layer.inputs import routed_case
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs
+from moe_lessons.exercises.spec import Case, Crash, Exercise, Misconception, Output, Outputs
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -28,11 +28,16 @@ def reference(
     return _layer(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_E2FD, down_EDF)
 
 
-def _expert(rows_ND: Tensor, gate_up_2FD: Tensor, down_DF: Tensor, *, up_first: bool = False) -> Tensor:
+Act = Callable[[Tensor], Tensor]
+
+
+def _expert(
+    rows_ND: Tensor, gate_up_2FD: Tensor, down_DF: Tensor, *, up_first: bool = False, act: Act = F.silu
+) -> Tensor:
     gate_NF, up_NF = (rows_ND @ gate_up_2FD.T).chunk(2, dim=-1)
     if up_first:
         gate_NF, up_NF = up_NF, gate_NF
-    return (F.silu(gate_NF) * up_NF) @ down_DF.T
+    return (act(gate_NF) * up_NF) @ down_DF.T
 
 
 def _layer(
@@ -43,10 +48,10 @@ def _layer(
     down_EDF: Tensor,
     *,
     up_first: bool = False,
+    act: Act = F.silu,
 ) -> Tensor:
-    all_ETD = torch.stack(
-        [_expert(hidden_TD, g, d, up_first=up_first) for g, d in zip(gate_up_E2FD, down_EDF, strict=True)]
-    )
+    pairs = zip(gate_up_E2FD, down_EDF, strict=True)
+    all_ETD = torch.stack([_expert(hidden_TD, g, d, up_first=up_first, act=act) for g, d in pairs])
     mask_TE = torch.zeros(len(ids_TK), len(down_EDF)).scatter(1, ids_TK, weights_TK)
     return torch.einsum("te,etd->td", mask_TE, all_ETD)
 
@@ -161,11 +166,48 @@ MOE_LOOP = Exercise(
             hint=1,
         ),
         Misconception(
+            "divided_by_k",
+            "Each weighted answer was divided by K as well. The weights already say how much each one "
+            "counts: add them up.",
+            wrong=lambda x, ids, w, gate_up, down: _layer(x, ids, w / w.shape[1], gate_up, down),
+            hint=1,
+        ),
+        Misconception(
+            "weights_squared",
+            "The weights are in there twice, once for an answer and once for the sum. Once is enough.",
+            wrong=lambda x, ids, w, gate_up, down: _layer(x, ids, w * w, gate_up, down),
+            hint=1,
+        ),
+        Misconception(
+            "residual",
+            "The token itself is in the sum: it began from `hidden_TD` rather than from zeros. The "
+            "residual is the block's business; the layer returns its own contribution alone.",
+            wrong=lambda x, ids, w, gate_up, down: x + _layer(x, ids, w, gate_up, down),
+            hint=3,
+        ),
+        Misconception(
+            "no_silu",
+            "Gate and up are multiplied without silu. Each expert is the SwiGLU of this lesson's first "
+            "exercise.",
+            wrong=lambda x, ids, w, gate_up, down: _layer(x, ids, w, gate_up, down, act=lambda z: z),
+            hint=2,
+        ),
+        Misconception(
             "up_first",
             "Inside the expert, gate and up are swapped: the first F rows of `gate_up_E2FD` are the gate, "
             "and silu belongs to them.",
             wrong=lambda x, ids, w, gate_up, down: _layer(x, ids, w, gate_up, down, up_first=True),
             hint=2,
+        ),
+    ),
+    crashes=(
+        Crash(
+            "fixed_k",
+            "A choice is asked for that this token does not have: K differs from input to input. Take it "
+            "from `topk_ids_TK.shape[1]`.",
+            pattern=r"index \d+ is out of bounds for dimension [01] with size [1-3]\b",
+            edge=False,
+            hint=1,
         ),
     ),
     hints=(

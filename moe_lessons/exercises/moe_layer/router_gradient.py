@@ -111,6 +111,16 @@ def _by_choice(x: Tensor, logits: Tensor, ids: Tensor, r: Tensor, up: Tensor, re
     return _router(torch.zeros_like(grad_TE).scatter(1, in_order, grad_TE.gather(1, ids)), x)
 
 
+def _plain_mean(x: Tensor, logits: Tensor, ids: Tensor, r: Tensor, up: Tensor, renormalize: bool) -> Tensor:
+    score_TE = torch.zeros_like(logits).scatter(1, ids, _score(r, up))
+    return _router(_gate(logits, ids, renormalize) * (score_TE - score_TE.mean(dim=1, keepdim=True)), x)
+
+
+def _weight_twice(x: Tensor, logits: Tensor, ids: Tensor, r: Tensor, up: Tensor, renormalize: bool) -> Tensor:
+    weights_TK = _gate(logits, ids, renormalize).gather(1, ids)
+    return _router(_logits(logits, ids, weights_TK * _score(r, up), renormalize), x)
+
+
 def _mean(x: Tensor, logits: Tensor, ids: Tensor, r: Tensor, up: Tensor, renormalize: bool) -> Tensor:
     return reference(x, logits, ids, r, up, renormalize) / len(x)
 
@@ -207,6 +217,49 @@ ROUTER_GRADIENT = Exercise(
             hint=3,
         ),
         Misconception(
+            "flag_swapped",
+            "The two gates are swapped: the softmax ran over the chosen logits where `renormalize` is "
+            "False, and over all E where it is True.",
+            wrong=lambda x, logits, ids, r, up, renormalize: reference(
+                x, logits, ids, r, up, not renormalize
+            ),
+            hint=2,
+        ),
+        Misconception(
+            "plain_mean",
+            "The plain mean of the scores was subtracted from each. What a softmax subtracts is the mean "
+            "*weighted by its own weights*: the sum over i of w_i s_i.",
+            wrong=_plain_mean,
+            hint=2,
+        ),
+        Misconception(
+            "weight_twice",
+            "The weight is in the incoming gradient too. Output = weight times result, so the gradient of "
+            "the weight is upstream times result, without the weight. It comes in once, with the softmax.",
+            wrong=_weight_twice,
+            hint=1,
+        ),
+        Misconception(
+            "sign",
+            "Right but for the sign. This is the gradient itself; the minus belongs to the optimizer's step.",
+            wrong=lambda x, logits, ids, r, up, renormalize: -reference(x, logits, ids, r, up, renormalize),
+            hint=2,
+        ),
+        Misconception(
+            "transposed",
+            "The numbers are right, and lie on their side: [D, E] where [E, D] is asked for, the shape of "
+            "the router's matrix.",
+            wrong=lambda x, logits, ids, r, up, renormalize: reference(x, logits, ids, r, up, renormalize).T,
+            hint=3,
+        ),
+        Misconception(
+            "of_the_logits",
+            "This is the gradient of the logits, [T, E], and right. One step is left: the logits are "
+            "`hidden_TD @ router_ED.T`.",
+            wrong=lambda x, logits, ids, r, up, renormalize: _logits(logits, ids, _score(r, up), renormalize),
+            hint=3,
+        ),
+        Misconception(
             "mean",
             "The gradient was divided by the number of tokens. If the loss is a mean, that factor is in "
             "`upstream_TD` already: add the tokens up.",
@@ -215,10 +268,12 @@ ROUTER_GRADIENT = Exercise(
         ),
     ),
     hints=(
-        "Go backwards one step at a time. If weight k of token t grows a little, the output grows along "
-        "that expert's answer. How much does the loss change?",
-        "Through a softmax w with incoming gradient s, logit j receives w_j (s_j - sum over i of w_i s_i). "
-        "Over which logits does the softmax run in each case, and what is s for an expert not chosen?",
+        "Go backwards one step at a time: output, weights, logits, router. First, if weight k of token t "
+        "grows a little, the output grows along that expert's answer. How much does the loss change? That "
+        "number, call it s, is an inner product.",
+        "Next, from weights to logits. In a softmax, d w_i / d z_j is w_i (1[i=j] - w_j). Multiply by s_i "
+        "and add over i: logit j receives w_j (s_j - sum over i of w_i s_i). Over which logits does the "
+        "softmax run in each case, and what is s for an expert that was not chosen?",
         "`torch.zeros(T, E).scatter(1, topk_ids_TK, values_TK)` puts per-choice values on their experts; "
         "`grad_logits_TE.T @ hidden_TD` sums over tokens.",
     ),

@@ -1,6 +1,6 @@
 """Exercise 02.shared_expert: routed experts, scaled, plus one that sees every token."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch.nn.functional as F
@@ -10,13 +10,13 @@ from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Pl
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """K of 1, 2 and 3, two scales, and no token at all."""
+    """K of 1, 2 and 3, three scales, one token among them."""
     cases = []
     for n_tokens, top_k, d_model, d_shared, scale in [
         (5, 2, 3, 4, 2.5),
         (4, 3, 2, 5, 1.0),
         (3, 1, 4, 2, 2.5),
-        (0, 2, 3, 4, 1.0),
+        (1, 2, 3, 4, 0.8),
     ]:
         args: dict[str, Plain] = {
             "hidden_TD": rng.standard_normal((n_tokens, d_model)).astype(np.float32),
@@ -46,9 +46,14 @@ def _routed(results_TKD: Tensor, topk_weights_TK: Tensor) -> Tensor:
     return (results_TKD * topk_weights_TK.unsqueeze(-1)).sum(dim=1)
 
 
-def _shared(hidden_TD: Tensor, gate_up_2GD: Tensor, down_DG: Tensor) -> Tensor:
+def _shared(
+    hidden_TD: Tensor,
+    gate_up_2GD: Tensor,
+    down_DG: Tensor,
+    act: Callable[[Tensor], Tensor] = F.silu,
+) -> Tensor:
     gate_TG, up_TG = (hidden_TD @ gate_up_2GD.T).chunk(2, dim=-1)
-    return (F.silu(gate_TG) * up_TG) @ down_DG.T
+    return (act(gate_TG) * up_TG) @ down_DG.T
 
 
 SHARED_EXPERT = Exercise(
@@ -132,6 +137,47 @@ SHARED_EXPERT = Exercise(
             "The routed answers are added as they are. Each is first multiplied by its weight.",
             wrong=lambda x, r, w, scale, gate_up, down: scale * r.sum(dim=1) + _shared(x, gate_up, down),
             hint=3,
+        ),
+        Misconception(
+            "routed_mean",
+            "The routed answers were averaged over K. Their weights already say how much each counts: add "
+            "them up.",
+            wrong=lambda x, r, w, scale, gate_up, down: (
+                scale * _routed(r, w) / w.shape[1] + _shared(x, gate_up, down)
+            ),
+            hint=3,
+        ),
+        Misconception(
+            "scale_on_shared",
+            "`scale` multiplies the shared answer instead of the routed part. It is the routed part that it "
+            "belongs to.",
+            wrong=lambda x, r, w, scale, gate_up, down: _routed(r, w) + scale * _shared(x, gate_up, down),
+            hint=2,
+        ),
+        Misconception(
+            "renormalized",
+            "The weights were rescaled to sum to 1. Whether they do is the gate's decision, made before; use "
+            "them as they come.",
+            wrong=lambda x, r, w, scale, gate_up, down: (
+                scale * _routed(r, w / w.sum(dim=1, keepdim=True)) + _shared(x, gate_up, down)
+            ),
+            hint=3,
+        ),
+        Misconception(
+            "no_shared",
+            "The shared expert is missing: this is the routed part alone. Its answer to `hidden_TD` is "
+            "added.",
+            wrong=lambda x, r, w, scale, gate_up, down: scale * _routed(r, w),
+            hint=2,
+        ),
+        Misconception(
+            "no_silu",
+            "Inside the shared expert, gate and up are multiplied without silu. It is a SwiGLU network "
+            "like the others.",
+            wrong=lambda x, r, w, scale, gate_up, down: (
+                scale * _routed(r, w) + _shared(x, gate_up, down, act=lambda z: z)
+            ),
+            hint=2,
         ),
         Misconception(
             "up_first",

@@ -36,7 +36,7 @@ SWIGLU = Exercise(
     task=(
         "Return `[N, D]`: each token goes through two matrices side by side, `gate_FD` and `up_FD`. The gate "
         "side passes through silu and multiplies the other side, element by element; `down_DF` brings the "
-        "product back to width D."
+        "product back to width D. Gradients must be able to flow back to all four."
     ),
     entry="swiglu",
     points=2,
@@ -99,6 +99,33 @@ SWIGLU = Exercise(
             "linear.",
             wrong=lambda x, gate, up, down: (F.silu(x @ gate.T) * F.silu(x @ up.T)) @ down.T,
             hint=1,
+        ),
+        Misconception(
+            "sigmoid_of_up",
+            "The gate side was multiplied by the sigmoid of the *other* side. silu(z) is z times sigmoid(z), "
+            "both of the gate side; the up side stays as it is and multiplies the result.",
+            wrong=lambda x, gate, up, down: ((x @ gate.T) * torch.sigmoid(x @ up.T)) @ down.T,
+            hint=2,
+        ),
+        Misconception(
+            "early_silu",
+            "silu was applied to the token, before the gate's matrix. The matrix comes first; silu bends "
+            "what it returns.",
+            wrong=lambda x, gate, up, down: ((F.silu(x) @ gate.T) * (x @ up.T)) @ down.T,
+            hint=3,
+        ),
+        Misconception(
+            "silu_last",
+            "silu was applied at the very end, after `down_DF`. It belongs on the gate side, before the two "
+            "sides meet.",
+            wrong=lambda x, gate, up, down: F.silu(((x @ gate.T) * (x @ up.T)) @ down.T),
+            hint=3,
+        ),
+        Misconception(
+            "tanh",
+            "The gate side went through a tanh. SwiGLU uses silu, which keeps growing for large inputs.",
+            wrong=lambda x, gate, up, down: (torch.tanh(x @ gate.T) * (x @ up.T)) @ down.T,
+            hint=2,
         ),
         Misconception(
             "two_matrices",

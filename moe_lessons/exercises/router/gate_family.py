@@ -1,94 +1,24 @@
 """Exercise 01.gate_family: tell from a gate's outputs which family it belongs to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from moe_lessons.exercises.router.draws import spaced_logits
+from moe_lessons.exercises.router.family_draws import NAMES, SCORES, candidates, draw
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
-
-SIZES = ((5, 8, 3), (4, 6, 2), (6, 9, 4))
-
-
-def _root(logits_TE: torch.Tensor) -> torch.Tensor:
-    return F.softplus(logits_TE).sqrt()
-
-
-def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """The gates in an order of their own; the two that take a bias and a scale come without and with each."""
-    made: list[tuple[str, float, bool]] = [
-        *((family, 1.0, False) for family in ("topk_softmax", "softmax_topk", "topk_sigmoid") * 2),
-        *((family, scale, bias) for family in SCORES for scale in (1.0, 2.5) for bias in (False, True)),
-    ]
-    cases = []
-    for i, place in enumerate(rng.permutation(len(made))):
-        family, scale, biased = made[place]
-        sizes = SIZES[i % len(SIZES)]
-        args = _outputs(rng, family, *sizes, scale, biased)
-        cases.append(Case(f"gate {i + 1}: T={sizes[0]}, E={sizes[1]}, K={sizes[2]}", args))
-    return cases
-
-
-NAMES = ("topk_softmax", "softmax_topk_renorm", "softmax_topk", "sigmoid", "sqrt_softplus", "topk_sigmoid")
-SCORES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"sigmoid": torch.sigmoid, "sqrt_softplus": _root}
-
-
-def _outputs(
-    rng: np.random.Generator,
-    family: str,
-    n_tokens: int,
-    n_experts: int,
-    top_k: int,
-    scale: float,
-    biased: bool,
-) -> dict[str, Any]:
-    """Logits, and what a gate of this family makes of them."""
-    array_TE = spaced_logits(rng, n_tokens, n_experts, spread=3.0)
-    logits_TE = torch.from_numpy(array_TE)
-    selection_TE = logits_TE
-    if biased:
-        # On the first token the bias must change the choice, or it would leave no trace.
-        worst = int(array_TE[0].argmin())
-        bias_E = torch.zeros(n_experts)
-        bias_E[worst] = 10.0
-        selection_TE = SCORES[family](logits_TE) + bias_E
-    ids_TK = selection_TE.topk(top_k, dim=-1).indices
-    chosen_TK = logits_TE.gather(-1, ids_TK)
-    if family == "topk_softmax":
-        weights_TK = chosen_TK.softmax(dim=-1)
-    elif family == "softmax_topk":
-        weights_TK = logits_TE.softmax(dim=-1).gather(-1, ids_TK)
-    elif family == "topk_sigmoid":
-        weights_TK = chosen_TK.sigmoid()
-    else:
-        scores_TK = SCORES[family](chosen_TK)
-        weights_TK = scale * scores_TK / scores_TK.sum(dim=-1, keepdim=True)
-    return {"logits_TE": array_TE, "topk_ids_TK": ids_TK.numpy(), "topk_weights_TK": weights_TK.numpy()}
 
 
 def _alike(a: torch.Tensor, b: torch.Tensor) -> bool:
     return bool(torch.allclose(a, b, rtol=1e-3, atol=1e-4))
 
 
-def _shares(values_TK: torch.Tensor) -> torch.Tensor:
-    return values_TK / values_TK.sum(dim=-1, keepdim=True)
-
-
 def reference(logits_TE: torch.Tensor, topk_ids_TK: torch.Tensor, topk_weights_TK: torch.Tensor) -> str:
     """Compute what each family would return for the chosen experts, and see which one it is."""
-    chosen_TK = logits_TE.gather(-1, topk_ids_TK)
-    if _alike(topk_weights_TK, logits_TE.softmax(dim=-1).gather(-1, topk_ids_TK)):
-        return "softmax_topk"
-    if _alike(topk_weights_TK, chosen_TK.softmax(dim=-1)):
-        return "topk_softmax"
-    if _alike(topk_weights_TK, chosen_TK.sigmoid()):
-        return "topk_sigmoid"
-    if _alike(_shares(topk_weights_TK), _shares(chosen_TK.sigmoid())):
-        return "sigmoid"
-    return "sqrt_softplus"
+    made = candidates(logits_TE, topk_ids_TK, topk_weights_TK)
+    # In this order: a bare sigmoid also has the shares of a rescaled one.
+    return next((name for name, like in made.items() if _alike(topk_weights_TK, like)), "sqrt_softplus")
 
 
 def one_name(values: dict[str, Any]) -> dict[str, Any]:
@@ -146,6 +76,19 @@ def _scaled(case: Case, family: str) -> bool:
     return family in SCORES and bool(np.abs(sums_T - 1).max() > 1e-3)
 
 
+def _misled(case: Case, family: str) -> bool:
+    """Whether some token's weights, though not all, are the bare sigmoids."""
+    if family != "sigmoid":
+        return False
+    logits_TE, ids_TK, weights_TK = (np.asarray(arg) for arg in case.args.values())
+    bare_TK = 1 / (1 + np.exp(-np.take_along_axis(logits_TE, ids_TK, axis=-1)))
+    return bool(np.isclose(bare_TK, weights_TK, atol=1e-3).all(axis=-1).any())
+
+
+def _one_token(case: Case, family: str) -> bool:
+    return len(np.asarray(case.args["logits_TE"])) == 1
+
+
 def _never_a_softmax(case: Case, got: Outputs, want: Outputs) -> bool:
     names = ("softmax_topk", "topk_softmax")
     known = got["family"] not in names and (want["family"] in names or got["family"] == want["family"])
@@ -186,6 +129,21 @@ GATE_FAMILY = Exercise(
             "Right wherever the scale is 1, wrong on every gate that has another. The scale is not told, so "
             "compare what it cannot change: each token's weights divided by their sum.",
             detects=_wrong_exactly(_scaled),
+            hint=3,
+        ),
+        Misconception(
+            "one_token_decides",
+            "One token decides here. A sigmoid gate whose scale happens to be the sum of one token's scores "
+            "looks there as if it did not rescale; the other tokens tell. Compare the whole tensors.",
+            detects=_wrong_exactly(_misled),
+            hint=1,
+        ),
+        Misconception(
+            "sums_compared",
+            "Right unless there is a single token. Whether a gate rescales is read from the sums of "
+            "several tokens being equal, and one sum is always equal to itself. Compare the weights with "
+            "what each gate would have given instead.",
+            detects=_wrong_exactly(_one_token),
             hint=3,
         ),
         Misconception(
@@ -235,9 +193,10 @@ GATE_FAMILY = Exercise(
         "You know the logits of the chosen experts. What would each family have made of them? "
         "Which of these candidates are the weights you were given?",
         "`logits_TE.gather(-1, topk_ids_TK)` are the chosen logits; `torch.allclose` compares floats. "
-        "The scores: `softmax`, `sigmoid`, `F.softplus(...).sqrt()`.",
-        "First compare the weights as they are with the two gates that never rescale and with the softmax "
-        "over the chosen. For the other two compare `weights / weights.sum(-1, keepdim=True)` with the "
-        "scores divided in the same way.",
+        "The scores: `softmax`, `sigmoid`, `F.softplus(...).sqrt()`. Three of the families leave nothing "
+        "open: write down their weights and compare.",
+        "In `sigmoid` and `sqrt_softplus` the scale is open. What can a scale not change about a token's "
+        "weights? Compare that. And mind the order of the comparisons: which of the families would pass "
+        "another one's test?",
     ),
 )

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -27,12 +27,24 @@ def reference(hidden_TD: torch.Tensor, router_ED: torch.Tensor) -> torch.Tensor:
     return hidden_TD.float() @ router_ED.float().T
 
 
+def _rounded(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Right in fp32; on bf16 inputs off by about bf16's rounding, though not as one rounded product is."""
+    found_TE, right_TE = got["logits_TE"], want["logits_TE"]
+    if not case.casts:
+        return bool(np.allclose(found_TE, right_TE, rtol=1e-4, atol=1e-5))
+    hidden_TD, router_ED = (torch.from_numpy(np.asarray(x)).bfloat16() for x in case.args.values())
+    once_TE = (hidden_TD @ router_ED.T).float().numpy()
+    near = np.abs(found_TE - right_TE).max() < 0.02 * np.abs(right_TE).max()
+    return bool(near) and not any(np.allclose(found_TE, x, rtol=1e-4, atol=1e-5) for x in (once_TE, right_TE))
+
+
 ROUTER_LOGITS = Exercise(
     id="01.router_logits",
     title="The router is one matrix",
     task=(
         "Return the logits `[T, E]`: for each token and expert, the inner product of the token's hidden "
-        "state with the expert's router vector, computed in fp32 whatever the inputs' dtype."
+        "state with the expert's router vector, computed in fp32 whatever the inputs' dtype. Stay with "
+        "tensor operations, so that the router can learn: a gradient must be able to flow back to both."
     ),
     entry="router_logits",
     points=2,
@@ -55,6 +67,34 @@ ROUTER_LOGITS = Exercise(
             "both inputs first.",
             wrong=lambda hidden_TD, router_ED: (hidden_TD @ router_ED.T).float(),
             hint=2,
+        ),
+        Misconception(
+            "rounded_on_the_way",
+            "Right for fp32 inputs; for bf16 inputs something was rounded to bf16 on the way, such as each "
+            "product before the sum. Converting at the end cannot bring that back: convert both inputs "
+            "first.",
+            detects=_rounded,
+            hint=2,
+        ),
+        Misconception(
+            "float64",
+            "The numbers are right, in float64. The exercise asks for fp32, which is `float32`: twice the "
+            "memory buys a router nothing.",
+            wrong=lambda hidden_TD, router_ED: hidden_TD.double() @ router_ED.double().T,
+            hint=2,
+        ),
+        Misconception(
+            "transposed",
+            "The numbers are right, and lie on their side: [E, T] where [T, E] is asked for. A row is one "
+            "token, a column one expert.",
+            wrong=lambda hidden_TD, router_ED: router_ED.float() @ hidden_TD.float().T,
+            hint=3,
+        ),
+        Misconception(
+            "choice",
+            "This is already a choice: the number of each token's best expert. The router itself only "
+            "scores; return all E scores of each token.",
+            wrong=lambda hidden_TD, router_ED: (hidden_TD.float() @ router_ED.float().T).argmax(dim=-1),
         ),
         Misconception(
             "probabilities",

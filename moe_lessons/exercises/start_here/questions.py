@@ -133,10 +133,10 @@ CLAIMS = (
         "L14",
         "What to know first: transformers, attention, softmax and its stability, backpropagation, matrix "
         "calculus, Jacobian and Hessian, activation functions, convex optimisation.",
-        "correct",
-        "As a list of what papers on the subject draw on. The training step of a Mixture-of-Experts layer "
-        "needs four things beside arithmetic: softmax, top-k, backpropagation, cross-entropy. They are all "
-        "that this course takes for granted.",
+        "wrong",
+        "It is a list of what papers on the subject draw on. To begin, far less will do: the training step "
+        "of a Mixture-of-Experts layer needs four things beside arithmetic, softmax, top-k, "
+        "backpropagation and cross-entropy. They are all that this course takes for granted.",
         "the computation graph of a training step, in this lesson",
     ),
 )

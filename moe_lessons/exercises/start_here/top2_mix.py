@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
+from moe_lessons.exercises.spec import Case, Crash, Exercise, Misconception, Output, Outputs, Property
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -66,6 +66,11 @@ def _not_renormalised(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch
 def _softmax_twice(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch.Tensor:
     weights_2, ids_2 = logits_E.softmax(dim=-1).topk(2)
     return weights_2.softmax(dim=-1) @ outputs_ED[ids_2]
+
+
+def _divided_logits(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch.Tensor:
+    top_2, ids_2 = logits_E.topk(2)
+    return (top_2 / top_2.sum()) @ outputs_ED[ids_2]
 
 
 def _masked_with_zero(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch.Tensor:
@@ -130,6 +135,32 @@ TOP2_MIX = Exercise(
             hint=2,
         ),
         Misconception(
+            "divided_logits",
+            "The two logits were divided by their sum. That gives weights that sum to 1, but a negative "
+            "logit makes a negative weight, and adding 120 to both logits changes them. Softmax takes exp "
+            "first.",
+            wrong=_divided_logits,
+            hint=2,
+        ),
+        Misconception(
+            "sigmoid",
+            "Each logit went through a sigmoid of its own, so the two weights need not sum to 1. A softmax "
+            "lets them compete.",
+            wrong=lambda logits_E, outputs_ED: (
+                logits_E.topk(2).values.sigmoid() @ outputs_ED[logits_E.topk(2).indices]
+            ),
+            hint=2,
+        ),
+        Misconception(
+            "softmax_of_ids",
+            "The softmax ran over the experts' numbers instead of their logits. `topk` returns two things: "
+            "first the values, then the places where they stand. The weights come from the values.",
+            wrong=lambda logits_E, outputs_ED: (
+                logits_E.topk(2).indices.float().softmax(dim=-1) @ outputs_ED[logits_E.topk(2).indices]
+            ),
+            hint=2,
+        ),
+        Misconception(
             "smallest",
             "These are the two experts with the smallest logits. `argsort` sorts upwards unless told "
             "otherwise; the largest stand at the end.",
@@ -180,10 +211,27 @@ TOP2_MIX = Exercise(
             hint=2,
         ),
         Misconception(
+            "weights_only",
+            "These are the two weights. What is left is to use them: each multiplies what its expert says, "
+            "and the two results are added.",
+            detects=lambda case, got, want: np.shape(got["mixed_D"]) == (2,),
+            hint=3,
+        ),
+        Misconception(
             "not_summed",
             "These are the two rows, each times its weight, one below the other. What is left is to add "
             "them up.",
             detects=_not_summed,
+            hint=3,
+        ),
+    ),
+    crashes=(
+        Crash(
+            "no_unsqueeze",
+            "Two weights, and two rows of D numbers: PyTorch lines shapes up from the right, so the "
+            "weights meet the columns. Give the weights an axis of size 1 (`weights[:, None]`), or use "
+            "`@`, which multiplies and adds in one.",
+            pattern=r"size of tensor a \(\d+\) must match the size of tensor b",
             hint=3,
         ),
     ),

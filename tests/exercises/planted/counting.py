@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from planted import counting_costs as costs
+from planted import counting_more as more
 
 
 def block_named(d_model, d_expert, n_experts, d_shared):
@@ -157,8 +158,9 @@ def like_gpt_oss(v, d, *rest):
 
 RIGHT = {
     "03.swiglu_moe_params": [block_named, block_of_shapes, block_on_meta],
-    "03.mixtral": [whole_by_difference, whole_by_parts],
+    "03.mixtral": [whole_by_difference, whole_by_parts, more.model_in_floats],
     **costs.RIGHT,
+    "03.flops_per_token": [*costs.RIGHT["03.flops_per_token"], more.flops_in_floats],
 }
 
 WRONG = {
@@ -173,6 +175,7 @@ WRONG = {
         "router_reads_expert_width": block_wide_router,
         "biases": block_biases,
         "shared_is_routed": block_routed_shared,
+        **more.BLOCK,
     },
     "03.mixtral": {
         "whole_models": eight_mistrals,
@@ -190,6 +193,9 @@ WRONG = {
         "without_input_embedding": like_gpt_oss,
         "without_both_tables": only_the_layers,
         "one_layer": changed(layers=1),
+        **more.MIXTRAL,
     },
-    **costs.WRONG,
+    "03.flops_per_token": costs.WRONG["03.flops_per_token"] | more.FLOPS,
+    "03.memory": costs.WRONG["03.memory"] | more.MEMORY,
+    "03.four_numbers": costs.WRONG["03.four_numbers"] | more.FOUR,
 }

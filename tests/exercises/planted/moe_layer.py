@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from planted import moe_layer_more as more
 from planted.moe_layer_sorted import (
     GRADIENT_RIGHT,
     GRADIENT_WRONG,
@@ -210,7 +211,7 @@ RIGHT = {
     "02.router_gradient": GRADIENT_RIGHT,
 }
 WRONG = {
-    "02.swiglu": SWIGLU_WRONG,
+    "02.swiglu": SWIGLU_WRONG | more.SWIGLU,
     "02.expert_bank": {
         "up_first": bank_up_first,
         "interleaved": bank_interleaved,
@@ -219,9 +220,10 @@ WRONG = {
         "viewed": bank_viewed,
         "first_expert": bank_first_expert,
         "no_silu": bank_no_silu,
+        **more.BANK,
     },
-    "02.moe_loop": LOOP_WRONG,
-    "02.moe_sorted": SORTED_WRONG,
-    "02.shared_expert": SHARED_WRONG,
-    "02.router_gradient": GRADIENT_WRONG,
+    "02.moe_loop": LOOP_WRONG | more.LOOP,
+    "02.moe_sorted": SORTED_WRONG | more.SORTED,
+    "02.shared_expert": SHARED_WRONG | more.SHARED,
+    "02.router_gradient": GRADIENT_WRONG | more.GRADIENT,
 }

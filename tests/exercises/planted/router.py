@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from planted import router_families as families
+from planted import router_more as more
 from planted import router_sigmoid as sigmoid
 
 
@@ -172,6 +173,7 @@ RIGHT = {
 }
 WRONG = {
     "01.router_logits": {
+        **more.LOGITS,
         "input_dtype": logits_in_bf16,
         "late_fp32": logits_rounded,
         "probabilities": logits_softmaxed,
@@ -180,6 +182,7 @@ WRONG = {
         "attention_scale": logits_like_attention,
     },
     "01.topk_gates": {
+        **more.GATES,
         "swapped_return": gates_values_first,
         "no_softmax": gates_bare_logits,
         "sliced_rows": gates_rows,
@@ -195,6 +198,7 @@ WRONG = {
         "gradient_lost": gates_in_python,
     },
     "01.sigmoid_gates": {
+        **more.SIGMOIDS,
         "swapped_return": sigmoid.values_first,
         "bias_in_weight": sigmoid.biased_weight,
         "bias_ignored": sigmoid.unbiased,
@@ -210,6 +214,7 @@ WRONG = {
         "gradient_lost": sigmoid.in_numpy,
     },
     "01.gate_family": {
+        **more.FAMILIES,
         "sums_only": families.family_by_sum,
         "scale_assumed": families.family_scale_one,
         "choice_recomputed": families.family_own_topk,

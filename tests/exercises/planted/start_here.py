@@ -90,6 +90,31 @@ def mix_unsummed(logits_E, outputs_ED):
     return F.softmax(values, dim=0).unsqueeze(1) * outputs_ED[ids]
 
 
+def mix_divided(logits_E, outputs_ED):
+    best = torch.topk(logits_E, 2)
+    shares = best.values / best.values.sum()
+    return shares[0] * outputs_ED[best.indices[0]] + shares[1] * outputs_ED[best.indices[1]]
+
+
+def mix_sigmoids(logits_E, outputs_ED):
+    ids = logits_E.argsort(descending=True)[:2]
+    return torch.sigmoid(logits_E[ids]) @ outputs_ED[ids]
+
+
+def mix_ids(logits_E, outputs_ED):
+    _, ids = torch.topk(logits_E, 2)
+    return F.softmax(ids.to(torch.float32), dim=0) @ outputs_ED[ids]
+
+
+def mix_weights(logits_E, outputs_ED):
+    return F.softmax(torch.topk(logits_E, 2).values, dim=0)
+
+
+def mix_lined_up(logits_E, outputs_ED):
+    values, ids = torch.topk(logits_E, 2)
+    return (F.softmax(values, dim=0) * outputs_ED[ids]).sum(0)
+
+
 RIGHT = {"00.top2_mix": [mix_by_hand, mix_by_mask, mix_renormalised]}
 WRONG = {
     "00.top2_mix": {
@@ -105,5 +130,10 @@ WRONG = {
         "softmax_twice": mix_flattened,
         "masked_with_zero": mix_zero_mask,
         "not_summed": mix_unsummed,
+        "divided_logits": mix_divided,
+        "sigmoid": mix_sigmoids,
+        "softmax_of_ids": mix_ids,
+        "weights_only": mix_weights,
+        "no_unsqueeze": mix_lined_up,
     }
 }
