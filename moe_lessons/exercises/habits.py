@@ -53,6 +53,22 @@ def habits(exercise: Exercise, run: Run, trials: Sequence[Trial]) -> Looked:
     return _reached(arrived)
 
 
+def asks_gradient(exercise: Exercise) -> bool:
+    """Whether an answer is held to a gradient that its values do not show: what a learner is told beforehand.
+
+    Examples
+    --------
+    >>> from moe_lessons.exercises import registry
+    >>> [asks_gradient(registry.exercise(id)) for id in ("02.swiglu", "02.moe_loop", "03.memory")]
+    [True, False, False]
+    """
+    first = next(case for case in exercise.draw(np.random.default_rng(0)) if not case.is_edge)
+    findings, _ = habits(
+        exercise, lambda request: drivers.run(exercise.reference, request), [Trial(first, (), None, {})]
+    )
+    return REACHED in [finding.name for finding in findings]
+
+
 @dataclass(frozen=True)
 class _Arrived:
     """What gradient came to one argument in one case, and what should have come: how long, how far apart."""
