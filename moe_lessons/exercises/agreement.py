@@ -55,6 +55,8 @@ def _outputs(exercise: Exercise, trials: Sequence[Trial]) -> Iterator[str]:
         return
     off = [o for o in exercise.outputs if not all(_same(o, t) for t in wrong)]
     fine = [o.name for o in exercise.outputs if o not in off]
+    if not off:
+        yield "The numbers themselves are right."
     if fine and off:
         verb = "is" if len(fine) == 1 else "are"
         yield f"{_listed(fine)} {verb} right; look at {_listed([o.name for o in off])}."

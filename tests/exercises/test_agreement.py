@@ -81,6 +81,11 @@ def two(x, k):
     return x, x.sum(-1)
 
 
+def test_right_numbers_of_another_dtype():
+    counts = {"reference": lambda x, k: (10 * x).long(), "outputs": (Output("n_TE", "TE", kind="int"),)}
+    assert observed(lambda x, k: (10 * x).floor(), **counts) == "The numbers themselves are right."
+
+
 def test_transposed_beside_another_mistake():
     outputs = (Output("y_TE", "TE"), Output("sum_T", "T"))
     said = observed(lambda x, k: (x.T, x.cos().sum(-1)), reference=two, outputs=outputs)
