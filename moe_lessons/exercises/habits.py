@@ -21,8 +21,6 @@ Run = Callable[[drivers.Request], drivers.Reply]
 UNCHANGED, REACHED = "leaves its arguments as they were", "lets gradients through to its arguments"
 LOST, PARTLY_LOST, CHANGED = "gradient_lost", "gradient_partly_lost", "arguments_changed"
 """Ids of the mistakes that any exercise may find."""
-_PROBED = ("call", "gradient", "state_dict", "subject")
-"""Drivers of which a call can be repeated with others' arguments; kernels watch memory themselves."""
 _LITTLE = 0.02
 """A gradient may differ from the reference's by this share of its length: another order of sums, bf16."""
 
@@ -32,8 +30,8 @@ Looked = tuple[tuple[Finding, ...], Mistake | None]
 
 def habits(exercise: Exercise, run: Run, trials: Sequence[Trial]) -> Looked:
     """Findings on arguments and gradients, and the mistake if there is one."""
-    if exercise.driver not in _PROBED or not any(_tensors(t.case) for t in trials):
-        return (), None
+    if exercise.driver == "kernel" or not any(_tensors(t.case) for t in trials):
+        return (), None  # a kernel's driver watches memory itself
     floats = any(output.kind == "float" for output in exercise.outputs)
     asks = exercise.driver == "call" and exercise.gradient == "needed" and floats
     arrived: list[_Arrived] = []
