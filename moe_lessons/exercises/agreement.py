@@ -55,13 +55,15 @@ def _outputs(exercise: Exercise, trials: Sequence[Trial]) -> Iterator[str]:
         return
     off = [o for o in exercise.outputs if not all(_same(o, t) for t in wrong)]
     fine = [o.name for o in exercise.outputs if o not in off]
+    if not off:
+        yield "The numbers themselves are right."
     if fine and off:
         verb = "is" if len(fine) == 1 else "are"
         yield f"{_listed(fine)} {verb} right; look at {_listed([o.name for o in off])}."
     for output in off[:2]:
         relation = _relation(output, [t for t in wrong if not _same(output, t)])
         if relation:
-            yield f"{output.name}: {relation}."
+            yield f"{output.name} holds {relation}."
 
 
 def _same(output: Output, t: Trial) -> bool:
@@ -201,8 +203,8 @@ _SHAPES: tuple[tuple[Callable[[Output, np.ndarray, np.ndarray], bool], str], ...
 _VALUES: tuple[tuple[Callable[[Output, np.ndarray, np.ndarray], bool], str], ...] = (
     (_by(lambda b: b[::-1]), "the right values from the last to the first"),
     (_rows_moved, "the right rows in another order"),
-    (_sorted_within, "each row has the right values, in another order"),
-    (_gaps, "the right values, but for those that are no finite number"),
+    (_sorted_within, "the right values of each row, in another order"),
+    (_gaps, "the right values, but for what is no finite number"),
     (_by(lambda b: b + 1), "the right values plus 1"),
     (_by(lambda b: b - 1), "the right values minus 1"),
     (_by(lambda b: 1 - b), "1 minus the right values"),

@@ -23,8 +23,6 @@ CHEAP = "multiplies no more than it has to"
 LOST, PARTLY_LOST, CHANGED = "gradient_lost", "gradient_partly_lost", "arguments_changed"
 TOO_MANY_ROWS, TOO_MANY_PRODUCTS = "rows_too_many", "products_too_many"
 """Ids of the mistakes that any exercise may find."""
-_PROBED = ("call", "gradient", "state_dict", "subject")
-"""Drivers of which a call can be repeated with others' arguments; kernels watch memory themselves."""
 _LITTLE = 0.02
 """A gradient may differ from the reference's by this share of its length: another order of sums, bf16."""
 
@@ -34,8 +32,8 @@ Looked = tuple[tuple[Finding, ...], Mistake | None]
 
 def habits(exercise: Exercise, run: Run, trials: Sequence[Trial]) -> Looked:
     """Findings on arguments and gradients, and the mistake if there is one."""
-    if exercise.driver not in _PROBED or not any(_tensors(t.case) for t in trials):
-        return (), None
+    if exercise.driver == "kernel" or not any(_tensors(t.case) for t in trials):
+        return (), None  # a kernel's driver watches memory itself
     floats = any(output.kind == "float" for output in exercise.outputs)
     asks = exercise.driver == "call" and exercise.gradient == "needed" and floats
     arrived: list[_Arrived] = []
@@ -75,6 +73,22 @@ def _worked(exercise: Exercise, run: Run, trials: Sequence[Trial], most: float) 
             detail = f"{calls:,} matrix products, {fewest:,} would do (inputs: {t.case.name})"
             return (Finding(CHEAP, False, detail),), _too_many_products()
     return (Finding(CHEAP, True),), None
+
+
+def asks_gradient(exercise: Exercise) -> bool:
+    """Whether an answer is held to a gradient that its values do not show: what a learner is told beforehand.
+
+    Examples
+    --------
+    >>> from moe_lessons.exercises import registry
+    >>> [asks_gradient(registry.exercise(id)) for id in ("02.swiglu", "02.moe_loop", "03.memory")]
+    [True, False, False]
+    """
+    first = next(case for case in exercise.draw(np.random.default_rng(0)) if not case.is_edge)
+    findings, _ = habits(
+        exercise, lambda request: drivers.run(exercise.reference, request), [Trial(first, (), None, {})]
+    )
+    return REACHED in [finding.name for finding in findings]
 
 
 @dataclass(frozen=True)

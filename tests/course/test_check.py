@@ -64,7 +64,7 @@ def test_an_unknown_mistake_points_to_a_hint(printed):
 
 def test_what_agrees_is_said_where_no_mistake_has_a_name(printed):
     check("99.scale", lambda x, factor: 3 * factor * x)
-    assert "What agrees: scaled_N: the right values times 3." in printed()
+    assert "What agrees: scaled_N holds the right values times 3." in printed()
     check("99.scale", lambda x, factor: x + factor)
     assert "What agrees" not in printed()
 

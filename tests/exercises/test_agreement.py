@@ -46,7 +46,7 @@ def observed(answer, **changes):
         (lambda x, k: x[:, None], "the right values in another shape"),
         (lambda x, k: x.flip(0), "the right values from the last to the first"),
         (lambda x, k: x.roll(1, 0), "the right rows in another order"),
-        (lambda x, k: x.sort(-1).values, "each row has the right values, in another order"),
+        (lambda x, k: x.sort(-1).values, "the right values of each row, in another order"),
         (lambda x, k: x + 1, "the right values plus 1"),
         (lambda x, k: 1 - x, "1 minus the right values"),
         (lambda x, k: 1 / x, "one over the right values"),
@@ -57,7 +57,7 @@ def observed(answer, **changes):
     ],
 )
 def test_how_values_relate(answer, said):
-    assert observed(answer) == f"y_TE: {said}."
+    assert observed(answer) == f"y_TE holds {said}."
 
 
 @pytest.mark.parametrize(
@@ -81,16 +81,21 @@ def two(x, k):
     return x, x.sum(-1)
 
 
+def test_right_numbers_of_another_dtype():
+    counts = {"reference": lambda x, k: (10 * x).long(), "outputs": (Output("n_TE", "TE", kind="int"),)}
+    assert observed(lambda x, k: (10 * x).floor(), **counts) == "The numbers themselves are right."
+
+
 def test_transposed_beside_another_mistake():
     outputs = (Output("y_TE", "TE"), Output("sum_T", "T"))
     said = observed(lambda x, k: (x.T, x.cos().sum(-1)), reference=two, outputs=outputs)
-    assert said == "y_TE: the right values, transposed."
+    assert said == "y_TE holds the right values, transposed."
 
 
 def test_one_of_several_outputs():
     outputs = (Output("y_TE", "TE"), Output("sum_T", "T"))
     said = observed(lambda x, k: (x, 3 * x.sum(-1)), reference=two, outputs=outputs)
-    assert said == "y_TE is right; look at sum_T. sum_T: the right values times 3."
+    assert said == "y_TE is right; look at sum_T. sum_T holds the right values times 3."
 
 
 def test_few_numbers_have_no_factor():
@@ -98,11 +103,11 @@ def test_few_numbers_have_no_factor():
     one = {"reference": lambda x, k: x.sum(), "outputs": (Output("sum"),)}
     two_cases = {**one, "draw": lambda rng: draw(rng)[:2]}
     assert observed(lambda x, k: 2 * x.sum(), **two_cases) == ""
-    assert observed(lambda x, k: 2 * x.sum(), **one) == "sum: the right values times 2."
+    assert observed(lambda x, k: 2 * x.sum(), **one) == "sum holds the right values times 2."
     assert observed(lambda x, k: x.sum() + len(x) ** 2, **one) == ""
 
 
 def test_whole_numbers_too():
     counts = {"reference": lambda x, k: (10 * x).long(), "outputs": (Output("n_TE", "TE", kind="int"),)}
-    assert observed(lambda x, k: 2 * (10 * x).long(), **counts) == "n_TE: the right values times 2."
-    assert observed(lambda x, k: (10 * x).long() + 1, **counts) == "n_TE: the right values plus 1."
+    assert observed(lambda x, k: 2 * (10 * x).long(), **counts) == "n_TE holds the right values times 2."
+    assert observed(lambda x, k: (10 * x).long() + 1, **counts) == "n_TE holds the right values plus 1."

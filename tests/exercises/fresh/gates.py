@@ -230,7 +230,7 @@ FRESH = {
     "01.topk_gates": [
         ("no keepdim", topk_no_keepdim, {"keepdim_missing", "sum_over_batch"}),
         ("w[ids] for gather", topk_fancy_index, {"rows_indexed_for_gather"}),
-        ("K = 2 written into the code", topk_of_two, {"number_written_in"}),
+        ("K = 2 written into the code", topk_of_two, {"number_written_in", "fixed_k"}),
         ("flag not looked at", topk_always_softmax_after, {"always_renormalized"}),
         ("weights first", topk_probs_first, {"swapped_return"}),
         ("softmax for renormalising", topk_softmax_again, {"softmax_twice"}),
@@ -244,9 +244,9 @@ FRESH = {
         ("names the other way round", family_names_by_ear, {"names_swapped"}),
     ],
     "06.group_limited": [
-        ("repeat for repeat_interleave", groups_repeat, {"mask_repeated", "strided_mask"}),
+        ("repeat for repeat_interleave", groups_repeat, {"mask_repeated", "tiled_mask"}),
         ("experts chosen without the bias", groups_choice_unbiased, {"unbiased_choice"}),
-        ("no bias at all", groups_bias_ignored, {"bias_ignored"}),
+        ("no bias at all", groups_bias_ignored, {"bias_ignored", "no_bias"}),
         ("masked with 0", groups_zero_mask, {"masked_with_zero"}),
         ("best expert of a group", groups_max, {"best_of_group"}),
         ("weights not rescaled", groups_not_rescaled, {"not_rescaled", "not_renormalized"}),

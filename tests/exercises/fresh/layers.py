@@ -199,12 +199,9 @@ def shared_halves(hidden_TD, results_TKD, topk_weights_TK, scale, gate_up_2GD, d
     return scale * (results_TKD * topk_weights_TK[..., None]).sum(1) + (F.silu(g) * u) @ down_DG.T
 
 
-def shared_list(hidden_TD, results_TKD, topk_weights_TK, scale, gate_up_2GD, down_DG):
-    rows = []
-    for t in range(len(hidden_TD)):
-        routed = sum(topk_weights_TK[t, k] * results_TKD[t, k] for k in range(results_TKD.shape[1]))
-        rows.append(scale * routed + _shared(hidden_TD[t], gate_up_2GD, down_DG))
-    return torch.stack(rows)
+def shared_rescaled(hidden_TD, results_TKD, topk_weights_TK, scale, gate_up_2GD, down_DG):
+    w = topk_weights_TK / topk_weights_TK.sum(-1, keepdim=True)
+    return scale * (results_TKD * w[..., None]).sum(1) + _shared(hidden_TD, gate_up_2GD, down_DG)
 
 
 def shared_residual(hidden_TD, results_TKD, topk_weights_TK, scale, gate_up_2GD, down_DG):
@@ -225,16 +222,16 @@ FRESH = {
         (
             "weights sorted, rows folded unsorted",
             sorted_weights_then_fold,
-            {"not_put_back", "folded_while_sorted"},
+            {"not_put_back", "weighted_not_put_back"},
         ),
         ("folded unsorted, with -1", sorted_fold_with_minus_one, {"not_put_back"}),
-        ("bincount without minlength", sorted_no_minlength, {"no_minlength", "short_count"}),
+        ("bincount without minlength", sorted_no_minlength, {"no_minlength", "short_counts"}),
         ("out[tokens] += rows", sorted_plus_equals, {"overwritten"}),
         ("slots returned", sorted_order_returned, {"slots_not_tokens"}),
         (
             "slots as rows",
             sorted_slots_as_rows,
-            {"index_beyond_rows", "rows_indexed_for_gather", "slots_as_tokens"},
+            {"index_beyond_rows", "rows_indexed_for_gather", "slots_read_tokens"},
         ),
     ],
     "02.shared_expert": [
@@ -242,7 +239,7 @@ FRESH = {
         ("no scale", shared_no_scale, {"unscaled"}),
         ("weights without an axis", shared_weights_not_lifted, {"shapes_do_not_line_up", "keepdim_missing"}),
         ("gate and up swapped", shared_halves, {"up_first"}),
-        ("a list and stack", shared_list, {"nothing_to_stack"}),
+        ("weights rescaled", shared_rescaled, {"renormalized", "renormalised"}),
         ("residual added", shared_residual, {"residual"}),
     ],
     "10.moe_block": [

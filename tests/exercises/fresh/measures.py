@@ -138,7 +138,7 @@ def chebyshev_tensor_in_if(f_E, P_E):
 
 FRESH = {
     "03.mixtral": [
-        ("total * K // E", mixtral_share, {"active_is_a_share", "share"}),
+        ("total * K // E", mixtral_share, {"active_is_a_share", "proportional"}),
         ("total and active swapped", mixtral_swapped, {"swapped", "outputs_swapped"}),
         ("as many kv heads as heads", mixtral_mha, {"kv_heads_like_query_heads"}),
         ("router of the chosen", mixtral_active_router, {"router_of_the_chosen"}),
@@ -148,7 +148,7 @@ FRESH = {
     "04.imbalance": [
         ("default std", imbalance_default_std, {"sample_std"}),
         ("std without the mean", imbalance_std_only, {"not_divided"}),
-        ("mean of whole numbers", imbalance_no_float, {"integers_for_floats"}),
+        ("mean of whole numbers", imbalance_no_float, {"integers_for_floats", "whole_numbers"}),
         ("share of dead", imbalance_fraction_dead, {"dead_share"}),
         ("over layers", imbalance_over_layers, {"over_layers"}),
         ("max over mean", imbalance_max_over_mean, {"max_over_mean"}),
