@@ -143,8 +143,7 @@ class LayerSpec:
         n_choices = self.n_experts + self.n_null_experts
         if isinstance(self.gate, str):
             return router_without_gradient(self.gate, self.top_k, n_choices)
-        always_one = isinstance(self.gate, Gate) and self.gate.always_one
-        if not always_one or self.top_k != 1 or n_choices == 1:
+        if not isinstance(self.gate, Gate) or not self.gate.always_one or self.top_k != 1 or n_choices == 1:
             return None
         return line_for(self.gate.describe())
 
