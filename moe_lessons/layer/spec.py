@@ -153,7 +153,8 @@ class LayerSpec:
         words = [gate if isinstance(gate, str) else getattr(gate, "__name__", "a gate of one's own")]
         words[0] += ", selection bias" if self.expert_bias else ""
         words.append(self.kind.name + (", biases" if self.kind.bias else ""))
-        words += ["a norm of their own" for _ in [0] if self.kind.norm_eps is not None]
+        if self.kind.norm_eps is not None:
+            words.append("a norm of their own")
         if self.n_null_experts:
             words.append(f"{self.n_null_experts} null experts ({self.null})")
         if self.d_shared:
