@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import sys
 import time
 import warnings
@@ -87,14 +88,13 @@ class Commands(click.Group):
 
 def _one_line(otherwise: Callable[..., None]) -> Callable[..., None]:
     """Say a warning to users once, without the file and line that it comes from."""
-    said = set()
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if category is not UserWarning:
             otherwise(message, category, *where, **more)
-        elif is_first() and str(message) not in said:
-            said.add(str(message))
+        elif is_first():
             click.echo(f"note: {message}", err=True)
+            warnings.filterwarnings("ignore", re.escape(str(message)))  # whoever else would say it
 
     return show
 

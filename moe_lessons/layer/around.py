@@ -74,5 +74,7 @@ class Around(nn.Module):
 
 def _through(rows: Tensor, *parts: nn.Module | None) -> Tensor:
     for part in parts:
+        if isinstance(part, nn.RMSNorm):  # under autocast, rows are narrower than its scale
+            rows = rows.to(part.weight.dtype)
         rows = rows if part is None else part(rows)
     return rows

@@ -32,8 +32,9 @@ def through_experts(
 ) -> Tensor:
     """Take rows to their experts and back: sum over k of weight[t, k] * expert[id[t, k]](row[t])."""
     if isinstance(experts, Experts):
-        nulls = {"n_null_experts": spec.n_null_experts, "null": spec.null}
-        return moe_generic(rows_TD, ids_TK, weights_TK, experts.run, spec.n_experts, **nulls)
+        n_null, null = spec.n_null_experts, spec.null
+        run, n_experts = experts.run, spec.n_experts
+        return moe_generic(rows_TD, ids_TK, weights_TK, run, n_experts, n_null_experts=n_null, null=null)
     way = _quick_path(path, rows_TD, len(experts.down_proj))
     return way(rows_TD, ids_TK, weights_TK, experts.gate_up_proj, experts.down_proj)
 

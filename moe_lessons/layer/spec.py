@@ -143,8 +143,7 @@ class LayerSpec:
         n_choices = self.n_experts + self.n_null_experts
         if isinstance(self.gate, str):
             return router_without_gradient(self.gate, self.top_k, n_choices)
-        always_one = isinstance(self.gate, Gate) and self.gate.always_one
-        if not always_one or self.top_k != 1 or n_choices == 1:
+        if not isinstance(self.gate, Gate) or not self.gate.always_one or self.top_k != 1 or n_choices == 1:
             return None
         return line_for(self.gate.describe())
 
@@ -154,7 +153,8 @@ class LayerSpec:
         words = [gate if isinstance(gate, str) else getattr(gate, "__name__", "a gate of one's own")]
         words[0] += ", selection bias" if self.expert_bias else ""
         words.append(self.kind.name + (", biases" if self.kind.bias else ""))
-        words += ["a norm of their own" for _ in [0] if self.kind.norm_eps is not None]
+        if self.kind.norm_eps is not None:
+            words.append("a norm of their own")
         if self.n_null_experts:
             words.append(f"{self.n_null_experts} null experts ({self.null})")
         if self.d_shared:

@@ -41,8 +41,8 @@ class Gate:
     scale : float
         Multiplies the weights at the end (`routed_scaling_factor`).
     bias_on : str
-        What a selection bias is added to, for the choice alone: "scores", or "logits" as in Kolibri-1. For
-        sigmoid scores either can express any ranking of the other; they differ in the bias's unit.
+        What a selection bias is added to, for the choice alone: "scores", or "logits" as in Kolibri-1. They
+        differ in the bias's unit, and in which total (of scores, of logits) a balanced choice makes largest.
     n_groups, topk_groups : int
         Each token keeps its best groups (`n_group`, `topk_group`). One group is no limit.
     group_best : int

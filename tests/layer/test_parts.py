@@ -100,6 +100,23 @@ def test_gradients_of_every_part(name):
 
 
 @pytest.mark.parametrize("name", SPECS)
+def test_narrow_types_keep_the_router(name):
+    layer, hidden = build(SPECS[name]), draw(6, D)
+    reference = layer(hidden)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = layer(hidden)
+    layer.bfloat16()
+    assert all(p.dtype is torch.float32 for p in layer.router.parameters())
+    narrow = layer(hidden.bfloat16())
+    assert narrow.hidden.dtype is torch.bfloat16
+    for output in (mixed, narrow):
+        error = (output.hidden.float() - reference.hidden).norm() / reference.hidden.norm()
+        assert 0 < error < 0.1
+    narrow.hidden.float().square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())
+
+
+@pytest.mark.parametrize("name", SPECS)
 def test_other_kinds_run_on_the_generic_path(name):
     layer = build(SPECS[name])
     swiglu = SPECS[name].kind.is_swiglu and not SPECS[name].n_null_experts

@@ -216,3 +216,12 @@ def test_a_state_that_says_something_else_is_damaged(run, change):
     path.write_text(json.dumps(state))
     with pytest.raises(CheckpointError, match=r"is damaged: (KeyError|TypeError)"):
         load_model(run)
+
+
+def test_a_model_is_loaded_by_a_path_written_as_text(tmp_path):
+    run = tmp_path / "run"
+    train(SMOKE.override(steps=1, checkpoint_every=1), out=run)
+    by_text, by_path = load_model(str(run))[0], load_model(run)[0]
+    assert all(
+        torch.equal(one, two) for one, two in zip(by_text.parameters(), by_path.parameters(), strict=True)
+    )

@@ -78,7 +78,7 @@ class Fields:
             raise InteropError(f"the activation is {name!r}: there are {', '.join(ACTS)}")
         return ACTS[name]
 
-    def sizes(self) -> dict[str, int]:
+    def sizes(self) -> dict[str, Any]:
         """D, F, E and K."""
         return {
             "d_model": self("hidden_size", "d_model"),

@@ -1,6 +1,7 @@
 """Families whose gate scores each expert by a sigmoid of its own: since 2025 the larger number."""
 
 from dataclasses import replace
+from typing import Any
 
 from moe_lessons.experts import clamped_swiglu, late_clamped_swiglu, offset_swiglu, softcapped_swiglu
 from moe_lessons.interop.recipes.fields import Fields
@@ -69,10 +70,10 @@ def nemotron(f: Fields) -> LayerSpec:
     )
 
 
-def plain(f: Fields, *, scale: str = "", bias: bool = True, **options: float) -> LayerSpec:
+def plain(f: Fields, *, scale: str = "", bias: bool = True, **options: Any) -> LayerSpec:
     """Renormalised sigmoids with a selection bias and no groups."""
     factor = f(scale) if scale else 1.0
-    gate = Gate("sigmoid", renormalize=True, scale=factor, **options)  # type: ignore[arg-type]
+    gate = Gate("sigmoid", renormalize=True, scale=factor, **options)
     return LayerSpec(**f.sizes(), gate=gate, expert_bias=bias, kind=f.gated())
 
 
