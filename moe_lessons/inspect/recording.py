@@ -186,7 +186,7 @@ def of_router(output: Any, index: int, k: int | None) -> tuple[Tensor, Tensor, T
 
 def _catch_own(caught: list[_Caught], routings: Sequence[Any], keep_logits: bool) -> None:
     if not caught:
-        caught += [_Caught(f"blocks.{i}.moe") for i in range(len(routings))]
+        caught += [_Caught(f"layer {i} with experts") for i in range(len(routings))]
     for store, routing in zip(caught, routings, strict=True):
         store.add(routing.logits_TE, routing.topk_weights_TK, routing.topk_ids_TK, keep_logits)
 

@@ -101,6 +101,7 @@ def strip_data(trace: Trace) -> dict[str, Any]:
     return {
         "tokens": [visible(token) for token in trace.tokens[:n]],
         "breaks": ["\n" in token for token in trace.tokens[:n]],
+        "files": [trace.domains[domain] for domain in domains],
         "starts": [i for i in range(1, n) if domains[i] != domains[i - 1]],
         "layers": choices,
         "experts": [layer.n_experts for layer in trace.layers],
