@@ -32,7 +32,7 @@ HARMLESS = re.compile(
     | number_of_conv_states | use_nope | use_grouped | routing_bias""",
     re.VERBOSE,
 )
-ABSENT = (None, False, 0, "", [], {}, ())
+ABSENT: tuple[object, ...] = (None, False, 0, "", [], {}, ())
 
 
 def unread(fields: Fields) -> list[str]:

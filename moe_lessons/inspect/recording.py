@@ -96,6 +96,11 @@ def record(
                     model(input_ids=input_ids_1L, use_cache=False)
                 if progress is not None:
                     progress(len(piece))
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, InspectError) or "memory" in str(error).lower():
+            raise
+        line = str(error).strip().split("\n")[0][:160]
+        raise InspectError(f"{type(model).__name__} fails on this text: {line}") from error
     finally:
         for hook in hooks:
             hook.remove()
@@ -116,11 +121,14 @@ def router_modules(model: nn.Module) -> list[tuple[str, nn.Module, int]]:
         entry = recorders.get("router_logits") if isinstance(recorders, dict) else None
         wanted += entry if isinstance(entry, (list, tuple)) else [] if entry is None else [entry]
     places = {getattr(one, "target_class", one): getattr(one, "index", 0) for one in wanted}
-    return [
+    found = [
         (name, module, places[type(module)])
         for name, module in model.named_modules()
         if type(module) in places
     ]
+    # JetMoE's attention hands on what the router inside it says: the inner one speaks for both.
+    names = [name for name, _, _ in found]
+    return [one for one in found if not any(name.startswith(f"{one[0]}.") for name in names)]
 
 
 def _configured_top_k(model: nn.Module) -> int | None:
@@ -186,7 +194,7 @@ def of_router(output: Any, index: int, k: int | None) -> tuple[Tensor, Tensor, T
 
 def _catch_own(caught: list[_Caught], routings: Sequence[Any], keep_logits: bool) -> None:
     if not caught:
-        caught += [_Caught(f"blocks.{i}.moe") for i in range(len(routings))]
+        caught += [_Caught(f"layer {i} with experts") for i in range(len(routings))]
     for store, routing in zip(caught, routings, strict=True):
         store.add(routing.logits_TE, routing.topk_weights_TK, routing.topk_ids_TK, keep_logits)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import torch
 
 from moe_lessons.inspect.pictures import effective_picture, information_picture, load_map
 from moe_lessons.inspect.trace import InspectError, Trace
@@ -12,6 +13,7 @@ from moe_lessons.svg import COLORS, ink_on, visible
 
 MAX_CHOICES = 200_000  # expert ids that the page's strip carries; more make it slow to open
 MAX_STRIP_TOKENS = 800
+MAX_LISTED = 48  # experts of a layer in the table of what they read
 
 
 def write_report(trace: Trace, found: dict[str, Any], path: Path) -> None:
@@ -53,6 +55,7 @@ def render(trace: Trace, found: dict[str, Any]) -> str:
         effective=effective_picture(layers).svg,
         information=[information_picture(layers, name).svg for name in layers[0]["information"]],
         strip=strip_data(trace),
+        listed=[listed_experts(layer) for layer in layers],
         colors=[{"fill": fill, "ink": ink_on(fill)} for fill in COLORS],
     )
 
@@ -90,23 +93,40 @@ def summary(found: dict[str, Any]) -> list[str]:
 
 
 def strip_data(trace: Trace) -> dict[str, Any]:
-    """What the page's strip needs: the first tokens, and each layer's experts for them, heaviest first."""
+    """What the page's strip needs: the first tokens of each file, and their experts, heaviest first."""
     per_token = sum(layer.top_k for layer in trace.layers)
-    n = max(1, min(trace.n_tokens, MAX_STRIP_TOKENS, MAX_CHOICES // max(per_token, 1)))
-    choices = []
+    n_files = len(trace.domains)
+    room = max(1, min(MAX_STRIP_TOKENS, MAX_CHOICES // max(per_token, 1)) // n_files)
+    chosen = torch.cat([(trace.domains_T == i).nonzero().flatten()[:room] for i in range(n_files)])
+    experts = []
     for layer in trace.layers:
-        order = layer.topk_weights_TK[:n].argsort(dim=1, descending=True, stable=True)
-        choices.append(layer.topk_ids_TK[:n].gather(1, order).tolist())
-    domains = trace.domains_T[:n].tolist()
+        order = layer.topk_weights_TK[chosen].argsort(dim=1, descending=True, stable=True)
+        experts.append(layer.topk_ids_TK[chosen].gather(1, order).tolist())
+    tokens = [trace.tokens[i] for i in chosen.tolist()]
+    domains = trace.domains_T[chosen].tolist()
     return {
-        "tokens": [visible(token) for token in trace.tokens[:n]],
-        "breaks": ["\n" in token for token in trace.tokens[:n]],
-        "starts": [i for i in range(1, n) if domains[i] != domains[i - 1]],
-        "layers": choices,
+        "tokens": [visible(token) for token in tokens],
+        "breaks": ["\n" in token for token in tokens],
+        "files": [trace.domains[domain] for domain in domains],
+        "starts": [i for i in range(len(tokens)) if i == 0 or domains[i] != domains[i - 1]],
+        "layers": experts,
         "experts": [layer.n_experts for layer in trace.layers],
-        "shown": n,
+        "shown": len(tokens),
         "of": trace.n_tokens,
     }
+
+
+def listed_experts(layer: dict[str, Any]) -> list[int]:
+    """The experts whose tokens are listed: all, or the busiest where they are many; in order of number.
+
+    Examples
+    --------
+    >>> listed_experts({"load": [3, 0, 5]})
+    [0, 1, 2]
+    """
+    load = layer["load"]
+    busiest = sorted(range(len(load)), key=lambda expert: -load[expert])[:MAX_LISTED]
+    return sorted(busiest)
 
 
 def _span(values: list[int]) -> str:

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from moe_lessons.routing import tokens_per_expert
 
+ROUNDS = 300
+
 
 def coactivation(topk_ids_TK: Tensor, n_experts: int) -> Tensor:
     """Count the tokens that choose both of two experts.
@@ -35,25 +37,33 @@ def coactivation(topk_ids_TK: Tensor, n_experts: int) -> Tensor:
 def expected_coactivation(topk_ids_TK: Tensor, n_experts: int) -> Tensor:
     """What `coactivation` would be, off the diagonal, if experts of these loads were paired by chance.
 
-    n_a n_b, scaled so that all pairs add up to the T K (K - 1) that were chosen. Experts that are busy are
-    often chosen together for that reason alone: only the ratio of the two says more.
+    x_a x_b, where the x are such that every expert is in as many pairs as it was, (K - 1) n_a. Experts that
+    are busy are often chosen together for that reason alone: only the ratio of the two says more. The product
+    n_a n_b itself would be wrong, because no expert is paired with itself: one that is in every choice would
+    seem to seek out all others.
 
     Returns
     -------
     Tensor of shape (E, E), float64
         The diagonal is 0.
 
+    References
+    ----------
+    Goodman, The Analysis of Cross-Classified Data: Independence, Quasi-Independence, and Interactions in
+    Contingency Tables with or without Missing Entries, J. Am. Stat. Assoc. 63 (1968).
+
     Examples
     --------
     >>> expected_coactivation(torch.tensor([[0, 1], [2, 3], [0, 1], [2, 3]]), 4)[0]
     tensor([0.0000, 0.6667, 0.6667, 0.6667], dtype=torch.float64)
     """
-    loads_E = tokens_per_expert(topk_ids_TK, n_experts).double()
-    pairs_EE = loads_E[:, None] * loads_E[None, :]
-    pairs_EE.fill_diagonal_(0)
-    n_tokens, top_k = topk_ids_TK.shape
-    total = pairs_EE.sum()
-    return pairs_EE * (n_tokens * top_k * (top_k - 1) / total) if total else pairs_EE
+    n_pairs_E = tokens_per_expert(topk_ids_TK, n_experts).double() * (topk_ids_TK.shape[1] - 1)
+    x_E = n_pairs_E / n_pairs_E.sum().clamp_min(1.0).sqrt()
+    for _ in range(ROUNDS):
+        # Half a step in the exponent: a whole one swings to and fro where few experts hold most pairs.
+        others_E = (x_E.sum() - x_E).clamp_min(1e-12)
+        x_E = (x_E * n_pairs_E / others_E).sqrt()
+    return (x_E[:, None] * x_E[None, :]).fill_diagonal_(0)
 
 
 def tokens_until_all(topk_ids_TK: Tensor, generator: torch.Generator, n_orders: int = 20) -> float:

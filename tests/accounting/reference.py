@@ -9,12 +9,15 @@ import transformers
 # The first pattern that occurs in a parameter's name decides.
 PATTERNS = (
     ("other", r"_hc\.|hc_head"),
-    ("attention", r"self_attn|linear_attn|SelfAttention|EncDecAttention|norm_attn_norm\.attn"),
+    (
+        "attention",
+        r"self_attn|linear_attn|mixer\.(?:[qkvo]_proj|dt_bias|A_log|D$|conv1d|in_proj|out_proj|norm)|SelfAttention|EncDecAttention|norm_attn_norm\.attn",
+    ),
     ("shared_experts", r"shared_expert"),
-    ("router", r"router|mlp\.gate\.|classifier"),
+    ("router", r"router|mlp\.gate\.|mixer\.gate\.|classifier"),
     ("routed_experts", r"experts\."),
     ("head", r"^lm_head"),
-    ("embedding", r"embed_tokens|^shared\.|wte"),
+    ("embedding", r"embed_tokens|embeddings\.|^shared\.|wte"),
     ("norms", r"norm"),
     ("dense_ffn", r"mlps?\.|feed_forward|ffn"),
 )

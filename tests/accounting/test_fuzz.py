@@ -58,3 +58,29 @@ def test_a_changed_field_changes_the_count_as_in_transformers(family):
 def test_nothing_is_reported_unread_where_all_is_read(family):
     config = fuzz.text_class(family)(**fuzz.small(family))
     assert unread(describe(config)) == []
+
+
+# Without these fields there is nothing of what they describe.
+OFF_BY_DEFAULT = {"kv_source_layers", "ple_layer_ids", "moe_latent_size"}
+
+
+def without(values, field):
+    """What comes of a config that lacks a field: the error's text, or the model."""
+    try:
+        return describe({key: value for key, value in values.items() if key != field})
+    except ConfigError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("family", fuzz.FAMILIES)
+def test_a_missing_field_is_named_or_assumed_openly(family):
+    model_type = fuzz.text_class(family).model_type
+    whole = {"model_type": model_type, "tie_word_embeddings": True, **fuzz.small(family)}
+    expected = describe(whole)
+    for field in set(whole) - OFF_BY_DEFAULT:
+        found = without(whole, field)
+        if isinstance(found, str):
+            assert "missing" in found or "otherwise" in found, found
+        else:
+            openly = set(found.assumed) - set(expected.assumed)
+            assert openly or count(found) == count(expected), field

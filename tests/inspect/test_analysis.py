@@ -136,6 +136,19 @@ def test_what_tokens_and_names_hold_is_escaped():
     assert "&lt;img src=x" in page
 
 
+def test_many_experts_are_listed_by_their_load_and_files_share_the_strip():
+    rng = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, 300, (3000, 1), generator=rng)
+    trace = trace_of(ids, 300, torch.arange(3000) % 50, torch.arange(3000) // 1500)
+    found = findings(trace)
+    page = render(trace, found)
+    assert "the 48 busiest of 300 experts" in page
+    strip = strip_data(trace)
+    assert strip["shown"] == 800
+    assert strip["starts"] == [0, 400]
+    assert strip["files"][399:401] == ["file0", "file1"]
+
+
 def test_the_batch_that_touches_all():
     assert tokens_for_coverage(2, 2) == 1
     assert tokens_for_coverage(256, 8) == 197  # 256 (248/256)^B < 1/2 from B = ln 512 / ln(256/248) on

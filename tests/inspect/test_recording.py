@@ -79,3 +79,19 @@ def test_weights_are_found_where_k_is_all_of_e():
     found = of_router((logits, weights, ids), 0, None)
     torch.testing.assert_close(found[1], weights)
     torch.testing.assert_close(found[2], ids)
+
+
+def test_a_model_that_fails_says_so_in_one_line(models, pieces):
+    model = transformers.AutoModel.from_pretrained(models("mixtral"))
+    odd = Cut([torch.tensor([4, 5, 100_000])], [0], ["a"])
+    with pytest.raises(InspectError, match="MixtralModel fails on this text: index out of range") as caught:
+        record(model, odd)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_router_inside_another_is_recorded_once():
+    small = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_key_value_heads": 2}
+    experts = {"kv_channels": 8, "intermediate_size": 12, "num_local_experts": 4, "num_experts_per_tok": 2}
+    config = transformers.JetMoeConfig(**small, **experts)
+    layers = record(transformers.AutoModel.from_config(config).eval(), Cut([torch.arange(9)], [0], ["a"]))
+    assert [layer.n_experts for layer in layers] == [4] * 4  # attention's and the network's, in two layers

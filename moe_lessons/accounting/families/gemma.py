@@ -100,10 +100,11 @@ def _full_sizes(fields: Fields, i: int, n_kv_heads: int, equal: bool) -> tuple[i
             sizes.integer("num_key_value_heads") if sizes.has("num_key_value_heads") else n_kv_heads,
         )
     d_head = fields.integer("global_head_dim", default=512)
-    n_global = fields.optional("num_global_key_value_heads")
-    if n_global is not None and equal:
-        n_kv_heads = n_global
-    return d_head, n_kv_heads
+    name = "num_global_key_value_heads"
+    if not equal:
+        fields.ignore(name)
+        return d_head, n_kv_heads
+    return d_head, fields.optional(name, absent=n_kv_heads) or n_kv_heads
 
 
 def _layer(fields: Fields, attention: Attention, moe: MoE | None, *, double: bool) -> list[Layer]:

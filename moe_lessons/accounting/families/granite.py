@@ -60,7 +60,7 @@ def granitemoehybrid(fields: Fields) -> Model:
         of_kind[FULL] = gqa(d_model, _heads(fields), bias=bias)
     if LINEAR in kinds:
         d_inner = fields.integer("mamba_expand", default=2) * d_model
-        n_heads = fields.integer("mamba_n_heads", default=128)
+        n_heads = fields.integer("mamba_n_heads")
         fields.require("mamba_n_heads", d_inner % n_heads == 0, f"choose a divisor of {d_inner}")
         of_kind[LINEAR] = mamba2(
             d_model,

@@ -86,10 +86,12 @@ def cohere2_moe(fields: Fields) -> Model:
     width = shared_width(fields, "num_shared_experts", fields.integer("intermediate_size"), 0)
     moe = routed(fields, "num_experts", width="intermediate_size", shared=width)
     sparse = parts.sparse_layers(fields, n_layers, 0)
-    dense = "prefix_dense_intermediate_size" if fields.has("prefix_dense_intermediate_size") else ""
-    return stack(
-        fields, attentions, sparse, moe, dense=dense or "intermediate_size", norms=1, tied_default=True
-    )
+    dense = "prefix_dense_intermediate_size"
+    if not fields.has(dense):
+        if not all(sparse):
+            fields.assume(dense, fields.integer("intermediate_size"))
+        dense = "intermediate_size"
+    return stack(fields, attentions, sparse, moe, dense=dense, norms=1, tied_default=True)
 
 
 def exaone_moe(fields: Fields) -> Model:
@@ -162,8 +164,7 @@ def laguna(fields: Fields) -> Model:
     n_heads, n_kv_heads, d_head = _heads(fields)
     own = fields.integers("num_attention_heads_per_layer", low=1) or (n_heads,) * n_layers
     fields.require("num_attention_heads_per_layer", len(own) == n_layers, f"choose a list of {n_layers}")
-    fields.ignore("gating")
-    by_head = fields.values.get("gating", True) in (True, "per-head")
+    by_head = parts.gates_by_head(fields)
     kinds = parts.layer_kinds(fields, n_layers, lambda i: FULL)
     bias = fields.flag("attention_bias", False)
     attentions = [

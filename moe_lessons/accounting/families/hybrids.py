@@ -130,8 +130,9 @@ def _nemotron_kinds(fields: Fields) -> list[str]:
     fields.ignore("hybrid_override_pattern")
     if not isinstance(pattern, str) or not pattern or set(pattern) - set(LETTERS):
         letters = ", ".join(f"{letter} ({kind})" for letter, kind in LETTERS.items())
+        state = "missing" if pattern is None else shown(pattern)
         raise ConfigError(
-            f"config field 'hybrid_override_pattern' is {shown(pattern)}: a letter a layer, {letters}"
+            f"config field 'hybrid_override_pattern' is {state}: give a letter for each layer, {letters}"
         )
     return [LETTERS[letter] for letter in pattern]
 
@@ -191,7 +192,7 @@ def kimi_linear(fields: Fields) -> Model:
         lambda i: FULL if (i + 1 in listed if listed else i and i % 4 == 0) else LINEAR,
         (FULL, LINEAR),
     )
-    full = _kimi_latent(fields)
+    full = _kimi_latent(fields, fields.nullable("q_lora_rank"))
     if fields.has("mla_use_output_gate") and fields.flag("mla_use_output_gate", False):
         width = fields.integer("num_attention_heads") * fields.integer("v_head_dim")
         full = parts.with_gate(full, d_model, width)
@@ -217,12 +218,12 @@ def _with_block_residuals(fields: Fields, model: Model) -> Model:
     )
 
 
-def _kimi_latent(fields: Fields) -> Attention:
+def _kimi_latent(fields: Fields, query_rank: int | None) -> Attention:
     fields.ignore("num_key_value_heads", "head_dim")
     return blocks.latent(
         fields.integer("hidden_size"),
         fields.integer("num_attention_heads"),
-        fields.optional("q_lora_rank"),
+        query_rank,
         fields.integer("kv_lora_rank"),
         fields.integer("qk_nope_head_dim"),
         fields.integer("qk_rope_head_dim"),
@@ -264,6 +265,6 @@ def bailing_hybrid(fields: Fields) -> Model:
     )
     period = fields.integer("layer_group_size", default=6)
     kinds = parts.layer_kinds(fields, n_layers, every(period, FULL, LINEAR), (FULL, LINEAR))
-    full = parts.with_gate(_kimi_latent(fields), d_model, n_heads)
+    full = parts.with_gate(_kimi_latent(fields, None), d_model, n_heads)
     fields.ignore("linear_num_heads", "linear_conv_kernel_dim")
     return _kimi_frame(fields, kinds, {FULL: full, LINEAR: linear}, 2)

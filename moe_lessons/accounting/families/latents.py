@@ -24,7 +24,7 @@ def latent(fields: Fields, sizes: Fields | None = None) -> Attention:
     return blocks.latent(
         fields.integer("hidden_size"),
         size("num_attention_heads"),
-        (own if own.has(rank) else fields).optional(rank),
+        (own if own.has(rank) else fields).nullable(rank),
         size("kv_lora_rank"),
         size("qk_nope_head_dim"),
         size("qk_rope_head_dim"),
@@ -40,8 +40,8 @@ def _experts(fields: Fields, width: str = "moe_intermediate_size") -> MoE:
 
 def _full_indexers(fields: Fields, n_layers: int) -> list[bool]:
     """Which layers have an indexer of their own; the others use an earlier layer's choice."""
-    kinds = parts.layer_kinds(fields, n_layers, lambda i: "", ("full", "shared"), "indexer_types")
     if fields.has("indexer_types"):
+        kinds = parts.layer_kinds(fields, n_layers, lambda i: "", ("full", "shared"), "indexer_types")
         return [kind == "full" for kind in kinds]
     pattern = fields.values.get("index_topk_pattern")
     fields.ignore("index_topk_pattern")

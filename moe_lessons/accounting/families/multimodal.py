@@ -60,7 +60,10 @@ def ernie4_5_vl_moe_text(fields: Fields) -> Model:
     A token of text passes the first kind only: K of E, and none of the experts for images.
     """
     d_model, n_layers = fields.integer("hidden_size"), blocks.layer_count(fields)
-    widths = fields.integers("moe_intermediate_size", low=1) or (1536, 512)
+    widths = fields.integers("moe_intermediate_size", low=1)
+    if widths is None:
+        widths = (1536, 512)
+        fields.assume("moe_intermediate_size", list(widths))
     fields.require("moe_intermediate_size", len(widths) == 2, "choose two widths, for text and for images")
     bias = fields.flag("use_bias", False)
     attention = gqa(d_model, _heads(fields), bias=bias)
@@ -200,8 +203,8 @@ def step3p5(fields: Fields) -> Model:
         other = fields.section("attention_other_setting")
         n_sliding = other.integer("num_attention_heads", default=n_sliding)
         other.ignore(*other.values)
-    fields.ignore("gating", "per_layer_config")
-    by_head = fields.values.get("gating", True) in (True, "per-head")
+    fields.ignore("per_layer_config")
+    by_head = parts.gates_by_head(fields)
     bias, mlp_bias = fields.flag("attention_bias", False), fields.flag("mlp_bias", False)
     attentions = []
     for kind, window in zip(kinds, parts.windowed(fields, kinds, 512), strict=True):

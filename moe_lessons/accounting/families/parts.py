@@ -28,6 +28,7 @@ def layer_kinds(
 ) -> list[str]:
     """The kind of each layer: as listed, or by the family's rule, which `default` gives for layer i."""
     if not fields.has(name):
+        fields.assume(name, "the family's rule")
         return [default(i) for i in range(n_layers)]
     listed = fields.values[name]
     if isinstance(listed, list):
@@ -40,8 +41,8 @@ def layer_kinds(
 
 def sparse_layers(fields: Fields, n_layers: int, first: int | None = None) -> list[bool]:
     """Which layers hold experts: `mlp_layer_types`, or all from `first_k_dense_replace` on."""
-    kinds = layer_kinds(fields, n_layers, lambda i: "", ("dense", "sparse"), "mlp_layer_types")
     if fields.has("mlp_layer_types"):
+        kinds = layer_kinds(fields, n_layers, lambda i: "", ("dense", "sparse"), "mlp_layer_types")
         fields.ignore("first_k_dense_replace", "moe_layer_freq")
         return [kind == "sparse" for kind in kinds]
     n_dense = fields.integer("first_k_dense_replace", default=first, low=0, high=MAX_LAYERS)
@@ -82,6 +83,14 @@ def gqa(
         window=window,
     )
     return with_gate(attention, d_model, gate) if gate else attention
+
+
+def gates_by_head(fields: Fields) -> bool:
+    """Whether attention has a gate for each head, or one for each number."""
+    if not fields.has("gating"):
+        fields.assume("gating", True)
+        return True
+    return fields.values["gating"] in (True, "per-head")
 
 
 def with_gate(attention: Attention, d_model: int, width: int) -> Attention:

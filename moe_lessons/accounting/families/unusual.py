@@ -199,7 +199,8 @@ def qwen4_exp_text(fields: Fields) -> Model:
     chosen = fields.integers("ple_layer_ids", low=1) or ()
     layers = []
     for i, kind in enumerate(kinds):
-        other, vectors = mixing, 2 * wide
+        other: tuple[Matrix, ...] = mixing
+        vectors = 2 * wide
         if i + 1 in chosen:
             more, table = _ngrams(fields, sorted(set(chosen)).index(i + 1), wide)
             other, vectors = other + more, vectors + table

@@ -60,10 +60,12 @@ def _token(shown: str, experts: tuple[int, ...], chosen: int, x: float, y: float
     mine = chosen in experts
     fill = color(chosen) if mine else tint(color(experts[0]), 0.14)
     ink = ink_on(fill) if mine else INK
-    box = {"x": x, "y": y, "width": wide, "height": 20, "fill": fill}
-    parts = [element("rect", **box, **({"stroke": INK, "stroke_width": 1.5} if mine else {}))]
-    label = {"text_anchor": "middle", "font_family": MONO, "font_size": 13, "fill": ink}
-    parts.append(text(x + wide / 2, y + 14.5, shown, **label, **({"font_weight": "700"} if mine else {})))
+    stroke = INK if mine else "none"
+    box = element("rect", x=x, y=y, width=wide, height=20, fill=fill, stroke=stroke, stroke_width=1.5)
+    parts = [box]
+    weight = "700" if mine else "400"
+    label: dict[str, str | float] = {"text_anchor": "middle", "font_family": MONO, "font_size": 13}
+    parts.append(text(x + wide / 2, y + 14.5, shown, fill=ink, font_weight=weight, **label))
     start = x + wide / 2 - 11.5 * (len(experts) - 1) / 2
     for k, expert in enumerate(experts):
         parts.append(marker(expert, start + 11.5 * k, y + 27, 4.2 if expert == chosen else 3))
