@@ -13,7 +13,7 @@ start("10_mini_transformer")
 # %% [markdown]
 # ## The text, and the part that is kept back
 #
-# The text is the English of Python's language reference. It comes with Python, so nothing is downloaded.
+# The text is the English of Python's language reference. It comes with the course, so nothing is downloaded.
 # We work on its *bytes*: the vocabulary is the numbers 0 to 255, and no tokenizer is needed.
 #
 # A model can learn a text by heart. So a tenth of the text is held out: the model never trains on it, and
@@ -220,6 +220,96 @@ for name, size in parts.items():
 # Almost everything is experts, and the routers, which decide over all of it, are next to nothing. K of E is
 # a quarter, but more than a quarter is active: attention, embedding and head are met by every token.
 #
+# ### Attention: where a byte looks back
+#
+# Everything else in the model treats each place by itself. Attention alone moves something from one place to
+# another. This is all of it:
+
+# %%
+from moe_lessons.model import Attention
+
+print(inspect.getsource(Attention.forward).partition('"""')[0] + "    ...")
+print(inspect.getsource(Attention.forward).rpartition('"""')[2])
+
+# %% [markdown]
+# Three matrices make queries, keys and values of the stream. They are cut into heads. Here there are fewer
+# key-value heads than query heads (*grouped heads*): generation has to keep keys and values of every earlier
+# byte, and so keeps fewer. The one call in the middle takes products of queries and keys, leaves out what is
+# later, and mixes the values by a softmax. A fourth matrix puts the heads back into the stream.
+#
+# Write that one call yourself.
+
+# %% [markdown]
+# {{exercise 10.causal_attention}}
+
+
+# %% answer="10.causal_attention"
+def causal_attention(
+    q_BHLP: torch.Tensor,
+    k_BGLP: torch.Tensor,
+    v_BGLP: torch.Tensor,
+) -> torch.Tensor:
+    """The mixed values, [B, H, L, P].
+
+    q_BHLP: [B, H, L, P] the queries of H heads, each P wide.
+    k_BGLP, v_BGLP: [B, G, L, P] keys and values; H / G query heads share one of them.
+    """
+    ### BEGIN SOLUTION
+    n_shared = q_BHLP.shape[1] // k_BGLP.shape[1]
+    k_BHLP = k_BGLP.repeat_interleave(n_shared, dim=1)
+    v_BHLP = v_BGLP.repeat_interleave(n_shared, dim=1)
+    L, P = q_BHLP.shape[2:]
+    scores_BHLL = q_BHLP @ k_BHLP.transpose(-1, -2) / math.sqrt(P)
+    is_later_LL = torch.ones(L, L, dtype=torch.bool).triu(1)
+    weights_BHLL = scores_BHLL.masked_fill(is_later_LL, -torch.inf).softmax(dim=-1)
+    return weights_BHLL @ v_BHLP
+    ### END SOLUTION
+
+
+# %%
+check("10.causal_attention")
+
+# %% [markdown]
+# ### Rotary positions: how it knows what is near
+#
+# Nothing in that sum knows an order. Exchange two earlier bytes, and the softmax gives each the weight that it
+# had before; the sum is the same. So queries and keys are *turned* first, by an angle that grows with the
+# place:
+
+# %%
+from moe_lessons.model.attention import rotary_tables, rotate
+
+print(inspect.getsource(rotate).rpartition('"""')[2])
+
+# %% [markdown]
+# A score is a product of two vectors, and turning both by the same angle does not change it. Only the
+# *difference* of the angles counts: how far apart two bytes are, not where they stand. Look at both facts in
+# one layer of our model.
+
+# %%
+attention = model.blocks[0].attention
+cos_LP, sin_LP = rotary_tables(160, config.model.d_head, config.model.rope_theta)
+with torch.no_grad():
+    some_BLD = model.embedding(corpus.validation_M[: 2 * 128].view(2, 128))
+    exchanged_BLD = some_BLD.clone()
+    exchanged_BLD[:, [40, 90]] = some_BLD[:, [90, 40]]
+    no_turn = torch.ones_like(cos_LP[:128]), torch.zeros_like(sin_LP[:128])
+    moves = {}
+    for name, tables in (("turned", (cos_LP[:128], sin_LP[:128])), ("not turned", no_turn)):
+        pair = attention(some_BLD, *tables)[:, -1], attention(exchanged_BLD, *tables)[:, -1]
+        moves[name] = ((pair[0] - pair[1]).abs().max() / pair[0].abs().max()).item()
+    here = attention(some_BLD, cos_LP[:128], sin_LP[:128])
+    elsewhere = attention(some_BLD, cos_LP[32:160], sin_LP[32:160])
+    shifted = (here - elsewhere).abs().max().item() / here.abs().max().item()
+print("two earlier bytes exchanged; the last place's output")
+print("  not turned: the same:", moves["not turned"] < 1e-4)
+print("  turned: another:", moves["turned"] > 1e-3)
+print("all places 32 further on: the same:", shifted < 1e-4)
+
+# %% [markdown]
+# (A whole model without positions is not quite blind to order: the mask lets the tenth byte see ten others,
+# and deeper layers can use that. We shall see how far it gets.)
+#
 # ### Before or after: where the norm sits
 #
 # Explainers often draw a layer as "attention, add and norm, feed-forward, add and norm". In the code above
@@ -266,6 +356,65 @@ claim("L7", "imprecise", holds=is_pre and not is_post)
 # With pre-norm the embedding reaches the last block untouched except for what blocks add. With post-norm
 # every block rescales all that came before it. Xiong et al. (2020) show that this makes the gradients of a
 # fresh post-norm model uneven over the depth, so that it needs a careful warm-up.
+#
+# And with no norm at all? An expert multiplies two things made of its input, gate and up. Make the input ten
+# times as large, and see what comes out.
+
+# %%
+grows = {}
+with torch.no_grad():
+    block = model.blocks[0]
+    for name, norm in (("with the norm", block.moe_norm), ("without", torch.nn.Identity())):
+        grows[name] = [block.moe(norm(k * start_BLD)).hidden.square().mean().sqrt() for k in (1, 10)]
+for name, (once, ten_times) in grows.items():
+    print(f"{name}: an input 10 times as large makes an update {(ten_times / once).item():.0f} times as large")
+
+# %% [markdown]
+# Without the norm an update grows faster than the stream that it is added to, from block to block. The norm
+# takes the size out and leaves the direction.
+#
+# ### Initialisation: how loud each part begins
+#
+# A norm at the entrance says how large a block's input is. How large its *output* is, the first weights decide:
+
+# %%
+source = inspect.getsource(MoETransformer.initialize)
+print(source.rpartition('"""')[2])
+
+# %% [markdown]
+# Every matrix gets a small deviation, $\sqrt{2/(5D)}$ (SmallInit). What writes to the stream, two matrices a
+# layer, is made smaller by $\sqrt{2 \cdot \text{layers}}$. So many random updates added up have the variance
+# of one: a deep model begins as loud as a shallow one. Take that factor away, and compare depths.
+
+# %%
+from moe_lessons.config import ModelConfig
+
+
+def loudness(n_layers, scaled):
+    """How much the updates of all layers change the size of the stream."""
+    sizes = ModelConfig(n_layers=n_layers, d_model=64, n_heads=2, n_kv_heads=1, d_expert=64)
+    deep = MoETransformer(sizes, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        if not scaled:
+            for name, weight in deep.named_parameters():
+                if name.endswith(("o_proj.weight", "down_proj")):
+                    weight.mul_(math.sqrt(2 * n_layers))
+        stream_BLD = first_BLD = deep.embedding(tokens_BL)
+        for block in deep.blocks:
+            stream_BLD, _ = block(stream_BLD, deep.cos_LP, deep.sin_LP)
+        added_BLD = stream_BLD - first_BLD
+        return (added_BLD.square().mean() / first_BLD.square().mean()).sqrt().item()
+
+
+ratio = {scaled: loudness(32, scaled) / loudness(2, scaled) for scaled in (True, False)}
+print("all updates together, 32 layers against 2:")
+print(f"  with the factor: {ratio[True]:.1f} times as large; without: {ratio[False]:.1f} times")
+print("the factor keeps depth from being loud:", ratio[True] < 1.5 < 2.5 < ratio[False])
+
+# %% [markdown]
+# One thing the formula does not do: it takes D for every matrix, though the down projection has the hidden
+# width as its input. A wide dense network then begins louder than a narrow expert. Does it matter? The table
+# at the end of "One step of training" has that comparison too.
 #
 # Now write the second half of the block yourself.
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from planted import mini_transformer_after, mini_transformer_loss
+from planted import mini_transformer_after, mini_transformer_loss, mini_transformer_training
 
 # 10.bits_per_byte
 
@@ -222,6 +222,7 @@ RIGHT = {
     "10.moe_block": [block_loop, block_by_expert, block_gathered],
     **mini_transformer_loss.RIGHT,
     **mini_transformer_after.RIGHT,
+    **mini_transformer_training.RIGHT,
 }
 WRONG = {
     "10.bits_per_byte": {
@@ -252,4 +253,5 @@ WRONG = {
     },
     **mini_transformer_loss.WRONG,
     **mini_transformer_after.WRONG,
+    **mini_transformer_training.WRONG,
 }
