@@ -8,6 +8,7 @@ Writes moe_lessons/results/opened_box.json.
 
 import json
 import math
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -125,8 +126,20 @@ def measured(name, config, change, make, corpus):
 
 
 def main():
+    """Measure what is not in the result yet; given names of rows, those alone."""
     corpus = load_corpus(BASE.corpus, context_length=BASE.model.context_length)
-    rows = {name: measured(name, *row, corpus) for name, row in {**ROWS, **DOWN}.items()}
+    every = {**ROWS, **DOWN}
+    for name in sys.argv[1:] or every:
+        found = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"rows": {}}
+        if name in found["rows"]:
+            continue
+        row = measured(name, *every[name], corpus)
+        # Read again: another process may have measured other rows meanwhile.
+        found = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"rows": {}}
+        write({**found["rows"], name: row})
+
+
+def write(rows):
     about = {"script": "benchmarks/opened_box.py", "commit": commit(), **environment(torch.device("cpu"))}
     about |= {"steps": BASE.steps, "learning_rate": BASE.learning_rate, "warmup_steps": BASE.warmup_steps}
     about |= {"seeds": list(SEEDS), "wide": WIDE.model.d_expert * WIDE.model.n_experts, "d_model": 64}

@@ -589,6 +589,143 @@ def training_loss(
 check("10.training_loss")
 
 # %% [markdown]
+# ## One step of training
+#
+# `backward()` turns this loss into a gradient for every weight. What then happens to the weights is half of
+# what makes a training run work, and it fits on a screen:
+
+# %%
+from moe_lessons.training.objective import make_optimizer
+from moe_lessons.training.run import Run
+from moe_lessons.training.schedule import learning_rate_at
+
+print(inspect.getsource(Run.advance))
+
+# %% [markdown]
+# In order: draw the step's windows; collect the gradient over the micro-batches (`accumulate_gradients` calls
+# `backward()` for each); **clip** it; set the **learning rate** of this step; let the **optimizer** step; clear
+# the gradient. Each of the three deserves a look.
+#
+# **The optimizer.** Gradients of different parts of the model differ in size by orders of magnitude. Plain
+# descent, `weight -= rate * gradient`, would move some parts far too little or others far too much. AdamW
+# divides each entry by a running mean of its own size. Look at the gradients of one batch, and at its first
+# step:
+
+# %%
+fresh = MoETransformer(config.model, generator=torch.Generator().manual_seed(0))
+optimizer = make_optimizer(fresh, config)
+out = fresh(inputs_BL, targets_BL)
+routers = router_losses(out.routings)
+(out.loss + config.alpha * routers.load_balancing + config.z_loss_weight * routers.z).backward()
+gradient_sizes = {n: p.grad.square().mean().sqrt().item() for n, p in fresh.named_parameters()}
+before_step = {name: p.detach().clone() for name, p in fresh.named_parameters()}
+optimizer.step()
+moved = {
+    name: ((p - before_step[name] * (1 - config.learning_rate * config.weight_decay * (p.ndim > 1))).abs().median())
+    for name, p in fresh.named_parameters()
+    if "embedding" not in name  # most bytes do not occur in a batch
+}
+largest, smallest = max(gradient_sizes.values()), min(gradient_sizes.values())
+spread = largest / smallest
+steps_taken = torch.stack(list(moved.values())) / config.learning_rate
+print("the largest gradient is more than 10 times the smallest:", spread > 10)
+print("the first step moves a typical entry of every tensor by the learning rate:")
+print("  to a tenth:", bool((steps_taken - 1).abs().max() < 0.1))
+
+# %% tags=["nbval-ignore-output"] why="trained"
+for name in (max(gradient_sizes, key=gradient_sizes.get), min(gradient_sizes, key=gradient_sizes.get)):
+    print(f"{name:<36}{gradient_sizes[name]:.1e}")
+
+# %% [markdown]
+# (The `W` is the weight decay: each step also shrinks the matrices by `rate * weight_decay`. Norms are left
+# alone.)
+#
+# **The schedule.** AdamW's running means know nothing at the start, and the weights are far from anywhere good.
+# So the rate rises from 0 in a *warm-up*, and then falls along half a cosine: large steps to get somewhere,
+# small ones to settle.
+
+# %% tags=["nbval-ignore-output"] why="image"
+line_of = {"learning rate": [1000 * learning_rate_at(config, step) for step in range(config.steps)]}
+from moe_lessons.svg import line_chart
+
+line_chart(
+    {name: (list(range(config.steps)), rates) for name, rates in line_of.items()},
+    title=f"The rate rises for {config.warmup_steps} steps and falls to a tenth of its peak",
+    x_label="step",
+    y_label="learning rate, in thousandths",
+)
+
+# %% [markdown]
+# **Clipping.** Once in a while a batch is unlike the others, and its gradient is large. If the *norm* of the
+# whole gradient is above a limit (here 1), all of it is multiplied by one factor, so that its length is the
+# limit. The direction stays.
+#
+# Now write the step, for the smallest model there is. One point in it goes wrong in practice more often than
+# all others: what the loss of a step is the mean *of*, when micro-batches have different numbers of real tokens.
+
+# %% [markdown]
+# {{exercise 10.training_step}}
+
+
+# %% answer="10.training_step"
+def training_steps(
+    weight_VD: torch.Tensor,
+    inputs_SMND: torch.Tensor,
+    targets_SMN: torch.Tensor,
+    peak: float,
+    warmup_steps: int,
+    max_norm: float,
+) -> torch.Tensor:
+    """The weight [V, D] after S steps of training.
+
+    inputs_SMND: [S, M, N, D] for each step M micro-batches of N tokens.
+    targets_SMN: [S, M, N] what to predict, 0 to V - 1; -100 is padding.
+    """
+    ### BEGIN SOLUTION
+    weight = weight_VD.clone().requires_grad_()
+    for s in range(len(inputs_SMND)):
+        n_real = (targets_SMN[s] != -100).sum()
+        for inputs_ND, targets_N in zip(inputs_SMND[s], targets_SMN[s], strict=True):
+            logits_NV = inputs_ND @ weight.T
+            summed = F.cross_entropy(logits_NV, targets_N, ignore_index=-100, reduction="sum")
+            (summed / n_real).backward()
+        rate = peak * min(1.0, (s + 1) / warmup_steps)
+        with torch.no_grad():
+            factor = min(1.0, max_norm / weight.grad.norm().item())
+            weight -= rate * factor * weight.grad
+        weight.grad = None
+    return weight.detach()
+    ### END SOLUTION
+
+
+# %%
+check("10.training_step")
+
+# %% [markdown]
+# ### And without?
+#
+# Which of all these parts does the model need? `benchmarks/opened_box.py` trained a small one from three seeds,
+# as it is, and again with one thing left out or exchanged. Before you look: which row do you expect at the
+# bottom?
+
+# %%
+from moe_lessons.training.report import load_report
+
+box = load_report("opened_box")
+rows = {name: row for name, row in box["rows"].items() if not name.startswith("down projection")}
+whole = rows["as it is"]["bits_per_byte"]
+apart = {
+    name: [end - other for end, other in zip(row["bits_per_byte"], whole, strict=True)]
+    for name, row in rows.items()
+}
+print(f"{box['about']['device']}; {box['about']['steps']} steps, held-out bits per byte at the end")
+print(f"{'':<36}{'mean':>6}   seed by seed, against as it is")
+for name, row in sorted(rows.items(), key=lambda item: sum(item[1]["bits_per_byte"])):
+    mean = sum(row["bits_per_byte"]) / len(row["bits_per_byte"])
+    print(f"{name:<36}{mean:>6.2f}   {', '.join(f'{bits:+.2f}' for bits in apart[name])}")
+
+@@AFTER@@
+# %% [markdown]
 # ## Does the second term earn its place?
 #
 # It costs something: the router is told to care about more than the text. We train a smaller model (2

@@ -52,7 +52,7 @@ def test_longer_at_the_floor_is_what_a_longer_run_with_that_schedule_would_be(ru
     assert "steps 8 -> 12: the schedule ended with step 8, the learning rate stays at 0.00014" in notes
     assert read_state(latest_checkpoint(run))["changes"] == [notes[-1]]
     # From where it now is, nothing needs to be said again.
-    assert train(longer.config, corpus=corpus, resume=run / "step-000008").checkpoint.name == "step-000012"
+    assert train(longer.config, corpus=corpus, resume=run).checkpoint.name == "step-000012"
 
 
 def test_rewarming(run, corpus):
@@ -102,7 +102,7 @@ def test_a_changed_rate_needs_to_be_asked_for(run, corpus):
     )
     assert done.history[-1].learning_rate < 1.01e-4 < done.history[3].learning_rate
     with pytest.raises(CheckpointError, match="say how the schedule goes on"):
-        train(dataclasses.replace(SMOKE, steps=30), corpus=corpus, resume=run)
+        train(dataclasses.replace(config, steps=30), corpus=corpus, resume=run)
     with pytest.raises(CheckpointError, match=r"model\.top_k: 2 -> 1"):
         train(config.override(top_k=1), corpus=corpus, resume=run, change_schedule=True, extend="floor")
 
