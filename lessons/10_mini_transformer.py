@@ -13,7 +13,7 @@ start("10_mini_transformer")
 # %% [markdown]
 # ## The text, and the part that is kept back
 #
-# The text is the English of Python's language reference. It comes with Python, so nothing is downloaded.
+# The text is the English of Python's language reference. It comes with the course, so nothing is downloaded.
 # We work on its *bytes*: the vocabulary is the numbers 0 to 255, and no tokenizer is needed.
 #
 # A model can learn a text by heart. So a tenth of the text is held out: the model never trains on it, and
@@ -220,6 +220,96 @@ for name, size in parts.items():
 # Almost everything is experts, and the routers, which decide over all of it, are next to nothing. K of E is
 # a quarter, but more than a quarter is active: attention, embedding and head are met by every token.
 #
+# ### Attention: where a byte looks back
+#
+# Everything else in the model treats each place by itself. Attention alone moves something from one place to
+# another. This is all of it:
+
+# %%
+from moe_lessons.model import Attention
+
+print(inspect.getsource(Attention.forward).partition('"""')[0] + "    ...")
+print(inspect.getsource(Attention.forward).rpartition('"""')[2])
+
+# %% [markdown]
+# Three matrices make queries, keys and values of the stream. They are cut into heads. Here there are fewer
+# key-value heads than query heads (*grouped heads*): generation has to keep keys and values of every earlier
+# byte, and so keeps fewer. The one call in the middle takes products of queries and keys, leaves out what is
+# later, and mixes the values by a softmax. A fourth matrix puts the heads back into the stream.
+#
+# Write that one call yourself.
+
+# %% [markdown]
+# {{exercise 10.causal_attention}}
+
+
+# %% answer="10.causal_attention"
+def causal_attention(
+    q_BHLP: torch.Tensor,
+    k_BGLP: torch.Tensor,
+    v_BGLP: torch.Tensor,
+) -> torch.Tensor:
+    """The mixed values, [B, H, L, P].
+
+    q_BHLP: [B, H, L, P] the queries of H heads, each P wide.
+    k_BGLP, v_BGLP: [B, G, L, P] keys and values; H / G query heads share one of them.
+    """
+    ### BEGIN SOLUTION
+    n_shared = q_BHLP.shape[1] // k_BGLP.shape[1]
+    k_BHLP = k_BGLP.repeat_interleave(n_shared, dim=1)
+    v_BHLP = v_BGLP.repeat_interleave(n_shared, dim=1)
+    L, P = q_BHLP.shape[2:]
+    scores_BHLL = q_BHLP @ k_BHLP.transpose(-1, -2) / math.sqrt(P)
+    is_later_LL = torch.ones(L, L, dtype=torch.bool).triu(1)
+    weights_BHLL = scores_BHLL.masked_fill(is_later_LL, -torch.inf).softmax(dim=-1)
+    return weights_BHLL @ v_BHLP
+    ### END SOLUTION
+
+
+# %%
+check("10.causal_attention")
+
+# %% [markdown]
+# ### Rotary positions: how it knows what is near
+#
+# Nothing in that sum knows an order. Exchange two earlier bytes, and the softmax gives each the weight that
+# it had before; the sum is the same. So queries and keys are *turned* first, by an angle that grows with the
+# place:
+
+# %%
+from moe_lessons.model.attention import rotary_tables, rotate
+
+print(inspect.getsource(rotate).rpartition('"""')[2])
+
+# %% [markdown]
+# A score is a product of two vectors, and turning both by the same angle does not change it. Only the
+# *difference* of the angles counts: how far apart two bytes are, not where they stand. Look at both facts in
+# one layer of our model.
+
+# %%
+attention = model.blocks[0].attention
+cos_LP, sin_LP = rotary_tables(160, config.model.d_head, config.model.rope_theta)
+with torch.no_grad():
+    some_BLD = model.blocks[0].attention_norm(model.embedding(corpus.validation_M[:256].view(2, 128)))
+    exchanged_BLD = some_BLD.clone()
+    exchanged_BLD[:, [40, 90]] = some_BLD[:, [90, 40]]
+    no_turn = torch.ones_like(cos_LP[:128]), torch.zeros_like(sin_LP[:128])
+    moves = {}
+    for name, tables in (("turned", (cos_LP[:128], sin_LP[:128])), ("not turned", no_turn)):
+        pair = attention(some_BLD, *tables)[:, -1], attention(exchanged_BLD, *tables)[:, -1]
+        moves[name] = ((pair[0] - pair[1]).abs().max() / pair[0].abs().max()).item()
+    here = attention(some_BLD, cos_LP[:128], sin_LP[:128])
+    elsewhere = attention(some_BLD, cos_LP[32:160], sin_LP[32:160])
+    shifted = (here - elsewhere).abs().max().item() / here.abs().max().item()
+print("two earlier bytes exchanged; the last place's output")
+print("  not turned: the same:", moves["not turned"] < 1e-4)
+print("  turned: another:", moves["turned"] > 1e-3)
+print("all places 32 further on: the same:", shifted < 1e-4)
+
+# %% [markdown]
+# (A whole model without positions is not quite blind to order: the mask lets the tenth byte see ten others,
+# and deeper layers can use that. We shall see how far it gets.)
+#
 # ### Before or after: where the norm sits
 #
 # Explainers often draw a layer as "attention, add and norm, feed-forward, add and norm". In the code above
@@ -266,6 +356,68 @@ claim("L7", "imprecise", holds=is_pre and not is_post)
 # With pre-norm the embedding reaches the last block untouched except for what blocks add. With post-norm
 # every block rescales all that came before it. Xiong et al. (2020) show that this makes the gradients of a
 # fresh post-norm model uneven over the depth, so that it needs a careful warm-up.
+#
+# And with no norm at all? An expert multiplies two things made of its input, gate and up. Make the input ten
+# times as large, and see what comes out.
+
+# %%
+grows = {}
+with torch.no_grad():
+    block = model.blocks[0]
+    for name, norm in (("with the norm", block.moe_norm), ("without", torch.nn.Identity())):
+        grows[name] = [block.moe(norm(k * start_BLD)).hidden.square().mean().sqrt() for k in (1, 10)]
+for name, (once, ten_times) in grows.items():
+    factor = (ten_times / once).item()
+    size = 10 ** round(math.log10(factor))
+    print(f"{name}: an input 10 times as large makes an update about {size} times as large")
+
+# %% [markdown]
+# Without the norm an update grows faster than the stream that it is added to, from block to block. The norm
+# takes the size out and leaves the direction.
+#
+# ### Initialisation: how loud each part begins
+#
+# A norm at the entrance says how large a block's input is. How large its *output* is, the first weights
+# decide:
+
+# %%
+source = inspect.getsource(MoETransformer.initialize)
+print(source.rpartition('"""')[2])
+
+# %% [markdown]
+# Every matrix gets a small deviation, $\sqrt{2/(5D)}$ (SmallInit). What writes to the stream, two matrices a
+# layer, is made smaller by $\sqrt{2 \cdot \text{layers}}$. Then a deep model begins not
+# much louder than a shallow one. Take that factor away, and compare depths.
+
+# %%
+from moe_lessons.config import ModelConfig
+
+
+def loudness(n_layers, scaled):
+    """How much the updates of all layers change the size of the stream."""
+    sizes = ModelConfig(n_layers=n_layers, d_model=64, n_heads=2, n_kv_heads=1, d_expert=64)
+    deep = MoETransformer(sizes, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        if not scaled:
+            for name, weight in deep.named_parameters():
+                if name.endswith(("o_proj.weight", "down_proj")):
+                    weight.mul_(math.sqrt(2 * n_layers))
+        stream_BLD = first_BLD = deep.embedding(tokens_BL)
+        for block in deep.blocks:
+            stream_BLD, _ = block(stream_BLD, deep.cos_LP, deep.sin_LP)
+        added_BLD = stream_BLD - first_BLD
+        return (added_BLD.square().mean() / first_BLD.square().mean()).sqrt().item()
+
+
+ratio = {scaled: loudness(32, scaled) / loudness(2, scaled) for scaled in (True, False)}
+print("all updates together, 32 layers against 2:")
+print("  with the factor: less than 3 times as large:", ratio[True] < 3)
+print("  without: more than 5 times:", ratio[False] > 5)
+
+# %% [markdown]
+# One thing the formula does not do: it takes D for every matrix, though the down projection has the hidden
+# width as its input. A wide dense network then begins louder than a narrow expert. Does it matter? The
+# end of "One step of training" has that comparison too.
 #
 # Now write the second half of the block yourself.
 
@@ -440,6 +592,175 @@ def training_loss(
 check("10.training_loss")
 
 # %% [markdown]
+# ## One step of training
+#
+# `backward()` turns this loss into a gradient for every weight. What then happens to the weights is half of
+# what makes a training run work, and it fits on a screen:
+
+# %%
+from moe_lessons.training.objective import make_optimizer
+from moe_lessons.training.run import Run
+from moe_lessons.training.schedule import learning_rate_at
+
+print(inspect.getsource(Run.advance))
+
+# %% [markdown]
+# In order: draw the step's windows; collect the gradient over the micro-batches (`accumulate_gradients` calls
+# `backward()` for each); **clip** it; set the **learning rate** of this step; let the **optimizer** step;
+# clear the gradient. Each of the three deserves a look.
+#
+# **The optimizer.** Gradients of different parts of the model differ in size by orders of magnitude. Plain
+# descent, `weight -= rate * gradient`, would move some parts far too little or others far too much. AdamW
+# divides each entry by a running mean of its own size. Look at the gradients of one batch, and at its first
+# step:
+
+# %%
+fresh = MoETransformer(config.model, generator=torch.Generator().manual_seed(0))
+optimizer = make_optimizer(fresh, config)
+out = fresh(inputs_BL, targets_BL)
+routers = router_losses(out.routings)
+(out.loss + config.alpha * routers.load_balancing + config.z_loss_weight * routers.z).backward()
+gradient_sizes = {n: p.grad.square().mean().sqrt().item() for n, p in fresh.named_parameters()}
+before_step = {name: p.detach().clone() for name, p in fresh.named_parameters()}
+optimizer.step()
+moved = {}
+for name, p in fresh.named_parameters():
+    if "embedding" not in name:  # most bytes do not occur in a batch
+        shrunk = before_step[name] * (1 - config.learning_rate * config.weight_decay * (p.ndim > 1))
+        moved[name] = (p.detach() - shrunk).abs().median()
+largest, smallest = max(gradient_sizes.values()), min(gradient_sizes.values())
+spread = largest / smallest
+steps_taken = torch.stack(list(moved.values())) / config.learning_rate
+print("the largest gradient is more than 10 times the smallest:", spread > 10)
+print("the first step moves a typical entry of every tensor by the learning rate:")
+print("  to a tenth:", bool((steps_taken - 1).abs().max() < 0.1))
+
+# %% tags=["nbval-ignore-output"] why="trained"
+for name in (max(gradient_sizes, key=gradient_sizes.get), min(gradient_sizes, key=gradient_sizes.get)):
+    print(f"{name:<36}{gradient_sizes[name]:.1e}")
+
+# %% [markdown]
+# (The `W` is the weight decay: each step also shrinks the matrices by `rate * weight_decay`. Norms are left
+# alone.)
+#
+# **The schedule.** AdamW's running means know nothing at the start, and the weights are far from anywhere
+# good. So the rate rises from 0 in a *warm-up*, and then falls along half a cosine: large steps to get
+# somewhere, small ones to settle.
+
+# %% tags=["nbval-ignore-output"] why="image"
+from moe_lessons.svg import line_chart
+
+rates = [1000 * learning_rate_at(config, step) for step in range(config.steps)]
+line_chart(
+    {"learning rate": (list(range(config.steps)), rates)},
+    title=f"The rate rises for {config.warmup_steps} steps and falls to a tenth of its peak",
+    x_label="step",
+    y_label="learning rate, in thousandths",
+)
+
+# %% [markdown]
+# **Clipping.** Once in a while a batch is unlike the others, and its gradient is large. If the *norm* of the
+# whole gradient is above a limit (here 1), all of it is multiplied by one factor, so that its length is the
+# limit. The direction stays.
+#
+# Now write the step, for the smallest model there is. One point in it is easily
+# missed: what the loss of a step is the mean *of*, when micro-batches have different numbers of real tokens.
+
+# %% [markdown]
+# {{exercise 10.training_step}}
+
+
+# %% answer="10.training_step"
+def training_steps(
+    weight_VD: torch.Tensor,
+    inputs_SMND: torch.Tensor,
+    targets_SMN: torch.Tensor,
+    peak: float,
+    warmup_steps: int,
+    max_norm: float,
+) -> torch.Tensor:
+    """The weight [V, D] after S steps of training.
+
+    inputs_SMND: [S, M, N, D] for each step M micro-batches of N tokens.
+    targets_SMN: [S, M, N] what to predict, 0 to V - 1; -100 is padding.
+    """
+    ### BEGIN SOLUTION
+    weight = weight_VD.clone().requires_grad_()
+    for s in range(len(inputs_SMND)):
+        n_real = (targets_SMN[s] != -100).sum()
+        for inputs_ND, targets_N in zip(inputs_SMND[s], targets_SMN[s], strict=True):
+            logits_NV = inputs_ND @ weight.T
+            summed = F.cross_entropy(logits_NV, targets_N, ignore_index=-100, reduction="sum")
+            (summed / n_real).backward()
+        rate = peak * min(1.0, (s + 1) / warmup_steps)
+        with torch.no_grad():
+            factor = min(1.0, max_norm / weight.grad.norm().item())
+            weight -= rate * factor * weight.grad
+        weight.grad = None
+    return weight.detach()
+    ### END SOLUTION
+
+
+# %%
+check("10.training_step")
+
+# %% [markdown]
+# ### And without?
+#
+# Which of all these parts does the model need? `benchmarks/opened_box.py` trained a small one from three
+# seeds, as it is, and again with one thing left out or exchanged. Before you look: which row do you expect at
+# the bottom?
+
+# %%
+from moe_lessons.training.report import load_report
+
+box = load_report("opened_box")
+rows = {name: row for name, row in box["rows"].items() if not name.startswith("down projection")}
+whole = rows["as it is"]["bits_per_byte"]
+apart = {
+    name: [end - other for end, other in zip(row["bits_per_byte"], whole, strict=True)]
+    for name, row in rows.items()
+}
+print(f"{box['about']['device']}; {box['about']['steps']} steps, held-out bits per byte at the end")
+print(f"{'':<36}{'mean':>6}   seed by seed, against as it is")
+for name, row in sorted(rows.items(), key=lambda item: sum(item[1]["bits_per_byte"])):
+    mean = sum(row["bits_per_byte"]) / len(row["bits_per_byte"])
+    print(f"{name:<36}{mean:>6.2f}   {', '.join(f'{bits:+.2f}' for bits in apart[name])}")
+
+# %%
+others = {name: found for name, found in apart.items() if name != "as it is"}
+groups = {
+    "worse by more than 0.3 bits with every seed": lambda found: min(found) > 0.3,
+    "worse with every seed, by less": lambda found: 0 < min(found) <= 0.3,
+    "no worse, with one seed at least": lambda found: min(found) <= 0,
+}
+for group, belongs in groups.items():
+    print(f"{group}:")
+    for name, found in others.items():
+        if belongs(found):
+            print(f"  {name}")
+
+# %% [markdown]
+# The first group carries the run. The second helps a little here. Of the third nothing can be said but that
+# its lack does not show, and that is a finding about *this* run: two layers, windows of 32 bytes, few steps, a
+# clean text. So short a window can be read almost without positions. A rate far above ours may get further in
+# so few steps: which rate is best depends on how long a run is. A table like this one says what a part does
+# where it was measured, and no more.
+#
+# And the down projection? For a dense network as wide as all experts together, its deviation was divided by
+# the root of hidden width over D, as a formula with its own fan-in would have it:
+
+# %%
+down = [box["rows"][f"down projection {how}"]["bits_per_byte"] for how in ("as it is", "by its fan-in")]
+gaps = [scaled - plain for plain, scaled in zip(*down, strict=True)]
+print(f"hidden width {box['about']['wide']}, D {box['about']['d_model']}, {box['about']['steps']} steps")
+print(f"by its fan-in against as it is: {', '.join(f'{gap:+.3f}' for gap in gaps)} bits, seed by seed")
+
+# %% [markdown]
+# That is all that it is about: hundredths of a bit. We leave the formula as its authors published it, for
+# both kinds of model, and remember on whose side the difference lies when a wide dense rival is narrowly
+# beaten.
+#
 # ## Does the second term earn its place?
 #
 # It costs something: the router is told to care about more than the text. We train a smaller model (2
@@ -605,8 +926,6 @@ reveal("10.p_live_run")
 # made it. Nothing below is trained now.
 
 # %%
-from moe_lessons.training.report import load_report
-
 report = load_report("cpu_tiny")
 best = report["validation_bits_per_byte"]
 steps, passes = report["config"]["steps"], report["epochs"]
@@ -1443,7 +1762,10 @@ workplace.cleanup()
 # - A fresh model starts near $\log_2$ of its vocabulary. If yours does not, stop and look.
 # - A MoE block is a pre-norm block whose feed-forward network is a MoE layer. Only that layer knows of
 #   experts.
+# - Attention moves between places, rotary positions tell it what is near, norms take the size out, and the
+#   first weights decide how loud each part begins.
 # - The training loss is cross entropy plus router losses, each taken per layer, with a named normalisation.
+# - A step: collect the gradient of the mean over *all* its tokens, clip, set the rate, step, clear.
 # - Balance and quality are two things. Measure both.
 # - Change a later byte, look at earlier outputs: every router must pass this before you believe its loss.
 # - "Better than dense" needs to say: equal what? By step, FLOPs or seconds? With how many seeds?

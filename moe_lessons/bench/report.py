@@ -169,7 +169,12 @@ def table(made: list[dict[str, Any]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     ]
-    return "\n".join([*text, "", "Ratios below 1 mean that ours is faster. * marks compute-bound shapes."])
+    legend = (
+        "/ best peer: our time over that of the fastest other way, median and quartiles of the rounds;",
+        "  below 1 ours is faster. / limit: over a dense product chain of as many FLOPs, / oneDNN: over one",
+        "  by oneDNN; * marks shapes where products dwarf all else. path: the way that our layer chose.",
+    )
+    return "\n".join([*text, "", *legend])
 
 
 def _version(package: str) -> str | None:

@@ -57,8 +57,7 @@ def bench(
     kind = pick_device(device).type
     chosen = pick(GPU_SHAPES if kind == "cuda" else CPU_SHAPES, shapes)
     if as_list:
-        for shape in chosen:
-            click.echo(f"{shape.name:<20}  {shape.numbers()}")
+        click.echo(shape_table(chosen))
         return
     if out is not None and not out.parent.is_dir():
         raise ValueError(f"--out {out}: there is no folder {out.parent}; make it first")
@@ -89,6 +88,29 @@ def pick(known: Any, names: str | None) -> list[Any]:
         if name not in by_name:
             raise ValueError(f"--shapes {name}: choose among {', '.join(by_name)}")
     return [by_name[name] for name in wanted]
+
+
+def shape_table(shapes: Any) -> str:
+    """Lay shapes out as text, with what the columns mean.
+
+    Examples
+    --------
+    >>> from moe_lessons.bench.shapes import CPU_SHAPES
+    >>> print(shape_table(CPU_SHAPES[1:2]).splitlines()[1])
+    few-experts-skewed  2048  256  512  8  2  1.0   experts  fp32 bf16
+    """
+    rows = [("shape", "T", "D", "F", "E", "K", "skew", "what", "dtypes")]
+    for s in shapes:
+        sizes = (s.n_tokens, s.d_model, s.d_expert, s.n_experts, s.top_k, s.skew)
+        rows.append((s.name, *map(str, sizes), s.scope, " ".join(s.dtypes)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    legend = (
+        "T tokens, D model width, F expert hidden width, E experts, K of them for each token.",
+        "skew s: expert number i is chosen in proportion to i ** -s; 0 is even.",
+        "what: the experts alone, all with the same routing, or the whole layer, router included.",
+    )
+    return "\n".join([*lines, "", *legend])
 
 
 def run(

@@ -9,7 +9,13 @@ from typing import Any
 from moe_lessons.device import cpu_name, memory_bytes
 
 ESSENTIAL = {"torch": "2.11", "numpy": "1.26", "safetensors": "0.4.3", "platformdirs": "4", "rich": "13"}
-NOTEBOOKS = {"jupyterlab": "4.6", "ipykernel": "6.29", "ipywidgets": "7.7", "matplotlib": "3.8"}
+NOTEBOOKS = {
+    "jupyterlab": "4.6",
+    "ipykernel": "6.29",
+    "ipywidgets": "7.7",
+    "matplotlib": "3.8",
+    "scipy": "1.11",
+}
 OLDEST_PYTHON = (3, 11)
 TRITON_NEEDS = (8, 0)  # compute capability
 

@@ -198,7 +198,7 @@ def _settings(preset_name: str | None, config_file: Path | None) -> TrainConfig:
 
     def beside(name: str) -> str:
         known = name in CORPORA or name in SOURCES or name in ("", "bytes", "bpe")
-        return name if known else str((config_file.parent / Path(name).expanduser()).absolute())
+        return name if known else os.path.abspath(config_file.parent / Path(name).expanduser())
 
     corpus = config.corpus
     return dataclasses.replace(

@@ -1,6 +1,7 @@
 """A corpus by name or path: read, split, and turned into tokens."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -177,7 +178,7 @@ def whole_path(name_or_path: str | Path) -> str:
     ('language-reference', True)
     """
     name = str(name_or_path)
-    return name if name in CORPORA or name in SOURCES else str(Path(name).expanduser().absolute())
+    return name if name in CORPORA or name in SOURCES else os.path.abspath(Path(name).expanduser())
 
 
 def _read(paths: Sequence[str | Path], repeats: str, seen: set[bytes]) -> tuple[str, bytes, tuple[str, ...]]:

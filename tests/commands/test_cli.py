@@ -98,7 +98,6 @@ def test_overrides_reach_the_run(call, tmp_path):
         ([*FAST, "--corpus", "short.txt"], ["too short", "context_length=32"]),
         ([*FAST, "--top-k", "9"], ["top_k=9", "n_experts=8"]),
         ([*FAST, "--d-model", "33"], ["d_model=33", "multiple of n_heads=2"]),
-        ([*FAST, "--d-model", str(2**40)], ["out of memory", "smaller"]),
         ([*FAST, "--steps", "-3"], ["steps=-3", "choose 1 or more"]),
         ([*FAST, "--steps", "many"], ["'many' is not a valid integer"]),
         ([*FAST, "--gate", "nonsense"], ["gate", "topk_softmax"]),
@@ -107,7 +106,7 @@ def test_overrides_reach_the_run(call, tmp_path):
         ([*FAST, "--seed", str(2**63)], ["seed=", "choose a number below 2**63"]),
         ([*FAST, "--result", "."], ["--result", "is a directory"]),
         ([*FAST, "--out", "short.txt"], ["error: short.txt: "]),
-        (["generate", "--seed", str(-(2**63))], ["seed=", "choose a number below 2**63"]),
+        (["generate", "--seed", str(-(2**63))], ["seed=", "choose 0 or more"]),
         ([*FAST, "--resume", "nowhere"], ["nowhere does not exist", "train first"]),
         ([*FAST, "--resume"], ["no checkpoint under runs"]),
         ([*FAST, "--out", "short.txt"], ["short.txt"]),
@@ -121,6 +120,12 @@ def test_overrides_reach_the_run(call, tmp_path):
 def test_bad_input_is_one_clear_line(call, tmp_path, arguments, parts):
     (tmp_path / "short.txt").write_text("too little")
     assert_one_line(call(*arguments), *parts)
+
+
+def test_a_model_that_cannot_fit_is_refused(call):
+    assert_one_line(
+        call(*FAST, "--d-model", str(2**40)), "not enough memory", "choose a smaller model", code=4
+    )
 
 
 def test_a_checkpoint_of_another_model_is_refused(call):
@@ -162,7 +167,8 @@ def test_ctrl_c_ends_with_one_line_and_a_whole_checkpoint(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    process.stdout.readline()  # the first interval is done, so training is under way
+    while not process.stdout.readline().startswith("step "):
+        assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=900)
     assert process.returncode == 130
@@ -188,7 +194,7 @@ def test_a_full_disk_is_one_line(call, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("moe_lessons.training.checkpoint.save_file", full)
-    assert_one_line(call("train", "--preset", "smoke", "--out", "other"), "No space left on device")
+    assert_one_line(call("train", "--preset", "smoke", "--out", "other"), "No space left on device", code=5)
     assert not list((tmp_path / "other").glob("step-*"))
     assert len(list((tmp_path / "mine").glob("step-*"))) == 2
 

@@ -35,7 +35,7 @@ def test_settings_reach_the_run(call, tmp_path):
     (tmp_path / "short.txt").write_text("Much ado about nothing. " * 100)
     options = ["--accumulation-steps", 2, "--balancing-scope", "sequence", "--precision", "bf16"]
     intervals = ["--log-every", 2, "--evaluate-every", 3, "--checkpoint-every", 4]
-    done = call(*FAST, "--corpus", "short.txt", *options, *intervals, "--warmup-steps", 2)
+    done = call(*FAST, "--corpus", "short.txt", *options, *intervals, "--no-such-option", 2)
     assert done.exit_code == 2  # no such option: only what --help lists
     done = call(*FAST, "--corpus", "short.txt", *options, *intervals, "--no-compile")
     assert done.exit_code == 0, done.output

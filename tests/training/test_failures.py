@@ -143,9 +143,17 @@ def test_checkpoints_from_before_these_settings_still_resume(corpus, tmp_path):
             "compile",
             "parallel",
             "tokenizer",
+            "schedule",
+            "schedule_start",
+            "schedule_steps",
+            "adam_eps",
+            "held_out",
+            "held_out_share",
+            "repeats",
+            "keep",
         ):
             del state["config"][name]
-        for name in ("loss_scaler", "tokenizer_sha256"):
+        for name in ("loss_scaler", "tokenizer_sha256", "best", "weights_from", "changes"):
             del state[name]
         del state["environment"]["ranks"]
         state["config"]["steps"] = SMOKE.steps

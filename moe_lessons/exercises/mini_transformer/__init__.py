@@ -1,12 +1,14 @@
 """Lesson 10: the mini transformer."""
 
 from moe_lessons.exercises.mini_transformer.bits_per_byte import BITS_PER_BYTE
+from moe_lessons.exercises.mini_transformer.causal_attention import CAUSAL_ATTENTION
 from moe_lessons.exercises.mini_transformer.claims import CLAIMS
 from moe_lessons.exercises.mini_transformer.expert_information import EXPERT_INFORMATION
 from moe_lessons.exercises.mini_transformer.mixtral_keys import MIXTRAL_KEYS
 from moe_lessons.exercises.mini_transformer.moe_block import MOE_BLOCK
 from moe_lessons.exercises.mini_transformer.questions import PREDICTIONS, QUIZZES
 from moe_lessons.exercises.mini_transformer.training_loss import TRAINING_LOSS
+from moe_lessons.exercises.mini_transformer.training_step import TRAINING_STEP
 from moe_lessons.exercises.spec import Lesson
 
 LESSON = Lesson(
@@ -16,14 +18,22 @@ LESSON = Lesson(
     goals=(
         "read every line of a small Mixture-of-Experts transformer, and say which tensor has which shape;",
         "tell what a loss means: in bits per byte, beside baselines, on text that was held out;",
-        "write the block, the training loss with its two router losses, and the evaluation;",
+        "write attention, the block, the training loss with its two router losses, the step, the evaluation;",
         "watch a run: is it learning, are its experts used, can it see the future?",
         "compare with dense models so that the comparison means something, and say what came out;",
         "measure what experts take up, against chance, and export the model to where Mixtral runs.",
     ),
-    minutes=120,
+    minutes=150,
     prerequisites=("lessons 01 and 02", "having seen a transformer's attention once"),
-    exercises=(BITS_PER_BYTE, MOE_BLOCK, TRAINING_LOSS, EXPERT_INFORMATION, MIXTRAL_KEYS),
+    exercises=(
+        BITS_PER_BYTE,
+        CAUSAL_ATTENTION,
+        MOE_BLOCK,
+        TRAINING_LOSS,
+        TRAINING_STEP,
+        EXPERT_INFORMATION,
+        MIXTRAL_KEYS,
+    ),
     quizzes=QUIZZES,
     predictions=PREDICTIONS,
     claims=CLAIMS,
@@ -45,6 +55,10 @@ LESSON = Lesson(
         "the scope of balance and what experts become (section 4.5.3).",
         "Karpathy, [nanoGPT](https://github.com/karpathy/nanoGPT): a dense decoder of this size, trained "
         "in one file.",
-        "The text is Python's language reference, which comes with Python itself (`pydoc_data.topics`).",
+        "Su et al., *RoFormer*, [arXiv 2104.09864](https://arxiv.org/abs/2104.09864): rotary positions.",
+        "Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, "
+        "[arXiv 1711.05101](https://arxiv.org/abs/1711.05101): AdamW.",
+        "The text is the language reference of Python 3.11.7 (`pydoc_data.topics`), which comes with the "
+        "course.",
     ),
 )

@@ -7,6 +7,7 @@ from planted import (
     mini_transformer_bits,
     mini_transformer_keys,
     mini_transformer_loss,
+    mini_transformer_training,
 )
 
 # 10.moe_block
@@ -178,6 +179,7 @@ RIGHT = {
     **mini_transformer_loss.RIGHT,
     **mini_transformer_after.RIGHT,
     **mini_transformer_keys.RIGHT,
+    **mini_transformer_training.RIGHT,
 }
 WRONG = {
     **mini_transformer_bits.WRONG,
@@ -206,6 +208,7 @@ WRONG = {
     **mini_transformer_loss.WRONG,
     **mini_transformer_after.WRONG,
     **mini_transformer_keys.WRONG,
+    **mini_transformer_training.WRONG,
 }
 MORE = {
     **mini_transformer_bits.MORE,
