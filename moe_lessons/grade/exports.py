@@ -1,9 +1,9 @@
 """A graded class in the forms that learning platforms import.
 
 Canvas takes its gradebook's CSV ("How do I import grades in the Gradebook?"): Student, ID, SIS User ID, SIS
-Login ID, Section, then a column an assignment, and a second row of points possible. Moodle takes a CSV ("Grade
-import"): columns by which a user is known, then a column a grade item, and one of feedback. Gradescope takes
-a ``results.json`` for each submission ("Autograder specifications").
+Login ID, Section, then a column an assignment, and a second row of points possible. Moodle takes a CSV
+("Grade import"): columns by which a user is known, a column a grade item, one of feedback. Gradescope takes a
+``results.json`` for each submission ("Autograder specifications").
 """
 
 import csv

@@ -35,9 +35,16 @@ def graded(tmp_path_factory):
     return dict(zip(ALL, learners, strict=True))
 
 
+class Shell(InteractiveShell):
+    """IPython without a screen."""
+
+    def enable_gui(self, gui=None):
+        """Nothing to enable."""
+
+
 def checked(content):
     """What each check in a notebook prints, cells run from the first to the last."""
-    shell = InteractiveShell.instance()
+    shell = Shell.instance()
     shell.reset(new_session=True)
     shell.history_manager.reset()
     shell.execution_count = 1
@@ -95,7 +102,7 @@ def test_check_says_which_cell_it_judged_when_the_latest_did_not_run():
 def test_the_notebook_has_the_four_names():
     content = variants.made(lambda content: None)
     start = next(c["source"] for c in content["cells"] if "start(" in c["source"])
-    shell = InteractiveShell.instance()
+    shell = Shell.instance()
     shell.reset(new_session=True)
     shell.user_ns["__name__"] = "__main__"
     shell.run_cell(start)
