@@ -30,9 +30,10 @@ def find(entry: str, answer: Any) -> Judged:
     if cell.refused:
         return Judged(answer, refused=cell.refused)
     made_in = _made_in(answer, ran)
-    if cell.forgotten or states.get(made_in or 0) == "stub":
-        # The notebook does not have it any more; a grader, who reads cells, does.
-        note = "" if cell.forgotten else f"  Judged: cell [{latest}]; cell [{made_in}] is the untouched stub."
+    is_stub = states.get(made_in or 0) == "stub"
+    if cell.forgotten or is_stub or answer is None:
+        # The notebook does not have it, or not any more; a grader, who reads cells, does.
+        note = f"  Judged: cell [{latest}]; cell [{made_in}] is the untouched stub." if is_stub else ""
         others = [text for n, text in ran.items() if n not in states]
         with contextlib.suppress(Exception):
             beside = needed(ran[latest], others)

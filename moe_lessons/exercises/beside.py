@@ -2,7 +2,7 @@
 
 import ast
 import builtins
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 from moe_lessons.exercises import cells
@@ -42,15 +42,15 @@ def needed(source: str, others: Sequence[str], parts: Sequence[str] = ()) -> str
         return "\n".join(map(ast.unparse, whole))
     kept = [statement for part in whole for statement in part.body]
     pending: list[ast.AST] = [tree, *whole]
-    own = {name for part in pending for name in _made(part)}
-    if not set().union(*map(_used, pending)) - own - _GIVEN:
+    own = {name for part in pending for name in cells.made(part)}
+    if not set().union(*map(cells.free, pending)) - own - _GIVEN:
         return "\n".join(map(ast.unparse, kept))
     # Later cells replace what earlier ones defined.
     found = [pair for text in others for pair in _defined(text)]
     defined = {name: place for place, (_, names) in enumerate(found) for name in names}
     chosen: set[int] = set()
     while pending:
-        for name in _used(pending.pop()) - own - _GIVEN:
+        for name in cells.free(pending.pop()) - own - _GIVEN:
             place = defined.get(name)
             if place is not None and place not in chosen:
                 chosen.add(place)
@@ -63,21 +63,3 @@ def _defined(text: str) -> list[tuple[ast.stmt, list[str]]]:
     tree = cells.tree(text)
     definitions = [one for one in tree.body if isinstance(one, _DEFINITIONS)] if tree is not None else []
     return [(one, list(cells.bound(one))) for one in definitions]
-
-
-def _used(tree: ast.AST) -> set[str]:
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-
-
-def _made(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.stmt):
-            yield from cells.bound(node)
-        elif isinstance(node, ast.arg):
-            yield node.arg
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            yield node.name
-        elif isinstance(node, ast.comprehension):
-            yield from (inner.id for inner in ast.walk(node.target) if isinstance(inner, ast.Name))
-        elif isinstance(node, ast.NamedExpr) and isinstance(node.target, ast.Name):
-            yield node.target.id

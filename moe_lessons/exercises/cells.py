@@ -90,8 +90,8 @@ def attempt(source: str, entry: str) -> str:
         # Not Python (yet), but someone's attempt all the same.
         named = re.search(rf"^\s*(?:(?:async\s+)?def\s+|class\s+)?{re.escape(entry)}\s*[(=:]", source, re.M)
         return "attempted" if named else ""
-    made = [node for node in found.body if not isinstance(node, ast.Import | ast.ImportFrom)]
-    if entry not in {name for node in made for name in bound(node)}:
+    own = [node for node in found.body if not isinstance(node, ast.Import | ast.ImportFrom)]
+    if entry not in {name for node in own for name in bound(node)}:
         return ""
     return "stub" if any(map(_is_stub, ast.walk(found))) else "attempted"
 
@@ -111,6 +111,30 @@ def bound(statement: ast.stmt) -> Iterator[str]:
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
         pending += ast.iter_child_nodes(node)
+
+
+def free(tree: ast.AST) -> set[str]:
+    """Names that a piece of Python uses and does not make.
+
+    Examples
+    --------
+    >>> sorted(free(ast.parse("def f(x):\\n    y = g(x)\\n    return y + z")))
+    ['g', 'z']
+    """
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - set(made(tree))
+
+
+def made(tree: ast.AST) -> Iterator[str]:
+    """Names that a piece of Python makes, at its top or further in."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt):
+            yield from bound(node)
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            yield node.name
+        elif isinstance(node, ast.comprehension):
+            yield from (inner.id for inner in ast.walk(node.target) if isinstance(inner, ast.Name))
 
 
 _REFUSED = "keeps this cell from being run as Python: take that line away and run the cell again"

@@ -54,13 +54,15 @@ def page(grade: Grade, seed: int, note: str) -> str:
                 "title": f"{number} · {registry.lesson(number).title}",
                 "points": sum(outcome.points for outcome in mine),
                 "of": sum(outcome.of for outcome in mine),
-                "exercises": [_exercise(outcome) for outcome in mine],
+                "exercises": [_exercise(outcome, grade.comments) for outcome in mine],
             }
         )
     return _template().render(
         learner=grade.submission.learner,
-        points=grade.points,
+        points=f"{grade.points:g}",
         of=grade.of,
+        deducted=f"{grade.deducted:g}" if grade.deducted else "",
+        comment=grade.comments.get("", ""),
         warnings=grade.submission.warnings,
         lessons=lessons,
         seed=seed,
@@ -97,7 +99,7 @@ def _safe(name: str) -> str:
     return f"_{short}" if re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", short) else short
 
 
-def _exercise(outcome: Outcome) -> dict[str, Any]:
+def _exercise(outcome: Outcome, comments: dict[str, str]) -> dict[str, Any]:
     verdict = outcome.verdict
     mistake = verdict.misconception
     return {
@@ -114,6 +116,7 @@ def _exercise(outcome: Outcome) -> dict[str, Any]:
         "mistake": _inline(mistake[1]) if mistake else None,
         "observation": _inline(verdict.observation) if verdict.observation else None,
         "hint": _hint(outcome),
+        "comment": comments.get(outcome.exercise, ""),
     }
 
 

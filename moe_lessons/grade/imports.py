@@ -36,7 +36,7 @@ def forbidden_import(code: str, entry: str, forbidden: tuple[str, ...]) -> str |
                 taken = any(imported == module or imported.startswith(module + ".") for module in forbidden)
                 if taken and (as_name in seen or _inside(statement)):
                     return imported
-            pending += [node.id for node in ast.walk(statement) if isinstance(node, ast.Name)]
+            pending += cells.free(statement)
     return None
 
 

@@ -143,16 +143,44 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Late:
+    """Late work, as an instructor states it: a lesson (or all: ""), days, and percent of its points."""
+
+    lesson: str
+    days: float
+    percent: float
+
+
+@dataclass(frozen=True)
 class Grade:
-    """One learner's outcomes, in teaching order."""
+    """One learner's outcomes, in teaching order, with what an instructor adds to them."""
 
     submission: Submission
     outcomes: tuple[Outcome, ...]
+    late: tuple[Late, ...] = ()
+    comments: dict[str, str] = field(default_factory=dict)
+    """By exercise; "" for all of it."""
 
     @property
-    def points(self) -> int:
-        """Points earned."""
+    def earned(self) -> int:
+        """Points that the answers earned."""
         return sum(outcome.points for outcome in self.outcomes)
+
+    @property
+    def deducted(self) -> float:
+        """Points lost for late work."""
+        return round(self.earned - sum(self.after_late(outcome) for outcome in self.outcomes), 2)
+
+    @property
+    def points(self) -> float:
+        """Points earned, less what late work costs; whole where nothing is deducted."""
+        return round(self.earned - self.deducted, 2) if self.deducted else self.earned
+
+    def after_late(self, outcome: Outcome) -> float:
+        """Points of one exercise, less what late work costs."""
+        number = outcome.exercise.split(".")[0]
+        percent = min(100.0, sum(one.percent for one in self.late if one.lesson in ("", number)))
+        return outcome.points * (1 - percent / 100) if percent else outcome.points
 
     @property
     def of(self) -> int:

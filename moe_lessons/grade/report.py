@@ -4,25 +4,39 @@ import os
 import tempfile
 from pathlib import Path
 
-from moe_lessons.grade import feedback, results, tables
+from moe_lessons.grade import exports, feedback, results, tables
 from moe_lessons.grade.records import ClassGrades
+from moe_lessons.grade.settings import Settings
 
 PAGES = "feedback"
 
 
-def write(graded: ClassGrades, out: Path) -> list[Path]:
-    """Write results, tables and a feedback page a learner into ``out``; return what was written."""
+def write(graded: ClassGrades, out: Path, settings: Settings | None = None, alike: str = "") -> list[Path]:
+    """Write results, tables and a feedback page a learner into ``out``; return what was written.
+
+    ``settings`` says which exports are wanted; ``alike`` is the table of answers that look alike.
+    """
+    settings = settings or Settings()
     names = feedback.file_names([grade.submission.learner for grade in graded.grades])
     pages = {learner: f"{PAGES}/{name}" for learner, name in names.items()}
     files = {
         "results.json": results.as_text(graded, pages),
         "timing.json": results.timing(graded),
-        "grades.csv": tables.as_csv(graded),
+        "grades.csv": tables.as_csv(graded, excel=settings.excel),
         "junit.xml": tables.as_junit(graded),
         "summary.md": tables.as_markdown(graded),
     }
+    if alike:
+        files["similar.csv"] = alike
+    mark = "\ufeff" if settings.excel else ""
+    for name, make in (("canvas", exports.canvas), ("moodle", exports.moodle)):
+        if name in settings.exports:
+            files[f"{name}.csv"] = mark + make(graded, settings.roster, settings.columns)
     for grade in graded.grades:
-        files[pages[grade.submission.learner]] = feedback.page(grade, graded.seed, graded.isolation.note)
+        page = pages[grade.submission.learner]
+        files[page] = feedback.page(grade, graded.seed, graded.isolation.note)
+        if "gradescope" in settings.exports:
+            files[f"gradescope/{Path(page).stem}.json"] = exports.gradescope(grade)
     return [_put(out / name, text) for name, text in files.items()]
 
 

@@ -8,12 +8,14 @@ import datetime
 import importlib.metadata
 import json
 import platform
+from dataclasses import asdict
 from typing import Any
 
 from moe_lessons.grade.records import (
     ClassGrades,
     Grade,
     Isolation,
+    Late,
     Limits,
     Notebook,
     Outcome,
@@ -69,6 +71,9 @@ def _learner(grade: Grade, page: str | None) -> dict[str, Any]:
         "learner": grade.submission.learner,
         "points": grade.points,
         "max_points": grade.of,
+        "deducted": grade.deducted,
+        "late": [asdict(one) for one in grade.late],
+        "comments": grade.comments,
         "notebooks": [
             {"file": notebook.file, "lesson": notebook.lesson, "problem": notebook.problem}
             for notebook in grade.submission.notebooks
@@ -117,7 +122,9 @@ def read(text: str, name: str) -> ClassGrades:
 def _as_grade(place: int, said: dict[str, Any]) -> Grade:
     notebooks = tuple(Notebook(n["file"], n["lesson"], problem=n["problem"]) for n in said["notebooks"])
     submission = Submission(said["learner"], notebooks, False, tuple(said["warnings"]))
-    return Grade(submission, tuple(_as_outcome(place, one) for one in said["exercises"]))
+    outcomes = tuple(_as_outcome(place, one) for one in said["exercises"])
+    late = tuple(Late(**one) for one in said["late"])
+    return Grade(submission, outcomes, late, dict(said["comments"]))
 
 
 def _as_outcome(place: int, said: dict[str, Any]) -> Outcome:

@@ -39,15 +39,23 @@ class Kept:
         The file. None keeps nothing.
     header : mapping
         What verdicts depend on, beside the answer: see ``header``.
+    again : frozenset of str
+        Learners, exercises and lessons that are graded anew; all others keep their verdicts, even where the
+        course has changed since.
     """
 
-    def __init__(self, path: Path | None = None, header: Mapping[str, Any] | None = None) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path | None = None,
+        header: Mapping[str, Any] | None = None,
+        again: frozenset[str] = frozenset(),
+    ) -> None:
+        self._path, self._again = path, again
         self._verdicts: dict[str, dict[str, Any]] = {}
         if path is None:
             return
         lines = list(_lines(path))
-        if lines and lines[0] == header:
+        if lines and _same_terms(lines[0], header, but_the_course=bool(again)):
             self._verdicts = {line["key"]: line["verdict"] for line in lines[1:] if "key" in line}
         # Written anew: whatever did not count, or was cut short, is gone.
         kept = [header, *({"key": key, "verdict": said} for key, said in self._verdicts.items())]
@@ -58,6 +66,8 @@ class Kept:
 
     def find(self, learner: str, place: int, answer: _Answer) -> Verdict | None:
         """The verdict on an answer, if there is one; ``place`` is the learner's place in this run."""
+        if self._again & {learner, answer.exercise, answer.exercise.split(".")[0]}:
+            return None
         said = self._verdicts.get(_key(learner, answer))
         try:
             found = None if said is None else as_verdict({**said, "learner": place})
@@ -79,11 +89,20 @@ def header(seed: int, limits: Mapping[str, float], isolation: str) -> dict[str, 
     return {"seed": seed, "limits": dict(limits), "isolation": isolation, "course": _fingerprint()}
 
 
-def last_seed(path: Path, limits: Mapping[str, float], isolation: str) -> int | None:
+def last_seed(path: Path, limits: Mapping[str, float], isolation: str, *, again: bool = False) -> int | None:
     """The seed of the run that a file is from, if that run can be gone on with."""
     first = next(_lines(path), {})
     seed = first.get("seed")
-    return seed if type(seed) is int and first == header(seed, limits, isolation) else None
+    if type(seed) is not int:
+        return None
+    same = _same_terms(first, header(seed, limits, isolation), but_the_course=again)
+    return seed if same else None
+
+
+def _same_terms(first: Mapping[str, Any], second: Mapping[str, Any] | None, *, but_the_course: bool) -> bool:
+    if but_the_course and second is not None:
+        first, second = {**first, "course": ""}, {**second, "course": ""}
+    return first == second
 
 
 def as_verdict(said: dict[str, Any]) -> Verdict:

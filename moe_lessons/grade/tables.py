@@ -16,17 +16,25 @@ from moe_lessons.grade.records import (
 )
 
 
-def as_csv(graded: ClassGrades) -> str:
-    """One row a learner: points, maximum, then the points of each exercise (empty: does not count)."""
+def as_csv(graded: ClassGrades, *, excel: bool = False) -> str:
+    """One row a learner: points, maximum, then the points of each exercise (empty: does not count).
+
+    Where anyone was late, two more columns say by how many days, and how many points that took off. ``excel``
+    puts a byte-order mark in front, by which Excel knows UTF-8.
+    """
     exercises = _exercises(graded)
+    any_late = any(grade.late for grade in graded.grades)
     file = io.StringIO()
+    file.write("\ufeff" if excel else "")
     # Text in quotes: some spreadsheets part a row at semicolons, and names and warnings hold those.
     writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(["learner", "points", "max_points", *exercises, "warnings"])
+    late = ["late_days", "deducted"] if any_late else []
+    writer.writerow(["learner", "points", "max_points", *exercises, *late, "warnings"])
     for grade in graded.grades:
         earned = {o.exercise: o.points for o in grade.outcomes if o.verdict.status != CANNOT_RUN}
         row = [escape.csv(grade.submission.learner), grade.points, grade.of]
         row += [earned.get(id, "") for id in exercises]
+        row += [sum(one.days for one in grade.late), grade.deducted] if any_late else []
         writer.writerow([*row, escape.csv("; ".join(grade.submission.warnings))])
     return file.getvalue()
 
@@ -64,7 +72,7 @@ def as_markdown(graded: ClassGrades) -> str:
     ]
     for grade in graded.grades:
         marks = {outcome.exercise: _MARKS.get(outcome.verdict.status, "–") for outcome in grade.outcomes}
-        cells = [grade.submission.learner, f"{grade.points} of {grade.of}"]
+        cells = [grade.submission.learner, f"{grade.points:g} of {grade.of}"]
         cells += [marks.get(id, "") for id in exercises]
         cells.append(short("; ".join(grade.submission.warnings)))
         lines.append("| " + " | ".join(map(_cell, cells)) + " |")

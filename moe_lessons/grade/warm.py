@@ -1,9 +1,9 @@
 """The warm parent: imports torch once, then forks a worker for each answer in a few milliseconds.
 
 It never runs learner code itself and holds no expected values. The grader asks over a control channel:
-``start`` (with the worker's end of a new channel), ``used PID`` (the processor time of the worker and all that
-it started), and ``end PID`` or ``reap PID``, which end it and all that; ``reap`` is for one that is about to
-end by itself. When the grader goes away, everything ends.
+``start`` (with the worker's end of a new channel), ``used PID`` (processor time of a worker and all that it
+started), and ``end PID`` or ``reap PID``, which end them; ``reap`` is for one that is about to end by
+itself. When the grader goes away, everything ends.
 
 In a sandbox this process is inside bubblewrap, and each worker in a jail of its own (see ``jail``);
 without one a worker is only a process in a session of its own.

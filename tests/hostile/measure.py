@@ -7,6 +7,7 @@ import argparse
 import ctypes
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import cases  # noqa: E402
 import classroom  # noqa: E402
 
 from moe_lessons.exercises import judge, registry  # noqa: E402
+from moe_lessons.grade import feedback  # noqa: E402
 
 MARKER = "hostile-marker"
 HONEST = {
@@ -35,6 +37,7 @@ HONEST = {
 """Learners among the hostile ones, at both ends of the class and in the middle, and what they solved."""
 CALL_SECONDS, NOTEBOOK_SECONDS = 2, 20
 _SUBREAPER = 36
+TEMPLATE = (Path(feedback.__file__).parent / "feedback.html.j2").read_text(encoding="utf-8")
 
 
 @dataclass
@@ -48,6 +51,8 @@ class Counts:
     escapes: list[str] = field(default_factory=list)
     crashed: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
+    memory_mb: float = 0.0
+    """Of all processes of the run together, at its largest."""
 
     @property
     def line(self) -> str:
@@ -55,7 +60,8 @@ class Counts:
         return (
             f"{self.cases} hostile cases: {len(self.unearned)} unearned points, "
             f"{len(self.changed)} other grades changed, {len(self.escapes)} escapes, "
-            f"{len(self.crashed)} crashed runs, {len(self.leftovers)} leftovers ({self.seconds:.0f} s)"
+            f"{len(self.crashed)} crashed runs, {len(self.leftovers)} leftovers; "
+            f"at most {self.memory_mb:.0f} MB ({self.seconds:.0f} s)"
         )
 
     @property
@@ -94,11 +100,17 @@ def measure(chosen: Sequence[str] | None, *, jobs: int = 2, quick: bool = False)
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)  # whatever outlives the grader becomes ours to see
         before = set(_children())
         began = time.monotonic()
-        ran = _grade(folder, jobs)
+        files = set(os.listdir(tempfile.gettempdir()))
+        ran, counts.memory_mb = _grade(folder, jobs)
         counts.seconds = time.monotonic() - began
         if ran.returncode != 0:
             counts.crashed.append(f"exit code {ran.returncode}: {ran.stderr[-500:]}")
         counts.leftovers += _left_running(before)
+        left = set(os.listdir(tempfile.gettempdir())) - files
+        counts.leftovers += [
+            f"file {name}" for name in sorted(left) if name.startswith("moe-lessons-grading")
+        ]
+        counts.escapes += [f"markup in {page.name}" for page in _marked_up(folder / "out" / "feedback")]
         with suppress(FileNotFoundError):
             _compare(json.loads((folder / "out" / "results.json").read_text()), picked, counts)
         if canary.read_text() != "untouched":
@@ -123,7 +135,18 @@ def _hand_in(folder: Path, picked: list[cases.Case]) -> None:
             (mine / name).symlink_to(target)
 
 
-def _grade(folder: Path, jobs: int) -> subprocess.CompletedProcess[str]:
+def _marked_up(pages: Path) -> Iterator[Path]:
+    """Feedback pages with an element or an attribute that is not of the template's."""
+    for page in pages.glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        tags = (
+            set(re.findall(r"<(\w+)", text)) - set(re.findall(r"<(\w+)", TEMPLATE)) - {"em", "code", "strong"}
+        )
+        if tags or re.search(r"<[^>]*\b(href|src|on\w+)\s*=", text) or "\u202e" in text:
+            yield page
+
+
+def _grade(folder: Path, jobs: int) -> tuple[subprocess.CompletedProcess[str], float]:
     command = [
         sys.executable,
         "-m",
@@ -135,7 +158,16 @@ def _grade(folder: Path, jobs: int) -> subprocess.CompletedProcess[str]:
     ]
     command += ["--timeout", str(CALL_SECONDS), "--total", str(NOTEBOOK_SECONDS), "-j", str(jobs)]
     environment = {**os.environ, "HOSTILE_SECRET": "secret"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, errors="replace")
+    with open(folder / "said.txt", "w+", encoding="utf-8", errors="replace") as said:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, env=environment)
+        most = 0.0
+        while process.poll() is None:
+            most = max(most, memory_mb(process.pid))
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.5)
+        said.seek(0)
+        ran = subprocess.CompletedProcess(command, process.returncode, "", said.read())
+    return ran, most
 
 
 def _compare(results: dict, picked: list[cases.Case], counts: Counts) -> None:
@@ -193,6 +225,25 @@ def _children() -> Iterator[int]:
             words = Path(f"/proc/{name}/stat").read_text(errors="replace").rsplit(")", 1)[1].split()
             if int(words[1]) == os.getpid() and words[0] not in "ZX":
                 yield int(name)
+
+
+def memory_mb(root: int) -> float:
+    """Memory of a process and all below it, pages that they share counted once."""
+    parents = {}
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        with suppress(OSError, IndexError, ValueError):
+            said = Path(f"/proc/{name}/stat").read_text(errors="replace").rsplit(")", 1)[1].split()
+            parents[int(name)] = int(said[1])
+    family, size = {root}, 0
+    while len(family) > size:
+        size = len(family)
+        family |= {pid for pid, parent in parents.items() if parent in family}
+    total = 0.0
+    for pid in family:
+        with suppress(OSError, IndexError, ValueError):
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += float(rollup.split("Pss:")[1].split()[0]) / 1024
+    return total
 
 
 def _left_running(before: set[int]) -> list[str]:

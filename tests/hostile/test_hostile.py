@@ -44,6 +44,12 @@ SHORT = [
     "a-quarter-of-a-gigabyte-each-time",
     "beside-it-numpy.py",
     "beside-it-conftest.py",
+    "a-lock-on-a-shared-file",
+    "watching-a-folder",
+    "a-borrowed-module-named-markup",
+    "a-name-that-is-not-defined,-with-a-link",
+    "a-tall-tensor",
+    "forged,-three-million-truths",
 ]
 
 

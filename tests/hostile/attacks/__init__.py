@@ -5,7 +5,10 @@ An attack that gets through says ``ESCAPE`` in an error of its own, which the re
 
 from attacks.beside import BESIDE
 from attacks.bottles import BOTTLES
+from attacks.floods import FLOODS
 from attacks.kernel import KERNEL
+from attacks.markup import MARKUP
+from attacks.neighbours import NEIGHBOURS
 from attacks.outside import OUTSIDE, REFERENCES
 from attacks.processes import ENDINGS, RESOURCES, TIME
 from attacks.replies import REPLIES
@@ -28,4 +31,7 @@ ANSWERS = {
     "references": REFERENCES,
     "fixed answers": FIXED,
     "messages to other answers": BOTTLES,
+    "messages at the same time": NEIGHBOURS,
+    "markup": MARKUP,
+    "floods": FLOODS,
 }
