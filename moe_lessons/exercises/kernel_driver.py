@@ -132,13 +132,18 @@ _compiled: dict[str, str] = {}
 def compiled(noted: Mapping[str, Any]) -> str:
     """What a compiler says to the first kernel that it refuses; each is compiled once, for one size."""
     for launch in kernel_launch.types(noted):
-        types = [kind for kind in launch["signature"].values() if isinstance(kind, str)]
+        # Numbers may differ from case to case; a text or a truth value chooses what is compiled.
+        types = [kind for kind in launch["signature"].values() if isinstance(kind, str) or _chooses(kind[1])]
         key = json.dumps([launch["functions"], types])
         if key not in _compiled:
             _compiled[key] = kernel_compile.compile_text(launch)
         if _compiled[key] != kernel_compile.COMPILES:
             return _compiled[key]
     return kernel_compile.COMPILES
+
+
+def _chooses(constant: Any) -> bool:
+    return isinstance(constant, str | bool)
 
 
 def _watch(

@@ -25,7 +25,7 @@ OUT, CANCELS, ORDER = "out_TD", "large rows that cancel", "an order that matters
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """K = 3, 1 and 2, ragged and whole widths; rows whose large parts cancel, beyond fp16; an order that shows."""
+    """K = 3, 1 and 2, ragged and whole widths; rows whose large parts cancel; an order that shows."""
     cases = [
         _case(rng, "", 5, 20, 3, np.float32),
         _case(rng, "", 3, 16, 1, np.float32),

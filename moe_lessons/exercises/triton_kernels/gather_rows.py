@@ -25,8 +25,8 @@ OUT = "out_SD"
 def draw(rng: np.random.Generator) -> Sequence[Case]:
     """Widths that are no multiple of a piece, one that is, one narrower than a piece, and K = 1.
 
-    The last case is small and has a large K: its slots are beyond 2**24, where fp32 no longer knows each whole
-    number, and its values are near the end of fp32.
+    The last case is small and has a large K: its slots are beyond 2**24, where fp32 no longer knows each
+    whole number, and its values are near the end of fp32.
     """
     cases = []
     for n_tokens, d_model, top_k in [(5, 20, 2), (3, 7, 3), (4, 32, 1), (4, 45, 2)]:
@@ -46,7 +46,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
         OUT: np.full((6, 18), np.nan, np.float32),
         "top_k": top_k,
     }
-    return [*cases, Case(f"T=3, D=18, K={top_k:,}, six of the slots", far)]
+    return [*cases, Case(f"T=3, D=18, K={top_k:,}, six of the slots", far, edge=True)]
 
 
 def _shuffled(rng: np.random.Generator, n_rows: int) -> np.ndarray:

@@ -17,8 +17,14 @@ def one_piece(y, weights, rows, out, D, K: tl.constexpr, B: tl.constexpr, WRONG:
     acc = tl.zeros((B,), tl.float32)
     if WRONG == "half_accumulator":
         acc = tl.zeros((B,), out.dtype.element_ty)
+    elif WRONG == "accumulator_is_a_number":
+        acc = 0.0
     for k in range(K):
         slot = t * K + k
+        if WRONG == "another_order":
+            slot = t * K + K - 1 - k
+        elif WRONG == "only_python" and k >= K:
+            break
         row = tl.load(rows + slot)
         weight = tl.load(weights + slot)
         if WRONG == "rows_not_looked_up":
@@ -76,6 +82,9 @@ COMBINE_WRONG = {
         "one_weight_for_all",
         "last_choice_only",
         "half_accumulator",
+        "another_order",
+        "accumulator_is_a_number",
+        "only_python",
         "added_in_place",
         "no_load_mask",
         "no_store_mask",

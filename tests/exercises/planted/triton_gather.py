@@ -19,9 +19,13 @@ def one_piece(x, slots, out, n, K: tl.constexpr, B: tl.constexpr, WRONG: tl.cons
         piece = 0
     col = piece * B + tl.arange(0, B)
     ok = col < n
+    if WRONG == "only_python":
+        (ok,) = [col < n for _ in range(1)]
     slot = tl.load(slots + row)
     if WRONG == "forgot_top_k":
         token = slot
+    elif WRONG == "slot_as_float":
+        token = (slot / K).to(tl.int64)
     elif WRONG == "remainder":
         token = slot % K
     elif WRONG == "no_gather":
@@ -64,6 +68,8 @@ GATHER_WRONG = {
         "axes_swapped",
         "wrong_stride",
         "first_piece_only",
+        "slot_as_float",
+        "only_python",
     )
 }
 

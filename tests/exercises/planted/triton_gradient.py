@@ -31,7 +31,11 @@ def one_tile(grad, act, ends, out, D, F, B: tl.constexpr, WRONG: tl.constexpr):
     acc = tl.zeros((B, B), tl.float32)
     if WRONG == "half_accumulator":
         acc = tl.zeros((B, B), tl.float16)
+    elif WRONG == "accumulator_is_a_number":
+        acc = 0.0
     for first in range(start, end, B):
+        if WRONG == "only_python" and first >= end:
+            break
         row = first + tl.arange(0, B)
         in_g = (d < D)[:, None] & (row < end)[None, :]
         in_a = (row < end)[:, None] & (f < F)[None, :]
@@ -53,6 +57,8 @@ def one_tile(grad, act, ends, out, D, F, B: tl.constexpr, WRONG: tl.constexpr):
             acc = tl.dot(g, a)
         elif WRONG == "half_accumulator":
             acc += tl.dot(g, a).to(tl.float16)
+        elif WRONG == "accumulator_is_a_number":
+            acc += tl.dot(g, a)
         else:
             acc = tl.dot(g, a, acc)
     if WRONG == "mean":
@@ -91,6 +97,8 @@ GRADIENT_WRONG = {
         "half_accumulator",
         "axes_swapped",
         "no_store_mask",
+        "accumulator_is_a_number",
+        "only_python",
     )
 }
 

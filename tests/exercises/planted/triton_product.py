@@ -28,10 +28,14 @@ def one_tile(x_ptr, w_ptr, blocks, ends, out, F, D, B: tl.constexpr, WRONG: tl.c
     acc = tl.zeros((B, B), tl.float32)
     if WRONG == "half_accumulator":
         acc = tl.zeros((B, B), tl.float16)
+    elif WRONG == "accumulator_is_a_number":
+        acc = 0.0
     last = F
     if WRONG == "one_step":
         last = B
     for first in range(0, last, B):
+        if WRONG == "only_python" and first >= last:
+            break
         k = first + tl.arange(0, B)
         xs = x_ptr + rows[:, None] * F + k[None, :]
         ws = w_ptr + e * D * F + n[None, :] * F + k[:, None]
@@ -54,6 +58,8 @@ def one_tile(x_ptr, w_ptr, blocks, ends, out, F, D, B: tl.constexpr, WRONG: tl.c
             w = tl.load(ws, mask=(k < F)[:, None] & (n < D)[None, :], other=0.0)
         if WRONG == "half_accumulator":
             acc += tl.dot(x, w).to(tl.float16)
+        elif WRONG == "accumulator_is_a_number":
+            acc += tl.dot(x, w)
         elif WRONG == "last_step_only":
             acc = tl.dot(x, w)
         else:
@@ -88,6 +94,8 @@ PRODUCT_WRONG = {
         "row_from_block_number",
         "axes_swapped",
         "spare_computed",
+        "accumulator_is_a_number",
+        "only_python",
     )
 }
 
