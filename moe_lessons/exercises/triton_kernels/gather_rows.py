@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from moe_lessons.exercises.kernel_driver import CLEAN
-from moe_lessons.exercises.spec import Case, Exercise, Plain
+from moe_lessons.exercises.spec import Case, Exercise, Outputs, Plain
 from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
     PYTHON_ONLY,
@@ -99,6 +99,12 @@ def _scattered(case: Case) -> np.ndarray:
     return out_SD
 
 
+def _rounded(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Right but where slots are beyond what fp32 can count; there even memory may be another's."""
+    right = bool(np.allclose(got[OUT], want[OUT]))
+    return not right if case.is_edge else right and got["memory"] == CLEAN
+
+
 def _ragged(case: Case) -> bool:
     return array(case, OUT).shape[1] % BLOCK != 0
 
@@ -160,9 +166,7 @@ GATHER_ROWS = Exercise(
         ),
         mistake(
             "slot_as_float",
-            lambda case, got, want: (
-                np.allclose(got[OUT], want[OUT]) == ("six of" not in case.name) and got["memory"] == CLEAN
-            ),
+            _rounded,
             2,
             "Right for small slot numbers, another token's row for large ones: the slot was divided as a "
             "floating-point number (`/`). From 2**24 on fp32 does not know every whole number. Divide "
