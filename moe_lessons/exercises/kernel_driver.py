@@ -54,6 +54,23 @@ def interpreted() -> bool:
     return INTERPRETED
 
 
+def compiler_missing() -> str:
+    """Say why kernels cannot be compiled here for GPUs that are not here; empty if they can."""
+    if missing():
+        return missing()
+    text = "def nothing(x):\n    tl.store(x, tl.load(x))\n"
+    names = {"tl": ["module", "triton.language"]}
+    kernel = {"name": "nothing", "text": text, "line": 1, "names": names}
+    said = kernel_compile.compile_text({"functions": [kernel], "signature": {"x": "*fp32"}})
+    return "" if said == kernel_compile.COMPILES else said
+
+
+def _unwatchable() -> str:
+    from moe_lessons.kernels.traffic import unwatchable
+
+    return unwatchable()
+
+
 @dataclass(frozen=True)
 class Watched:
     """What a call left in its outputs, and what its kernels did to memory.
@@ -84,6 +101,8 @@ def drive(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any
         return (*(found[name] for name in outputs), CLEAN, kernel_compile.COMPILES)
     if missing():
         raise RuntimeError(f"Triton kernels cannot run here: {missing()}")
+    if _unwatchable() and ("launched" in options or options.get("record")):
+        raise RuntimeError(f"Triton kernels cannot be graded here: {_unwatchable()}")
     given = dict(zip(names, args[: len(names)], strict=True))
     if "launched" in options:
         noted = kernel_launch.read(options["launched"])
@@ -92,9 +111,9 @@ def drive(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any
             lambda own: kernel_launch.again(noted, own, args[len(names) :]), given, outputs, outside
         )
         return (*seen.outputs, seen.memory, compiled(noted))
-    if not interpreted():
+    if not interpreted() or _unwatchable():
         seen = watch(answer, given, outputs)
-        return (*seen.outputs, seen.memory, kernel_compile.COMPILES)  # it just was, for this GPU
+        return (*seen.outputs, seen.memory, kernel_compile.COMPILES)  # it just was, or no source can be taken
     noted_text, scratch, seen = _recorded(answer, given, outputs)
     if options.get("record"):
         return (noted_text, *scratch)
@@ -235,7 +254,7 @@ def _compiled_memory(tensors: Mapping[str, Tensor]) -> str:
 
 @contextlib.contextmanager
 def _masked_is_undefined() -> Iterator[None]:
-    if not interpreted():
+    if not interpreted() or _unwatchable():
         yield
         return
     import numpy as np
