@@ -17,15 +17,14 @@ start("09_triton")
 # %% tags=["nbval-ignore-output"] why="machine"
 import torch
 
-from moe_lessons.exercises.kernel_driver import compiler_missing, gpu_suits, missing, watch
-from moe_lessons.kernels.traffic import unwatchable
+from moe_lessons.exercises.kernel_driver import compiler_missing, counter_missing, gpu_suits, missing, watch
 
 generator = torch.Generator().manual_seed(9)
 device = "cuda" if gpu_suits() else "cpu"
 here = "are compiled for the GPU" if gpu_suits() else "run in Triton's interpreter"
 print("Kernels", f"do not run here: Triton {missing()}" if missing() else here)
 if not missing():
-    print("What they move is", "counted." if not unwatchable() else f"not counted: {unwatchable()}")
+    print("What they move is", f"not counted: {counter_missing()}" if counter_missing() else "counted.")
     print("The checks compile them for GPUs too:", compiler_missing() or "yes, for sm_80 and sm_90")
 
 # %% [markdown]

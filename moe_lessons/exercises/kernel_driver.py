@@ -65,7 +65,8 @@ def compiler_missing() -> str:
     return "" if said == kernel_compile.COMPILES else said
 
 
-def _unwatchable() -> str:
+def counter_missing() -> str:
+    """Say why interpreted kernels cannot be watched here; empty if they can."""
     from moe_lessons.kernels.traffic import unwatchable
 
     return unwatchable()
@@ -101,8 +102,8 @@ def drive(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any
         return (*(found[name] for name in outputs), CLEAN, kernel_compile.COMPILES)
     if missing():
         raise RuntimeError(f"Triton kernels cannot run here: {missing()}")
-    if _unwatchable() and ("launched" in options or options.get("record")):
-        raise RuntimeError(f"Triton kernels cannot be graded here: {_unwatchable()}")
+    if counter_missing() and ("launched" in options or options.get("record")):
+        raise RuntimeError(f"Triton kernels cannot be graded here: {counter_missing()}")
     given = dict(zip(names, args[: len(names)], strict=True))
     if "launched" in options:
         noted = kernel_launch.read(options["launched"])
@@ -111,7 +112,7 @@ def drive(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any
             lambda own: kernel_launch.again(noted, own, args[len(names) :]), given, outputs, outside
         )
         return (*seen.outputs, seen.memory, compiled(noted))
-    if not interpreted() or _unwatchable():
+    if not interpreted() or counter_missing():
         seen = watch(answer, given, outputs)
         return (*seen.outputs, seen.memory, kernel_compile.COMPILES)  # it just was, or no source can be taken
     noted_text, scratch, seen = _recorded(answer, given, outputs)
@@ -254,7 +255,7 @@ def _compiled_memory(tensors: Mapping[str, Tensor]) -> str:
 
 @contextlib.contextmanager
 def _masked_is_undefined() -> Iterator[None]:
-    if not interpreted() or _unwatchable():
+    if not interpreted() or counter_missing():
         yield
         return
     import numpy as np
