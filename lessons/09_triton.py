@@ -235,6 +235,7 @@ def copy_rows(x_ptr, slots_ptr, out_ptr, n_columns, TOP_K: tl.constexpr, BLOCK: 
     tl.store(out_ptr + row * n_columns + column, x, mask=column < n_columns)
 
 
+generator.manual_seed(91)
 hidden_TD, gate_up_E2FD = randn(T, D), randn(E, 2 * F, D) / D**0.5
 ids_TK = torch.stack([torch.randperm(E, generator=generator)[:K] for _ in range(T)]).to(device)
 plan = make_plan(ids_TK, E, INTERPRETER.rows)
@@ -349,6 +350,7 @@ check("09.block_map")
 # What do partly empty blocks cost? With loads drawn at random:
 
 # %%
+generator.manual_seed(92)
 counts_E = torch.bincount(torch.randint(0, 64, (65536,), generator=generator), minlength=64)
 for block in (16, 64, 128, 256):
     computed = int((-(-counts_E // block) * block).sum())
@@ -559,6 +561,7 @@ where("09.combine_rows")
 from moe_lessons.dispatch import moe_loop
 from moe_lessons.kernels import moe_triton
 
+generator.manual_seed(93)
 down_EDF = 0.01 * randn(E, D, F)  # small, as in a layer that has not been trained
 weights_TK = torch.rand(T, K, generator=generator).to(device)
 inputs = (hidden_TD, ids_TK, weights_TK, gate_up_E2FD, down_EDF)
@@ -678,6 +681,7 @@ where("09.down_gradient")
 # And the whole backward pass of the package, every gradient against PyTorch's own through the plain loop:
 
 # %%
+generator.manual_seed(94)
 upstream_TD = randn(T, D)
 
 
