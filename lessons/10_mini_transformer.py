@@ -912,7 +912,7 @@ predict("10.p_dense")
 
 # %% [markdown]
 # The MoE runs are those of before, with the balancing loss. The rivals get the same text, the same windows in
-# the same order and the same learning rate.
+# the same order and the same learning rate. Six runs, of a few seconds each.
 
 # %% tags=["nbval-ignore-output"] why="trained"
 from moe_lessons.svg import dot_rows
@@ -1223,7 +1223,8 @@ for name, text in domains.items():
 # %% [markdown]
 # Six small models. Three are balanced over the whole batch, three within each window of 64 bytes, which is
 # what "balanced over a sequence" means. All with $\alpha$ = 0.1, ten times as much as before, so that
-# the loss makes itself felt in a short run. Beside them, three that were not trained at all.
+# the loss makes itself felt in a short run. Beside them, three that were not trained at all. (Six runs, and
+# then the measuring: after the training above, the longest wait of this lesson.)
 
 # %% tags=["nbval-ignore-output"] why="trained"
 recipe = preset("smoke").override(
