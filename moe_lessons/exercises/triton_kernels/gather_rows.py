@@ -99,6 +99,12 @@ def _scattered(case: Case) -> np.ndarray:
     return out_SD
 
 
+def _one_too_many(case: Case, got: Outputs, want: Outputs) -> bool:
+    memory = str(got["memory"])
+    right = bool(np.allclose(got[OUT], want[OUT]))
+    return right and ("writes 1 element outside " + OUT in memory if _ragged(case) else memory == CLEAN)
+
+
 def _rounded(case: Case, got: Outputs, want: Outputs) -> bool:
     """Right but where slots are beyond what fp32 can count; there even memory may be another's."""
     right = bool(np.allclose(got[OUT], want[OUT]))
@@ -136,7 +142,7 @@ GATHER_ROWS = Exercise(
         ),
         mistake(
             "no_store_mask",
-            strays(OUT, ("writes",), ("reads",), _ragged),
+            strays(OUT, ("writes",), ("reads", "writes 1 element outside"), _ragged),
             2,
             "The last piece of each row is stored past the row's end, over the beginning of the next row. "
             "The interpreter runs programs one after another, so the next row's own program repairs it. On a "
@@ -144,7 +150,7 @@ GATHER_ROWS = Exercise(
         ),
         mistake(
             "no_masks",
-            strays(OUT, ("reads", "writes"), (), _ragged),
+            strays(OUT, ("reads", "writes"), ("writes 1 element outside",), _ragged),
             2,
             "The last piece of a row runs on past its end, in the load and in the store: the mask is "
             "missing, or lets too many columns through. `tl.arange` always gives BLOCK columns; those below "
@@ -163,6 +169,33 @@ GATHER_ROWS = Exercise(
             1,
             "`slot % K` is *which choice* of the token this is, k. The token itself is the other half of the "
             "division.",
+        ),
+        mistake(
+            "one_column_too_many",
+            _one_too_many,
+            2,
+            "The values are right, and each row's last program goes one column too far. Columns 0 to D - 1 "
+            "exist: the mask is `column < d_model`.",
+        ),
+        mistake(
+            "row_over_k",
+            computes(OUT, _with_source(lambda slots_S, top_k: np.arange(len(slots_S)) // top_k)),
+            1,
+            "The row's number was divided by K. Rows are sorted, and no longer stand in the order of "
+            "tokens: divide the *slot*, which `slots_S` holds at the row's place.",
+        ),
+        mistake(
+            "no_row_stride",
+            computes(OUT, _with_source(_token, 1)),
+            2,
+            "A token's number was added to the pointer as it is. One step of a pointer is one element; the "
+            "next token begins `d_model` elements further on.",
+        ),
+        mistake(
+            "pieces_overlap",
+            computes(OUT, _only(lambda row, column, pieces: column < BLOCK + pieces - 1)),
+            3,
+            "The pieces overlap: piece 1 begins at column 1. It begins where piece 0 ends, at column BLOCK.",
         ),
         mistake(
             "slot_as_float",
