@@ -30,7 +30,7 @@ def unwatchable() -> str:
             "create_masked_store",
             "create_atomic_rmw",
             "create_atomic_cas",
-            "grid_idx",
+            "set_grid_idx",
         ),
     }
     lacks = [name for part, names in parts.items() for name in names if not hasattr(part, name)]
