@@ -17,12 +17,15 @@ start("09_triton")
 # %% tags=["nbval-ignore-output"] why="machine"
 import torch
 
-from moe_lessons.exercises.kernel_driver import gpu_suits, missing, watch
+from moe_lessons.exercises.kernel_driver import compiler_missing, counter_missing, gpu_suits, missing, watch
 
 generator = torch.Generator().manual_seed(9)
 device = "cuda" if gpu_suits() else "cpu"
 here = "are compiled for the GPU" if gpu_suits() else "run in Triton's interpreter"
 print("Kernels", f"do not run here: Triton {missing()}" if missing() else here)
+if not missing():
+    print("What they move is", f"not counted: {counter_missing()}" if counter_missing() else "counted.")
+    print("The checks compile them for GPUs too:", compiler_missing() or "yes, for sm_80 and sm_90")
 
 # %% [markdown]
 # Here is about the smallest kernel that does something: multiply ten numbers by two, in blocks of four.
@@ -135,6 +138,10 @@ reveal("09.order")
 # friendly 0 there, a GPU puts whatever it had.
 #
 # What they ask of you is short: **write each element once, and touch nothing that is not yours.**
+#
+# And one thing more. The interpreter is Python, so it takes whatever Python takes: a list, a `break`, a
+# number that becomes a block. No GPU does. So each check also hands your kernel to Triton's real compiler,
+# for an A100 (called sm_80) and an H100 (sm_90). It needs no GPU for that, only a second or two.
 
 # %% [markdown]
 # ## Rows, found through an index
@@ -228,6 +235,7 @@ def copy_rows(x_ptr, slots_ptr, out_ptr, n_columns, TOP_K: tl.constexpr, BLOCK: 
     tl.store(out_ptr + row * n_columns + column, x, mask=column < n_columns)
 
 
+generator.manual_seed(91)
 hidden_TD, gate_up_E2FD = randn(T, D), randn(E, 2 * F, D) / D**0.5
 ids_TK = torch.stack([torch.randperm(E, generator=generator)[:K] for _ in range(T)]).to(device)
 plan = make_plan(ids_TK, E, INTERPRETER.rows)
@@ -239,7 +247,7 @@ def moved_by(call):
         return None
     with count_traffic() as moved:
         call()
-    return moved.read_bytes + moved.written_bytes
+    return moved.read_bytes + moved.written_bytes if moved.counted else None
 
 
 def fused():
@@ -255,12 +263,13 @@ def gather_then_up():
 
 same_result = torch.equal(fused(), gather_then_up())
 predicted = 2 * S * D * 4 + S * 8  # fp32 numbers read and written, and one slot number per program
-counted = None if device == "cuda" else moved_by(gather_then_up) - moved_by(fused)
+both_ways = moved_by(gather_then_up), moved_by(fused)
+counted = None if None in both_ways else both_ways[0] - both_ways[1]
 print("same result, bit for bit:", same_result)
 print("saved as predicted, wherever it can be counted:", counted in (None, predicted))
 
 # %% tags=["nbval-ignore-output"] why="machine"
-print(f"predicted {predicted:,} bytes; counted {'nothing (compiled)' if counted is None else f'{counted:,}'}")
+print(f"predicted {predicted:,} bytes; counted {'nothing here' if counted is None else f'{counted:,}'}")
 
 # %%
 reveal("09.fused")
@@ -341,6 +350,7 @@ check("09.block_map")
 # What do partly empty blocks cost? With loads drawn at random:
 
 # %%
+generator.manual_seed(92)
 counts_E = torch.bincount(torch.randint(0, 64, (65536,), generator=generator), minlength=64)
 for block in (16, 64, 128, 256):
     computed = int((-(-counts_E // block) * block).sum())
@@ -375,7 +385,7 @@ print(f"4096 times 0.5, added in fp32: {terms.float().sum().item():.0f}")
 # end.
 #
 # Begin it as a block, with `tl.zeros`. The interpreter also takes a plain `0.0` that becomes a block in the
-# loop; the compiler refuses it.
+# loop; the compiler refuses it, and the check tells you.
 #
 # Now yours. This is the kernel that the whole layer rests on. Take your time with the masks: there are three
 # edges, and each needs one.
@@ -551,6 +561,7 @@ where("09.combine_rows")
 from moe_lessons.dispatch import moe_loop
 from moe_lessons.kernels import moe_triton
 
+generator.manual_seed(93)
 down_EDF = 0.01 * randn(E, D, F)  # small, as in a layer that has not been trained
 weights_TK = torch.rand(T, K, generator=generator).to(device)
 inputs = (hidden_TD, ids_TK, weights_TK, gate_up_E2FD, down_EDF)
@@ -611,7 +622,7 @@ reveal("09.backward")
 # %% [markdown]
 # The new one sums over *rows*. That changes three things: the loop's length differs from expert to expert,
 # the rows need a mask in the *sum* (and so `other` matters), and an expert without rows has a gradient too.
-# Which one?
+# Which one? The exercise asks for it.
 
 # %% [markdown]
 # {{exercise 09.down_gradient}}
@@ -670,6 +681,7 @@ where("09.down_gradient")
 # And the whole backward pass of the package, every gradient against PyTorch's own through the plain loop:
 
 # %%
+generator.manual_seed(94)
 upstream_TD = randn(T, D)
 
 
@@ -747,9 +759,17 @@ for gpu in ("H100", "A100"):
             )
 
 # %% [markdown]
-# (Spilled: bytes for each thread.) Which kernel has no register to spare? The tiles for the H100 were chosen
-# as large as its registers allow, because a larger tile reads less often. Whether that was wise, only a
-# measurement can tell.
+# (Spilled: bytes for each thread.) Which kernel has no register to spare?
+#
+# <details><summary>Which kernel has no register to spare?</summary>
+#
+# Look for 255 in the column of registers, the most that a thread can have, and for bytes in the column beside
+# it: what did not fit.
+#
+# </details>
+#
+# The tiles for the H100 were chosen as large as its registers allow, because a larger tile reads less often.
+# Whether that was wise, only a measurement can tell.
 # The last column is a promise kept: no atomic operation anywhere, so runs repeat bit for bit.
 #
 # If there is a GPU under this notebook, here is its own time for the same layer. In the interpreter a time

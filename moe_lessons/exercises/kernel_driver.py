@@ -54,6 +54,24 @@ def interpreted() -> bool:
     return INTERPRETED
 
 
+def compiler_missing() -> str:
+    """Say why kernels cannot be compiled here for GPUs that are not here; empty if they can."""
+    if missing():
+        return missing()
+    text = "def nothing(x):\n    tl.store(x, tl.load(x))\n"
+    names = {"tl": ["module", "triton.language"]}
+    kernel = {"name": "nothing", "text": text, "line": 1, "names": names}
+    said = kernel_compile.compile_text({"functions": [kernel], "signature": {"x": "*fp32"}})
+    return "" if said == kernel_compile.COMPILES else said
+
+
+def counter_missing() -> str:
+    """Say why interpreted kernels cannot be watched here; empty if they can."""
+    from moe_lessons.kernels.traffic import unwatchable
+
+    return unwatchable()
+
+
 @dataclass(frozen=True)
 class Watched:
     """What a call left in its outputs, and what its kernels did to memory.
@@ -84,6 +102,8 @@ def drive(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any
         return (*(found[name] for name in outputs), CLEAN, kernel_compile.COMPILES)
     if missing():
         raise RuntimeError(f"Triton kernels cannot run here: {missing()}")
+    if counter_missing() and ("launched" in options or options.get("record")):
+        raise RuntimeError(f"Triton kernels cannot be graded here: {counter_missing()}")
     given = dict(zip(names, args[: len(names)], strict=True))
     if "launched" in options:
         noted = kernel_launch.read(options["launched"])
@@ -92,9 +112,9 @@ def drive(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any
             lambda own: kernel_launch.again(noted, own, args[len(names) :]), given, outputs, outside
         )
         return (*seen.outputs, seen.memory, compiled(noted))
-    if not interpreted():
+    if not interpreted() or counter_missing():
         seen = watch(answer, given, outputs)
-        return (*seen.outputs, seen.memory, kernel_compile.COMPILES)  # it just was, for this GPU
+        return (*seen.outputs, seen.memory, kernel_compile.COMPILES)  # it just was, or no source can be taken
     noted_text, scratch, seen = _recorded(answer, given, outputs)
     if options.get("record"):
         return (noted_text, *scratch)
@@ -132,13 +152,18 @@ _compiled: dict[str, str] = {}
 def compiled(noted: Mapping[str, Any]) -> str:
     """What a compiler says to the first kernel that it refuses; each is compiled once, for one size."""
     for launch in kernel_launch.types(noted):
-        types = [kind for kind in launch["signature"].values() if isinstance(kind, str)]
+        # Numbers may differ from case to case; a text or a truth value chooses what is compiled.
+        types = [kind for kind in launch["signature"].values() if isinstance(kind, str) or _chooses(kind[1])]
         key = json.dumps([launch["functions"], types])
         if key not in _compiled:
             _compiled[key] = kernel_compile.compile_text(launch)
         if _compiled[key] != kernel_compile.COMPILES:
             return _compiled[key]
     return kernel_compile.COMPILES
+
+
+def _chooses(constant: Any) -> bool:
+    return isinstance(constant, str | bool)
 
 
 def _watch(
@@ -230,7 +255,7 @@ def _compiled_memory(tensors: Mapping[str, Tensor]) -> str:
 
 @contextlib.contextmanager
 def _masked_is_undefined() -> Iterator[None]:
-    if not interpreted():
+    if not interpreted() or counter_missing():
         yield
         return
     import numpy as np

@@ -16,18 +16,20 @@ CLAIMS = (
         "L93",
         "With expert parallelism each GPU holds one expert.",
         "imprecise",
-        "As many as are placed there. DeepSeek-V3 in decoding does have one per GPU; in prefill a GPU holds "
-        "eight and one redundant copy.",
+        "As many as are placed there. In DeepSeek-V3's report decoding has one per GPU; in prefill a GPU "
+        "holds eight and one redundant copy.",
         "arXiv 2412.19437, section 3.4",
     ),
     Claim(
         "L94",
         "Spread over devices, every MoE layer needs an all-to-all exchange, and it is the bottleneck.",
-        "correct",
-        "Two in a forward pass, dispatch and combine. How much of the step they take depends on links, "
-        "widths and overlap; DeepSeek-V3 reports about as much time in them as in arithmetic before it "
-        "overlaps the two.",
-        "arXiv 2101.03961, figure 16; arXiv 2412.19437, section 3.2.1",
+        "imprecise",
+        "Two in a forward pass, dispatch and combine, if tokens travel to experts. Whether they are the "
+        "bottleneck depends on the links: in this lesson's model of one layer they take most of it over a "
+        "network between nodes and less than half within a node. DeepSeek-V3 reports about as much time in "
+        "them as in arithmetic before it overlaps the two.",
+        "arXiv 2101.03961, figure 16; arXiv 2412.19437, sections 3.2 and 3.2.1; computed here at 50, 160 and "
+        "450 GB/s",
     ),
     Claim(
         "L95",

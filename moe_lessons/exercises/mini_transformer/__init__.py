@@ -50,7 +50,9 @@ LESSON = Lesson(
         "Dai et al., *DeepSeekMoE*, [arXiv 2401.06066](https://arxiv.org/abs/2401.06066): dense and MoE at "
         "equal FLOPs (table 1).",
         "Krajewski et al., *Scaling Laws for Fine-Grained Mixture of Experts*, "
-        "[arXiv 2402.07871](https://arxiv.org/abs/2402.07871): when the difference pays.",
+        "[arXiv 2402.07871](https://arxiv.org/abs/2402.07871): when it pays (abstract, section 6.3).",
+        "Xue et al., *OpenMoE*, [arXiv 2402.01739](https://arxiv.org/abs/2402.01739): experts that follow "
+        "the token id.",
         "DeepSeek-AI, *DeepSeek-V3 Technical Report*, [arXiv 2412.19437](https://arxiv.org/abs/2412.19437): "
         "the scope of balance and what experts become (section 4.5.3).",
         "Karpathy, [nanoGPT](https://github.com/karpathy/nanoGPT): a dense decoder of this size, trained "

@@ -57,12 +57,14 @@ CLAIMS = (
         verdict="contested",
         truth=(
             "Published findings disagree: OLMoE and DeepSeek-V3 see domains, Mixtral no pattern by topic, "
-            "OpenMoE mostly the token id. In our model the expert tells much about the byte and little about "
-            "the domain, though clearly more than chance."
+            "OpenMoE mostly the token id; in ST-MoE experts of the encoder do specialise (in kinds of "
+            "words, punctuation, names) and those of the decoder hardly. In our model the expert tells "
+            "much about the byte and little about the domain, though clearly more than chance."
         ),
         source=(
-            "for: arXiv 2409.02060, section 5.3; arXiv 2412.19437, figure 9. Against: arXiv 2401.04088, "
-            "section 5; arXiv 2202.08906, section 7.2"
+            "for: arXiv 2409.02060, section 5.3; arXiv 2412.19437, figure 9; arXiv 2202.08906, section 7.1 "
+            "(encoder). Against: arXiv 2401.04088, section 5; arXiv 2402.01739 (OpenMoE); arXiv 2202.08906, "
+            "section 7.2 (decoder, languages)"
         ),
     ),
     Claim(
@@ -112,8 +114,8 @@ CLAIMS = (
         verdict="contested",
         truth=(
             "In our short runs it is. Krajewski et al. find MoE consistently ahead, with a gap that grows "
-            "with the budget; but by their fit it has to train for longer to pay off."
+            "with the budget; how large it is at a given budget follows from their fit."
         ),
-        source="arXiv 2402.07871, section 5.5",
+        source="arXiv 2402.07871, abstract and section 6.3; computed here, for short runs",
     ),
 )

@@ -44,6 +44,7 @@ def _cut(
     blocks: str = "ceil",
     begin: str = "start",
     spare: int = -1,
+    spare_row: int = 0,
 ) -> Tensor:
     found: list[tuple[int, int]] = []
     start = 0
@@ -60,11 +61,20 @@ def _cut(
                 "end": start + count + i * block_rows,
                 "own": i * block_rows,
                 "padded": len(found) * block_rows,
+                "number": i,
             }[begin]
             found.append((expert, first))
         start += count
-    found += [(spare, 0)] * (n_blocks - len(found))
+    found += [(spare, spare_row)] * (n_blocks - len(found))
     return torch.tensor(found[:n_blocks], dtype=torch.int64).reshape(-1, 2)
+
+
+def _swapped(blocks_G2: Tensor) -> Tensor:
+    return torch.cat([blocks_G2[blocks_G2[:, 0] >= 0].flip(1), blocks_G2[blocks_G2[:, 0] < 0]])
+
+
+def _without_spare(blocks_G2: Tensor) -> Tensor:
+    return blocks_G2[blocks_G2[:, 0] >= 0]
 
 
 def _straddling(tokens_per_expert_E: Tensor, block_rows: int, n_blocks: int) -> Tensor:
@@ -160,6 +170,30 @@ BLOCK_MAP = Exercise(
             "to whole blocks in memory. Here they lie one after another without gaps.",
             wrong=lambda counts_E, block_rows, n: _cut(counts_E, block_rows, n, begin="padded"),
             hint=1,
+        ),
+        Misconception(
+            "block_numbers",
+            "The second number counts an expert's blocks: 0, 1, 2. Asked is the first *row* of each, "
+            "counted over all rows.",
+            wrong=lambda counts_E, block_rows, n: _cut(counts_E, block_rows, n, begin="number"),
+            hint=3,
+        ),
+        Misconception(
+            "columns_swapped",
+            "The two numbers of each pair are exchanged: first the expert, then the row.",
+            wrong=lambda counts_E, block_rows, n: _swapped(_cut(counts_E, block_rows, n)),
+        ),
+        Misconception(
+            "no_spare",
+            "The spare blocks are missing. The grid was fixed before anybody knew the counts: there are "
+            "`n_blocks` pairs in any case, and those without work say (-1, 0).",
+            wrong=lambda counts_E, block_rows, n: _without_spare(_cut(counts_E, block_rows, n)),
+            hint=1,
+        ),
+        Misconception(
+            "spare_row",
+            "Spare blocks say (-1, -1). The expert is -1; the row is asked to be 0.",
+            wrong=lambda counts_E, block_rows, n: _cut(counts_E, block_rows, n, spare_row=-1),
         ),
         Misconception(
             "spare_is_zero",

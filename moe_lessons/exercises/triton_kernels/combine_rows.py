@@ -25,7 +25,7 @@ OUT, CANCELS, ORDER = "out_TD", "large rows that cancel", "an order that matters
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """K = 3, 1 and 2, ragged and whole widths; rows whose large parts cancel, beyond fp16; an order that shows."""
+    """K = 3, 1 and 2, ragged and whole widths; rows whose large parts cancel; an order that shows."""
     cases = [
         _case(rng, "", 5, 20, 3, np.float32),
         _case(rng, "", 3, 16, 1, np.float32),
@@ -92,6 +92,26 @@ def _emulate(
     return emulate
 
 
+def _slot_by_choice(rows_S: np.ndarray, slots_TK: np.ndarray, top_k: int) -> np.ndarray:
+    return slots_TK % top_k * len(slots_TK) + slots_TK // top_k
+
+
+def _by_choice(rows_S: np.ndarray, slots_TK: np.ndarray, top_k: int) -> np.ndarray:
+    return np.asarray(rows_S[_slot_by_choice(rows_S, slots_TK, top_k)])
+
+
+def _leaves(emulate: Callable[[Case], np.ndarray]) -> Callable[[Case, Outputs, Outputs], bool]:
+    """What a mistake computes; where the order matters, fp32 may leave anything that is not right."""
+    same = computes(OUT, emulate)
+
+    def detects(case: Case, got: Outputs, want: Outputs) -> bool:
+        if case.name.startswith(ORDER):
+            return not np.allclose(got[OUT], want[OUT], rtol=1e-2, atol=1e-2)
+        return same(case, got, want)
+
+    return detects
+
+
 def _ragged(case: Case) -> bool:
     return array(case, OUT).shape[1] % BLOCK != 0
 
@@ -126,35 +146,68 @@ COMBINE_ROWS = Exercise(
     misconceptions=(
         mistake(
             "no_weights",
-            computes(OUT, _emulate(weight=None)),
+            _leaves(_emulate(weight=None)),
             1,
             "The rows were added without their weights. The gradient of the tokens is added so; the output "
             "is not.",
         ),
         mistake(
             "rows_not_looked_up",
-            computes(OUT, _emulate(row=lambda rows_S, slots_TK, top_k: slots_TK)),
+            _leaves(_emulate(row=lambda rows_S, slots_TK, top_k: slots_TK)),
             1,
             "Rows t * K to t * K + K - 1 were added, as if the results lay in the order of the tokens. They "
             "lie sorted by expert. `rows_S` says in which row a slot sits.",
         ),
         mistake(
             "weight_of_the_row",
-            computes(OUT, _emulate(weight=lambda rows_S, slots_TK, top_k: rows_S[slots_TK])),
+            _leaves(_emulate(weight=lambda rows_S, slots_TK, top_k: rows_S[slots_TK])),
             2,
             "The weight was read at the place of the *row*. Results lie sorted by expert, weights do not: "
             "they are [T, K], one for each slot. A row number used as a slot number picks someone else's.",
         ),
         mistake(
             "one_weight_for_all",
-            computes(OUT, _emulate(weight=lambda rows_S, slots_TK, top_k: slots_TK[:, :1] + 0 * slots_TK)),
+            _leaves(_emulate(weight=lambda rows_S, slots_TK, top_k: slots_TK[:, :1] + 0 * slots_TK)),
             2,
             "Each row of a token was weighted with the token's first weight. The weight of choice k lies k "
             "elements after it.",
         ),
         mistake(
+            "token_for_slot",
+            _leaves(
+                _emulate(row=lambda rows_S, slots_TK, top_k: rows_S[slots_TK // top_k + slots_TK % top_k]),
+            ),
+            2,
+            "`rows_S` was read at token + k. Token t's slots begin at t * K, not at t.",
+        ),
+        mistake(
+            "weight_of_token",
+            _leaves(_emulate(weight=lambda rows_S, slots_TK, top_k: slots_TK // top_k + slots_TK % top_k)),
+            2,
+            "`weights_TK` was read at token + k. A row of it has K elements: token t's begins at t * K.",
+        ),
+        mistake(
+            "choice_major",
+            _leaves(_emulate(row=_by_choice, weight=_slot_by_choice)),
+            2,
+            "Slots were numbered k * T + t, all first choices first. Here they run along a token: t * K + k.",
+        ),
+        mistake(
+            "mean",
+            _leaves(lambda case: _emulate()(case) / array(case, "weights_TK").shape[1]),
+            1,
+            "The sum was divided by K. The weights say already how much each row counts: add.",
+        ),
+        mistake(
+            "last_choice_missing",
+            _leaves(_emulate(choices=slice(0, -1))),
+            3,
+            "The last choice of each token is missing: the loop ends one too early. `range(TOP_K)` gives 0 "
+            "to K - 1, which is all of them.",
+        ),
+        mistake(
             "last_choice_only",
-            computes(OUT, _emulate(choices=slice(-1, None))),
+            _leaves(_emulate(choices=slice(-1, None))),
             3,
             "What is stored is the last choice alone: each step of the loop replaced the one before. Add to "
             "an accumulator.",

@@ -11,10 +11,12 @@ from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
     GROWING_NUMBER,
     PYTHON_ONLY,
+    array,
     computes,
     kernel,
     load,
     mistake,
+    reads_beyond,
     rounds,
     tail,
     turn_tiles,
@@ -81,6 +83,15 @@ def _emulate(
         return out_EDF
 
     return emulate
+
+
+def _from_zero(case: Case) -> np.ndarray:
+    grad_SD, act_SF, ends_E, out = (np.asarray(value, np.float64) for value in case.args.values())
+    out_EDF = np.zeros(out.shape)
+    for e, (begin, end) in enumerate(zip([0, *ends_E[:-1]], ends_E, strict=True)):
+        rows = slice(0, min(tail(int(end - begin)), int(end)))
+        out_EDF[e] = grad_SD[rows].T @ act_SF[rows]
+    return out_EDF
 
 
 def _empty_unwritten(case: Case) -> np.ndarray:
@@ -187,6 +198,30 @@ DOWN_GRADIENT = Exercise(
             2,
             "The last step takes BLOCK rows, and some of them are the next expert's, or nobody's. Here rows "
             "are what is *summed*, so each of them changes the result. Mask the rows in both loads.",
+        ),
+        mistake(
+            "begins_at_its_end",
+            computes(OUT, lambda case: 0 * _emulate()(case)),
+            2,
+            "Every gradient is zero: each expert's rows were taken to begin at its own end. They begin "
+            "where the expert before it ends, `ends_E[e - 1]`.",
+        ),
+        mistake(
+            "counted_from_zero",
+            computes(OUT, _from_zero),
+            3,
+            "The loop runs as often as the expert has rows, but from row 0: expert 0's rows over and over. "
+            "Let it run from the expert's start to its end.",
+        ),
+        mistake(
+            "activations_unmasked",
+            reads_beyond(
+                OUT, "act_SF", ("grad_SD",), lambda case: array(case, "act_SF").shape[1] % BLOCK != 0
+            ),
+            2,
+            "The load of the activations lacks its mask along F: the last piece runs into the next row, "
+            "and past the end of the tensor. Nobody keeps these columns; but on a GPU the read itself is "
+            "out of bounds.",
         ),
         mistake(
             "no_other",

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from moe_lessons.exercises.kernel_driver import CLEAN
-from moe_lessons.exercises.spec import Case, Exercise, Plain
+from moe_lessons.exercises.spec import Case, Exercise, Outputs, Plain
 from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
     PYTHON_ONLY,
@@ -25,8 +25,8 @@ OUT = "out_SD"
 def draw(rng: np.random.Generator) -> Sequence[Case]:
     """Widths that are no multiple of a piece, one that is, one narrower than a piece, and K = 1.
 
-    The last case is small and has a large K: its slots are beyond 2**24, where fp32 no longer knows each whole
-    number, and its values are near the end of fp32.
+    The last case is small and has a large K: its slots are beyond 2**24, where fp32 no longer knows each
+    whole number, and its values are near the end of fp32.
     """
     cases = []
     for n_tokens, d_model, top_k in [(5, 20, 2), (3, 7, 3), (4, 32, 1), (4, 45, 2)]:
@@ -46,7 +46,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
         OUT: np.full((6, 18), np.nan, np.float32),
         "top_k": top_k,
     }
-    return [*cases, Case(f"T=3, D=18, K={top_k:,}, six of the slots", far)]
+    return [*cases, Case(f"T=3, D=18, K={top_k:,}, six of the slots", far, edge=True)]
 
 
 def _shuffled(rng: np.random.Generator, n_rows: int) -> np.ndarray:
@@ -99,6 +99,18 @@ def _scattered(case: Case) -> np.ndarray:
     return out_SD
 
 
+def _one_too_many(case: Case, got: Outputs, want: Outputs) -> bool:
+    memory = str(got["memory"])
+    right = bool(np.allclose(got[OUT], want[OUT]))
+    return right and ("writes 1 element outside " + OUT in memory if _ragged(case) else memory == CLEAN)
+
+
+def _rounded(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Right but where slots are beyond what fp32 can count; there even memory may be another's."""
+    right = bool(np.allclose(got[OUT], want[OUT]))
+    return not right if case.is_edge else right and got["memory"] == CLEAN
+
+
 def _ragged(case: Case) -> bool:
     return array(case, OUT).shape[1] % BLOCK != 0
 
@@ -130,7 +142,7 @@ GATHER_ROWS = Exercise(
         ),
         mistake(
             "no_store_mask",
-            strays(OUT, ("writes",), ("reads",), _ragged),
+            strays(OUT, ("writes",), ("reads", "writes 1 element outside"), _ragged),
             2,
             "The last piece of each row is stored past the row's end, over the beginning of the next row. "
             "The interpreter runs programs one after another, so the next row's own program repairs it. On a "
@@ -138,7 +150,7 @@ GATHER_ROWS = Exercise(
         ),
         mistake(
             "no_masks",
-            strays(OUT, ("reads", "writes"), (), _ragged),
+            strays(OUT, ("reads", "writes"), ("writes 1 element outside",), _ragged),
             2,
             "The last piece of a row runs on past its end, in the load and in the store: the mask is "
             "missing, or lets too many columns through. `tl.arange` always gives BLOCK columns; those below "
@@ -159,10 +171,35 @@ GATHER_ROWS = Exercise(
             "division.",
         ),
         mistake(
+            "one_column_too_many",
+            _one_too_many,
+            2,
+            "The values are right, and each row's last program goes one column too far. Columns 0 to D - 1 "
+            "exist: the mask is `column < d_model`.",
+        ),
+        mistake(
+            "row_over_k",
+            computes(OUT, _with_source(lambda slots_S, top_k: np.arange(len(slots_S)) // top_k)),
+            1,
+            "The row's number was divided by K. Rows are sorted, and no longer stand in the order of "
+            "tokens: divide the *slot*, which `slots_S` holds at the row's place.",
+        ),
+        mistake(
+            "no_row_stride",
+            computes(OUT, _with_source(_token, 1)),
+            2,
+            "A token's number was added to the pointer as it is. One step of a pointer is one element; the "
+            "next token begins `d_model` elements further on.",
+        ),
+        mistake(
+            "pieces_overlap",
+            computes(OUT, _only(lambda row, column, pieces: column < BLOCK + pieces - 1)),
+            3,
+            "The pieces overlap: piece 1 begins at column 1. It begins where piece 0 ends, at column BLOCK.",
+        ),
+        mistake(
             "slot_as_float",
-            lambda case, got, want: (
-                np.allclose(got[OUT], want[OUT]) == ("six of" not in case.name) and got["memory"] == CLEAN
-            ),
+            _rounded,
             2,
             "Right for small slot numbers, another token's row for large ones: the slot was divided as a "
             "floating-point number (`/`). From 2**24 on fp32 does not know every whole number. Divide "

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moe_lessons.exercises.spec import Case, Exercise, Plain
+from moe_lessons.exercises.kernel_driver import CLEAN
+from moe_lessons.exercises.spec import Case, Exercise, Outputs, Plain
 from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
     GROWING_NUMBER,
@@ -16,6 +17,7 @@ from moe_lessons.exercises.triton_kernels.memory import (
     kernel,
     load,
     mistake,
+    reads_beyond,
     rounds,
     strays,
     tail,
@@ -112,6 +114,20 @@ def _spare_computed(case: Case) -> np.ndarray:
     return out_SD
 
 
+def _last_rows_lost(case: Case) -> np.ndarray:
+    out_SD = _emulate()(case)
+    ends_E = array(case, "ends_E")
+    out_SD[ends_E[np.diff(ends_E, prepend=0) > 0] - 1] = np.nan
+    return out_SD
+
+
+def _columns_beyond(case: Case, got: Outputs, want: Outputs) -> bool:
+    memory = str(got["memory"])
+    if array(case, OUT).shape[1] % BLOCK == 0:
+        return memory == CLEAN
+    return "more than once" in memory and "outside " + OUT in memory and "reads" not in memory
+
+
 def _tile_not_turned(case: Case) -> np.ndarray:
     rows_SF, down_EDF, _, ends_E, out = (np.asarray(value) for value in case.args.values())
     x_SF = np.pad(rows_SF.astype(np.float64), ((0, 0), (0, tail(rows_SF.shape[1]) - rows_SF.shape[1])))
@@ -159,6 +175,50 @@ GROUPED_PRODUCT = Exercise(
             1,
             "Every row was multiplied with expert 0's matrix. Expert e's begins e * D * F elements further "
             "on.",
+        ),
+        mistake(
+            "expert_stride",
+            computes(OUT, _emulate(weight=lambda e, n, k, D, F: (e + n) * F + k)),
+            2,
+            "One step from expert to expert was taken as one row of a matrix. A whole matrix lies between "
+            "them: expert e's begins e * D * F elements further on.",
+        ),
+        mistake(
+            "begins_at_zero",
+            computes(OUT, _emulate(first=lambda block, first: 0)),
+            1,
+            "Every block works on rows 0 to BLOCK - 1. The second number in `blocks_G2` says where a "
+            "block's rows begin.",
+        ),
+        mistake(
+            "last_row_lost",
+            computes(OUT, _last_rows_lost),
+            2,
+            "Each expert's last row was never written. `ends_E[e]` is the first row that is *no longer* "
+            "e's: the mask is `row < end`.",
+        ),
+        mistake(
+            "rows_unmasked_along_f",
+            reads_beyond(
+                OUT, "rows_SF", ("down_EDF",), lambda case: array(case, "rows_SF").shape[1] % BLOCK != 0
+            ),
+            2,
+            "The load of the rows lacks its mask along F: its last step runs into the next row, and past "
+            "the end of the tensor. The zeros of the other factor hide it, until a NaN stands there.",
+        ),
+        mistake(
+            "matrix_unmasked_along_d",
+            reads_beyond(OUT, "down_EDF", ("rows_SF",), lambda case: array(case, OUT).shape[1] % BLOCK != 0),
+            2,
+            "The load of the matrix lacks its mask along D: the last piece reads past the matrix. Nobody "
+            "keeps these columns; but on a GPU the read itself is out of bounds.",
+        ),
+        mistake(
+            "no_column_mask",
+            _columns_beyond,
+            2,
+            "The store lacks its mask along D: the last piece of a row runs into the beginning of the next "
+            "one. A tile has two edges, and the store's mask both.",
         ),
         mistake(
             "no_row_mask",

@@ -89,6 +89,20 @@ def strays(
     return detects
 
 
+def reads_beyond(
+    name: str, tensor: str, silent: tuple[str, ...], shows: Callable[[Case], bool]
+) -> Callable[[Case, Outputs, Outputs], bool]:
+    """Recognise one load without its mask: nothing but reads beyond one tensor, wherever that can be."""
+
+    def detects(case: Case, got: Outputs, want: Outputs) -> bool:
+        if not shows(case):
+            return bool(got["memory"] == CLEAN and np.allclose(got[name], want[name], rtol=1e-2, atol=1e-2))
+        memory = got["memory"]
+        return f"outside {tensor}" in memory and not any(word in memory for word in ("writes", *silent))
+
+    return detects
+
+
 def rounds(name: str, shows: str) -> Callable[[Case, Outputs, Outputs], bool]:
     """Recognise a half-precision accumulator: right but in the case that is made to need more."""
 

@@ -17,12 +17,24 @@ def one_piece(y, weights, rows, out, D, K: tl.constexpr, B: tl.constexpr, WRONG:
     acc = tl.zeros((B,), tl.float32)
     if WRONG == "half_accumulator":
         acc = tl.zeros((B,), out.dtype.element_ty)
-    for k in range(K):
+    elif WRONG == "accumulator_is_a_number":
+        acc = 0.0
+    for k in range(K - 1 if WRONG == "last_choice_missing" else K):
         slot = t * K + k
+        if WRONG == "another_order":
+            slot = t * K + K - 1 - k
+        elif WRONG == "choice_major":
+            slot = k * tl.num_programs(0) + t
+        elif WRONG == "only_python" and k >= K:
+            break
         row = tl.load(rows + slot)
         weight = tl.load(weights + slot)
         if WRONG == "rows_not_looked_up":
             row = slot
+        elif WRONG == "token_for_slot":
+            row = tl.load(rows + t + k)
+        elif WRONG == "weight_of_token":
+            weight = tl.load(weights + t + k)
         elif WRONG == "weight_of_the_row":
             weight = tl.load(weights + row)
         elif WRONG == "one_weight_for_all":
@@ -39,6 +51,8 @@ def one_piece(y, weights, rows, out, D, K: tl.constexpr, B: tl.constexpr, WRONG:
             acc += (weight * value).to(out.dtype.element_ty)
         else:
             acc += weight * value.to(tl.float32)
+    if WRONG == "mean":
+        acc = acc / K
     if WRONG == "no_store_mask" or WRONG == "no_masks":
         tl.store(out + t * D + d, acc)
     else:
@@ -76,6 +90,14 @@ COMBINE_WRONG = {
         "one_weight_for_all",
         "last_choice_only",
         "half_accumulator",
+        "another_order",
+        "token_for_slot",
+        "weight_of_token",
+        "choice_major",
+        "mean",
+        "last_choice_missing",
+        "accumulator_is_a_number",
+        "only_python",
         "added_in_place",
         "no_load_mask",
         "no_store_mask",

@@ -18,10 +18,20 @@ def one_piece(x, slots, out, n, K: tl.constexpr, B: tl.constexpr, WRONG: tl.cons
     if WRONG == "first_piece_only":
         piece = 0
     col = piece * B + tl.arange(0, B)
+    if WRONG == "pieces_overlap":
+        col = piece + tl.arange(0, B)
     ok = col < n
+    if WRONG == "one_column_too_many":
+        ok = col <= n
+    if WRONG == "only_python":
+        (ok,) = [col < n for _ in range(1)]
     slot = tl.load(slots + row)
     if WRONG == "forgot_top_k":
         token = slot
+    elif WRONG == "row_over_k":
+        token = row // K
+    elif WRONG == "slot_as_float":
+        token = (slot / K).to(tl.int64)
     elif WRONG == "remainder":
         token = slot % K
     elif WRONG == "no_gather":
@@ -29,6 +39,8 @@ def one_piece(x, slots, out, n, K: tl.constexpr, B: tl.constexpr, WRONG: tl.cons
     else:
         token = slot // K
     source = x + token * (B if WRONG == "wrong_stride" else n) + col
+    if WRONG == "no_row_stride":
+        source = x + token + col
     if WRONG == "scattered":
         source = x + row // K * n + col
         row = slot
@@ -64,6 +76,12 @@ GATHER_WRONG = {
         "axes_swapped",
         "wrong_stride",
         "first_piece_only",
+        "slot_as_float",
+        "one_column_too_many",
+        "row_over_k",
+        "no_row_stride",
+        "pieces_overlap",
+        "only_python",
     )
 }
 

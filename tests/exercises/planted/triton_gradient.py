@@ -24,14 +24,23 @@ def one_tile(grad, act, ends, out, D, F, B: tl.constexpr, WRONG: tl.constexpr):
         start = tl.load(ends + e - 1, mask=e > 0)
     elif WRONG == "all_rows_before":
         start = end * 0
+    elif WRONG == "begins_at_its_end":
+        start = end
     else:
         start = tl.load(ends + e - 1, mask=e > 0, other=0)
     if WRONG == "empty_not_written" and start == end:
         return
+    first_row = start
+    if WRONG == "counted_from_zero":
+        first_row = start * 0
     acc = tl.zeros((B, B), tl.float32)
     if WRONG == "half_accumulator":
         acc = tl.zeros((B, B), tl.float16)
-    for first in range(start, end, B):
+    elif WRONG == "accumulator_is_a_number":
+        acc = 0.0
+    for first in range(first_row, end - start + first_row, B):
+        if WRONG == "only_python" and first >= end:
+            break
         row = first + tl.arange(0, B)
         in_g = (d < D)[:, None] & (row < end)[None, :]
         in_a = (row < end)[:, None] & (f < F)[None, :]
@@ -43,6 +52,8 @@ def one_tile(grad, act, ends, out, D, F, B: tl.constexpr, WRONG: tl.constexpr):
         if WRONG == "tile_not_turned":
             gs = grad + row[:, None] * D + d[None, :]
             in_g = (row < end)[:, None] & (d < D)[None, :]
+        if WRONG == "activations_unmasked":
+            in_a = (row < end)[:, None] & (f >= 0)[None, :]
         if WRONG == "no_other":
             g = tl.load(gs, mask=in_g)
             a = tl.load(as_, mask=in_a)
@@ -53,6 +64,8 @@ def one_tile(grad, act, ends, out, D, F, B: tl.constexpr, WRONG: tl.constexpr):
             acc = tl.dot(g, a)
         elif WRONG == "half_accumulator":
             acc += tl.dot(g, a).to(tl.float16)
+        elif WRONG == "accumulator_is_a_number":
+            acc += tl.dot(g, a)
         else:
             acc = tl.dot(g, a, acc)
     if WRONG == "mean":
@@ -91,6 +104,11 @@ GRADIENT_WRONG = {
         "half_accumulator",
         "axes_swapped",
         "no_store_mask",
+        "begins_at_its_end",
+        "counted_from_zero",
+        "activations_unmasked",
+        "accumulator_is_a_number",
+        "only_python",
     )
 }
 

@@ -53,6 +53,13 @@ def map_by_repeat(counts, b, n):
     return out
 
 
+def map_swapped(counts, b, n):
+    out = map_by_repeat(counts, b, n)
+    used = out[:, 0] >= 0
+    out[used] = out[used].flip(1)
+    return out
+
+
 WRONG = {
     "09.gather_rows": GATHER_WRONG,
     "09.block_map": {
@@ -64,6 +71,10 @@ WRONG = {
         "from_the_end": map_with(ceil, lambda start, i, b, count, found: start + count + i * b),
         "padded_rows": map_with(ceil, lambda start, i, b, count, found: found * b),
         "spare_is_zero": map_with(ceil, spare=(0, 0)),
+        "spare_row": map_with(ceil, spare=(-1, -1)),
+        "block_numbers": map_with(ceil, lambda start, i, b, count, found: i),
+        "columns_swapped": map_swapped,
+        "no_spare": lambda counts, b, n: map_by_repeat(counts, b, n)[map_by_repeat(counts, b, n)[:, 0] >= 0],
     },
     "09.grouped_product": PRODUCT_WRONG,
     "09.combine_rows": COMBINE_WRONG,

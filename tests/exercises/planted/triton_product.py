@@ -23,15 +23,23 @@ def one_tile(x_ptr, w_ptr, blocks, ends, out, F, D, B: tl.constexpr, WRONG: tl.c
         rows = g * B + tl.arange(0, B)
     else:
         rows = tl.load(blocks + 2 * g + 1) + tl.arange(0, B)
+    if WRONG == "begins_at_zero":
+        rows = tl.arange(0, B)
     mine = rows < tl.load(ends + e)
+    if WRONG == "last_row_lost":
+        mine = rows < tl.load(ends + e) - 1
     n = p * B + tl.arange(0, B)
     acc = tl.zeros((B, B), tl.float32)
     if WRONG == "half_accumulator":
         acc = tl.zeros((B, B), tl.float16)
+    elif WRONG == "accumulator_is_a_number":
+        acc = 0.0
     last = F
     if WRONG == "one_step":
         last = B
     for first in range(0, last, B):
+        if WRONG == "only_python" and first >= last:
+            break
         k = first + tl.arange(0, B)
         xs = x_ptr + rows[:, None] * F + k[None, :]
         ws = w_ptr + e * D * F + n[None, :] * F + k[:, None]
@@ -39,10 +47,18 @@ def one_tile(x_ptr, w_ptr, blocks, ends, out, F, D, B: tl.constexpr, WRONG: tl.c
             ws = w_ptr + n[None, :] * F + k[:, None]
         elif WRONG == "transposed":
             ws = w_ptr + e * D * F + k[:, None] * D + n[None, :]
+        elif WRONG == "expert_stride":
+            ws = w_ptr + e * F + n[None, :] * F + k[:, None]
         if WRONG == "tile_not_turned":
             ws = w_ptr + e * D * F + n[:, None] * F + k[None, :]
             x = tl.load(xs, mask=mine[:, None] & (k < F)[None, :], other=0.0)
             w = tl.load(ws, mask=(n < D)[:, None] & (k < F)[None, :], other=0.0)
+        elif WRONG == "rows_unmasked_along_f":
+            x = tl.load(xs, mask=mine[:, None], other=0.0)
+            w = tl.load(ws, mask=(k < F)[:, None] & (n < D)[None, :], other=0.0)
+        elif WRONG == "matrix_unmasked_along_d":
+            x = tl.load(xs, mask=mine[:, None] & (k < F)[None, :], other=0.0)
+            w = tl.load(ws, mask=(k < F)[:, None], other=0.0)
         elif WRONG == "no_f_mask":
             x = tl.load(xs, mask=mine[:, None], other=0.0)
             w = tl.load(ws, mask=(n < D)[None, :], other=0.0)
@@ -54,11 +70,15 @@ def one_tile(x_ptr, w_ptr, blocks, ends, out, F, D, B: tl.constexpr, WRONG: tl.c
             w = tl.load(ws, mask=(k < F)[:, None] & (n < D)[None, :], other=0.0)
         if WRONG == "half_accumulator":
             acc += tl.dot(x, w).to(tl.float16)
+        elif WRONG == "accumulator_is_a_number":
+            acc += tl.dot(x, w)
         elif WRONG == "last_step_only":
             acc = tl.dot(x, w)
         else:
             acc = tl.dot(x, w, acc)
     keep = mine[:, None] & (n < D)[None, :]
+    if WRONG == "no_column_mask":
+        keep = mine[:, None] & (n >= 0)[None, :]
     if WRONG == "no_row_mask":
         keep = (rows >= 0)[:, None] & (n < D)[None, :]
     tl.store(out + rows[:, None] * D + n[None, :], acc.to(tl.float16), mask=keep)
@@ -88,6 +108,14 @@ PRODUCT_WRONG = {
         "row_from_block_number",
         "axes_swapped",
         "spare_computed",
+        "expert_stride",
+        "begins_at_zero",
+        "last_row_lost",
+        "rows_unmasked_along_f",
+        "matrix_unmasked_along_d",
+        "no_column_mask",
+        "accumulator_is_a_number",
+        "only_python",
     )
 }
 

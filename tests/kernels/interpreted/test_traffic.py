@@ -107,3 +107,26 @@ def test_counting_ends_with_the_block():
         pass
     add_kernel[(1,)](x, x, out, 4, 0, BLOCK=4, MASKED=True)
     assert moved.tensors == {}
+
+
+def test_an_exchange_is_counted_as_read_and_written():
+    x = torch.zeros(4, dtype=torch.int32)
+    with count_traffic() as moved:
+        exchange[(4,)](x)
+    assert moved.reads("x").tolist() == [1, 1, 1, 1]
+    assert moved.writes("x").tolist() == [1, 1, 1, 1]
+    assert x.tolist() == [7, 7, 7, 7]
+
+
+@triton.jit
+def exchange(x):
+    tl.atomic_cas(x + tl.program_id(0), 0, 7)
+
+
+def test_another_interpreter_is_left_alone(monkeypatch):
+    """What we stand in for may be renamed: then nothing is counted, and the report says why."""
+    monkeypatch.delattr("triton.runtime.interpreter._implicit_cvt")
+    with count_traffic() as moved:
+        pass
+    assert not moved.counted
+    assert "has no `_implicit_cvt`" in moved.report()
