@@ -83,10 +83,8 @@ def _like(*wrong: Callable[[Tensor, int], Tensor]) -> Callable[[Case, Outputs, O
     """Whether an answer is one of these where logits are moderate; on large ones it may overflow."""
 
     def detects(case: Case, got: Outputs, want: Outputs) -> bool:
-        logits_TE, rounds = (
-            torch.from_numpy(np.asarray(case.args["logits_TE"])),
-            int(str(case.args["rounds"])),
-        )
+        logits_TE = torch.from_numpy(np.asarray(case.args["logits_TE"]))
+        rounds = int(str(case.args["rounds"]))
         return _large(case) or any(_close(got["plan_TE"], f(logits_TE, rounds).numpy()) for f in wrong)
 
     return detects
@@ -186,7 +184,9 @@ SINKHORN = Exercise(
             "columns_to_one",
             "The columns sum to 1, so each expert has the work of one token. T tokens hand out 1 each: that "
             "makes T / E for each expert. Rows and columns have to add up to the same total.",
-            detects=_like(lambda z, n: reference(z, n) / _share(z)),
+            detects=_like(
+                lambda z, n: reference(z, n) / _share(z), lambda z, n: _rows_first(z, n) / _share(z)
+            ),
             hint=3,
         ),
         Misconception(
