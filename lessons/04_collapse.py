@@ -21,8 +21,9 @@ start("04_collapse")
 # - To every token one and the same vector is added, of length `mu` times $\sqrt{D}$. It says nothing about
 #   the target. It only makes all tokens look alike. (Do the hidden states of a real model? We measure it
 #   below.)
-# - Router and experts are what you built in lessons 01 and 02. The weight of the chosen expert is its softmax
-#   probability, and the loss is the squared error. Nothing balances anything.
+# - The router is that of lesson 01, a softmax over one linear map. An expert is one hidden layer with a ReLU,
+#   smaller than lesson 02's. The weight of the chosen expert is its softmax probability, and the loss is the
+#   squared error. Nothing balances anything.
 #
 # Here is one setting, chosen on purpose so that something happens: K = 1, and `mu` = 4.
 
@@ -35,6 +36,11 @@ from moe_lessons.toy import Decision, TopK, Toy, ToyRun, load_balancing
 STEPS = 200
 COMMON = Toy(mu=4.0, even_start=True)  # even_start: a router that starts nearly even; more on it below
 race = ToyRun(COMMON, TopK(1)).advance(STEPS)
+
+
+def at_least(least, value):
+    """A number as a text that says the same on every machine: rounding may move a run or two."""
+    return f"{least} or more" if value >= least else str(value)
 
 
 def late(run, steps=20):
@@ -57,6 +63,14 @@ line_chart(
     references={"even share": 12.5},
     caption="One line per expert. When is the race decided? Does the early leader win?",
 )
+
+# %% [markdown]
+# <details><summary>The caption's questions</summary>
+#
+# One picture of one seed cannot say. Over the sixteen runs below, the expert that wins in the end was seldom
+# ahead at step 0, and mostly ahead at step 100: the race is decided on the way, not at the start.
+#
+# </details>
 
 # %% [markdown]
 # One picture of one seed. To compare many runs we need numbers, and there are several in use. First the
@@ -177,14 +191,14 @@ predict("04.race", unlocks=explorable)
 from moe_lessons import metrics
 
 start_S, end_S = (metrics.effective_experts(shares) for shares in (race.shares_NSE[0], late(race)))
-print("median at step 0 between 6 and 7.5:", bool(6 < start_S.median() < 7.5))
-print("median at the end between 2 and 4:", bool(2 < end_S.median() < 4))
-print("at least 15 of 16 runs end lower than they began:", int((end_S < start_S).sum()) >= 15)
-print("fewer than 4 runs have exactly one expert left:", int((end_S < 1.01).sum()) < 4)
+alone = int((end_S < 1.01).sum())
+print(f"median effective experts: {start_S.median():.0f} at step 0, {end_S.median():.0f} at the end")
+print("runs that end lower than they began:", at_least(15, int((end_S < start_S).sum())), "of 16")
+print("runs with a single expert left:", "fewer than 4" if alone < 4 else alone)
 winner_S = late(race).argmax(dim=-1)
 leads = {step: int((race.shares_NSE[step].argmax(dim=-1) == winner_S).sum()) for step in (0, 100)}
-print("the expert that wins was ahead at step 0 in at most 7 of 16:", leads[0] <= 7)
-print("  and at step 100 in at least 10:", leads[100] >= 10)
+print("the expert that wins was ahead at step 100 in", at_least(10, leads[100]), "of 16 runs,", end=" ")
+print("at step 0 in", "7 or fewer" if leads[0] <= 7 else leads[0])
 
 # %%
 reveal("04.race")
@@ -199,7 +213,8 @@ explorable
 
 # %% [markdown]
 # Now some of those settings live, and two more. Every dot below is a training run of its own. Within a row
-# only the seed differs, from row to row only what the row's name says.
+# only the seed differs, from row to row only what the row's name says. (144 runs: about ten seconds, on a
+# slow machine a minute.)
 
 # %%
 SETTINGS = {
@@ -229,20 +244,34 @@ dot_rows(
     caption="16 runs in each row. Where did training lower the number, and where did it raise it?",
 )
 
+# %% [markdown]
+# <details><summary>The caption's questions</summary>
+#
+# Compare dots and marks. Training raised it for `mu=0, K=2` and in the last row, where the router as drawn
+# had begun with very few; it lowered it most for the tiny initial router.
+#
+# </details>
+
 # %%
 middle = {name: float(values.quantile(0.5)) for name, values in ended.items()}
 at_start = {name: float(values.quantile(0.5)) for name, values in began.items()}
 evens_out = middle["mu=0, K=2"] > at_start["mu=0, K=2"] and int(idle["mu=0, K=2"].max()) == 0
-print("mu=0, K=2: the load evens out by itself, no expert is dead in any run:", evens_out)
-print("the more in common, the fewer:", middle["mu=0, K=1"] > middle["mu=2, K=1"] > middle["mu=4, K=1"])
-print(
-    "the more experts per token, the more:", middle["mu=4, K=4"] > middle["mu=4, K=2"] > middle["mu=4, K=1"]
-)
-print(
-    "a tiny initial router collapses deepest:", middle["mu=4, K=1, router x 0.01"] < middle["mu=4, K=1"] - 0.5
-)
+print(f"mu=0, K=2: dead experts in 16 runs: {int(idle['mu=0, K=2'].sum())}; evens out by itself: {evens_out}")
+by_mu = [middle[f"mu={mu}, K=1"] for mu in (0, 2, 4)]
+print("the more in common, the fewer:", by_mu == sorted(by_mu, reverse=True))
+tiny, plain = middle["mu=4, K=1, router x 0.01"], middle["mu=4, K=1"]
+print(f"effective experts at mu=4, K=1: {plain:.0f}; with a tiny initial router: {tiny:.0f}")
 spread = float(ended["mu=4, K=1"].max() - ended["mu=4, K=1"].min())
 print("seeds alone make a difference of more than one expert:", spread > 1)
+left_of_what_can_go = [(middle[f"mu=4, K={k}"] - k) / (8 - k) for k in (1, 2, 4)]
+print("the more experts per token, the more in use, of those that could fall idle:", end=" ")
+print(left_of_what_can_go == sorted(left_of_what_can_go))
+
+# %% [markdown]
+# A word on the last line. With K experts per token no expert's share of the rows exceeds 1/K, so exp(H)
+# cannot fall below K: part of "more per token, more in use" is arithmetic. Counted as (n - K) / (E - K), the
+# part of what could be lost that is left, it still holds. The rows differ in one more thing: at K = 1 the
+# weight is the probability itself, at K = 2 and 4 the weights are rescaled to sum to 1.
 
 # %%
 claim("L70", "wrong", holds=evens_out and middle["mu=4, K=1"] < 4 and spread > 1)
@@ -397,6 +426,14 @@ dot_rows(
 )
 
 # %% [markdown]
+# <details><summary>The caption's question</summary>
+#
+# Those that would have won without it: there is one load to share, and what expert 0 has gained the others
+# have lost.
+#
+# </details>
+
+# %% [markdown]
 # Shazeer and colleagues described the loop in [2017](https://arxiv.org/abs/1701.06538) and called it
 # self-reinforcing. Note what it needs: experts that differ in how far they are, *and* tokens so alike that
 # what is learned for one holds for the next. With `mu` = 0 the second is missing.
@@ -538,6 +575,13 @@ line_chart(
 )
 
 # %% [markdown]
+# <details><summary>The caption's question</summary>
+#
+# Between steps 10 and 50, while these lines are at their highest.
+#
+# </details>
+
+# %% [markdown]
 # The first thing that a language model learns is how often each byte occurs, whatever the context. For that
 # it moves all its hidden states in one direction. Just then the tokens look alike, about as much as at
 # `mu` = 4 or more, and just then layer 0 loses its experts. Later the tokens have less in common again; layer
@@ -586,9 +630,23 @@ worst = min(float(of(name, "late_effective_experts_by_layer").min()) for name in
 z_loss_0 = of("z-loss 0.001", "late_effective_experts_by_layer")[:, 0]
 print(f"loss and bias: the emptiest layer of all runs uses {worst:.1f} of 8")
 
-claim("L68", "correct", holds=worst > 7 and float(none_0.max()) < 2 and float(z_loss_0.max()) < 2)
+zoo = {row["name"]: row["max_violation"][0] for row in load_report("routing_zoo")["rows"]}
+print("lesson 06's toy, MaxVio:", end=" ")
+print(", ".join(f"{name} {zoo[name]:.2f}" for name in ("none, softmax", "noisy top-k", "expert choice")))
+claim(
+    "L68",
+    "imprecise",
+    holds=worst > 7
+    and float(none_0.max()) < 2
+    and float(z_loss_0.max()) < 2
+    and zoo["expert choice"] == 0
+    and zoo["noisy top-k"] > 0.9 * zoo["none, softmax"],
+)
 
 # %% [markdown]
+# Of the four remedies that are usually named, three balance. Noise is the fourth, and in the toy of lesson 06
+# it leaves the load as uneven as it was.
+#
 # "One or two experts capture all tokens", explainers write. In layer 0, yes. In layer 1, no. In the
 # literature, both: OLMoE ([figure 10](https://arxiv.org/abs/2409.02060), 8 experts) saw everything go to one
 # expert and some of it later to a second. Shazeer et al. had 256 experts and no loss, and their table 6
@@ -625,11 +683,11 @@ claim(
 )
 
 # %% [markdown]
-# Each seed loses something, and none fails. After only 300 steps, as in the live runs, even the sign of the
-# difference depends on the text: experts that have learned little are not missed.
+# Each seed loses something, and none fails. The two live runs above were of 300 steps with one seed; what
+# they print says nothing about the difference, either way.
 #
-# The toy says when collapse is dear. We train three geometries with the loss (weight 0.3) and compare the
-# errors seed by seed.
+# The toy says when collapse is dear. We train four settings with the loss (weight 0.3) and compare the errors
+# seed by seed, sixteen seeds each.
 
 # %%
 alone = {"mu=0": "mu=0, K=1", "mu=2": "mu=2, K=1", "mu=4": "mu=4, K=1", "mu=4, router x 0.01": None}
@@ -642,23 +700,45 @@ extra = {}
 for name, run in balanced.items():
     error_S = run.advance(STEPS).error_NS[-20:].mean(dim=0)
     extra[name] = runs[alone[name]].error_NS[-20:].mean(dim=0) / error_S - 1
-print("mu=0: balancing gains less than 5 % in the median:", bool(extra["mu=0"].quantile(0.5) < 0.05))
-print("mu=4: it gains something in at least 9 of 16:", int((extra["mu=4"] > 0).sum()) >= 9)
-tiny = extra["mu=4, router x 0.01"]
-print("deepest collapse: it gains more than 20 % in the median:", bool(tiny.quantile(0.5) > 0.2))
+medians = {name: float(values.quantile(0.5)) for name, values in extra.items()}
+print("mu=0: balancing gains less than 5 % in the median:", medians["mu=0"] < 0.05)
+print("mu=4: it gains between 0 and 30 %:", 0 < medians["mu=4"] < 0.3)
+print("deepest collapse: it gains more than 20 %:", medians["mu=4, router x 0.01"] > 0.2)
+
+# %% tags=["nbval-ignore-output"] why="trained"
+for name, values in extra.items():
+    gains = int((values > 0).sum())
+    print(f"{name:<22} median {100 * medians[name]:+.0f} %, balancing lowers the error in {gains} of 16")
+other_worlds = []
+for seed in (1, 2, 3):
+    world = Toy(mu=4.0, even_start=True, seed=seed)
+    without = ToyRun(world, TopK(1)).advance(STEPS).error_NS[-20:].mean(dim=0)
+    with_it = ToyRun(world, TopK(1), loss=load_balancing, alpha=0.3).advance(STEPS)
+    other_worlds.append(float((without / with_it.error_NS[-20:].mean(dim=0) - 1).quantile(0.5)))
+print("mu=4 in three other worlds:", ", ".join(f"{100 * x:+.0f} %" for x in other_worlds))
 
 # %% tags=["nbval-ignore-output"] why="image"
 dot_rows(
     {name: (100 * values).tolist() for name, values in extra.items()},
-    title="The deeper the collapse, the dearer",
+    title="Dear where the collapse is deepest, cheap or free elsewhere",
     x_label="error without balancing, compared with the same seed with it (% more)",
     value_format="{:+.0f}",
     caption="Left of 0 the balanced run is worse. Why might an even load be the wrong one for some data?",
 )
 
 # %% [markdown]
-# Where the load was nearly even anyway, the loss costs as much as it brings. An even load is not the aim;
-# a low error is. Balance also pays in another currency, time on many devices (lessons 07 and 08).
+# <details><summary>The caption's question</summary>
+#
+# Sixteen clusters and eight experts: some clusters may be harder, or go together better than others. An even
+# load says that all experts shall have equally many *tokens*, which is not what makes the error small.
+#
+# </details>
+
+# %% [markdown]
+# At `mu` = 4 with the usual router the gain is small and varies from world to world. Only the deepest
+# collapse is dear beyond doubt. Where the load was nearly even anyway, the loss costs as much as it brings.
+# An even load is not the aim; a low error is. Balance also pays in another currency, time on many devices
+# (lessons 07 and 08).
 #
 # ## Reading a log
 #
@@ -815,8 +895,21 @@ for name, gate in gates.items():
 
 # %% [markdown]
 # With a softmax over all experts the dead one still takes part in the denominator, so its row moves: away
-# when the chosen do well. With a softmax over the chosen only, it gets nothing, and nothing will ever bring
-# it back.
+# when the chosen do well. With a softmax over the chosen only, its row gets nothing. That does not mean that
+# it is never chosen again: the *other* rows move, and an expert that stood still may come out ahead for a few
+# tokens. In the toy, with top-2 and then softmax:
+
+# %% tags=["nbval-ignore-output"] why="trained"
+returning = runs["mu=4, K=2"].fork().advance(100)
+starved_SE = (returning.shares_NSE[100:150] == 0).all(dim=0)
+later_NSE = returning.shares_NSE[150:]
+again = int(((later_NSE > 0).any(dim=0) & starved_SE).sum())
+highest = float(later_NSE[-20:].mean(dim=0)[starved_SE].max())
+print(f"without a token in steps 100 to 150: {int(starved_SE.sum())} experts; chosen again later: {again}")
+print(f"the largest share that one of them has at step 300: {highest:.1%}")
+
+# %% [markdown]
+# Some come back for a few tokens, none to a share worth the name. Nothing pulls them.
 #
 # ## Bringing it back
 #

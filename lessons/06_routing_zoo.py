@@ -909,65 +909,6 @@ check("06.sinkhorn")
 # take its own best. That is causal, and it is not what the experts were trained on.
 
 # %% [markdown]
-# ## Few machines
-#
-# The last router balances nothing. It is here because it stands in the same line of code. In a large model
-# the experts are spread over machines, and a token has to travel to each machine where it has an expert. With
-# 8 of 256 experts on 8 machines, how many is that?
-
-# %%
-n_experts, n_groups, top_k = 256, 8, 8
-expected = n_groups * (1 - math.comb(n_experts - 32, top_k) / math.comb(n_experts, top_k))
-reached, kept_score = {}, {}
-for limit in (8, 6, 4, 3, 2, 1):
-    machines, share = [], []
-    for seed in range(5):
-        logits_TE = torch.randn(400, n_experts, generator=torch.Generator().manual_seed(seed))
-        free = routing.sigmoid_topk(logits_TE, top_k, renormalize=False)
-        bound = routing.group_limited_topk(
-            logits_TE, top_k, n_groups=n_groups, topk_groups=limit, renormalize=False
-        )
-        of_group_TG = F.one_hot(bound.topk_ids_TK // 32, n_groups).amax(dim=1)
-        machines.append(of_group_TG.sum(dim=1).double().mean().item())
-        share.append((bound.topk_weights_TK.sum() / free.topk_weights_TK.sum()).item())
-    reached[limit], kept_score[limit] = sum(machines) / 5, sum(share) / 5
-    print(f"at most {limit} machines: {reached[limit]:.1f} on average, {kept_score[limit]:.1%} of the score")
-print(f"expected without a limit: {expected:.1f}")
-
-# %% [markdown]
-# Random routers reach 5.3 machines. DeepSeek-V3 allows 4, and gives up little score for it. It judges a
-# machine (a *group*) by the sum of its two best experts, because a token takes about two from each. These
-# logits are random. In a trained model, where experts of one machine may belong together, the loss can be
-# smaller or larger.
-
-# %% [markdown]
-# {{exercise 06.group_limited}}
-
-
-# %% answer="06.group_limited"
-def group_limited_topk(scores_TE, expert_bias_E, n_groups, groups_per_token, top_k):
-    """Return ids and weights of each token's experts, taken from a few groups only.
-
-    scores_TE: [T, E] in (0, 1). expert_bias_E: [E], for all choices. n_groups: G, neighbours form a group.
-    groups_per_token: how many groups a token may use. top_k: K.
-    Returns topk_ids_TK [T, K] (integers) and topk_weights_TK [T, K].
-    """
-    ### BEGIN SOLUTION
-    biased_TE = scores_TE + expert_bias_E
-    worth_TG = biased_TE.unflatten(1, (n_groups, -1)).topk(2, dim=-1).values.sum(dim=-1)
-    best_groups = worth_TG.topk(groups_per_token, dim=-1).indices
-    mask_TG = torch.zeros_like(worth_TG).scatter(1, best_groups, 1.0).bool()
-    mask_TE = mask_TG.repeat_interleave(scores_TE.shape[1] // n_groups, dim=1)
-    topk_ids_TK = biased_TE.masked_fill(~mask_TE, -torch.inf).topk(top_k, dim=-1).indices
-    topk_weights_TK = scores_TE.gather(1, topk_ids_TK)
-    return topk_ids_TK, topk_weights_TK / topk_weights_TK.sum(dim=-1, keepdim=True)
-    ### END SOLUTION
-
-
-# %%
-check("06.group_limited")
-
-# %% [markdown]
 # ## The whole zoo on one page
 #
 # All of them on the same toy: same initial models, same tokens, sixteen seeds. Each trained model is measured
@@ -1052,6 +993,7 @@ svg.figure(
 # - *Hash* looks excellent, and that is the toy's doing: its table goes by the cluster, and the cluster is all
 #   there is to know here. In text the id of a token is not the answer.
 # - Sinkhorn is ahead together and keeps it alone. It leaks all the same, as your test says.
+# - *Groups* limit the machines that a token may use. They balance nothing; the extra at the end has them.
 # - Well set, the loss (alpha = 0.1) improves a little on no balancing. So does the bias on average, but its
 #   interval includes zero.
 #
@@ -1132,6 +1074,66 @@ reveal("06.race")
 
 # %% tags=["nbval-ignore-output"] why="widget"
 quiz("06.q_high")
+
+# %% [markdown]
+# ## An extra: few machines
+#
+# The last router balances nothing, and you may leave it for the day you do lesson 08 (about 15 minutes,
+# counted in this lesson's time). It is here because it stands in the same line of code. In a large model the
+# experts are spread over machines, and a token has to travel to each machine where it has an expert. With 8
+# of 256 experts on 8 machines, how many is that?
+
+# %%
+n_experts, n_groups, top_k = 256, 8, 8
+expected = n_groups * (1 - math.comb(n_experts - 32, top_k) / math.comb(n_experts, top_k))
+reached, kept_score = {}, {}
+for limit in (8, 6, 4, 3, 2, 1):
+    machines, share = [], []
+    for seed in range(5):
+        logits_TE = torch.randn(400, n_experts, generator=torch.Generator().manual_seed(seed))
+        free = routing.sigmoid_topk(logits_TE, top_k, renormalize=False)
+        bound = routing.group_limited_topk(
+            logits_TE, top_k, n_groups=n_groups, topk_groups=limit, renormalize=False
+        )
+        of_group_TG = F.one_hot(bound.topk_ids_TK // 32, n_groups).amax(dim=1)
+        machines.append(of_group_TG.sum(dim=1).double().mean().item())
+        share.append((bound.topk_weights_TK.sum() / free.topk_weights_TK.sum()).item())
+    reached[limit], kept_score[limit] = sum(machines) / 5, sum(share) / 5
+    print(f"at most {limit} machines: {reached[limit]:.1f} on average, {kept_score[limit]:.1%} of the score")
+print(f"expected without a limit: {expected:.1f}")
+
+# %% [markdown]
+# Random routers reach 5.3 machines. DeepSeek-V3 allows 4, and gives up little score for it. It judges a
+# machine (a *group*) by the sum of its two best experts, because a token takes about two from each. These
+# logits are random. In a trained model, where experts of one machine may belong together, the loss can be
+# smaller or larger.
+
+# %% [markdown]
+# {{exercise 06.group_limited}}
+
+
+# %% answer="06.group_limited"
+def group_limited_topk(scores_TE, expert_bias_E, n_groups, groups_per_token, top_k):
+    """Return ids and weights of each token's experts, taken from a few groups only.
+
+    scores_TE: [T, E] in (0, 1). expert_bias_E: [E], for all choices. n_groups: G, neighbours form a group.
+    groups_per_token: how many groups a token may use. top_k: K.
+    Returns topk_ids_TK [T, K] (integers) and topk_weights_TK [T, K].
+    """
+    ### BEGIN SOLUTION
+    biased_TE = scores_TE + expert_bias_E
+    worth_TG = biased_TE.unflatten(1, (n_groups, -1)).topk(2, dim=-1).values.sum(dim=-1)
+    best_groups = worth_TG.topk(groups_per_token, dim=-1).indices
+    mask_TG = torch.zeros_like(worth_TG).scatter(1, best_groups, 1.0).bool()
+    mask_TE = mask_TG.repeat_interleave(scores_TE.shape[1] // n_groups, dim=1)
+    topk_ids_TK = biased_TE.masked_fill(~mask_TE, -torch.inf).topk(top_k, dim=-1).indices
+    topk_weights_TK = scores_TE.gather(1, topk_ids_TK)
+    return topk_ids_TK, topk_weights_TK / topk_weights_TK.sum(dim=-1, keepdim=True)
+    ### END SOLUTION
+
+
+# %%
+check("06.group_limited")
 
 # %% [markdown]
 # ## What to take with you

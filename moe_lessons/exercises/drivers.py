@@ -93,6 +93,12 @@ def _gradient(answer: Callable[..., Any], args: list[Any], options: Mapping[str,
     return (output, *filled)
 
 
+def _by_hand(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
+    """As "call", with autograd off beyond what an answer switches on: for derivatives by hand."""
+    with torch.inference_mode():
+        return call(answer, args)
+
+
 def _subject(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any]) -> Any:
     """The answer takes a function: the argument in ``place`` names one of ``subjects.SUBJECTS``."""
     return call(answer, _with_subject(args, options))
@@ -143,6 +149,7 @@ def _work(answer: Callable[..., Any], args: list[Any], options: Mapping[str, Any
 
 DRIVERS: dict[str, Callable[[Callable[..., Any], list[Any], Mapping[str, Any]], Any]] = {
     "call": _call,
+    "by_hand": _by_hand,
     "gradient": _gradient,
     "kernel": _kernel,
     "probe": _probe,

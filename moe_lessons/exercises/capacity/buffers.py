@@ -1,48 +1,13 @@
 """Exercise 07.dispatch_combine: rows into fixed buffers, results back, and what becomes of the dropped."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from moe_lessons.exercises.capacity.draws import Ids, crowded_ids, queue_positions
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
+from moe_lessons.exercises.capacity.buffer_draws import draw
+from moe_lessons.exercises.spec import Case, Crash, Exercise, Misconception, Output, Outputs, Property
 
 Layer = tuple[Tensor, Tensor]
-
-
-def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Tokens that lose one choice, all of them, none; K = 1; a capacity that holds everybody; no token."""
-    sizes = [(9, 4, 3, 2, 3), (11, 5, 3, 3, 4), (8, 3, 4, 1, 2)]
-    cases = [_case(rng, crowded(rng, t, e, k, c), d, e, c) for t, e, d, k, c in sizes]
-    roomy = crowded_ids(rng, 5, 4, 2)
-    return [*cases, _case(rng, roomy, 3, 4, 5), _case(rng, roomy[:0], 3, 4, 2)]
-
-
-def crowded(rng: np.random.Generator, n_tokens: int, n_experts: int, top_k: int, capacity: int) -> Ids:
-    """Draw until some token loses everything, some other a part of it, and the last expert one of its "
-    "rows."""
-    while True:
-        ids_TK = crowded_ids(rng, n_tokens, n_experts, top_k)
-        kept_TK = queue_positions(ids_TK) < capacity
-        lost_T = (~kept_TK).sum(axis=1)
-        some = top_k == 1 or ((lost_T > 0) & (lost_T < top_k) & kept_TK[:, 0]).any()
-        if some and (lost_T == top_k).any():
-            return ids_TK
-
-
-def _case(rng: np.random.Generator, ids_TK: Ids, d_model: int, n_experts: int, capacity: int) -> Case:
-    n_tokens, top_k = ids_TK.shape
-    args: dict[str, Plain] = {
-        "hidden_TD": rng.standard_normal((n_tokens, d_model)).astype(np.float32),
-        "topk_ids_TK": ids_TK,
-        "topk_weights_TK": rng.uniform(0.15, 0.75, (n_tokens, top_k)).astype(np.float32),
-        "positions_TK": queue_positions(ids_TK),
-        "capacity": capacity,
-        "experts_EDD": rng.standard_normal((n_experts, d_model, d_model)).astype(np.float32),
-    }
-    return Case(f"T={n_tokens}, E={n_experts}, K={top_k}, C={capacity}", args)
 
 
 def reference(x: Tensor, ids: Tensor, w: Tensor, positions: Tensor, capacity: int, experts: Tensor) -> Layer:
@@ -180,6 +145,19 @@ def _dropped_are_zero(case: Case, got: Outputs, want: Outputs) -> str | None:
     return None
 
 
+def _clamped_write(case: Case, got: Outputs, want: Outputs) -> bool:
+    """The buffers are right but for the last places of experts that overflow: another row is there."""
+    ids, positions = np.asarray(case.args["topk_ids_TK"]), np.asarray(case.args["positions_TK"])
+    last = int(str(case.args["capacity"])) - 1
+    over = np.unique(ids[positions > last])
+    if got["buffers_ECD"].shape != want["buffers_ECD"].shape:
+        return False
+    differs_EC = (np.abs(got["buffers_ECD"] - want["buffers_ECD"]) > 1e-5).any(axis=-1)
+    expected_EC = np.zeros_like(differs_EC)
+    expected_EC[over, last] = True
+    return bool((differs_EC <= expected_EC).all() and differs_EC.any() == bool(len(over)))
+
+
 DISPATCH_COMBINE = Exercise(
     id="07.dispatch_combine",
     title="Dispatch and combine, with drops",
@@ -198,6 +176,16 @@ DISPATCH_COMBINE = Exercise(
     draw=draw,
     reference=reference,
     properties=(Property("a token without any place gets zeros", _dropped_are_zero),),
+    crashes=(
+        Crash(
+            "no_such_place",
+            "A slot was sent to a place that its expert does not have. Positions start at 0, so the places "
+            "are 0 to C - 1: is the test `<` or `<=`, and is it applied before the rows are written and "
+            "read?",
+            pattern=r"out of bounds",
+            hint=1,
+        ),
+    ),
     misconceptions=(
         Misconception(
             "one_short",
@@ -219,6 +207,13 @@ DISPATCH_COMBINE = Exercise(
             "another token. A dropped slot must add zero.",
             wrong=_clamped_read,
             hint=3,
+        ),
+        Misconception(
+            "clamped_write",
+            "Dropped rows were written to the last place, over the row that stood there. Clamping an index "
+            "sends those that have no place to somebody else's. Leave them out before you write.",
+            detects=_clamped_write,
+            hint=2,
         ),
         Misconception(
             "input_instead",

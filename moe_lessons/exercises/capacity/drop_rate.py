@@ -72,6 +72,22 @@ def _not_negative(case: Case, got: Outputs, want: Outputs) -> str | None:
     return None if -1e-9 <= rate <= 1 + 1e-6 else f"a share lies between 0 and 1, this is {rate:.4g}"
 
 
+def _last_missing(t: int, e: int, k: int, c: int) -> float:
+    counts = np.arange(c, t)
+    return e * float(((counts - c) * _binomial(counts, t, e, k)).sum()) / (t * k)
+
+
+def _simulated(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Near the truth and off it both ways: within 5 %, exact where nothing is left to chance."""
+    rate, right = float(got["drop_rate"]), float(want["drop_rate"])
+    return abs(rate - right) < 0.05 * right + 1e-7 and not _like_normal(case, rate)
+
+
+def _like_normal(case: Case, rate: float) -> bool:
+    sizes = [int(str(v)) for v in case.args.values()]
+    return rate > 0 and abs(_normal(*sizes) - rate) < 1e-4 * rate
+
+
 DROP_RATE = Exercise(
     id="07.expected_drop_rate",
     title="The drop rate of a perfectly random router",
@@ -130,6 +146,31 @@ DROP_RATE = Exercise(
             "weigh every count n by its surplus n - C.",
             wrong=lambda t, e, k, c: float(stats.binom.sf(c, t, k / e)),
             hint=1,
+        ),
+        Misconception(
+            "all_rows_of_the_full",
+            "Where an expert overflows, all of its rows were counted as dropped. The first C of them have "
+            "places: it drops n - C.",
+            wrong=lambda t, e, k, c: (
+                e
+                * float((np.arange(c + 1, t + 1) * _binomial(np.arange(c + 1, t + 1), t, e, k)).sum())
+                / (t * k)
+            ),
+            hint=1,
+        ),
+        Misconception(
+            "last_count_missing",
+            "The sum ends at T - 1. `range` and `arange` leave their end out, and all T tokens may come to "
+            "one expert; with K = E they always do.",
+            wrong=_last_missing,
+            hint=3,
+        ),
+        Misconception(
+            "simulated",
+            "Close, but drawn by chance: the answer is asked for to rounding. There are only T + 1 counts; "
+            "add up all of them, each with its probability.",
+            detects=_simulated,
+            hint=2,
         ),
         Misconception(
             "normal",

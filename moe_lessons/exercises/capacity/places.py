@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Plain
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -42,6 +42,11 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
 def reference(n_tokens: int, n_experts: int, top_k: int, capacity_factor: float) -> int:
     """The fair share of all routed rows, times the factor, rounded up once."""
     return math.ceil(top_k * n_tokens * capacity_factor / n_experts)
+
+
+def _not_rounded(case: Case, got: Outputs, want: Outputs) -> bool:
+    t, e, k, f = (float(str(v)) for v in case.args.values())
+    return abs(float(got["capacity"]) - t * k * f / e) < 1e-9 * (1 + t * k)
 
 
 PLACES = Exercise(
@@ -108,6 +113,46 @@ PLACES = Exercise(
             "many. Tutel multiplies by K last, too. Here: multiply first, round at the end.",
             wrong=lambda t, e, k, f: k * math.ceil(t * f / e),
             hint=2,
+        ),
+        Misconception(
+            "not_rounded_at_the_end",
+            "The fair share was rounded, and then multiplied by the factor: the product need not be a whole "
+            "number, and nobody has half a place. Multiply first, round once, at the end.",
+            wrong=lambda t, e, k, f: math.ceil(t * k / e) * f,
+            hint=2,
+        ),
+        Misconception(
+            "not_rounded",
+            "This is not rounded at all. A buffer has whole places: round up, once, at the end.",
+            detects=_not_rounded,
+            hint=2,
+        ),
+        Misconception(
+            "whole_share_times_factor",
+            "`//` throws the remainder of the fair share away, and the product with the factor is not "
+            "rounded. Divide with `/`, multiply, and round up once, at the end.",
+            wrong=lambda t, e, k, f: t * k // e * f,
+            hint=2,
+        ),
+        Misconception(
+            "k_and_e_swapped",
+            "The experts multiply and K divides: the wrong way round. More choices make more rows, and more "
+            "experts share them.",
+            wrong=lambda t, e, k, f: math.ceil(t * e * f / k),
+            hint=1,
+        ),
+        Misconception(
+            "all_rows",
+            "Every expert has places for the rows of the whole batch. The E experts share them.",
+            wrong=lambda t, e, k, f: math.ceil(t * k * f),
+            hint=1,
+        ),
+        Misconception(
+            "at_least_one",
+            "Right, but for a batch without tokens: it was given a place. (Some codes do keep a least "
+            "number of places; the task has none.)",
+            wrong=lambda t, e, k, f: max(1, reference(t, e, k, f)),
+            hint=3,
         ),
         Misconception(
             "factor_ignored",

@@ -10,6 +10,8 @@ from torch import Tensor
 from moe_lessons.exercises.capacity.draws import crowded_ids
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
 
+LONG = 3200
+
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
     """K from 1 to 3, an expert that nobody asks, everybody at one expert, and no token at all."""
@@ -22,7 +24,10 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
         }  # the last one is not asked
         cases.append(Case(f"T={n_tokens}, E={n_experts + 1}, K={top_k}", args))
     args = {"topk_ids_TK": np.full((5, 1), 2, dtype=np.int64), "n_experts": 4}
-    return [*cases, Case("T=5, E=4, K=1, all at expert 2", args)]
+    cases.append(Case("T=5, E=4, K=1, all at expert 2", args))
+    # Longer than a count in 8 bits, in bf16 or in fp16 can go: 255, 256, 2,048.
+    args = {"topk_ids_TK": rng.choice([0, 2, 2, 2], (LONG, 1)).astype(np.int64), "n_experts": 3}
+    return [*cases, Case(f"T={LONG:,}, E=3, K=1, three in four at expert 2", args)]
 
 
 def reference(topk_ids_TK: Tensor, n_experts: int) -> Tensor:
@@ -75,6 +80,19 @@ def _no_two_alike(case: Case, got: Outputs, want: Outputs) -> str | None:
     return None
 
 
+def _ends_for_starts(topk_ids_TK: Tensor, n_experts: int) -> Tensor:
+    ends_E = torch.bincount(topk_ids_TK.flatten(), minlength=n_experts).cumsum(0)
+    return _row_of_the_buffer(topk_ids_TK, n_experts) - ends_E[topk_ids_TK]
+
+
+def _narrow(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Right where at most 100 wait, and beyond some length not: another number, or the same for several."""
+    got_S, want_S = got["positions_TK"].ravel(), want["positions_TK"].ravel()
+    if got_S.shape != want_S.shape or not np.array_equal(got_S[want_S < 100], want_S[want_S < 100]):
+        return False
+    return len(want_S) < LONG or not np.array_equal(got_S, want_S)
+
+
 POSITIONS = Exercise(
     id="07.positions",
     title="Positions in the queues, without a loop",
@@ -97,6 +115,21 @@ POSITIONS = Exercise(
             "These count from 1: the running count includes the slot itself. With `position < C` an expert "
             "would then keep C - 1 rows. (The listing in the Switch paper does exactly that.)",
             wrong=lambda ids, n: reference(ids, n) + 1,
+            hint=3,
+        ),
+        Misconception(
+            "narrow_count",
+            "Right in short queues, wrong in long ones: the count was kept in a type that cannot hold it. "
+            "uint8 ends at 255 and int8 at 127; bf16 skips whole numbers from 256 on and fp16 from 2,048 "
+            "on. Count in int32 or int64.",
+            detects=_narrow,
+            hint=2,
+        ),
+        Misconception(
+            "ends_for_starts",
+            "The positions are negative: from each row its group's *end* was taken away. `cumsum` of the "
+            "counts includes the group itself; take the counts off again to have where it starts.",
+            wrong=_ends_for_starts,
             hint=3,
         ),
         Misconception(

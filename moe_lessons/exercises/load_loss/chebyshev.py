@@ -82,6 +82,11 @@ def _products(f_E: Tensor, P_E: Tensor) -> Triple:
     return pairs_EE, pairs_EE.sum(), bool((pairs_EE >= 0).all())
 
 
+def _crossed(f_E: Tensor, P_E: Tensor) -> Triple:
+    pairs_EE = (f_E[:, None] - P_E) * (P_E[:, None] - f_E) / 2
+    return pairs_EE, pairs_EE.sum(), bool((pairs_EE >= 0).all())
+
+
 def _absolute(f_E: Tensor, P_E: Tensor) -> Triple:
     pairs_EE = pairs(f_E, P_E).abs()
     return pairs_EE, pairs_EE.sum(), bool((pairs_EE >= 0).all())
@@ -149,6 +154,20 @@ CHEBYSHEV = Exercise(
             hint=2,
         ),
         Misconception(
+            "strict_with_diagonal",
+            "co_sorted is never True: every entry has to be above 0, and the diagonal is 0, an expert beside "
+            "itself. Nor is a tie a disagreement. Which entries speak *against* co-sorting?",
+            wrong=_sorted_says(lambda f, P: False),
+            hint=2,
+        ),
+        Misconception(
+            "any_pair",
+            "co_sorted is always True: it asks whether *some* entry is not negative, and the diagonal always "
+            "is. Every pair has to agree.",
+            wrong=_sorted_says(lambda f, P: True),
+            hint=2,
+        ),
+        Misconception(
             "same_favourite",
             "co_sorted compares only the fullest expert with the most probable one. Every pair has to agree.",
             wrong=_sorted_says(lambda f, P: int(f.argmax()) == int(P.argmax())),
@@ -167,6 +186,13 @@ CHEBYSHEV = Exercise(
             "Each pair stands in the matrix twice, as [i, j] and as [j, i]. Without the half the sum is "
             "twice what it should be.",
             wrong=_doubled,
+            hint=3,
+        ),
+        Misconception(
+            "crossed",
+            "The differences are taken between f and P: f_i - P_j. Each difference belongs to one of the two "
+            "quantities, and compares two experts.",
+            wrong=_crossed,
             hint=3,
         ),
         Misconception(

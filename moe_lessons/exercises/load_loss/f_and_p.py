@@ -95,6 +95,13 @@ F_AND_P = Exercise(
             hint=1,
         ),
         Misconception(
+            "counts",
+            "f is a count of rows. A share is a count over the number of all rows, T·K; without that the "
+            "loss grows with the batch.",
+            wrong=_variant(f=lambda z, ids: _counts(ids, z.shape[1])),
+            hint=2,
+        ),
+        Misconception(
             "soft_f",
             "f is made of probabilities. f is what really happened: count how often each id was chosen. An "
             "expert may have a fair probability for every token and be chosen by none.",

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from moe_lessons.exercises.load_loss.draws import best_ids, lopsided_logits
 from moe_lessons.exercises.load_loss.f_and_p import mean_probability, shares
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
+from moe_lessons.exercises.spec import Case, Crash, Exercise, Misconception, Output, Outputs, Property
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -51,6 +51,22 @@ def _diagonal(z: Tensor, ids: Tensor) -> Tensor:
     return p_TE * (1 - p_TE) * _no_softmax(z, ids)
 
 
+def _no_bracket(z: Tensor, ids: Tensor) -> Tensor:
+    return z.softmax(dim=-1) * _no_softmax(z, ids)
+
+
+def _common_bracket(z: Tensor, ids: Tensor) -> Tensor:
+    pressure_TE = _no_softmax(z, ids)
+    met = (mean_probability(z) * pressure_TE).sum(dim=-1, keepdim=True)
+    return z.softmax(dim=-1) * (pressure_TE - met)
+
+
+def _mean_outside(z: Tensor, ids: Tensor) -> Tensor:
+    pressure_TE = _no_softmax(z, ids)
+    met_T1 = (z.softmax(dim=-1) * pressure_TE).sum(dim=-1, keepdim=True)
+    return mean_probability(z) * (pressure_TE - met_T1)
+
+
 def _through_both(z: Tensor, ids: Tensor) -> Tensor:
     return through_softmax(z.softmax(dim=-1), 2 * z.shape[1] * mean_probability(z) / len(z))
 
@@ -84,8 +100,8 @@ LOSS_GRADIENT = Exercise(
     title="Its gradient, by hand",
     task=(
         "The loss is `E · sum(f · P)` with `f` the shares of the T·K rows. Return its gradient with respect "
-        "to the logits, `[T, E]`, without calling backward. f is a constant: it was counted. Autograd is a "
-        "fair way to check yourself."
+        "to the logits, `[T, E]`, from the formula: while it is checked, autograd is switched off. f is a "
+        "constant: it was counted. (Outside, autograd is a fair way to check yourself.)"
     ),
     entry="loss_gradient",
     points=4,
@@ -94,8 +110,17 @@ LOSS_GRADIENT = Exercise(
     outputs=(Output("gradient_TE", "TE", atol=1e-6),),
     draw=draw,
     reference=reference,
-    gradient="ignored",
+    driver="by_hand",
     properties=(Property("each token's gradients cancel", _rows_cancel),),
+    crashes=(
+        Crash(
+            "autograd",
+            "Here autograd is switched off, so that the derivative is yours. Use it outside, to check "
+            "yourself: compare your function with what `torch.autograd.grad` says of the loss.",
+            pattern=r"does not require grad|[Ii]nference (tensor|mode)",
+            hint=1,
+        ),
+    ),
     misconceptions=(
         Misconception(
             "no_softmax",
@@ -109,6 +134,37 @@ LOSS_GRADIENT = Exercise(
             "Only the diagonal of the softmax's derivative was used, p (1 - p). Raising one logit also "
             "lowers the other probabilities of the token.",
             wrong=_diagonal,
+            hint=2,
+        ),
+        Misconception(
+            "no_bracket",
+            "This is p times the gradient with respect to p, without what is taken off: a softmax's "
+            "probabilities sum to 1, so what one gains the others lose. From each f_j goes the mean of f "
+            "under the token's own p.",
+            wrong=_no_bracket,
+            hint=2,
+        ),
+        Misconception(
+            "common_bracket",
+            "Every token has the same bracket: the mean of f was taken under P, the average of all tokens. "
+            "Each token meets the experts with its own probabilities, so the mean is under its own p.",
+            wrong=_common_bracket,
+            hint=2,
+        ),
+        Misconception(
+            "even_bracket",
+            "The plain mean of f, 1/E, was taken off. What counts is the load that the token meets: the "
+            "mean of f weighed by its own p.",
+            wrong=lambda z, ids: (
+                z.softmax(dim=-1) * (_no_softmax(z, ids) - _no_softmax(z, ids).mean(dim=-1, keepdim=True))
+            ),
+            hint=2,
+        ),
+        Misconception(
+            "mean_outside",
+            "The factor before the bracket is P, the average over all tokens, while the bracket is each "
+            "token's own. Both come from the softmax of that one token: p, not P.",
+            wrong=_mean_outside,
             hint=2,
         ),
         Misconception(

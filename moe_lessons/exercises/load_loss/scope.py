@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from moe_lessons.exercises.load_loss.draws import chosen, lopsided_logits
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Plain
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain
 
 SCOPES = ("sequence", "micro_batch", "global_batch")
 
@@ -82,6 +82,12 @@ def _no_K(z: Tensor, k: int, scope: str) -> Tensor:
     return k * reference(z, k, scope)
 
 
+def _global_missed(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Right at the two smaller scopes, and a number or an error at the largest that is not the loss there."""
+    right = bool(np.isclose(got["loss"], want["loss"], rtol=1e-4, atol=1e-5))
+    return right if case.args["scope"] != "global_batch" else not right
+
+
 SCOPE = Exercise(
     id="05.scope",
     title="Balanced where?",
@@ -133,6 +139,27 @@ SCOPE = Exercise(
             '"sequence" and "global_batch" are the wrong way round.',
             wrong=_renamed({"sequence": "global_batch", "global_batch": "sequence"}),
             hint=2,
+        ),
+        Misconception(
+            "sequence_and_micro",
+            '"sequence" and "micro_batch" are the wrong way round. A micro-batch holds B sequences: it is '
+            "the larger group of the two.",
+            wrong=_renamed({"sequence": "micro_batch", "micro_batch": "sequence"}),
+            hint=2,
+        ),
+        Misconception(
+            "micro_and_global",
+            '"micro_batch" and "global_batch" are the wrong way round. The global batch is all tokens of the '
+            "step, one group.",
+            wrong=_renamed({"micro_batch": "global_batch", "global_batch": "micro_batch"}),
+            hint=2,
+        ),
+        Misconception(
+            "global_tokens",
+            'For "global_batch" every token became a group of its own. `flatten(0, 2)` is [tokens, E], and '
+            "the mean then runs over something else: one group needs an axis of size 1 in front, `[None]`.",
+            detects=_global_missed,
+            hint=3,
         ),
         Misconception(
             "positions",

@@ -12,6 +12,8 @@ from moe_lessons.exercises.router.draws import spaced_logits
 from moe_lessons.exercises.spec import Case
 
 Step = tuple[Tensor, Tensor, Tensor]
+IDLE_AT = 7
+"""The number of experts at which nobody chooses the last one."""
 SHAPES = ((12, 6, 2, 0.1), (10, 5, 1, 0.15), (15, 8, 3, 0.1), (14, 7, 2, 0.2))
 
 
@@ -69,6 +71,8 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     for n_tokens, n_experts, top_k, rate in SHAPES:
         while True:
             logits_TE = spaced_logits(rng, n_tokens, n_experts) + rng.normal(0, 0.8, n_experts)
+            if n_experts == IDLE_AT:
+                logits_TE[:, -1] -= 6
             bias_E = rng.permutation(np.linspace(-0.2, 0.25, n_experts))
             args: dict[str, Any] = {
                 "logits_TE": logits_TE.astype(np.float32),
@@ -76,10 +80,15 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
                 "top_k": top_k,
                 "rate": rate,
             }
-            if _decisive(args):
+            if _decisive(args) and (n_experts != IDLE_AT or _last_is_idle(args)):
                 break
         cases.append(Case(f"T={n_tokens}, E={n_experts}, K={top_k}, rate={rate}", args))
     return cases
+
+
+def _last_is_idle(args: dict[str, Any]) -> bool:
+    given = [torch.from_numpy(v) if isinstance(v, np.ndarray) else v for v in args.values()]
+    return int(reference(*given)[0].max()) < given[0].shape[1] - 1
 
 
 def _decisive(args: dict[str, Any]) -> bool:

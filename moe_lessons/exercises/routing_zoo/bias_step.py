@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from moe_lessons.exercises.router.draws import SWAPPED_RETURN, by_expert
@@ -80,6 +81,11 @@ def _softmax_and_bias(logits_TE: Tensor, bias_E: Tensor) -> Tensor:
 
 def _softmax(logits_TE: Tensor, bias_E: Tensor) -> Tensor:
     return logits_TE.softmax(dim=-1)
+
+
+def _not_rescaled(logits_TE: Tensor, expert_bias_E: Tensor, top_k: int, rate: float) -> tuple[Tensor, ...]:
+    ids_TK, _, new_bias_E = reference(logits_TE, expert_bias_E, top_k, rate)
+    return ids_TK, logits_TE.sigmoid().gather(-1, ids_TK), new_bias_E
 
 
 BIAS_STEP = Exercise(
@@ -189,6 +195,20 @@ BIAS_STEP = Exercise(
             "are chosen by score *plus* bias.",
             wrong=variant(rank=unbiased),
             hint=1,
+        ),
+        Misconception(
+            "not_rescaled",
+            "The weights are the plain scores of the chosen experts. Divide each token's by their sum.",
+            wrong=_not_rescaled,
+            hint=1,
+        ),
+        Misconception(
+            "no_minlength",
+            "Where nobody chose the last expert the count is too short: `bincount` ends at the largest id "
+            "that it sees. The expert that nobody chose needs its bias raised most; `minlength` keeps its "
+            "place.",
+            wrong=variant(load=lambda ids_TK, scores_TE: torch.bincount(ids_TK.flatten()).float()),
+            hint=2,
         ),
         Misconception(
             "one_sided",

@@ -162,6 +162,14 @@ EXPERT_CHOICE = Exercise(
             hint=3,
         ),
         Misconception(
+            "rescaled_to_nan",
+            "Each token's weights were divided by their sum, and for a token that nobody took that is 0 by "
+            "0. Such tokens exist here. Nor should the others' weights be rescaled: they are the "
+            "probabilities.",
+            wrong=_variant(finish=lambda s, chosen: s * chosen / (s * chosen).sum(dim=1, keepdim=True)),
+            hint=3,
+        ),
+        Misconception(
             "softmax_among_chosen",
             "The weights were rescaled down each column, among the tokens that the expert took. They are the "
             "probabilities that the softmax over the experts gave.",

@@ -36,6 +36,7 @@ def _allowed(
     on_biased: bool = True,
     largest: bool = True,
     strided: bool = False,
+    tiled: bool = False,
 ) -> Tensor:
     """Which experts each token may choose, as a mask (T, E)."""
     grouping = _strided if strided else _in_groups
@@ -43,7 +44,7 @@ def _allowed(
     best = groups_TG.topk(kept, dim=-1, largest=largest).indices
     mask_TG = torch.zeros_like(groups_TG).scatter(1, best, 1.0).bool()
     size = scores_TE.shape[1] // n_groups
-    return mask_TG.repeat(1, size) if strided else mask_TG.repeat_interleave(size, dim=1)
+    return mask_TG.repeat(1, size) if strided or tiled else mask_TG.repeat_interleave(size, dim=1)
 
 
 def _variant(
@@ -51,6 +52,7 @@ def _variant(
     biased_weights: bool = False,
     limited: bool = True,
     late: bool = False,
+    biased_choice: bool = True,
     **how: Any,
 ) -> Callable[..., Gates]:
     """The right gate, with one of its parts replaced."""
@@ -60,7 +62,8 @@ def _variant(
     ) -> Gates:
         biased_TE = scores_TE + expert_bias_E
         mask_TE = _allowed(scores_TE, biased_TE, n_groups, groups_per_token, **how)
-        ranked_TE = biased_TE.masked_fill(~mask_TE, fill) if limited and not late else biased_TE
+        choice_TE = biased_TE if biased_choice else scores_TE
+        ranked_TE = choice_TE.masked_fill(~mask_TE, fill) if limited and not late else choice_TE
         ids_TK = ranked_TE.topk(top_k, dim=-1).indices
         weighed_TE = biased_TE if biased_weights else scores_TE
         weighed_TE = weighed_TE * mask_TE if late else weighed_TE
@@ -79,6 +82,9 @@ WRONG = {
     "unbiased_groups": _variant(on_biased=False),
     "strided_groups": _variant(strided=True),
     "mask_inverted": _variant(largest=False),
+    "tiled_mask": _variant(tiled=True),
+    "unbiased_choice": _variant(biased_choice=False),
+    "no_bias": lambda s, b, g, n, k: reference(s, torch.zeros_like(b), g, n, k),
 }
 
 
@@ -126,6 +132,15 @@ def _few_groups(case: Case, got: Outputs, want: Outputs) -> str | None:
         if n > kept:
             return f"token {t} has experts of {n} groups, and may have {kept}"
     return None
+
+
+def _within(scores_TE: Tensor, bias_E: Tensor, n_groups: int, kept: int, top_k: int) -> Gates:
+    grouped_TGM = _in_groups(scores_TE + bias_E, n_groups)
+    best = _best_two(grouped_TGM).topk(kept, dim=-1).indices
+    short = grouped_TGM.gather(1, best[..., None].expand(-1, -1, grouped_TGM.shape[2])).flatten(1)
+    ids_TK = short.topk(top_k, dim=-1).indices
+    weights_TK = scores_TE.gather(1, ids_TK)
+    return ids_TK, weights_TK / weights_TK.sum(dim=-1, keepdim=True)
 
 
 GROUP_LIMITED = Exercise(
@@ -189,6 +204,43 @@ GROUP_LIMITED = Exercise(
             "group, so the group is the *slower* axis of the reshape.",
             wrong=WRONG["strided_groups"],
             hint=2,
+        ),
+        Misconception(
+            "tiled_mask",
+            "The mask of the groups was laid out the wrong way: `repeat` gives groups 0, 1, 2, 0, 1, 2, ..., "
+            "and the experts of a group are neighbours, 0, 0, 1, 1, 2, 2. `repeat_interleave` does that.",
+            wrong=WRONG["tiled_mask"],
+            hint=3,
+        ),
+        Misconception(
+            "unbiased_choice",
+            "The groups were judged with the bias, the experts within them without it. A choice is a choice: "
+            "the bias takes part in both.",
+            wrong=WRONG["unbiased_choice"],
+            hint=1,
+        ),
+        Misconception(
+            "no_bias",
+            "The bias took no part in anything. It is there to steer who is chosen: groups, and experts "
+            "within them.",
+            wrong=WRONG["no_bias"],
+            hint=1,
+        ),
+        Misconception(
+            "not_rescaled",
+            "The weights are the plain scores of the chosen experts. Divide each token's by their sum.",
+            wrong=lambda s, b, g, n, k: (
+                reference(s, b, g, n, k)[0],
+                s.gather(1, reference(s, b, g, n, k)[0]),
+            ),
+            hint=1,
+        ),
+        Misconception(
+            "ids_within_groups",
+            "The ids count within the groups that the token kept, from 0. The layer needs the expert's own "
+            "id: a mask over all E leaves every expert at its place.",
+            wrong=_within,
+            hint=3,
         ),
         Misconception(
             "mask_inverted",

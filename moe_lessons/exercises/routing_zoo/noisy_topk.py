@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moe_lessons.exercises.router.draws import SWAPPED_RETURN, by_expert, spaced_logits
 from moe_lessons.exercises.routing_zoo.weights import WEIGHTS_SUM_TO_ONE
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs
 
 Gates = tuple[Tensor, Tensor]
 SHAPES = ((6, 8, 2, True), (5, 6, 3, True), (6, 8, 2, False), (4, 5, 1, True), (5, 7, 3, False))
@@ -91,6 +91,24 @@ def _decisive(tensors: list[Tensor], top_k: int) -> bool:
     return all(not torch.equal(chosen[0], other) for other in chosen[1:])
 
 
+def _other_squashing(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Right in evaluation; in training as if one of these had stood in the place of softplus."""
+    given: list[Any] = [torch.from_numpy(v) if isinstance(v, np.ndarray) else v for v in case.args.values()]
+    for f in (torch.sigmoid, torch.relu, torch.abs):
+        values = by_expert(
+            dict(
+                zip(
+                    want,
+                    (x.numpy() for x in _variant(noisy=lambda z, s, e, f=f: z + e * f(s))(*given)),  # type: ignore[misc]
+                    strict=True,
+                )
+            )
+        )
+        if all(np.allclose(got[n], values[n], rtol=1e-4, atol=1e-5) for n in want):
+            return True
+    return False
+
+
 NOISY_TOPK = Exercise(
     id="06.noisy_topk",
     title="Noisy top-k",
@@ -136,6 +154,49 @@ NOISY_TOPK = Exercise(
             "The noise logits went through `exp`. Softplus is log(1 + exp(x)): for large x it grows like x, "
             "not like exp(x).",
             wrong=_variant(noisy=NOISES[2]),
+            hint=2,
+        ),
+        Misconception(
+            "softplus_of_product",
+            "The softplus was taken of noise times noise logit. Then nothing is ever made smaller, and "
+            "what the noise logit means depends on the draw. Only the noise logit goes through it: that is "
+            "the size, and the noise is multiplied by it.",
+            wrong=_variant(noisy=lambda z, s, e: z + F.softplus(e * s)),
+            hint=2,
+        ),
+        Misconception(
+            "variance",
+            "The softplus was taken for the variance, and its root for the deviation. In the paper it is the "
+            "standard deviation itself.",
+            wrong=_variant(noisy=lambda z, s, e: z + e * F.softplus(s).sqrt()),
+            hint=2,
+        ),
+        Misconception(
+            "other_squashing",
+            "The noise logits went through another function that makes them positive, such as a sigmoid, a "
+            "ReLU or an absolute value. The task asks for softplus: it is never 0 and has no upper end.",
+            detects=_other_squashing,
+            hint=2,
+        ),
+        Misconception(
+            "no_noise_drawn",
+            "The softplus was added to the logits and the noise not used: the same sum each time. It is the "
+            "size of the noise. Multiply `noise_TE` by it.",
+            wrong=_variant(noisy=lambda z, s, e: z + F.softplus(s)),
+            hint=2,
+        ),
+        Misconception(
+            "times_the_logit",
+            "The logit was multiplied by the noise. Then an expert with a logit near 0 gets none, which is "
+            "where a change would matter most. Add it.",
+            wrong=_variant(noisy=lambda z, s, e: z * (1 + e * F.softplus(s))),
+            hint=2,
+        ),
+        Misconception(
+            "all_added",
+            "Noise and softplus were both added to the logits. The second is the *size* of the first: "
+            "multiply the two, then add.",
+            wrong=_variant(noisy=lambda z, s, e: z + e + F.softplus(s)),
             hint=2,
         ),
         Misconception(

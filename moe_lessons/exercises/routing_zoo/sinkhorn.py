@@ -9,8 +9,9 @@ from torch import Tensor
 
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
 
-ROUNDS = 200
-SHAPES = ((8, 4), (9, 6), (12, 5))
+MANY = 200
+SHAPES = ((8, 4, 1), (9, 6, 2), (12, 5, MANY))
+"""Tokens, experts and rounds: with one or two the order and the number of scalings still show."""
 
 
 def reference(logits_TE: Tensor, rounds: int) -> Tensor:
@@ -35,16 +36,17 @@ def _once(logits_TE: Tensor, columns_first: bool) -> Tensor:
 def draw(rng: np.random.Generator) -> Sequence[Case]:
     """Moderate logits; then the same with a collapsed router: two experts far above all others."""
     cases = []
-    for n_tokens, n_experts in SHAPES:
+    for n_tokens, n_experts, rounds in SHAPES:
         logits_TE = rng.uniform(-1.5, 1.5, (n_tokens, n_experts)).astype(np.float32)
-        cases.append(_case(f"T={n_tokens}, E={n_experts}", logits_TE))
+        logits_TE[:, 0] += 1.5
+        cases.append(_case(f"T={n_tokens}, E={n_experts}, rounds={rounds}", logits_TE, rounds))
     logits_TE = logits_TE.copy()
     logits_TE[:, rng.permutation(n_experts)[:2]] += 150
-    return [*cases, _case(f"T={n_tokens}, E={n_experts}, two experts with logits near 150", logits_TE)]
+    return [*cases, _case(f"T={n_tokens}, E={n_experts}, two experts with logits near 150", logits_TE, MANY)]
 
 
-def _case(name: str, logits_TE: np.ndarray) -> Case:
-    args: dict[str, Any] = {"logits_TE": logits_TE, "rounds": ROUNDS}
+def _case(name: str, logits_TE: np.ndarray, rounds: int) -> Case:
+    args: dict[str, Any] = {"logits_TE": logits_TE, "rounds": rounds}
     return Case(name, args)
 
 
@@ -55,6 +57,8 @@ def _rows(case: Case, got: Outputs, want: Outputs) -> str | None:
 
 
 def _columns(case: Case, got: Outputs, want: Outputs) -> str | None:
+    if case.args["rounds"] != MANY:
+        return None  # one round leaves the columns uneven
     n_tokens, n_experts = got["plan_TE"].shape
     sums_E, share = got["plan_TE"].sum(axis=0), n_tokens / n_experts
     worst = int(np.abs(sums_E - share).argmax())
@@ -68,19 +72,20 @@ def _large(case: Case) -> bool:
 
 
 def _close(got: Any, want: Any) -> bool:
-    return np.shape(got) == np.shape(want) and np.allclose(got, want, rtol=1e-3, atol=1e-3, equal_nan=True)
+    return np.shape(got) == np.shape(want) and np.allclose(got, want, rtol=2e-4, atol=2e-5, equal_nan=True)
 
 
 def _overflow(case: Case, got: Outputs, want: Outputs) -> bool:
     return _close(got["plan_TE"], want["plan_TE"]) != _large(case)
 
 
-def _like(*wrong: Callable[[Tensor], Tensor]) -> Callable[[Case, Outputs, Outputs], bool]:
+def _like(*wrong: Callable[[Tensor, int], Tensor]) -> Callable[[Case, Outputs, Outputs], bool]:
     """Whether an answer is one of these where logits are moderate; on large ones it may overflow."""
 
     def detects(case: Case, got: Outputs, want: Outputs) -> bool:
         logits_TE = torch.from_numpy(np.asarray(case.args["logits_TE"]))
-        return _large(case) or any(_close(got["plan_TE"], f(logits_TE).numpy()) for f in wrong)
+        rounds = int(str(case.args["rounds"]))
+        return _large(case) or any(_close(got["plan_TE"], f(logits_TE, rounds).numpy()) for f in wrong)
 
     return detects
 
@@ -89,14 +94,18 @@ def _share(logits_TE: Tensor) -> float:
     return logits_TE.shape[0] / logits_TE.shape[1]
 
 
-def _plan(logits_TE: Tensor) -> Tensor:
-    return reference(logits_TE, ROUNDS)
+def _rows_first(logits_TE: Tensor, rounds: int) -> Tensor:
+    n_tokens, n_experts = logits_TE.shape
+    log_TE = logits_TE
+    for _ in range(rounds):
+        log_TE = log_TE.log_softmax(dim=1).log_softmax(dim=0) + np.log(n_tokens / n_experts)
+    return log_TE.exp()
 
 
-def _flattened(logits_TE: Tensor) -> Tensor:
-    """Softmax of softmax, until nothing changes."""
+def _flattened(logits_TE: Tensor, rounds: int) -> Tensor:
+    """Softmax of softmax, over and over."""
     plan_TE = logits_TE
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         plan_TE = plan_TE.softmax(dim=0).softmax(dim=1)
     return plan_TE
 
@@ -113,7 +122,7 @@ SINKHORN = Exercise(
     points=4,
     minutes=12,
     difficulty=3,
-    outputs=(Output("plan_TE", "TE", rtol=1e-3, atol=1e-3),),
+    outputs=(Output("plan_TE", "TE", rtol=2e-4, atol=2e-5),),
     draw=draw,
     reference=reference,
     gradient="ignored",
@@ -126,21 +135,41 @@ SINKHORN = Exercise(
             "rows_only",
             "Only the rows were scaled: this is the plain softmax. Every token has handed out its 1, and the "
             "experts' loads are as uneven as before.",
-            detects=_like(lambda z: z.softmax(dim=1)),
+            detects=_like(lambda z, n: z.softmax(dim=1)),
             hint=1,
         ),
         Misconception(
             "columns_only",
             "Only the columns were scaled. Every expert has the same load, but some tokens are handed out "
             "several times over and others hardly at all.",
-            detects=_like(lambda z: z.softmax(dim=0) * _share(z), lambda z: z.softmax(dim=0)),
+            detects=_like(lambda z, n: z.softmax(dim=0) * _share(z), lambda z, n: z.softmax(dim=0)),
             hint=1,
+        ),
+        Misconception(
+            "rounds_ignored",
+            "The number of rounds plays no part: the plan is always scaled until nothing moves. The task "
+            "says how often, and with few rounds the columns are not even yet.",
+            detects=_like(lambda z, n: reference(z, MANY)),
+            hint=1,
+        ),
+        Misconception(
+            "rows_first",
+            "The rows were scaled first and the columns last, so it is the rows that are a little off. The "
+            "task scales columns, then rows: every token's weights sum to 1 exactly.",
+            detects=_like(_rows_first),
+            hint=1,
+        ),
+        Misconception(
+            "one_round_more",
+            "There is one round too many, or one too few. `range(rounds)`, and nothing before or after it.",
+            detects=_like(lambda z, n: reference(z, n + 1), lambda z, n: reference(z, n - 1)),
+            hint=3,
         ),
         Misconception(
             "one_round",
             "One round is not enough: scaling the second way disturbs what the first had put right. The "
             "disturbance shrinks from round to round, so repeat.",
-            detects=_like(lambda z: _once(z, True), lambda z: _once(z, False)),
+            detects=_like(lambda z, n: _once(z, True), lambda z, n: _once(z, False)),
             hint=1,
         ),
         Misconception(
@@ -155,14 +184,16 @@ SINKHORN = Exercise(
             "columns_to_one",
             "The columns sum to 1, so each expert has the work of one token. T tokens hand out 1 each: that "
             "makes T / E for each expert. Rows and columns have to add up to the same total.",
-            detects=_like(lambda z: _plan(z) / _share(z)),
+            detects=_like(
+                lambda z, n: reference(z, n) / _share(z), lambda z, n: _rows_first(z, n) / _share(z)
+            ),
             hint=3,
         ),
         Misconception(
             "sums_to_one_in_all",
             "The whole plan sums to 1, as a joint distribution would. The balance is right; only the scale "
             "is not: each token's row should sum to 1.",
-            detects=_like(lambda z: _plan(z) / z.shape[0]),
+            detects=_like(lambda z, n: reference(z, n) / z.shape[0]),
             hint=3,
         ),
         Misconception(
@@ -170,9 +201,9 @@ SINKHORN = Exercise(
             "A softmax over the rows times a softmax over the columns is neither: its rows do not sum to 1, "
             "nor are its columns equal. The two scalings have to take turns.",
             detects=_like(
-                lambda z: z.softmax(dim=0) * z.softmax(dim=1),
-                lambda z: z.softmax(dim=0) * z.softmax(dim=1) * _share(z),
-                lambda z: (z.softmax(dim=0) * z.softmax(dim=1)).sqrt(),
+                lambda z, n: z.softmax(dim=0) * z.softmax(dim=1),
+                lambda z, n: z.softmax(dim=0) * z.softmax(dim=1) * _share(z),
+                lambda z, n: (z.softmax(dim=0) * z.softmax(dim=1)).sqrt(),
             ),
             hint=1,
         ),
@@ -187,7 +218,7 @@ SINKHORN = Exercise(
         Misconception(
             "still_logarithms",
             "This is the logarithm of the plan. The exponential at the end is missing.",
-            detects=_like(lambda z: _plan(z).log()),
+            detects=_like(lambda z, n: reference(z, n).log()),
             hint=3,
         ),
     ),

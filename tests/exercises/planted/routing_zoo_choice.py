@@ -97,8 +97,8 @@ def sinkhorn_potentials(logits_TE, rounds):
     n_tokens, n_experts = z.shape
     u, v = torch.zeros(n_tokens, 1).double(), torch.zeros(1, n_experts).double()
     for _ in range(rounds):
-        u = -torch.logsumexp(z + v, dim=1, keepdim=True)
         v = math.log(n_tokens / n_experts) - torch.logsumexp(z + u, dim=0, keepdim=True)
+        u = -torch.logsumexp(z + v, dim=1, keepdim=True)
     return torch.exp(z + u + v)
 
 
@@ -111,10 +111,9 @@ def sinkhorn_log_softmax(logits_TE, rounds):
 
 
 def sinkhorn_in_numpy(logits_TE, rounds):
-    """Taking out each column's mean first keeps these numbers small; then exp is safe."""
+    """Each column is scaled first, so its largest may be taken out before: then exp is safe."""
     z = logits_TE.numpy().astype(np.float64)
-    z = z - z.mean(axis=0, keepdims=True)
-    p = np.exp(z - z.max(axis=1, keepdims=True))
+    p = np.exp(z - z.max(axis=0, keepdims=True))
     for _ in range(rounds):
         p *= p.shape[0] / p.shape[1] / p.sum(axis=0, keepdims=True)
         p /= p.sum(axis=1, keepdims=True)

@@ -1,0 +1,115 @@
+"""More answers to lesson 05, found by trying what learners are likely to write."""
+
+import torch
+import torch.nn.functional as F
+
+
+def f_of(logits_TE, ids_TK):
+    return torch.bincount(ids_TK.flatten(), minlength=logits_TE.shape[1]) / ids_TK.numel()
+
+
+def f_in_rows(logits_TE, ids_TK):
+    return torch.bincount(ids_TK.flatten(), minlength=logits_TE.shape[1]), logits_TE.softmax(-1).mean(0)
+
+
+def p_times_f(logits_TE, ids_TK):
+    n, e = logits_TE.shape
+    return e / n * logits_TE.softmax(-1) * f_of(logits_TE, ids_TK)
+
+
+def bracket_of_all(logits_TE, ids_TK):
+    n, e = logits_TE.shape
+    f, p = f_of(logits_TE, ids_TK), logits_TE.softmax(-1)
+    return e / n * p * (f - (p.mean(0) * f).sum())
+
+
+def bracket_even(logits_TE, ids_TK):
+    n, e = logits_TE.shape
+    f = f_of(logits_TE, ids_TK)
+    return e / n * logits_TE.softmax(-1) * (f - f.mean())
+
+
+def big_p_in_front(logits_TE, ids_TK):
+    n, e = logits_TE.shape
+    f, p = f_of(logits_TE, ids_TK), logits_TE.softmax(-1)
+    return e / n * p.mean(0) * (f - (p * f).sum(-1, keepdim=True))
+
+
+def by_autograd(logits_TE, ids_TK):
+    z = logits_TE.clone().requires_grad_()
+    with torch.enable_grad():
+        loss = z.shape[1] * (f_of(z, ids_TK) * z.softmax(-1).mean(0)).sum()
+    return torch.autograd.grad(loss, z)[0]
+
+
+def by_backward(logits_TE, ids_TK):
+    logits_TE.requires_grad_(True)
+    (logits_TE.shape[1] * (f_of(logits_TE, ids_TK) * logits_TE.softmax(-1).mean(0)).sum()).backward()
+    return logits_TE.grad
+
+
+def pairs_of(f_E, P_E):
+    return (f_E[:, None] - f_E) * (P_E[:, None] - P_E) / 2
+
+
+def all_above_zero(f_E, P_E):
+    m = pairs_of(f_E, P_E)
+    return m, m.sum(), bool((m > 0).all())
+
+
+def some_not_negative(f_E, P_E):
+    m = pairs_of(f_E, P_E)
+    return m, m.sum(), bool((m >= 0).any())
+
+
+def f_minus_P(f_E, P_E):
+    m = (f_E[:, None] - P_E[None]) * (P_E[:, None] - f_E[None]) / 2
+    return m, m.sum(), bool((m >= 0).all())
+
+
+def halved_twice(f_E, P_E):
+    m = pairs_of(f_E, P_E)
+    return m, m.sum() / 2, bool((m >= 0).all())
+
+
+def scoped(names=(), whole=True):
+    """Right, but for names taken for each other, or a global batch without an axis for its one group."""
+    swap = dict(names)
+
+    def loss(logits_MBLE, top_k, scope):
+        scope = swap.get(scope, scope)
+        if scope == "sequence":
+            x = logits_MBLE.flatten(0, 1)
+        elif scope == "micro_batch":
+            x = logits_MBLE.flatten(1, 2)
+        else:
+            x = logits_MBLE.flatten(0, 2)
+            x = x.unsqueeze(0) if whole else x.unsqueeze(1)
+        f = F.one_hot(x.topk(top_k).indices, x.shape[-1]).float().mean((1, 2))
+        return (x.shape[-1] * (f * x.softmax(-1).mean(1)).sum(-1)).mean()
+
+    return loss
+
+
+WRONG = {
+    "05.f_and_p": {"counts": f_in_rows},
+    "05.loss_gradient": {
+        "no_bracket": p_times_f,
+        "common_bracket": bracket_of_all,
+        "even_bracket": bracket_even,
+        "mean_outside": big_p_in_front,
+        "autograd": by_autograd,
+        "autograd:by backward": by_backward,
+    },
+    "05.chebyshev": {
+        "strict_with_diagonal": all_above_zero,
+        "any_pair": some_not_negative,
+        "crossed": f_minus_P,
+        "upper_triangle:halved twice": halved_twice,
+    },
+    "05.scope": {
+        "sequence_and_micro": scoped({"sequence": "micro_batch", "micro_batch": "sequence"}),
+        "micro_and_global": scoped({"global_batch": "micro_batch", "micro_batch": "global_batch"}),
+        "global_tokens": scoped(whole=False),
+    },
+}
