@@ -270,8 +270,8 @@ claim(
 # ### Names and experts
 #
 # Names are no help. "16x3.8B" (Phi-3.5-MoE) multiplies to 60.8 and the model has 41.9 billion. "A3B" in
-# Qwen3-30B-A3B stands for 3.35. Only the config counts. *Fine-grained* experts are narrow ones, many of them:
-# hold DeepSeek's against the width of a dense layer in the same model.
+# Qwen3-30B-A3B stands for 3.35. Only the config counts. It also says how *fine-grained* the experts are, that
+# is, how narrow and how many; Mixtral has 8 of width 14,336:
 
 # %%
 fine_grained = {}
@@ -728,7 +728,7 @@ times = {
 picture(
     curve_figure(
         {name: (BATCH_SIZES, row) for name, row in times.items()},
-        title="Alone or among thousands Mixtral is as fast as its active size; in between it is not",
+        title="Among dozens of tokens Mixtral costs what its total size costs",
         x_label="tokens decoded together",
         y_label="ms per step",
         height=400,
@@ -736,17 +736,17 @@ picture(
     alt=(
         "Time of one decode step over 1 to 4096 tokens, both axes logarithmic. Each dense model is flat "
         "while reading its weights decides and rises when computing does. Mixtral begins with the small "
-        "dense model, climbs to the one of equal total by 64 tokens, stays flat, and meets the small one "
+        "dense model, climbs to the one of equal total by 16 tokens, stays with it, and meets the small one "
         "again near 1024."
     ),
 )
 
 # %% [markdown]
 # Follow the line of Mixtral from left to right. One text at a time: it is as fast as a dense model of its
-# active size, and much faster than one of its total size. Among dozens it reads nearly all its experts
-# and takes over three times as long as the small dense model. From about a thousand on the FLOPs decide,
-# and it is level with the small one again. The stretch in between is where a server with some dozens of
-# chats works. The same in five numbers:
+# active size, and much faster than one of its total size. Among a dozen or more it reads nearly all its
+# experts and takes over three times as long as the small dense model. From about a thousand on the FLOPs
+# decide, and it is level with the small one again. The stretch in between is where a server with some
+# dozens of chats works. The same in five numbers:
 
 # %%
 at_batch = {

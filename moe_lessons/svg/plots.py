@@ -6,6 +6,7 @@ Figures are built with the object API: no pyplot, so no global state, and nothin
 
 import io
 import logging
+import math
 from collections.abc import Mapping, Sequence
 
 from IPython.display import Image
@@ -131,9 +132,14 @@ def curve_figure(
     if not log_y:
         axes.set_yscale("linear")
         axes.set_ylim(bottom=0, top=1.05 * max(max(y) for _, y in curves.values()))
-    for i, (name, (x, y)) in enumerate(curves.items()):
+    for i, (x, y) in enumerate(curves.values()):
         axes.plot(x, y, color=COLORS[i % len(COLORS)], linestyle=_STROKES[i % len(_STROKES)], linewidth=2)
-        axes.annotate(name, (x[-1], y[-1]), (6, -3), textcoords="offset points", fontsize=8)
+    axes.margins(x=0.02)
+    along = math.log if log_y else float
+    low, high = (along(limit) for limit in axes.get_ylim())
+    ends = {name: (along(y[-1]) - low) / (high - low) for name, (_, y) in curves.items()}
+    for name, at in _apart(ends).items():
+        axes.text(1.01, at, name, transform=axes.transAxes, fontsize=8, va="center")
     return figure
 
 
@@ -149,6 +155,14 @@ def picture(figure: Figure, alt: str) -> Image:
     png = io.BytesIO()
     figure.savefig(png, format="png", metadata={"Software": None})
     return Image(data=png.getvalue(), alt=alt)
+
+
+def _apart(places: Mapping[str, float], least: float = 0.05) -> dict[str, float]:
+    """Labels moved up as far as it takes not to overlap, from the lowest on."""
+    moved: dict[str, float] = {}
+    for name, at in sorted(places.items(), key=lambda item: item[1]):
+        moved[name] = max(at, max(moved.values()) + least) if moved else at
+    return moved
 
 
 def _paper(title: str, width: float, height: float) -> tuple[Figure, Axes]:
