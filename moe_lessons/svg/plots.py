@@ -6,6 +6,7 @@ Figures are built with the object API: no pyplot, so no global state, and nothin
 
 import io
 import logging
+import math
 from collections.abc import Mapping, Sequence
 
 from IPython.display import Image
@@ -22,6 +23,7 @@ logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 DPI = 110
 MARKERS = ("o", "s", "^", "D", "P", "v", "X", "h")
 _MUTED = "#595959"
+_STROKES = ("-", "--", "-.", ":")
 
 Points = tuple[Sequence[float], Sequence[float]]
 
@@ -84,6 +86,63 @@ def scatter_figure(
     return figure
 
 
+def curve_figure(
+    curves: Mapping[str, Points],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    log_y: bool = True,
+    width: float = 640,
+    height: float = 360,
+) -> Figure:
+    """Draw lines over a logarithmic x axis, each with its own dashes and its name at its right end.
+
+    Parameters
+    ----------
+    curves : mapping of str to (x, y)
+        Points of each line, x above 0 and increasing.
+    title : str
+        One sentence: the one thing that the figure says.
+    x_label, y_label : str
+        Axis labels with units.
+    log_y : bool
+        Whether the y axis is logarithmic too; otherwise it begins at 0.
+    width, height : float
+        Size in px; at most 720 wide.
+
+    Raises
+    ------
+    ValueError
+        If a figure is too wide, or lacks a title or the label of an axis.
+
+    Examples
+    --------
+    >>> figure = curve_figure({"dense": ([1, 10], [5, 5])}, title="Flat", x_label="batch", y_label="ms")
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['dense']
+    """
+    if not 0 < width <= MAX_WIDTH:
+        raise ValueError(f"a figure is at most {MAX_WIDTH} px wide, not {width}")
+    if not (title and x_label and y_label):
+        raise ValueError("a figure needs a title and a label on both axes")
+    figure, axes = _paper(title, width, height)
+    axes.set_xlabel(x_label, fontsize=9, color=_MUTED)
+    axes.set_ylabel(y_label, fontsize=9, color=_MUTED)
+    if not log_y:
+        axes.set_yscale("linear")
+        axes.set_ylim(bottom=0, top=1.05 * max(max(y) for _, y in curves.values()))
+    for i, (x, y) in enumerate(curves.values()):
+        axes.plot(x, y, color=COLORS[i % len(COLORS)], linestyle=_STROKES[i % len(_STROKES)], linewidth=2)
+    axes.margins(x=0.02)
+    along = math.log if log_y else float
+    low, high = (along(limit) for limit in axes.get_ylim())
+    ends = {name: (along(y[-1]) - low) / (high - low) for name, (_, y) in curves.items()}
+    for name, at in _apart(ends).items():
+        axes.text(1.01, at, name, transform=axes.transAxes, fontsize=8, va="center")
+    return figure
+
+
 def picture(figure: Figure, alt: str) -> Image:
     """Render a figure as the value of a notebook cell, with words for those who do not see it.
 
@@ -96,6 +155,14 @@ def picture(figure: Figure, alt: str) -> Image:
     png = io.BytesIO()
     figure.savefig(png, format="png", metadata={"Software": None})
     return Image(data=png.getvalue(), alt=alt)
+
+
+def _apart(places: Mapping[str, float], least: float = 0.05) -> dict[str, float]:
+    """Labels moved up as far as it takes not to overlap, from the lowest on."""
+    moved: dict[str, float] = {}
+    for name, at in sorted(places.items(), key=lambda item: item[1]):
+        moved[name] = max(at, max(moved.values()) + least) if moved else at
+    return moved
 
 
 def _paper(title: str, width: float, height: float) -> tuple[Figure, Axes]:
@@ -121,4 +188,4 @@ def _lines_of_equal_ratio(axes: Axes, groups: Mapping[str, Points], ratios: Sequ
         axes.text(right * 1.05, ratio * right, f"{ratio:g}×", fontsize=8, color=_MUTED, va="center")
 
 
-__all__ = ["picture", "scatter_figure"]
+__all__ = ["curve_figure", "picture", "scatter_figure"]

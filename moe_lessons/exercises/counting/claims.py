@@ -68,10 +68,11 @@ SIZES = (
         "L34",
         "Quality scales with total parameters, cost with active ones.",
         "contested",
-        "More experts at equal active size do lower the loss, but far less than in proportion: six times the "
-        "sparsity saved 1.69 times the FLOPs in Kimi-K2's study. And cost follows active parameters only "
-        "as long as compute is what you pay for. Quality itself was not measured in this lesson.",
-        "arXiv 2507.20534, section 2.3",
+        "More experts at equal active size do lower the loss, but far less than in proportion: six times "
+        "the sparsity saved 1.69 times the FLOPs in Kimi-K2's study, and with 131,072 experts Shazeer's "
+        "perplexity was no better than with 65,536 (29.2 and 28.9). And cost follows active parameters "
+        "only as long as compute is what you pay for. Quality itself was not measured in this lesson.",
+        "arXiv 2507.20534, section 2.3; arXiv 1701.06538, table 8",
     ),
     Claim(
         "L35",

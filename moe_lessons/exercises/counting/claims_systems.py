@@ -22,11 +22,11 @@ SYSTEMS = (
     Claim(
         "L41",
         "Inference cost scales with active parameters, not with the total.",
-        "wrong",
-        "It holds for one token at a time. B tokens touch E(1 - (1 - K/E)^B) experts of a layer: 102 of "
-        "DeepSeek-V3's 256 at B = 16, 222 at B = 64. In decode, bytes read are the cost, so it moves towards "
-        "the total.",
-        "simulated in this lesson; arXiv 2511.02237 measures latency against experts touched",
+        "imprecise",
+        "It holds for one token at a time and for a thousand. In between bytes read are the cost of "
+        "decoding, and n tokens touch E(1 - (1 - K/E)^n) experts of a layer: 102 of DeepSeek-V3's 256 at n "
+        "= 16, 222 at n = 64. There the cost is nearly that of the total.",
+        "roofline and draws in this lesson; arXiv 2511.02237 measures latency against experts touched",
     ),
     Claim(
         "L42",

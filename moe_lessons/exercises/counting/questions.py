@@ -6,8 +6,9 @@ PREDICTIONS = (
     Prediction(
         id="03.ratio",
         question=(
-            "Mixtral-8x7B is Mistral-7B with eight FFNs in each layer in place of one, of which a token uses "
-            "two. How many times the parameters has the whole model, and how many times the active ones?"
+            "Mixtral-8x7B is Mistral-7B with eight FFNs in each layer in place of one, of which a token "
+            "uses two. How many times as many parameters does the whole model have, and how many times as "
+            "many active ones?"
         ),
         options=(
             "8 times the parameters, 2 times the active ones",

@@ -57,8 +57,8 @@ CLAIMS = (
         "L20",
         "K is usually 1 or 2.",
         "outdated",
-        "It was in the years of GShard and Switch. Most models since 2024 choose 4 to 10, and the range "
-        "goes from 1 (Llama-4) to 22 of 512 (Nemotron-3-Super).",
+        "It was in the years of GShard and Switch. Most of the course's models since 2024 choose 4 to 10, "
+        "and the range goes from 1 (Llama-4) to 22 of 512 (Nemotron-3-Super).",
         "the source of each preset; config.json of Nemotron-3-Super",
     ),
     Claim(

@@ -14,7 +14,7 @@ LESSON = Lesson(
         "tell whether you know enough to go on, and what to read first if not;",
         "answer an exercise, read its feedback, take a hint, pass.",
     ),
-    minutes=25,
+    minutes=30,
     prerequisites=("some Python", "having seen PyTorch once"),
     exercises=(TOP2_MIX,),
     quizzes=QUIZZES,

@@ -1,0 +1,32 @@
+"""The minutes that a lesson names are those that its words, code, exercises and questions come to."""
+
+import pytest
+
+from moe_lessons.build import paths
+from moe_lessons.build.source import read_cells
+from moe_lessons.exercises import registry
+
+WORDS_A_MINUTE, LINES_A_MINUTE, MINUTES_A_QUESTION = 200, 20, 1
+LESSONS = [registry.lesson(number) for number in ("00", "01", "02", "03")]
+
+
+def minutes(lesson):
+    """Prose, cards and claims read; code looked through; exercises and questions done; no pauses."""
+    cells = read_cells(paths.LESSONS / f"{lesson.id}.py")
+    prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    prose += [exercise.task for exercise in lesson.exercises]
+    prose += [f"{claim.said} {claim.truth}" for claim in lesson.claims]
+    shown = [c.source for c in cells if c.cell_type == "code" and "answer" not in c.metadata]
+    lines = sum(1 for source in shown for line in source.splitlines() if line.strip())
+    return (
+        sum(len(text.split()) for text in prose) / WORDS_A_MINUTE
+        + lines / LINES_A_MINUTE
+        + sum(exercise.minutes for exercise in lesson.exercises)
+        + MINUTES_A_QUESTION * (len(lesson.quizzes) + len(lesson.predictions))
+    )
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.id)
+def test_minutes_are_honest(lesson):
+    counted = minutes(lesson)
+    assert abs(lesson.minutes - counted) <= max(3, 0.1 * counted), f"{counted:.0f} minutes"
