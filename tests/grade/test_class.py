@@ -86,7 +86,7 @@ def test_mistakes_are_named(run, results, name):
     [
         ("jo-endless", "failed", f"stopped after {SECONDS:g} s"),
         ("kim-exits", "failed", "your code ended the process (exit code 3)"),
-        ("ola-borrows", "failed", "uses moe_lessons.layer.moe.MoELayer"),
+        ("ola-borrows", "failed", "uses moe_lessons.layer.MoELayer"),
         ("elif", "not attempted", ""),
         ("femi", "not found", ""),
         ("lea-faked", "not attempted", ""),
