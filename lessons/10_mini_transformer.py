@@ -740,12 +740,20 @@ for group, belongs in groups.items():
         if belongs(found):
             print(f"  {name}")
 
+high = "rate 10 times higher"
+lost = [
+    b - a for a, b in zip(*(rows[n]["bits_per_byte"] for n in (high, f"{high}, no warm-up")), strict=True)
+]
+print(f"at the higher rate, what the missing warm-up costs: {', '.join(f'{bits:+.2f}' for bits in lost)}")
+
 # %% [markdown]
 # The first group carries the run. The second helps a little here. Of the third nothing can be said but that
-# its lack does not show, and that is a finding about *this* run: two layers, windows of 32 bytes, few steps, a
-# clean text. So short a window can be read almost without positions. A rate far above ours may get further in
-# so few steps: which rate is best depends on how long a run is. A table like this one says what a part does
-# where it was measured, and no more.
+# its lack does not show, and that is a finding about *this* run: two layers, windows of 32 bytes, few steps,
+# a clean text. So short a window can be read almost without positions.
+#
+# Look at the rates. Ten times ours gets further in so few steps: which rate is best depends on how long a run
+# is. And there the warm-up, which did nothing at our rate, is what makes it possible. A table like this one
+# says what a part does where it was measured, and no more.
 #
 # And the down projection? For a dense network as wide as all experts together, its deviation was divided by
 # the root of hidden width over D, as a formula with its own fan-in would have it:

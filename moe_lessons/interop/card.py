@@ -83,8 +83,10 @@ def training_facts(state: dict[str, Any], log: Path) -> dict[str, Any]:
     if "imported_from" in state:
         return {"imported from": state["imported_from"]}
     config, step = state["config"], state["step"]
+    given = config["corpus"]
+    names = ", ".join(Path(path).name for path in ([given] if isinstance(given, str) else given))
     facts = {
-        "corpus": f"{Path(config['corpus']).name} (SHA-256 {state['corpus_sha256'][:16]}...)",
+        "corpus": f"{names} (SHA-256 {state['corpus_sha256'][:16]}...)",
         **({"tokenizer": Path(config["tokenizer"]).name} if "tokenizer" in config else {}),
         "steps": step,
         "training tokens": f"{step * config['batch_size'] * config['model']['context_length']:,}",
@@ -93,6 +95,10 @@ def training_facts(state: dict[str, Any], log: Path) -> dict[str, Any]:
         "torch": state["environment"]["torch"],
         "device": state["environment"]["device"],
     }
+    if state.get("weights_from"):
+        facts["first weights"] = state["weights_from"]
+    if state.get("changes"):
+        facts["changed on the way"] = "; ".join(state["changes"])
     if found := _last_validation(log, step):
         facts["held-out bits per byte"] = (
             f"{found['validation_bits_per_byte']:.3f} after step {found['step']}"

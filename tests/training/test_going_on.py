@@ -169,6 +169,14 @@ def test_training_starts_from_weights(form, run, corpus, tmp_path):
     assert_same(done, again)
 
 
+def test_an_export_says_what_became_of_the_run(run, corpus, tmp_path):
+    config = dataclasses.replace(SMOKE, corpus=("one/a.txt", "b.txt"), steps=10)
+    train(config, corpus=corpus, resume=run, extend="floor")
+    card = (export_checkpoint(run, tmp_path / "exported") / "README.md").read_text(encoding="utf-8")
+    assert "| corpus | a.txt, b.txt (SHA-256 " in card
+    assert "| changed on the way | steps 8 -> 10: the schedule ended with step 8" in card
+
+
 def test_starting_points_that_are_none(tmp_path, run):
     with pytest.raises(InteropError, match="is not a folder: give a run, or one with config"):
         starting_point(tmp_path / "nowhere")

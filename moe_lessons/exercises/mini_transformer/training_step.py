@@ -1,6 +1,7 @@
 """Exercise 10.training_step: accumulation, clipping and schedule, graded by the weights after three steps."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -154,81 +155,81 @@ TRAINING_STEP = Exercise(
             "Each micro-batch's own mean is taken, and their mean is the step's loss. Micro-batches have "
             "different numbers of real tokens, so a token of a short one counts for more. Divide each *sum* "
             "by the number of real tokens of the whole step.",
-            wrong=lambda *a: steps(*a, Ways(total="means")),
+            wrong=partial(steps, ways=Ways(total="means")),
             hint=2,
         ),
         Misconception(
             "means_added",
             "The micro-batches' means are added and never divided: with M of them the gradient is about M "
             "times too large. Cutting a step into more pieces must not change it.",
-            wrong=lambda *a: steps(*a, Ways(total="sum of means")),
+            wrong=partial(steps, ways=Ways(total="sum of means")),
             hint=2,
         ),
         Misconception(
             "padding_counted",
             "The loss is divided by all positions, padding included. The more padding, the smaller the step.",
-            wrong=lambda *a: steps(*a, Ways(total="all")),
+            wrong=partial(steps, ways=Ways(total="all")),
             hint=2,
         ),
         Misconception(
             "step_per_micro_batch",
             "The weights change after every micro-batch. Accumulation is there to make *one* step out of "
             "them, as if all had been computed at once.",
-            wrong=lambda *a: steps(*a, Ways(step_each=True)),
+            wrong=partial(steps, ways=Ways(step_each=True)),
             hint=1,
         ),
         Misconception(
             "clipped_each_time",
             "The gradient is clipped after every micro-batch, while it is still incomplete. Later ones then "
             "weigh more than earlier ones. Clip once, when all are in.",
-            wrong=lambda *a: steps(*a, Ways(clip="each")),
+            wrong=partial(steps, ways=Ways(clip="each")),
             hint=1,
         ),
         Misconception(
             "not_clipped",
             "The gradient reaches the weights unclipped: either it never is, or it is clipped after the "
             "step, when it is too late. One batch that is unlike the others then throws the weights far off.",
-            wrong=lambda *a: steps(*a, Ways(clip="none")),
+            wrong=partial(steps, ways=Ways(clip="none")),
             hint=3,
         ),
         Misconception(
             "clipped_by_value",
             "Every entry is cut to `max_norm` by itself. That turns the gradient into another direction. "
             "Clip its norm: one factor for all of it.",
-            wrong=lambda *a: steps(*a, Ways(clip="values")),
+            wrong=partial(steps, ways=Ways(clip="values")),
             hint=3,
         ),
         Misconception(
             "always_rescaled",
             "The gradient is brought to the length `max_norm` even where it is shorter. Clipping only ever "
             "shortens: near a minimum steps are to become small.",
-            wrong=lambda *a: steps(*a, Ways(clip="always")),
+            wrong=partial(steps, ways=Ways(clip="always")),
             hint=3,
         ),
         Misconception(
             "never_cleared",
             "The gradient of the step before is still there when the next one is added. After each step it "
             "begins at zero (`zero_grad`).",
-            wrong=lambda *a: steps(*a, Ways(clear=False)),
+            wrong=partial(steps, ways=Ways(clear=False)),
             hint=1,
         ),
         Misconception(
             "rate_too_late",
             "The rate is one step behind: the first step has the rate 0 and changes nothing. Set the rate of "
             "step s before step s, and count `s + 1`.",
-            wrong=lambda *a: steps(*a, Ways(rate="late")),
+            wrong=partial(steps, ways=Ways(rate="late")),
             hint=3,
         ),
         Misconception(
             "no_warm_up",
             "Every step has the peak rate: there is no warm-up.",
-            wrong=lambda *a: steps(*a, Ways(rate="peak")),
+            wrong=partial(steps, ways=Ways(rate="peak")),
             hint=3,
         ),
         Misconception(
             "rises_for_ever",
             "The rate goes on rising when the warm-up is over. It stays at `peak` then.",
-            wrong=lambda *a: steps(*a, Ways(rate="rising")),
+            wrong=partial(steps, ways=Ways(rate="rising")),
             hint=3,
         ),
     ),
