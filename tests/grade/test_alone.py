@@ -1,4 +1,4 @@
-"""The program keeps to itself: nothing is imported from where it stands, and nothing stays when it is killed."""
+"""The program keeps to itself: nothing is imported from where it stands, nothing stays when it is killed."""
 
 import json
 import os

@@ -33,7 +33,7 @@ def walk(known):
                 pending.append(path)
         if os.access(place, os.W_OK):
             writable.append(place)
-    return "|".join(sorted(set(found))) + "#" + "|".join(sorted(writable)) + "#" + "|".join(sorted(os.environ))
+    return "#".join("|".join(sorted(set(names))) for names in (found, writable, os.environ))
 """
 
 

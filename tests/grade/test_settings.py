@@ -109,7 +109,8 @@ def test_comments_reach_the_page_as_text(place):
 
 def test_exports_have_the_columns_that_platforms_document(place):
     folder = place[0]
-    roster = "learner,name,email,login,id,sis_id,section\nada,Ada L.,a@x.org,al,17,S17,1\nbob,=Bob,b@x.org,b,18,S18,1\n"
+    roster = "learner,name,email,login,id,sis_id,section\n"
+    roster += "ada,Ada L.,a@x.org,al,17,S17,1\nbob,=Bob,b@x.org,b,18,S18,1\n"
     exports = LESSONS + 'exports = ["canvas", "moodle", "gradescope"]\nroster = "roster.csv"\nexcel = true\n'
     assert call(folder, *stated(folder, exports, roster=roster)).exit_code == 0
     titles = [f"{lesson.number} {lesson.title}" for lesson in (FIRST, SECOND)]
