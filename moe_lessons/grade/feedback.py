@@ -127,12 +127,18 @@ def _hint(outcome: Outcome) -> str | None:
         return None
     mistake = outcome.verdict.misconception
     if mistake is None:
-        if outcome.verdict.findings[0][1] is False:  # it did not run, or there is no such function
+        if any(
+            ok is False for _, ok, _ in outcome.verdict.findings[:1]
+        ):  # it did not run, or there is no such function
             return "Nothing could be compared yet: mend this first. Hint 1 says how to begin."
         return "This is not a mistake we know by name. Compare with the line above, then read hint 1."
     if not mistake[2]:
         return None
-    more = "" if outcome.verdict.findings[0][1] else " The error above may be another mistake."
+    more = (
+        ""
+        if all(ok for _, ok, _ in outcome.verdict.findings[:1])
+        else " The error above may be another mistake."
+    )
     return f"Read hint {mistake[2]} below the exercise's check.{more}"
 
 

@@ -46,6 +46,21 @@ def scratch() -> str:
     return "/scratch" if below else "/tmp"
 
 
+def reach() -> list[tuple[str, str]]:
+    """All that an answer can reach of files, with the reason: a test walks it and finds nothing more."""
+    return [
+        *((path, "shared libraries of the system") for path in (*_SYSTEM, "/lib", "/lib64")),
+        *((path, "Python and its standard library") for path in _shown()),
+        *((path, "torch, numpy, scipy, triton, matplotlib, tqdm and what they need") for path in _packages()),
+        *((path, "no data of anyone's") for path in _DEVICES),
+        (_CPU, "copies of what PyTorch reads about the processor"),
+        (KIT, "what runs answers: neither references nor specs of exercises"),
+        ("/proc", "empty"),
+        ("/tmp", "empty, or the answer's own temporary files"),
+        (scratch(), "the answer's own temporary files"),
+    ]
+
+
 def command(folder: Path, words: list[str]) -> list[str]:
     """What starts the kit in ``folder`` inside the sandbox."""
     return [

@@ -81,10 +81,11 @@ def parse(content: bytes) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Code:
-    """A code cell: its place, and its source."""
+    """A code cell: its place, its source, and whether it is marked as an answer to anything."""
 
     place: int
     source: str
+    marked: bool
 
 
 def _cells(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -103,10 +104,10 @@ def _sorted(
     ours: dict[str, list[_Code]] = {}
     everything: list[_Code] = []
     for place, cell in enumerate(given):
-        id, source = _ours(cell).get("answer"), _source(cell)
+        id, source, marked = _ours(cell).get("answer"), _source(cell), "answer" in _ours(cell)
         is_code = cell.get("cell_type") == "code"
         if is_code and source is not None and len(source) <= MAX_ANSWER:
-            everything.append(_Code(place, source))
+            everything.append(_Code(place, source, marked))
         if not isinstance(id, str):
             continue
         problem = _problem(id, is_code, source, known)
@@ -129,7 +130,8 @@ def _problem(id: str, is_code: bool, source: str | None, known: Known) -> str | 
 
 def _take_one(id: str, entry: str, marked: list[_Code], everything: list[_Code], taken: Taken) -> None:
     """Of all cells for an exercise the last attempt counts; an untouched stub never does beside one."""
-    states = {cell: cells.attempt(cell.source, entry) for cell in everything if entry in cell.source}
+    own = [cell for cell in everything if cell in marked or not cell.marked]
+    states = {cell: cells.attempt(cell.source, entry) for cell in own if entry in cell.source}
     attempts = [cell for cell, state in states.items() if state == "attempted"]
     stubs = [cell for cell, state in states.items() if state == "stub"]
     marked_stubs = [cell for cell in stubs if cell in marked]

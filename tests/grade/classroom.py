@@ -134,7 +134,7 @@ def fake(content):
 
 
 def double(content):
-    """Each answer cell twice; the second is the stub again."""
+    """Each answer cell twice; the second is the stub again, which never counts beside an attempt."""
     for cell in answer_cells(content):
         stub = next(c for n in STUBS.values() for c in answer_cells(n) if answer_id(c) == answer_id(cell))
         content["cells"].append(copy.deepcopy(stub))
@@ -165,7 +165,7 @@ def make_class():
         "jo-endless": with_first(ENDLESS, LESSONS[:1]),
         "kim-exits": with_first(EXITS),
         "lea-faked": learner({}, change=fake),
-        "max-doubled": learner(ANSWERS, passes=(), change=double),
+        "max-doubled": learner(ANSWERS, change=double),
         "noa-spoils": with_first(SPOILS_TORCH + "\n\ndef {entry}(*args):\n    return args[0] * float('nan')"),
         "ola-borrows": with_first(borrowed),
     }

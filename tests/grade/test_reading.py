@@ -7,6 +7,7 @@ import sys
 import classroom
 import pytest
 
+from moe_lessons.exercises import registry
 from moe_lessons.grade import reading, submissions
 from moe_lessons.grade.reading import read
 from moe_lessons.grade.records import RefusedError
@@ -15,6 +16,11 @@ from moe_lessons.grade.submissions import collect, single
 LESSON = classroom.LESSONS[0]
 SOLVED = classroom.SOLVED[LESSON.id]
 ID = next(id for id in classroom.IDS if id.startswith(LESSON.number))
+
+
+ENTRY = registry.exercise(ID).entry
+TRIED = f"def {ENTRY}(*args):\n    return 1"
+STUB = f'def {ENTRY}(*args):\n    raise NotImplementedError("your code here")'
 
 
 def write(tmp_path, content):
@@ -87,7 +93,20 @@ def test_only_answer_cells_are_taken(tmp_path):
 @pytest.mark.parametrize(
     ("cells", "answers", "warning"),
     [
-        ([cell(ID, "a"), cell(ID, "b")], {ID: "b"}, f"more than one cell answers {ID}; the last one counts"),
+        ([cell(ID, "a"), cell(ID, "b")], {ID: "b"}, ""),
+        (
+            [cell(ID, TRIED), cell(ID, f"{TRIED} + 1")],
+            {ID: f"{TRIED} + 1"},
+            f"more than one cell answers {ID}; the last attempt counts",
+        ),
+        ([cell(ID, TRIED), cell(ID, STUB)], {ID: TRIED}, ""),
+        ([cell(ID, STUB), cell(ID, TRIED), cell(ID, STUB)], {ID: TRIED}, ""),
+        ([cell(ID, STUB)], {ID: STUB}, ""),
+        (
+            [cell(ID, STUB), {"cell_type": "code", "metadata": {}, "source": TRIED}],
+            {ID: TRIED},
+            "mark of its cell is lost",
+        ),
         ([cell(ID, ["a\n", "b"])], {ID: "a\nb"}, ""),
         ([cell(ID, "a"), cell("99.none")], {ID: "a"}, "'99.none', which is no exercise"),
         ([cell(ID, "a"), cell(ID, "b", kind="markdown")], {ID: "a"}, "is not in a code cell"),
@@ -210,3 +229,24 @@ def test_what_cannot_be_graded_is_refused(tmp_path):
         single(path)
     with pytest.raises(RefusedError, match="no such file"):
         single(tmp_path / "none.ipynb")
+
+
+def test_a_copy_of_the_stub_in_another_file_never_counts(tmp_path):
+    folder = tmp_path / "ada"
+    folder.mkdir()
+    for name, code in (("01-mine.ipynb", TRIED), ("01.ipynb", STUB)):
+        (folder / name).write_text(json.dumps(answering(cell(ID, code))), encoding="utf-8")
+    (ada,) = collect(tmp_path)
+    assert ada.answers[ID][1] == TRIED
+    assert ada.warnings == []
+
+
+def test_a_file_that_needs_too_much_costs_itself(tmp_path):
+    """Six million lists are 18 MB of text, and half a gigabyte once they are read."""
+    lists = json.dumps(answering()).replace("[]", "[" + "[]," * 6_000_000 + "[]]").encode()
+    assert read(write(tmp_path, lists), "x").problem in (
+        "too large or too intricate to be read",
+        "6000001 cells; at most 2000 are read",
+        "not a notebook: its cells are malformed",
+    )
+    assert read(write(tmp_path, SOLVED), "x").problem is None

@@ -159,7 +159,7 @@ def test_a_full_disk_is_told_and_leaves_no_halves(folder, monkeypatch):
 
 def test_faults_are_not_kept(tmp_path):
     class Answer:
-        exercise, notebook, code = IDS[0], "a.ipynb", "x"
+        exercise, notebook, code, beside = IDS[0], "a.ipynb", "x", ""
 
     kept = resume.Kept(tmp_path / "f", {"seed": 1})
     kept.add([("ada", Answer(), Verdict(0, IDS[0], FAULT))])

@@ -1,4 +1,6 @@
-"""Equal answers get equal grades: memory left unwritten, chance, and how many threads there are, change nothing."""
+"""Equal answers get equal grades: memory left unwritten, and chance, are the same every time."""
+
+import contextlib
 
 import classroom
 import numpy as np
@@ -40,7 +42,7 @@ def test_everything_is_as_before_afterwards():
     torch.manual_seed(3)
     np.random.seed(3)
     state, empty = np.random.get_state()[1].copy(), np.empty
-    with pytest.raises(ZeroDivisionError), steady():
+    with contextlib.suppress(ZeroDivisionError), steady():
         np.random.rand()
         raise ZeroDivisionError
     assert (np.random.get_state()[1] == state).all()

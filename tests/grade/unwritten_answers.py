@@ -1,4 +1,4 @@
-"""Answers that allocate their result and forget to write a part of it, right wherever memory happened to be."""
+"""Answers that allocate their result and forget to write a part of it: right where memory happened to be."""
 
 import classroom
 
@@ -21,7 +21,7 @@ EMPTY = (
 
 
 def _allocates(id):
-    """Exercises whose first output is a tensor; those with kernels have their own memory, those with names too."""
+    """Exercises whose first output is a tensor; those with kernels bring their own memory."""
     exercise = classroom.registry.exercise(id)
     return (
         exercise.driver in ("call", "gradient")

@@ -1,4 +1,4 @@
-"""Right answers as editors, tools and habits leave them: each must earn all points, in check and grader alike.
+"""Right answers as editors, tools and habits leave them: all points, in check and grader alike.
 
 A variant changes the solved notebook of lesson 01. `answers(content)` are its answer cells.
 """
@@ -154,7 +154,7 @@ def lost_cells(content):
     content["cells"] = [
         c for c in content["cells"]
         if c["cell_type"] == "code"
-        and ("answer" in c["metadata"].get("moe_lessons", {}) or re.match(r"check\(|.*start\(", "".join(c["source"]), re.S))
+        and (c in answers(content) or re.match(r"check\(|.*start\(", "".join(c["source"]), re.DOTALL))
     ]  # fmt: skip
 
 
