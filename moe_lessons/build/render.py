@@ -12,6 +12,7 @@ from moe_lessons.build import paths
 from moe_lessons.build.source import read_cells, with_solution, without_solution
 from moe_lessons.course.show import count
 from moe_lessons.exercises import registry
+from moe_lessons.exercises.habits import asks_gradient
 from moe_lessons.exercises.spec import Exercise, Lesson
 
 _CARD = re.compile(r"^\{\{exercise (?P<id>[\w.]+)\}\}$")
@@ -110,11 +111,12 @@ def _header(lesson: Lesson) -> str:
 
 
 def _card(exercise: Exercise) -> str:
+    flows = " A gradient must flow back through your function." if asks_gradient(exercise) else ""
     stars = "●" * exercise.difficulty + "○" * (5 - exercise.difficulty)
     return (
         f"### Exercise {exercise.id}: {exercise.title}\n\n"
         f"Difficulty {stars} ({exercise.difficulty} of 5) · about {exercise.minutes} minutes · "
-        f"{count(exercise.points, 'point')}\n\n{exercise.task}\n\n"
+        f"{count(exercise.points, 'point')}\n\n{exercise.task}{flows}\n\n"
         "Fill in the next cell and run it, then run the check below it."
     )
 

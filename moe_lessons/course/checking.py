@@ -13,7 +13,8 @@ from moe_lessons.exercises import needs, registry
 from moe_lessons.exercises.findings import Finding
 from moe_lessons.exercises.judge import Report, judge, local
 from moe_lessons.exercises.own_code import borrowed, from_other_cells
-from moe_lessons.exercises.spec import Exercise, Misconception
+from moe_lessons.exercises.replies import an
+from moe_lessons.exercises.spec import Exercise, Mistake
 
 _MARKS = {True: "✔", False: "✘", None: "–"}
 
@@ -100,7 +101,7 @@ def examine(exercise: Exercise, answer: Any) -> Report:
         problem = f"there is no function `{exercise.entry}` yet: run the cell that defines it, then this one"
         return Report(exercise, "not attempted", (Finding(f"defines `{exercise.entry}`", False, problem),))
     if not callable(answer):
-        problem = f"`{exercise.entry}` is a {type(answer).__name__}, not a function"
+        problem = f"`{exercise.entry}` is {an(type(answer).__name__)}, not a function"
         return Report(exercise, "failed", (Finding(f"defines `{exercise.entry}`", False, problem),))
     found = borrowed(answer, exercise.forbidden)
     if found is not None:
@@ -109,7 +110,7 @@ def examine(exercise: Exercise, answer: Any) -> Report:
             f"Your function uses `{module}`. The exercise asks for your own code; torch is yours to use."
         )
         finding = Finding("your own code", False, f"uses {module}")
-        return Report(exercise, "failed", (finding,), Misconception("borrowed", message, wrong=answer))
+        return Report(exercise, "failed", (finding,), Mistake("borrowed", message, hint=0))
     return judge(exercise, local(answer))
 
 
@@ -159,11 +160,14 @@ def _later(report: Report) -> str:
 def _advice(report: Report) -> str:
     if report.status != "failed" or (report.misconception and report.misconception.id == "borrowed"):
         return ""
-    if report.misconception is None and not _whole(report):
+    unhinted = report.misconception is None or report.misconception.hint == 0
+    if unhinted and not _whole(report):
         return f'Mend this first; then the check can look at the rest. A hint: `hint("{report.exercise.id}")`'
     if report.misconception is None:
         return f'This is not a mistake we know by name. A hint: `hint("{report.exercise.id}")`'
     number = report.misconception.hint
+    if unhinted:
+        return ""
     advice = f'Hint {number} is about this: `hint("{report.exercise.id}", {number})`'
     # Recognised by the inputs that it ran on.
     return advice if _whole(report) else f"{advice}. The error above may be another mistake."
@@ -187,6 +191,8 @@ def _text(report: Report, printed: str) -> str:
         lines.append(f"  {_later(report)}")
     if report.misconception:
         lines.append(f"What may have happened: {report.misconception.message}")
+    if report.observation:
+        lines.append(f"What agrees: {report.observation}")
     lines.append(_advice(report).replace("`", ""))
     if printed:
         lines.append(f"Your code printed:\n{printed}")
@@ -209,6 +215,9 @@ def _body(report: Report, printed: str) -> str:
     if report.misconception:
         message = inline(report.misconception.message)
         parts.append(f'<p style="margin:.4em 0"><strong>What may have happened.</strong> {message}</p>')
+    if report.observation:
+        seen = html.escape(report.observation)
+        parts.append(f'<p style="margin:.4em 0"><strong>What agrees.</strong> {seen}</p>')
     if _advice(report):
         parts.append(f'<p style="margin:.4em 0">{inline(_advice(report))}</p>')
     if printed:

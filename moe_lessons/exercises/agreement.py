@@ -55,13 +55,15 @@ def _outputs(exercise: Exercise, trials: Sequence[Trial]) -> Iterator[str]:
         return
     off = [o for o in exercise.outputs if not all(_same(o, t) for t in wrong)]
     fine = [o.name for o in exercise.outputs if o not in off]
+    if not off:
+        yield "The numbers themselves are right."
     if fine and off:
         verb = "is" if len(fine) == 1 else "are"
         yield f"{_listed(fine)} {verb} right; look at {_listed([o.name for o in off])}."
     for output in off[:2]:
         relation = _relation(output, [t for t in wrong if not _same(output, t)])
         if relation:
-            yield f"{output.name}: {relation}."
+            yield f"{output.name} holds {relation}."
 
 
 def _same(output: Output, t: Trial) -> bool:
@@ -78,8 +80,7 @@ def _relation(output: Output, trials: Sequence[Trial]) -> str:
     if any(isinstance(a, str) or isinstance(b, str) for a, b in pairs):
         return ""
     arrays = [(np.asarray(a), np.asarray(b)) for a, b in pairs]
-    if any(b.size == 0 for _, b in arrays):
-        arrays = [(a, b) for a, b in arrays if b.size]
+    arrays = [(a, b) for a, b in arrays if b.size]
     if not arrays or any(a.dtype.kind not in "fiub" for a, _ in arrays):
         return ""
     for holds, words in _SHAPES:
@@ -113,10 +114,10 @@ def _factor(output: Output, trials: Sequence[Trial], arrays: Sequence[tuple[np.n
         if abs(factors[0] + 1) < 1e-3:
             return "the right values with the other sign"
         return f"the right values times {factors[0]:.4g}"
-    return _named_factor(trials, factors)
+    return _named_factor(output, trials, factors)
 
 
-def _named_factor(trials: Sequence[Trial], factors: Sequence[float]) -> str:
+def _named_factor(output: Output, trials: Sequence[Trial], factors: Sequence[float]) -> str:
     known = [_numbers(t) for t in trials]
     for name in known[0]:
         sizes = [k.get(name, np.nan) for k in known]
@@ -124,6 +125,8 @@ def _named_factor(trials: Sequence[Trial], factors: Sequence[float]) -> str:
             return f"the right values times {name}"
         if np.allclose(np.multiply(factors, sizes), 1, rtol=1e-3):
             return f"the right values divided by {name}"
+    if any(np.size(t.want[output.name]) < 2 for t in trials):
+        return ""
     return "the right values times one factor, another for each input"
 
 
@@ -177,6 +180,12 @@ def _fewer_axes(output: Output, a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape != b.shape and a.size == b.size and _close(output, a.reshape(-1), b.reshape(-1))
 
 
+def _short(output: Output, a: np.ndarray, b: np.ndarray) -> bool:
+    """Zeros are missing at the end, as `bincount` leaves them out."""
+    n = len(a) if a.ndim == b.ndim == 1 else 0
+    return 0 < n < len(b) and not b[n:].any() and _close(output, a, b[:n])
+
+
 def _turned(output: Output, a: np.ndarray, b: np.ndarray) -> bool:
     return a.ndim > 1 and a.T.shape == b.shape and _close(output, a.T, b)
 
@@ -187,14 +196,15 @@ def _gaps(output: Output, a: np.ndarray, b: np.ndarray) -> bool:
 
 
 _SHAPES: tuple[tuple[Callable[[Output, np.ndarray, np.ndarray], bool], str], ...] = (
-    (_turned, "the right values, transposed"),
+    (_turned, "the right values, transposed"),  # where other outputs are wrong too: see `everywhere`
     (_fewer_axes, "the right values in another shape"),
+    (_short, "the right values, but without the zeros at the end (`minlength` keeps them)"),
 )
 _VALUES: tuple[tuple[Callable[[Output, np.ndarray, np.ndarray], bool], str], ...] = (
     (_by(lambda b: b[::-1]), "the right values from the last to the first"),
     (_rows_moved, "the right rows in another order"),
-    (_sorted_within, "each row has the right values, in another order"),
-    (_gaps, "the right values, but for those that are no finite number"),
+    (_sorted_within, "the right values of each row, in another order"),
+    (_gaps, "the right values, but for what is no finite number"),
     (_by(lambda b: b + 1), "the right values plus 1"),
     (_by(lambda b: b - 1), "the right values minus 1"),
     (_by(lambda b: 1 - b), "1 minus the right values"),

@@ -32,7 +32,7 @@ PRODUCTS = (
     general(
         "product_sizes",
         r"cannot be multiplied \((?P<a>\d+)x(?P<b>\d+) and (?P<c>\d+)x(?P<d>\d+)\)|size mismatch, got input"
-        r"|mismatch in its core dimension",
+        r"|inconsistent tensor size|1D tensors expected|mismatch in its core dimension",
         "The axis that a product sums over must have one size in both tensors. Write down what each axis "
         "stands for: the same letter must meet itself. A transpose (`.T`) or a wrong operand is the usual "
         "cause.{sizes}",
@@ -129,7 +129,7 @@ INDICES = (
         r"index (?P<index>\d+) is out of bounds for (dimension|axis) 0 with size (?P<size>\d+)",
         "`a[ids]` takes whole *rows*: the ids are looked up on the first axis, which has {size} here. Where "
         "each row has ids of its own, `a.gather(-1, ids)` reads them along the last axis, row by row.{sizes}",
-        line=r"\w\[[a-z]*_?(top|ids|idx|ind|inds|indices|index|best|chosen|order|experts?)\w*\]",
+        line=r"[\w)]\[[a-z]*_?(top|ids|idx|ind|inds|indices|index|best|chosen|order|experts?)\w*\]",
     ),
     general(
         "index_beyond_rows",
@@ -153,7 +153,7 @@ INDICES = (
     ),
     general(
         "k_too_large",
-        r"selected index k out of range|kth\(=-?\d+\) out of bounds",
+        r"selected (index|number) k out of range|kth\(=-?\d+\) out of bounds",
         "A top-k asks for more elements than the axis has. Is the number written into the code where an "
         "argument (`top_k`, say) gives it, or does the choice run along another axis than you mean?{sizes}",
     ),

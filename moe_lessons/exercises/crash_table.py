@@ -147,8 +147,8 @@ _PYTHON = (
     ),
     general(
         "row_of_a_number",
-        r"iteration over a 0-d tensor|len\(\) of a 0-d tensor|len\(\) of unsized|object is not iterable"
-        r"|object is not subscriptable",
+        r"iteration over a 0-d tensor|invalid index of a 0-dim|len\(\) of a 0-d tensor|len\(\) of unsized|"
+        r"object is not iterable|object is not subscriptable",
         "A single number is treated as a row of several. An operation without `dim` reduces the whole "
         "tensor.",
     ),

@@ -12,7 +12,7 @@ import numpy as np
 
 from moe_lessons.exercises import drivers
 from moe_lessons.exercises.crash_table import GENERAL
-from moe_lessons.exercises.findings import Trial
+from moe_lessons.exercises.findings import Trial, right
 from moe_lessons.exercises.spec import Case, Crash, Exercise, Mistake
 
 
@@ -21,11 +21,12 @@ def name_crash(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
 
     An answer that is right on ordinary inputs and stops on a limiting case is told so.
     """
-    crashed = [t for t in trials if isinstance(t.reply, drivers.Failure) and t.reply.kind == "exception"]
-    crashed.sort(key=lambda t: t.case.is_edge)
-    if not crashed:
+    ordinary = [t for t in trials if not t.case.is_edge]
+    # A limiting case says nothing yet about an answer that is wrong on ordinary ones.
+    told = trials if all(right(exercise, t) for t in ordinary) else ordinary
+    first = next((t for t in told if _crashed(t)), None)
+    if first is None:
         return None
-    first = crashed[0]
     assert isinstance(first.reply, drivers.Failure)
     found = match((*exercise.crashes, *GENERAL), first.reply, edge=first.case.is_edge)
     if found is None:
@@ -35,6 +36,10 @@ def name_crash(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
     if first.case.is_edge:
         message = f"Ordinary inputs work; it stops at a limiting case only ({first.case.name}). {message}"
     return Mistake(crash.id, message, hint=crash.hint)
+
+
+def _crashed(t: Trial) -> bool:
+    return isinstance(t.reply, drivers.Failure) and t.reply.kind == "exception"
 
 
 def match(

@@ -21,8 +21,6 @@ Run = Callable[[drivers.Request], drivers.Reply]
 UNCHANGED, REACHED = "leaves its arguments as they were", "lets gradients through to its arguments"
 LOST, PARTLY_LOST, CHANGED = "gradient_lost", "gradient_partly_lost", "arguments_changed"
 """Ids of the mistakes that any exercise may find."""
-_PROBED = ("call", "gradient", "state_dict", "subject")
-"""Drivers of which a call can be repeated with others' arguments; kernels watch memory themselves."""
 _LITTLE = 0.02
 """A gradient may differ from the reference's by this share of its length: another order of sums, bf16."""
 
@@ -32,9 +30,10 @@ Looked = tuple[tuple[Finding, ...], Mistake | None]
 
 def habits(exercise: Exercise, run: Run, trials: Sequence[Trial]) -> Looked:
     """Findings on arguments and gradients, and the mistake if there is one."""
-    if exercise.driver not in _PROBED or not any(_tensors(t.case) for t in trials):
-        return (), None
-    asks = exercise.driver == "call" and exercise.gradient == "needed"
+    if exercise.driver == "kernel" or not any(_tensors(t.case) for t in trials):
+        return (), None  # a kernel's driver watches memory itself
+    floats = any(output.kind == "float" for output in exercise.outputs)
+    asks = exercise.driver == "call" and exercise.gradient == "needed" and floats
     arrived: list[_Arrived] = []
     for t in trials:
         names = list(t.case.args)
@@ -50,6 +49,22 @@ def habits(exercise: Exercise, run: Run, trials: Sequence[Trial]) -> Looked:
         if len(want) > 1:
             arrived += _arrived(t.case, got, want)
     return _reached(arrived)
+
+
+def asks_gradient(exercise: Exercise) -> bool:
+    """Whether an answer is held to a gradient that its values do not show: what a learner is told beforehand.
+
+    Examples
+    --------
+    >>> from moe_lessons.exercises import registry
+    >>> [asks_gradient(registry.exercise(id)) for id in ("02.swiglu", "02.moe_loop", "03.memory")]
+    [True, False, False]
+    """
+    first = next(case for case in exercise.draw(np.random.default_rng(0)) if not case.is_edge)
+    findings, _ = habits(
+        exercise, lambda request: drivers.run(exercise.reference, request), [Trial(first, (), None, {})]
+    )
+    return REACHED in [finding.name for finding in findings]
 
 
 @dataclass(frozen=True)

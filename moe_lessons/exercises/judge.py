@@ -14,6 +14,7 @@ import numpy as np
 from moe_lessons.exercises import drivers
 from moe_lessons.exercises.agreement import agreement
 from moe_lessons.exercises.crashes import name_crash
+from moe_lessons.exercises.everywhere import anywhere
 from moe_lessons.exercises.findings import Finding, Trial, look, request, trial
 from moe_lessons.exercises.habits import Run, habits, no_gradient
 from moe_lessons.exercises.recognise import recognise
@@ -79,9 +80,11 @@ def judge(exercise: Exercise, run: Run, *, seed: int = 0) -> Report:
 
 
 def name(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
-    """The name of what is wrong: a misconception's, that of a lost gradient, or that of an error."""
+    """The name of what is wrong: a misconception's, or one that any exercise knows."""
     found = recognise(exercise, trials)
-    return found[0] if found else no_gradient(exercise, trials) or name_crash(exercise, trials)
+    if found:
+        return found[0]
+    return no_gradient(exercise, trials) or anywhere(exercise, trials) or name_crash(exercise, trials)
 
 
 def draw(exercise: Exercise, seed: int) -> list[Case]:

@@ -4,6 +4,9 @@ The driver "probe" calls the answer twice, on copies, and reports in plain array
 an answer it knows nothing about what is expected; ``habits`` compares its report with the reference's.
 """
 
+import contextlib
+import io
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -26,6 +29,17 @@ def probe(
         A bool array ``[number of arguments]`` of those that were written to; a second one of those that a
         gradient reached; then the gradient of each floating-point argument, zeros where none came.
     """
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # PyTorch warns of what only the gradient's presence makes doubtful
+        return _probed(answer, args, options, call)
+
+
+def _probed(
+    answer: Callable[..., Any],
+    args: list[Any],
+    options: Mapping[str, Any],
+    call: Callable[[Callable[..., Any], list[Any]], Any],
+) -> Any:
     fresh = [_copy(arg) for arg in args]
     kept = [_copy(arg) for arg in args]
     call(answer, args)

@@ -6,7 +6,7 @@ Three looks, from strict to tolerant. An answer has a misconception's name
 2. or on every case that it ran on, where those are half of the ordinary ones or more;
 3. or wherever it is wrong: a default branch may be right by luck where the misconception is not, and one of
    several outputs may be right. It must be wrong on at least half of the cases on which the misconception is,
-   and no other misconception may explain as much.
+   no other misconception may explain as much, and a yes or no beside other outputs is too little to go by.
 """
 
 from collections.abc import Sequence
@@ -88,10 +88,20 @@ def _match(exercise: Exercise, misconception: Misconception, t: Trial) -> _Match
     asked = [o.dtype for o in exercise.outputs if o.dtype is not None]
     return _Match(
         exact=all(equal) and dtypes,
-        partly=all(a or b for a, b in zip(equal, fine, strict=True)) and dtypes,
+        partly=_partly(exercise, equal, fine) and dtypes,
         differs=not all(truth) or _dtypes(exercise, reply) != asked,
         ran=True,
     )
+
+
+def _partly(exercise: Exercise, equal: Sequence[bool], fine: Sequence[bool]) -> bool:
+    """Whether each output is right or the mistake's; that a yes or no is the mistake's says little."""
+    telling = [
+        e and not f
+        for e, f, o in zip(equal, fine, exercise.outputs, strict=True)
+        if o.kind != "bool" or len(exercise.outputs) == 1
+    ]
+    return all(e or f for e, f in zip(equal, fine, strict=True)) and any(telling)
 
 
 def _detected(misconception: Misconception, t: Trial, values: dict) -> bool:

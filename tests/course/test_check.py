@@ -62,6 +62,20 @@ def test_an_unknown_mistake_points_to_a_hint(printed):
     assert 'not a mistake we know by name. A hint: hint("99.scale")' in printed()
 
 
+def test_what_agrees_is_said_where_no_mistake_has_a_name(printed):
+    check("99.scale", lambda x, factor: 3 * factor * x)
+    assert "What agrees: scaled_N holds the right values times 3." in printed()
+    check("99.scale", lambda x, factor: x + factor)
+    assert "What agrees" not in printed()
+
+
+def test_an_error_with_a_name_asks_to_be_mended_first(printed):
+    check("99.scale", lambda x, factor: x @ x[:2] * factor)
+    text = printed()
+    assert "What may have happened: The axis that a product sums over" in text
+    assert 'Mend this first; then the check can look at the rest. A hint: hint("99.scale")' in text
+
+
 def test_a_demonstration_does_not_count(printed):
     check("99.scale", lambda x, factor: x + factor, demo=True)
     text = printed()
@@ -105,7 +119,8 @@ def test_what_is_no_function_is_named(printed, thing):
     check("99.scale", thing)
     text = printed()
     assert first_line(text) == FAILED
-    assert f"`scale` is a {type(thing).__name__}, not a function" in text
+    article = "an" if type(thing) in (int, object) else "a"
+    assert f"`scale` is {article} {type(thing).__name__}, not a function" in text
 
 
 def test_an_unknown_exercise_is_one_line(printed):

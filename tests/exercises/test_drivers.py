@@ -69,6 +69,24 @@ def test_several_values_by_tuple_or_list():
     assert [v.data for v in call(lambda x: [1, 2])] == [1, 2]
 
 
+def test_numbers_in_lists_are_arrays():
+    weights, counts, flags, empty, nested = call(
+        lambda x: ([0.5, x[0]], (1, 2), [True, np.bool_(False)], [], [[1, 2], [3, 4]])
+    )
+    assert weights.data.tolist() == [0.5, 1.0]
+    assert (counts.dtype, flags.dtype, empty.dtype) == ("int64", "bool", "int64")
+    assert nested.data.shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "items", [[[1, 2], [3]], ["a"], [[None]], [torch.ones(2), 1], [[2**70]], [{}], [torch.ones(2)]], ids=repr
+)
+def test_lists_of_anything_else_are_not(items):
+    found = call(lambda x: (x, items))
+    assert found.kind == "bad return"
+    assert "torch.tensor and torch.stack make a tensor of a list" in found.message
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [

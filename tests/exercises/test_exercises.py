@@ -6,14 +6,16 @@ import os
 
 import numpy as np
 import pytest
+import torch
 
 from moe_lessons.build import paths
 from moe_lessons.build.source import read_cells, with_solution, without_solution
 from moe_lessons.course.checking import card
 from moe_lessons.exercises import answers, drivers, registry
 from moe_lessons.exercises.crash_table import GENERAL
+from moe_lessons.exercises.everywhere import SWAPPED, TRANSPOSED, WRITTEN_IN
 from moe_lessons.exercises.findings import request, trial
-from moe_lessons.exercises.habits import CHANGED, LOST, PARTLY_LOST
+from moe_lessons.exercises.habits import CHANGED, LOST, PARTLY_LOST, asks_gradient
 from moe_lessons.exercises.judge import draw, judge, local
 from moe_lessons.exercises.kernel_driver import gpu_suits
 from moe_lessons.exercises.recognise import recognise
@@ -106,14 +108,57 @@ def test_other_right_answer_passes(exercise, index, record_property):
         assert report.status == "passed", report.findings
 
 
+def detached(returned):
+    if isinstance(returned, torch.Tensor):
+        return returned.detach()
+    return tuple(map(detached, returned)) if isinstance(returned, tuple) else returned
+
+
+@pytest.mark.parametrize("exercise", [e for e in EXERCISES if asks_gradient(e)], ids=name)
+def test_right_values_without_their_gradient_are_not_enough(exercise):
+    report = judge(exercise, local(lambda *args: detached(exercise.reference(*args))))
+    assert report.misconception.id == LOST
+    assert card(report).text.count("no gradient reaches") == 2
+
+
+@pytest.mark.parametrize("exercise", [e for e in EXERCISES if e.driver != "kernel"], ids=name)
+def test_right_values_do_not_excuse_a_changed_argument(exercise):
+    def answer(*args):
+        returned = exercise.reference(*args)
+        returned = (
+            tuple(r.clone() if isinstance(r, torch.Tensor) else r for r in returned)
+            if isinstance(returned, tuple)
+            else returned
+        )
+        for arg in args:
+            if isinstance(arg, torch.Tensor) and not arg.requires_grad:
+                arg.copy_(~arg if arg.dtype == torch.bool else arg + 1)
+        return returned
+
+    report = judge(exercise, local(answer))
+    watched = [n for n, a in draw(exercise, 0)[0].args.items() if isinstance(a, np.ndarray)]
+    if set(watched) - set(exercise.may_change):
+        # Where a gradient is taken, it may need what was overwritten.
+        assert report.misconception.id in (CHANGED, "overwritten_for_backward")
+    else:
+        assert report.status == "passed"
+
+
 @pytest.mark.parametrize("exercise", EXERCISES, ids=name)
 def test_exercise_is_complete(exercise):
     wrong, right = planted(exercise.lesson).WRONG[exercise.id], planted(exercise.lesson).RIGHT[exercise.id]
     mistakes = {m.id for m in exercise.misconceptions}
     assert mistakes <= set(wrong)
     # Beside them: errors with a name, and what holds for every exercise ("gradient_lost:in numpy").
-    others = {c.id for c in (*exercise.crashes, *GENERAL)} | {LOST, PARTLY_LOST, CHANGED}
-    assert {m.split(":")[0] for m in set(wrong) - mistakes} <= others
+    others = {c.id for c in (*exercise.crashes, *GENERAL)} | {
+        LOST,
+        PARTLY_LOST,
+        CHANGED,
+        SWAPPED,
+        TRANSPOSED,
+        WRITTEN_IN,
+    }
+    assert {m.split(":")[0] for m in wrong} <= mistakes | others
     assert {c.id for c in exercise.crashes} <= {m.split(":")[0] for m in wrong}
     assert len(mistakes) >= 5
     assert len(right) >= 2

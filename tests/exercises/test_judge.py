@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from toys import cases, top2, top2_exercise
 
 from moe_lessons.exercises import drivers, registry
 from moe_lessons.exercises.findings import Finding, difference, same
@@ -12,52 +13,11 @@ from moe_lessons.exercises.judge import draw, judge, local
 from moe_lessons.exercises.spec import (
     Case,
     Choice,
-    Exercise,
     Misconception,
     Output,
     Property,
     Quiz,
 )
-
-
-def cases(rng):
-    return [Case(f"n={n}", {"x_N": rng.standard_normal(n).astype(np.float32)}) for n in (4, 7)]
-
-
-def top2(x):
-    values, ids = x.topk(2)
-    return values, ids
-
-
-def by_id(values):
-    order = np.argsort(values["ids_K"])
-    return {name: value[order] for name, value in values.items()}
-
-
-def all_zero(case, got, want):
-    return not got["values_K"][want["ids_K"] >= 0].any()  # stumbles over other shapes
-
-
-def top2_exercise(**changes):
-    fields = {
-        "id": "98.top2",
-        "title": "Two largest",
-        "task": "Return both.",
-        "entry": "top2",
-        "points": 3,
-        "minutes": 1,
-        "difficulty": 1,
-        "outputs": (Output("values_K", "K"), Output("ids_K", "K", kind="int")),
-        "draw": cases,
-        "reference": top2,
-        "misconceptions": (
-            Misconception("smallest", "Smallest.", wrong=lambda x: tuple(x.topk(2, largest=False))),
-            Misconception("zero", "Zero.", detects=all_zero),
-        ),
-        "hints": ("a", "b", "c"),
-        "canonical": by_id,
-    }
-    return Exercise(**{**fields, **changes})
 
 
 def status(answer, **changes):
@@ -70,6 +30,73 @@ def test_equivalent_answers_pass():
     assert status(lambda x: [t.numpy() for t in x.topk(2)], gradient="ignored") == "passed"
     assert status(lambda x: [t.tolist() for t in x.topk(2)], gradient="ignored") == "passed"
     assert status(lambda x: (x.topk(2).values.double(), x.topk(2).indices.int())) == "passed"
+
+
+def one_output(reference, output, answer):
+    fields = {"reference": reference, "outputs": (output,), "canonical": None, "gradient": "ignored"}
+    return judge(top2_exercise(**fields), local(answer))
+
+
+def doubled(x):
+    return [2 * len(x), 3 * len(x), 5]
+
+
+COUNTS = Output("counts_N", "N", kind="int")
+PLAIN = dataclasses.replace(COUNTS, plain=True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda x: tuple(doubled(x)),
+        lambda x: torch.tensor(doubled(x), dtype=torch.int32),
+        lambda x: np.array(doubled(x), dtype=np.uint8),
+        lambda x: [torch.tensor(n) for n in doubled(x)],
+        lambda x: [np.int64(n) for n in doubled(x)],
+    ],
+)
+def test_a_row_of_whole_numbers_may_come_in_many_forms(answer):
+    for output in (COUNTS, PLAIN):
+        assert one_output(lambda x: torch.tensor(doubled(x)), output, answer).status == "passed"
+
+
+@pytest.mark.parametrize(
+    "answer", [lambda x: [float(n) for n in doubled(x)], lambda x: np.array(doubled(x), dtype=np.float32)]
+)
+def test_whole_floats_do_where_plain_numbers_are_asked_for(answer):
+    reference = lambda x: torch.tensor(doubled(x))  # noqa: E731
+    assert one_output(reference, PLAIN, answer).status == "passed"
+    refused = one_output(reference, COUNTS, answer)
+    assert "counts_N has dtype float" in refused.findings[3].detail
+
+
+def test_a_number_that_is_not_whole_is_told_by_its_dtype():
+    answer = one_output(lambda x: torch.tensor(doubled(x)), PLAIN, lambda x: [2.5, 1.0, 5.0])
+    assert answer.findings[3].detail.startswith("counts_N has dtype float64, expected int values")
+
+
+def test_a_single_whole_number_may_be_a_float():
+    total = Output("total", kind="int")
+    assert one_output(len, total, lambda x: float(len(x))).status == "passed"
+    assert one_output(len, total, lambda x: len(x) + 0.5).status == "failed"
+
+
+def test_rows_of_real_numbers_must_be_one_tensor_where_a_layer_needs_it():
+    pairs = Output("pairs_N2", "N2")
+    reference = lambda x: torch.stack([x, x], dim=1)  # noqa: E731
+    rows = one_output(reference, pairs, lambda x: [torch.stack([v, v]) for v in x])
+    assert rows.findings[1].detail.startswith("returned 4 values, expected 1: pairs_N2 as one tensor")
+    plain = dataclasses.replace(pairs, plain=True)
+    assert one_output(reference, plain, lambda x: [[float(v)] * 2 for v in x]).status == "passed"
+
+
+def test_no_numbers_in_a_list():
+    assert one_output(lambda x: x[:0].long(), COUNTS, lambda x: []).status == "passed"
+
+
+def test_one_number_is_no_row():
+    first = Output("first_N", "N")
+    assert one_output(lambda x: x[:1], first, lambda x: x[0]).status == "failed"
 
 
 def test_half_an_answer_is_an_attempt():

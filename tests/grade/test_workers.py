@@ -51,7 +51,7 @@ def test_an_answer_is_called(warm):
         ("import ctypes\ndef f(x):\n    ctypes.string_at(0)", "interrupted", "ended the process (signal 11)"),
         ("import os\nos._exit(0)", "interrupted", "ended the process (exit code 0)"),
         ("import os\ndef f(x):\n    os.write(3, b'x' * 99)\n    return x", "interrupted", "interfered"),
-        ("def f(x):\n    return object()", "bad return", "returned a object"),
+        ("def f(x):\n    return object()", "bad return", "returned an object"),
         ("def f(x):\n    return x.to(torch.complex64)", "bad return", "complex64"),
     ],
 )

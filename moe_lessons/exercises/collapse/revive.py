@@ -149,6 +149,7 @@ REVIVE = Exercise(
     draw=draw,
     reference=reference,
     gradient="ignored",
+    may_change=("router_ED", "experts_EP", "momentum_EP"),
     misconceptions=(
         Misconception(
             "router_untouched",

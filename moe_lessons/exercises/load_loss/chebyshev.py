@@ -171,8 +171,8 @@ CHEBYSHEV = Exercise(
         ),
         Misconception(
             "upper_triangle",
-            "The sum runs over one triangle only. With the half in each entry, both triangles together make "
-            "one whole.",
+            "The sum runs over one triangle only, or was halved once more. With the half in each entry, both "
+            "triangles together make one whole.",
             wrong=_excess_is(lambda f, P: pairs(f, P).triu().sum()),
             hint=3,
         ),

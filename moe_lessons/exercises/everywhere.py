@@ -1,0 +1,87 @@
+"""Mistakes that need no exercise to know them: outputs in the wrong order, transposed, one number written in.
+
+They are named only where they explain every wrong case to the last value.
+"""
+
+from collections.abc import Sequence
+from itertools import permutations
+
+import numpy as np
+
+from moe_lessons.exercises.findings import Trial, right, same
+from moe_lessons.exercises.spec import Exercise, Mistake, Output
+
+SWAPPED, TRANSPOSED, WRITTEN_IN = "outputs_swapped", "transposed", "number_written_in"
+
+
+def anywhere(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
+    """The first of these mistakes that explains all that is wrong."""
+    wrong = [t for t in trials if not t.case.is_edge and not right(exercise, t)]
+    ran = [t for t in wrong if t.got is not None]
+    if ran and len(ran) == len(wrong):
+        found = _swapped(exercise, ran) or _transposed(exercise, ran)
+        if found:
+            return found
+    return one_value(exercise, trials)
+
+
+def _swapped(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
+    """The right values in another order; told only where no two of them could be taken for each other."""
+    outputs = exercise.outputs
+    if not 1 < len(outputs) < 6:
+        return None
+    if exercise.driver not in ("call", "subject"):
+        return None
+    for order in permutations(range(len(outputs))):
+        if order == tuple(range(len(outputs))):
+            continue
+        if all(_is(o, t, outputs[place]) for t in trials for o, place in zip(outputs, order, strict=True)):
+            came = ", ".join(f"`{outputs[place].name}`" for place in order)
+            asked = ", ".join(f"`{o.name}`" for o in outputs)
+            return Mistake(
+                SWAPPED, f"The values are right and in another order: {came}. Return {asked}.", hint=0
+            )
+    return None
+
+
+def _is(place: Output, t: Trial, value: Output) -> bool:
+    assert t.got is not None
+    return same(value, t.got[place.name], t.want[value.name])
+
+
+def _transposed(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
+    """One output is the right one, transposed; the others are right."""
+    for output in exercise.outputs:
+        pairs = [(t.got[output.name], t.want[output.name]) for t in trials if t.got is not None]
+        others = [o for o in exercise.outputs if o is not output]
+        if not all(_is(o, t, o) for t in trials for o in others):
+            continue
+        if all(np.ndim(a) == 2 and same(output, np.asarray(a).T, b) for a, b in pairs):
+            message = (
+                f"`{output.name}` has the right values, transposed: its axes are "
+                f"[{', '.join(output.axes)}], in this order. In a product, the left one's axis is first."
+            )
+            return Mistake(TRANSPOSED, message, hint=0)
+    return None
+
+
+def one_value(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
+    """An answer that is right exactly where one whole-number argument has one value, and that not 0 or 1."""
+    ordinary = [t for t in trials if not t.case.is_edge]
+    fine = [t for t in ordinary if right(exercise, t)]
+    wrong = [t for t in ordinary if t not in fine]
+    if len(fine) < 2 or len(wrong) < 2:
+        return None  # one case has many numbers that no other has
+    found = []
+    for name, value in fine[0].case.args.items():
+        others = {t.case.args[name] for t in wrong} if type(value) is int else set()
+        if len(others) > 1 and value not in others | {0, 1} and {t.case.args[name] for t in fine} == {value}:
+            found.append((name, value))
+    if len(found) != 1:
+        return None  # where several arguments tell right from wrong, none of them is known to be the cause
+    name, value = found[0]
+    message = (
+        f"Right exactly where `{name}` is {value}, wrong on all other inputs. Perhaps a {value} is written "
+        f"into the code where `{name}` is meant: a number that holds for one model does not for the next."
+    )
+    return Mistake(WRITTEN_IN, message, hint=0)
