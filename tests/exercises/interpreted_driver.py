@@ -39,7 +39,8 @@ def seen(answer, dtype=torch.float32):
 
 
 def test_a_right_kernel_leaves_memory_clean():
-    out, memory = call(copied())
+    out, memory, compiled = call(copied())
+    assert compiled.data == "compiles"
     assert out.data.tolist() == X.tolist()
     assert memory.data == CLEAN
 
@@ -52,7 +53,7 @@ def test_a_right_kernel_leaves_memory_clean():
         (copied(grid=1), "leaves 2 elements of out unwritten"),
         (lambda x, out: copied()(x, x), "changes x"),
         (lambda x, out: [copied()(x, out) for _ in range(2)], "writes 6 elements of out more than once"),
-        (lambda x, out: out.copy_(x), "is never launched"),
+        (lambda x, out: out.copy_(x), "is never launched; is not alone: something else changes out"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -84,6 +85,42 @@ def test_a_masked_single_element_with_other_is_left_alone(other):
 
 def test_a_masked_single_element_without_other_is_poisoned():
     assert seen(lambda x, out: one_element[(1,)](x, out, HAS=0, OTHER=None)).outputs[0][0].isnan()
+
+
+def test_what_only_an_interpreter_takes_is_told():
+    def answer(x, out):
+        grows[(1,)](x, out, B=4)
+
+    assert "Loop-carried variable" in call(answer)[2].data
+
+
+@triton.jit
+def grows(x, out, B: tl.constexpr):
+    total = 0.0
+    for i in range(2):
+        total += i * tl.load(x + tl.arange(0, B))
+    tl.store(out + tl.arange(0, B), total)
+
+
+def test_a_launch_is_done_again_where_its_answer_never_was():
+    options = {"outputs": ["out"], "names": ["x", "out"]}
+    noted = run(copied(), Request("kernel", {"x": X, "out": NANS}, {}, {**options, "record": True}))
+    again = Request("kernel", {"x": X, "out": NANS}, {}, {**options, "launched": noted[0].data})
+    out, memory, _ = run(None, again)
+    assert out.data.tolist() == X.tolist()
+    assert memory.data == CLEAN
+
+
+def test_a_tensor_of_ones_own_goes_along():
+    def answer(x, out):
+        copied()(x.clone(), out)
+
+    options = {"outputs": ["out"], "names": ["x", "out"]}
+    text, own = run(answer, Request("kernel", {"x": X, "out": NANS}, {}, {**options, "record": True}))
+    args = {"x": X, "out": NANS, "own": own.data}
+    out, memory, _ = run(None, Request("kernel", args, {}, {**options, "launched": text.data}))
+    assert out.data.tolist() == X.tolist()
+    assert memory.data == CLEAN
 
 
 def test_far_addresses_are_stopped():

@@ -187,8 +187,7 @@ GROUPED_PRODUCT = Exercise(
             "begins_at_zero",
             computes(OUT, _emulate(first=lambda block, first: 0)),
             1,
-            "Every block works on rows 0 to BLOCK - 1. The second number in `blocks_G2` says where a "
-            "block's rows begin.",
+            "Every block works on rows 0 to BLOCK - 1. Its first row is the second number in `blocks_G2`.",
         ),
         mistake(
             "last_row_lost",
