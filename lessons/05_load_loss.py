@@ -1142,14 +1142,13 @@ predict("05.alpha")
 
 # %%
 ALPHAS, WORLDS = [0.0, 0.01, 0.1, 1.0, 10.0], (0, 1, 2)
-used, task_error, at_first, lowest_loss = {}, {}, [], math.inf
+used, task_error, at_first, seen = {}, {}, [], {alpha: [] for alpha in ALPHAS}
 
 
 def watched_loss(decision):
-    """The loss of every step, and its lowest value so far."""
-    global lowest_loss
+    """The loss of every step; its values are kept by alpha."""
     loss_S = load_balancing(decision)
-    lowest_loss = min(lowest_loss, loss_S.min().item())
+    seen[alpha].append(loss_S.detach())
     return loss_S
 
 
@@ -1184,7 +1183,11 @@ error_AW = torch.stack([task_error[alpha].mean(dim=1) for alpha in ALPHAS])
 lowest_W = [ALPHAS[i] for i in error_AW.argmin(dim=0).tolist()]
 print(f"effective experts: {round(mean_used[0])} at alpha 0, {round(mean_used[-1])} at alpha 10")
 print(f"alpha with the lowest mean error, by world: {lowest_W}")
-print(f"lowest loss in any step of any run, loss on: above 1: {lowest_loss > 1}")
+values_seen = {alpha: torch.cat(values) for alpha, values in seen.items() if values}
+for alpha, values in values_seen.items():
+    none_low = "none below 0.9" if values.min() > 0.9 else f"lowest {values.min():.2f}"
+    print(f"alpha {alpha:g}: of {len(values):,} values of the loss {none_low};", end=" ")
+    print("none below 1" if values.min() >= 1 else "some below 1")
 
 # %%
 reveal("05.alpha")
@@ -1222,8 +1225,9 @@ svg.line_chart(
 #
 # </details>
 #
-# And the loss itself? In none of these runs was it below 1 in any step. The low places of the section before
-# exist, and these routers did not go there.
+# And the loss itself? In none of these runs was it below 0.9 in any step, where the section before found
+# places at 0.4. With alpha up to 0.1 it was never below 1 either. With 1 and 10 the load is even but for
+# chance, and then so is the loss 1 but for chance, a little above or below.
 
 # %% [markdown]
 # How much there is to gain depends on the world: a tenth of the error in one, nearly a quarter in another.
