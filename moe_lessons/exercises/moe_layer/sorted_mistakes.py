@@ -132,11 +132,13 @@ def _modulo_k(x: Tensor, ids: Tensor, w: Tensor, gate_up: Tensor, down: Tensor) 
 
 def _experts(case: Case, got: Outputs, want: Outputs) -> bool:
     right = np.allclose(got["output_TD"], want["output_TD"], rtol=1e-4, atol=1e-5)
-    return bool(right) and np.array_equal(got["token_ids_S"], np.sort(np.ravel(case.args["topk_ids_TK"])))
+    return bool(right) and np.array_equal(
+        got["token_ids_S"], np.sort(np.asarray(case.args["topk_ids_TK"]).ravel())
+    )
 
 
 def _in_token_order(case: Case, got: Outputs, want: Outputs) -> bool:
-    n_tokens, top_k = np.shape(case.args["topk_ids_TK"])
+    n_tokens, top_k = np.asarray(case.args["topk_ids_TK"]).shape
     right = np.allclose(got["output_TD"], want["output_TD"], rtol=1e-4, atol=1e-5)
     tokens_S = np.repeat(np.arange(n_tokens), top_k)
     counts_E, raw = want["tokens_per_expert_E"], {"token_ids_S": tokens_S}
