@@ -108,6 +108,11 @@ def _proportional(*sizes: int) -> Counts:
     return total, total * sizes[8] // sizes[7]
 
 
+def _top_1(*sizes: int) -> Counts:
+    v, d, n_layers, h, h_kv, d_h, f, e, _ = sizes
+    return _count(*sizes)[0], _count(v, d, n_layers, h, h_kv, d_h, f, e, 1)[1]
+
+
 def _router_once(*sizes: int) -> Counts:
     extra = (sizes[2] - 1) * sizes[7] * sizes[1]
     total, active = _count(*sizes)
@@ -196,7 +201,7 @@ MIXTRAL = Exercise(
         Misconception(
             "one_expert_active",
             "Total is right. Active has one expert in each layer; a token passes `top_k` of them.",
-            wrong=lambda *sizes: (_count(*sizes)[0], _count(*sizes[:-1], 1)[1]),
+            wrong=_top_1,
             hint=3,
         ),
         Misconception(

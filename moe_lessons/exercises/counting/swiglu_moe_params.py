@@ -108,6 +108,13 @@ SWIGLU_MOE_PARAMS = Exercise(
             wrong=_with(lambda d, f, e, s: -d * s),
         ),
         Misconception(
+            "routed_two_matrices",
+            "The routed experts are counted with two matrices, the shared one with three. All are SwiGLU "
+            "and have three.",
+            wrong=_with(lambda d, f, e, s: -e * d * f),
+            hint=1,
+        ),
+        Misconception(
             "shared_like_routed",
             "The shared expert is given the width of a routed one. It has a width of its own, `d_shared`.",
             wrong=_with(lambda d, f, e, s: 3 * d * (f - s) if s else 0),

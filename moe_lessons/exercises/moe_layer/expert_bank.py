@@ -179,6 +179,12 @@ EXPERT_BANK = Exercise(
             hint=3,
         ),
         Misconception(
+            "averaged",
+            "The experts' answers were averaged. This exercise keeps them apart, one [T, D] for each expert.",
+            wrong=lambda x, gate_up, down, first: reference(x, gate_up, down, first).mean(dim=0),
+            hint=3,
+        ),
+        Misconception(
             "first_expert",
             "All E answers are those of expert 0. Each expert has its own slice of both tensors.",
             wrong=_first_expert,

@@ -166,6 +166,22 @@ MOE_LOOP = Exercise(
             hint=1,
         ),
         Misconception(
+            "every_expert",
+            "Every expert's answer is in the sum, without a weight. Each token has K experts, and "
+            "`topk_ids_TK` says which.",
+            wrong=lambda x, ids, w, gate_up, down: sum(
+                (_expert(x, g, d) for g, d in zip(gate_up, down, strict=True)), torch.zeros_like(x)
+            ),
+            hint=1,
+        ),
+        Misconception(
+            "softmaxed",
+            "The weights went through a softmax. They are weights already: the gate has made them, and the "
+            "layer uses them as they come.",
+            wrong=lambda x, ids, w, gate_up, down: _layer(x, ids, w.softmax(dim=-1), gate_up, down),
+            hint=1,
+        ),
+        Misconception(
             "divided_by_k",
             "Each weighted answer was divided by K as well. The weights already say how much each one "
             "counts: add them up.",
@@ -205,9 +221,19 @@ MOE_LOOP = Exercise(
             "fixed_k",
             "A choice is asked for that this token does not have: K differs from input to input. Take it "
             "from `topk_ids_TK.shape[1]`.",
-            pattern=r"index \d+ is out of bounds for dimension [01] with size [1-3]\b",
+            pattern=r"index (?P<index>\d+) is out of bounds for dimension [01] with size (?P=index)\b",
+            line=r"^(?!.*w\w*\[\w+, *(\w*ids\w*\[|e\b|expert))",
             edge=False,
             hint=1,
+        ),
+        Crash(
+            "weight_by_expert",
+            "A weight is looked up by its expert's id. `topk_weights_TK` has one column for each *choice*, "
+            "0 to K - 1: choice k of token t has the weight `topk_weights_TK[t, k]`.",
+            pattern=r"index \d+ is out of bounds for dimension [01] with size",
+            line=r"w\w*\[\w+, *(\w*ids\w*\[|e\b|expert)",
+            edge=False,
+            hint=3,
         ),
     ),
     hints=(

@@ -131,13 +131,14 @@ def _modulo_k(x: Tensor, ids: Tensor, w: Tensor, gate_up: Tensor, down: Tensor) 
 
 
 def _experts(case: Case, got: Outputs, want: Outputs) -> bool:
-    """In place of tokens the experts, which stand in order of id."""
     right = np.allclose(got["output_TD"], want["output_TD"], rtol=1e-4, atol=1e-5)
-    return bool(right) and np.array_equal(got["token_ids_S"], np.sort(np.ravel(case.args["topk_ids_TK"])))
+    return bool(right) and np.array_equal(
+        got["token_ids_S"], np.sort(np.asarray(case.args["topk_ids_TK"]).ravel())
+    )
 
 
 def _in_token_order(case: Case, got: Outputs, want: Outputs) -> bool:
-    n_tokens, top_k = np.shape(case.args["topk_ids_TK"])
+    n_tokens, top_k = np.asarray(case.args["topk_ids_TK"]).shape
     right = np.allclose(got["output_TD"], want["output_TD"], rtol=1e-4, atol=1e-5)
     tokens_S = np.repeat(np.arange(n_tokens), top_k)
     counts_E, raw = want["tokens_per_expert_E"], {"token_ids_S": tokens_S}
@@ -146,15 +147,15 @@ def _in_token_order(case: Case, got: Outputs, want: Outputs) -> bool:
 
 
 def _short_counts(case: Case, got: Outputs, want: Outputs) -> bool:
-    """The counts end with the last expert that somebody chose; all else is right where it was reached."""
     counts, wanted = got["tokens_per_expert_E"], want["tokens_per_expert_E"]
     if np.shape(counts) == np.shape(wanted):
-        return bool(np.allclose(got["output_TD"], want["output_TD"], rtol=1e-4, atol=1e-5))
+        return np.array_equal(counts, wanted) and bool(
+            np.allclose(got["output_TD"], want["output_TD"], rtol=1e-4, atol=1e-5)
+        )
     return np.array_equal(counts, wanted[: len(counts)]) and not np.any(wanted[len(counts) :])
 
 
 def _only_used(case: Case, got: Outputs, want: Outputs) -> bool:
-    """Counts of those experts alone that somebody chose, as ``unique`` gives them."""
     counts, wanted = got["tokens_per_expert_E"], want["tokens_per_expert_E"]
     return np.array_equal(counts, wanted[wanted > 0]) and len(counts) < len(wanted)
 

@@ -128,6 +128,25 @@ SWIGLU = Exercise(
             hint=2,
         ),
         Misconception(
+            "gate_twice",
+            "Both sides are the gate's: `up_FD` is not used, and the gate multiplies itself.",
+            wrong=lambda x, gate, up, down: (F.silu(x @ gate.T) * (x @ gate.T)) @ down.T,
+            hint=1,
+        ),
+        Misconception(
+            "residual",
+            "The token itself was added. That residual is the block's business; an expert returns its own "
+            "contribution alone.",
+            wrong=lambda x, gate, up, down: x + reference(x, gate, up, down),
+            hint=3,
+        ),
+        Misconception(
+            "no_down",
+            "This is the hidden layer, [N, F]. One more product, with `down_DF`, brings it back to width D.",
+            wrong=lambda x, gate, up, down: F.silu(x @ gate.T) * (x @ up.T),
+            hint=3,
+        ),
+        Misconception(
             "two_matrices",
             "The up projection is not used: this is the older FFN with two matrices. SwiGLU has a third, "
             "whose result the gate multiplies.",

@@ -112,6 +112,13 @@ ROUTER_LOGITS = Exercise(
             hint=3,
         ),
         Misconception(
+            "sigmoid",
+            "Each logit went through a sigmoid. Some gates do that in their first step (this lesson comes "
+            "to them); the router itself returns the raw inner products.",
+            wrong=lambda hidden_TD, router_ED: (hidden_TD.float() @ router_ED.float().T).sigmoid(),
+            hint=1,
+        ),
+        Misconception(
             "cosine",
             "Tokens and router vectors were normalised to length 1 first. A linear router does not do "
             "that: a longer router vector gives larger logits, and that is part of what it can learn.",

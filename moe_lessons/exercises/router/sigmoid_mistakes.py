@@ -162,6 +162,20 @@ MISTAKES = (
         hint=3,
     ),
     Misconception(
+        "sum_over_batch",
+        "The weights were divided by one sum over the whole batch. Each token has a sum of its own: sum "
+        "over the last axis.",
+        wrong=_variant(finish=lambda w, s, scale: scale * w / w.sum()),
+        hint=3,
+    ),
+    Misconception(
+        "rescaled_before_choice",
+        "The scores were divided by their sum before the bias was added, so the bias counts for more in "
+        "the choice. Choose first, with plain sigmoids plus bias; divide afterwards.",
+        wrong=_variant(score=lambda z: z.sigmoid() / z.sigmoid().sum(dim=-1, keepdim=True)),
+        hint=3,
+    ),
+    Misconception(
         "sum_over_all",
         "The weights were divided by the sum over all E experts. Divide by the sum over the K that "
         "were chosen.",

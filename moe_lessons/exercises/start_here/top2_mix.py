@@ -121,6 +121,13 @@ TOP2_MIX = Exercise(
             hint=2,
         ),
         Misconception(
+            "halved",
+            "Right experts and right weights, but the two weighted rows were averaged. The weights sum to "
+            "1 already: add the rows up.",
+            wrong=lambda logits_E, outputs_ED: reference(logits_E, outputs_ED) / 2,
+            hint=3,
+        ),
+        Misconception(
             "average",
             "The two experts count the same, half each. The router's logits say how much each counts: "
             "softmax turns them into weights.",

@@ -15,6 +15,7 @@ def block(matrices=3, shared=None, router_bias=False):
 
 BLOCK = {
     "one_matrix": block(matrices=1),
+    "routed_two_matrices": block(matrices=2, shared=lambda d, f, s: 3 * d * s),
     "shared_two_matrices": block(shared=lambda d, f, s: 2 * d * s),
     "shared_like_routed": block(shared=lambda d, f, s: 3 * d * f if s else 0),
     "shared_as_count": block(shared=lambda d, f, s: s * 3 * d * f),

@@ -29,6 +29,9 @@ SWIGLU = {
     "sigmoid_of_up": swiglu(lambda x, g, u, gate: g * u.sigmoid()),
     "early_silu": swiglu(lambda x, g, u, gate: F.linear(F.silu(x), gate) * u),
     "silu_last": swiglu(lambda x, g, u, gate: g * u, F.silu),
+    "gate_twice": swiglu(lambda x, g, u, gate: F.silu(g) * g),
+    "residual": lambda x, gate, up, down: swiglu(lambda x, g, u, gate: F.silu(g) * u)(x, gate, up, down) + x,
+    "no_down": lambda x, gate, up, down: F.silu(F.linear(x, gate)) * F.linear(x, up),
     "tanh": swiglu(lambda x, g, u, gate: g.tanh() * u),
     "transpose_missing": swiglu_untransposed,
     "gradient_lost": swiglu_no_grad,
@@ -86,6 +89,7 @@ BANK = {
     "layouts_mixed:guessed": bank_by_first_shape,
     "token_first": bank_tokens_first,
     "summed": bank_added,
+    "averaged": lambda *args: bank_added(*args) / len(args[1]),
     "cut_along_another_axis": bank_cut_tokens,
 }
 
@@ -122,7 +126,25 @@ def loop_into_input(hidden, ids, weights, gate_up, down):
     return hidden
 
 
+def loop_everyone(hidden, ids, weights, gate_up, down):
+    out = torch.zeros_like(hidden)
+    for g, d in zip(gate_up, down, strict=True):
+        out = out + expert(hidden, g, d)
+    return out
+
+
+def loop_weight_by_expert(hidden, ids, weights, gate_up, down):
+    out = torch.zeros_like(hidden)
+    for t in range(len(hidden)):
+        for e in ids[t].tolist():
+            out[t] = out[t] + weights[t, e] * expert(hidden[t], gate_up[e], down[e])
+    return out
+
+
 LOOP = {
+    "every_expert": loop_everyone,
+    "softmaxed": loop(scale=lambda w, k: F.softmax(w, dim=0)[k]),
+    "weight_by_expert": loop_weight_by_expert,
     "divided_by_k": loop(scale=lambda w, k: w[k] / len(w)),
     "weights_squared": loop(scale=lambda w, k: w[k] ** 2),
     "residual": loop(begin=lambda x: x),

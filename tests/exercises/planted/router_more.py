@@ -48,6 +48,7 @@ LOGITS = {
     "float64": logits_in_double,
     "transposed": logits_on_their_side,
     "choice": logits_best,
+    "sigmoid": lambda hidden_TD, router_ED: torch.sigmoid(F.linear(hidden_TD.float(), router_ED.float())),
     "transpose_missing": logits_untransposed,
     "dtypes_mixed": logits_one_side,
     "gradient_lost": logits_no_grad,
@@ -149,6 +150,12 @@ def scaled_early(logits_TE, expert_bias_E, top_k, scale):
     return ids, scale * w / w.sum(1, keepdim=True)
 
 
+def sigmoids_divided(logits_TE, expert_bias_E, top_k, scale):
+    s = F.normalize(torch.sigmoid(logits_TE), p=1, dim=-1)
+    ids = (s + expert_bias_E).topk(top_k).indices
+    return ids, chosen_sum(s, ids, scale)
+
+
 def chosen_sum(values, ids, scale):
     w = values.gather(-1, ids)
     return w / w.sum(-1, keepdim=True) * scale
@@ -166,6 +173,10 @@ SIGMOIDS = {
         weigh=lambda z, s, ids, b, scale: F.softmax(torch.gather(z, 1, ids), 1) * scale
     ),
     "logits_as_weights": sigmoids(weigh=lambda z, s, ids, b, scale: chosen_sum(z, ids, scale)),
+    "sum_over_batch": sigmoids(
+        weigh=lambda z, s, ids, b, scale: scale * s.gather(1, ids) / s.gather(1, ids).sum()
+    ),
+    "rescaled_before_choice": sigmoids_divided,
     "bias_per_token": sigmoids(lambda s, b: s + b[:, None]),
     "gradient_lost:detached": sigmoids(weigh=lambda z, s, ids, b, scale: chosen_sum(s.detach(), ids, scale)),
 }

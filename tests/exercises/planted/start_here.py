@@ -131,6 +131,7 @@ WRONG = {
         "masked_with_zero": mix_zero_mask,
         "not_summed": mix_unsummed,
         "divided_logits": mix_divided,
+        "halved": lambda logits_E, outputs_ED: mix_by_hand(logits_E, outputs_ED) * 0.5,
         "sigmoid": mix_sigmoids,
         "softmax_of_ids": mix_ids,
         "weights_only": mix_weights,
