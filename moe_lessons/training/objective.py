@@ -135,7 +135,7 @@ def update_expert_bias(model: MoETransformer, routings: tuple[Routing, ...], con
             raise ValueError(f"balancing is {config.balancing!r}: build the model with expert_bias=True")
         if rule == "quantile":
             real_TE = routing.logits_TE[real_rows(routing.topk_ids_TK)]
-            scores_TE = BIASED_GATES[moe.gate](real_TE)
+            scores_TE = BIASED_GATES[model.config.gate](real_TE)
             new_E = quantile_bias(scores_TE, moe.top_k, expert_bias_E=bias_E, iterations=1)
         else:
             new_E = UPDATES[rule](bias_E, counts_E, config.bias_rate)
