@@ -417,12 +417,13 @@ print("descent moves its logits   ", signs)
 # %% tags=["nbval-ignore-output"] why="image"
 svg.heat_map(
     [z_load_E.tolist(), z_TE.detach().softmax(dim=-1).mean(dim=0).tolist(), descent_E.tolist()],
-    title="Pushed down is who has more load than its tokens meet elsewhere; the others are pulled up",
+    title="An expert that is fuller than what its tokens meet is pushed down, the others up",
     row_label="quantity",
     column_label="expert",
     unit="share; push on the logits",
     rows=["f, load", "P, mean probability", "push by descent"],
     value_format="{:.3f}",
+    row_scales=True,
     caption="The pushes sum to zero: adding one number to all logits of a token changes no probability.",
 )
 
