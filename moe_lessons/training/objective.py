@@ -10,7 +10,6 @@ from moe_lessons.balancing import UPDATES, load_balancing_loss, quantile_bias, z
 from moe_lessons.balancing.groups import sum_over_ranks, world_size
 from moe_lessons.config import TrainConfig
 from moe_lessons.data import MAX_EVALUATION_TOKENS, evaluation_windows
-from moe_lessons.layer import BIASED_GATES
 from moe_lessons.model import MoETransformer
 from moe_lessons.routing import Routing, tokens_per_expert
 from moe_lessons.routing.base import real_rows
@@ -135,7 +134,7 @@ def update_expert_bias(model: MoETransformer, routings: tuple[Routing, ...], con
             raise ValueError(f"balancing is {config.balancing!r}: build the model with expert_bias=True")
         if rule == "quantile":
             real_TE = routing.logits_TE[real_rows(routing.topk_ids_TK)]
-            scores_TE = BIASED_GATES[model.config.gate](real_TE)
+            scores_TE = moe.spec.scores(real_TE)
             new_E = quantile_bias(scores_TE, moe.top_k, expert_bias_E=bias_E, iterations=1)
         else:
             new_E = UPDATES[rule](bias_E, counts_E, config.bias_rate)
