@@ -150,7 +150,10 @@ def _view(folder: Path) -> Iterator[str]:
     for path in shown:
         yield from ("--ro-bind", path, path)
     # Of what else is installed, nothing: not this package, nor others that hold an exercise's answer.
-    everywhere = {*map(str, libraries.needed()), *_site_folders(), str(Path(moe_lessons.__file__).parent)}
+    everywhere = {*map(str, libraries.needed()), *_site_folders()}
+    ours = Path(moe_lessons.__file__).parent
+    if any(ours.is_relative_to(path) for path in (*_SYSTEM, *shown)):
+        everywhere.add(str(ours))
     hidden = [path for path in sorted(everywhere) if os.path.isdir(path)]
     for path in hidden:
         yield from ("--perms", "0755", "--tmpfs", path)
