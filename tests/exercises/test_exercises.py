@@ -177,10 +177,13 @@ def test_exercise_is_complete(exercise):
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=name)
 def test_most_mistakes_look_right(exercise):
-    """At least four in five misconceptions return the right shape and dtype: values must give them away."""
+    """Four misconceptions or more, and half of them, look right: values must give them away.
+
+    Mistakes that a shape gives away (an answer on its side, a choice in place of scores) have names as well.
+    """
     wrong = [planted(exercise.lesson).WRONG[exercise.id][m.id] for m in exercise.misconceptions]
     alike = sum(looks_right(exercise, answer) for answer in wrong)
-    assert alike >= 0.8 * len(wrong)
+    assert alike >= max(4, 0.5 * len(wrong))
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=name)
