@@ -22,6 +22,7 @@ from moe_lessons.exercises import registry
 from moe_lessons.exercises.drivers import Failure, Reply, Request
 from moe_lessons.exercises.findings import Finding
 from moe_lessons.exercises.judge import Report, judge, local
+from moe_lessons.exercises.replies import an
 from moe_lessons.exercises.spec import Exercise, Mistake
 from moe_lessons.grade import escape
 from moe_lessons.grade.witness import witnessed
@@ -184,5 +185,5 @@ def _no_function(exercise: Exercise, said: str) -> Report:
     kind = escape.name(said)
     problem = "the cell defines no such function"
     if kind:
-        problem = f"`{exercise.entry}` is a {kind}, not a function"
+        problem = f"`{exercise.entry}` is {an(kind)}, not a function"
     return Report(exercise, "failed", (Finding(f"defines `{exercise.entry}`", False, problem),))
