@@ -138,7 +138,7 @@ def test_names_are_data_everywhere(tmp_path):
     table = (tmp_path / "out" / "grades.csv").read_text(encoding="utf-8")
     assert '\n"\'=cmd()",' in table
     assert '\n"x;=cmd()",' in table
-    assert '\n"\'\n=cmd()",' in table
+    assert '\n"\' =cmd()",' in table
     assert not {"\x1b", "\u202e"} & set(result.output)
     summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
     assert "a\\|b \\`c\\`" in summary
