@@ -35,6 +35,12 @@ def graded(tmp_path_factory):
     return dict(zip(ALL, learners, strict=True))
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """What a cell writes into its folder, it writes there."""
+    monkeypatch.chdir(tmp_path)
+
+
 class Shell(InteractiveShell):
     """IPython without a screen."""
 
