@@ -220,4 +220,6 @@ def test_the_script_is_the_command():
     done = subprocess.run(
         [sys.executable, str(script), "--device", "cpu", "--list"], capture_output=True, text=True, check=True
     )
-    assert done.stdout.split()[0] == CPU_SHAPES[0].name
+    head, first, *_ = done.stdout.splitlines()
+    assert head.split()[0] == "shape"
+    assert first.split()[0] == CPU_SHAPES[0].name

@@ -94,7 +94,7 @@ def test_overrides_reach_the_run(call, tmp_path):
     ("arguments", "parts"),
     [
         (["train", "--preset", "cpu-tinny"], ["unknown preset 'cpu-tinny'", "did you mean 'cpu-tiny'?"]),
-        ([*FAST, "--corpus", "nowhere.txt"], ["'nowhere.txt' does not exist", "language-reference"]),
+        ([*FAST, "--corpus", "nowhere.txt"], ["nowhere.txt' does not exist", "language-reference"]),
         ([*FAST, "--corpus", "short.txt"], ["too short", "context_length=32"]),
         ([*FAST, "--top-k", "9"], ["top_k=9", "n_experts=8"]),
         ([*FAST, "--d-model", "33"], ["d_model=33", "multiple of n_heads=2"]),

@@ -1,10 +1,10 @@
 """A class of submissions, made from the lessons: what each learner hands in, and what it must earn."""
 
+import ast
 import copy
 import importlib
 import inspect
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,13 +64,21 @@ exec({source!r}, sys.modules["planted.{name}"].__dict__)
 
 def planted(id, kind, which):
     """An answer cell with a planted answer: its module and those beside it that it imports, then the name."""
-    source = inspect.getsource(importlib.import_module(f"planted.{registry.module(id)}"))
-    beside = ""
-    lines = re.findall(r"^from planted(?:\.| import )(.+)", source, re.MULTILINE)
-    for name in (name.split()[0] for line in lines for name in line.split(" import ")[0].split(",")):
-        text = inspect.getsource(importlib.import_module(f"planted.{name}"))
-        beside += _LIKE_A_MODULE.format(name=name, source=text)
-    return f"{beside}{source}\n{registry.exercise(id).entry} = {kind}[{id!r}][{which!r}]"
+    module = registry.module(id)
+    *before, (_, source) = beside(module).items()
+    texts = [_LIKE_A_MODULE.format(name=name, source=text) for name, text in before]
+    return "".join([*texts, f"{source}\n{registry.exercise(id).entry} = {kind}[{id!r}][{which!r}]"])
+
+
+def beside(name):
+    """A planted module and those that it leads to, as text, each behind those that it imports."""
+    source, found = inspect.getsource(importlib.import_module(f"planted.{name}")), {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "planted":
+            inner = [node.module.split(".")[1]] if "." in node.module else [a.name for a in node.names]
+            for one in inner:
+                found.update(beside(one))
+    return {**found, name: source}
 
 
 def mistake(id, number):

@@ -1,11 +1,30 @@
 """Exercise 04.diagnose: what is the matter with this run, from its load history alone?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from moe_lessons.exercises.collapse.diagnose_draws import KINDS, draw_history
+from moe_lessons.exercises.collapse.diagnose_rules import (
+    any_fall,
+    dead_before_collapsing,
+    dead_first,
+    ends,
+    experts_used,
+    fall_of_rows,
+    last_row,
+    max_share,
+    mean_of_rows,
+    nan,
+    no_exp,
+    oscillating_first,
+    other_number,
+    quiet,
+    reference,
+    rested,
+    rows_everywhere,
+    whole,
+)
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
 
 
@@ -18,142 +37,6 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
         shares_NE = draw_history(kind, rng, n_experts)
         cases.append(Case(f"history {i + 1}, E={n_experts}", {"shares_NE": shares_NE}))
     return cases
-
-
-def effective(shares: torch.Tensor) -> torch.Tensor:
-    """Exponential of the entropy along the last axis."""
-    return torch.special.entr(shares).sum(dim=-1).exp()
-
-
-def diagnosis(
-    *, collapsed: bool, oscillates: bool, falls: bool, starves: bool, first_of_all_starves: bool = False
-) -> str:
-    """The first name that applies."""
-    if first_of_all_starves and starves:
-        return "dead expert"
-    if collapsed:
-        return "collapsed"
-    if oscillates:
-        return "oscillating"
-    if falls:
-        return "collapsing"
-    return "dead expert" if starves else "healthy"
-
-
-def facts(
-    shares_NE: torch.Tensor,
-    late_NE: torch.Tensor | None = None,
-    n: Callable[[torch.Tensor], torch.Tensor] = effective,
-) -> dict[str, bool]:
-    """Answer the four questions as the task asks them, or with other late rows or another n."""
-    n_experts = shares_NE.shape[1]
-    quarters = shares_NE.chunk(4)
-    late_NE = quarters[3] if late_NE is None else late_NE
-    n_1, n_2, n_3, n_4 = (float(n(quarter.mean(dim=0))) for quarter in quarters)
-    half = n_experts / 2
-    return {
-        "collapsed": float(n(late_NE.mean(dim=0))) < half,
-        "oscillates": float(n(late_NE).mean()) < half,
-        "falls": n_1 > n_2 > n_3 > n_4 and n_1 - n_4 >= 1,
-        "starves": bool((late_NE == 0).all(dim=0).any()),
-    }
-
-
-def reference(shares_NE: torch.Tensor) -> str:
-    """Answer the four questions and return the first name that applies."""
-    return diagnosis(**facts(shares_NE))
-
-
-def _rows_fall(shares_NE: torch.Tensor) -> dict[str, bool]:
-    n_1, n_2, n_3, n_4 = (float(effective(quarter).mean()) for quarter in shares_NE.chunk(4))
-    return {"falls": n_1 > n_2 > n_3 > n_4 and n_1 - n_4 >= 1}
-
-
-def _fall_of_rows(shares_NE: torch.Tensor) -> str:
-    return diagnosis(**{**facts(shares_NE), **_rows_fall(shares_NE)})
-
-
-def _rows_everywhere(shares_NE: torch.Tensor) -> str:
-    seen = facts(shares_NE)
-    return diagnosis(**{**seen, **_rows_fall(shares_NE), "collapsed": seen["oscillates"]})
-
-
-def _dead_before_collapsing(shares_NE: torch.Tensor) -> str:
-    seen = facts(shares_NE)
-    return diagnosis(**{**seen, "falls": seen["falls"] and not seen["starves"]})
-
-
-def _oscillating_first(shares_NE: torch.Tensor) -> str:
-    seen = facts(shares_NE)
-    return diagnosis(**{**seen, "collapsed": seen["collapsed"] and not seen["oscillates"]})
-
-
-def _experts_used(shares_NE: torch.Tensor) -> str:
-    return diagnosis(**facts(shares_NE[:, shares_NE.sum(dim=0) > 0]) | _starves(shares_NE))
-
-
-def _starves(shares_NE: torch.Tensor) -> dict[str, bool]:
-    return {"starves": facts(shares_NE)["starves"]}
-
-
-def _last_row(shares_NE: torch.Tensor) -> str:
-    return diagnosis(**facts(shares_NE, shares_NE[-1:]))
-
-
-def _whole(shares_NE: torch.Tensor) -> str:
-    return diagnosis(**facts(shares_NE, shares_NE))
-
-
-def _max_share(shares_NE: torch.Tensor) -> str:
-    late_NE = shares_NE.chunk(4)[3]
-    seen = {
-        "collapsed": bool(late_NE.mean(dim=0).max() > 0.5),
-        "oscillates": bool(late_NE.amax(dim=-1).mean() > 0.5),
-    }
-    return diagnosis(**{**facts(shares_NE), **seen})
-
-
-def _quiet(shares_NE: torch.Tensor) -> str:
-    quiet = bool((shares_NE.chunk(4)[3].mean(dim=0) < 0.5 / shares_NE.shape[1]).any())
-    return diagnosis(**{**facts(shares_NE), "starves": quiet})
-
-
-def _rested(shares_NE: torch.Tensor) -> str:
-    return diagnosis(**{**facts(shares_NE), "starves": bool((shares_NE.chunk(4)[3] == 0).any())})
-
-
-def _mean_of_rows(shares_NE: torch.Tensor) -> str:
-    seen = facts(shares_NE)
-    return diagnosis(**{**seen, "collapsed": seen["oscillates"]})
-
-
-def _ends(shares_NE: torch.Tensor) -> str:
-    first, *_, last = shares_NE.chunk(4)
-    fell = float(effective(first.mean(dim=0)) - effective(last.mean(dim=0))) >= 1
-    return diagnosis(**{**facts(shares_NE), "falls": fell})
-
-
-def _any_fall(shares_NE: torch.Tensor) -> str:
-    n_1, n_2, n_3, n_4 = (float(effective(quarter.mean(dim=0))) for quarter in shares_NE.chunk(4))
-    return diagnosis(**{**facts(shares_NE), "falls": n_1 > n_2 > n_3 > n_4})
-
-
-def _dead_first(shares_NE: torch.Tensor) -> str:
-    return diagnosis(**facts(shares_NE), first_of_all_starves=True)
-
-
-def _other_number(shares_NE: torch.Tensor) -> str:
-    return diagnosis(**facts(shares_NE, n=lambda shares: 1 / shares.square().sum(dim=-1)))
-
-
-def _nan(shares_NE: torch.Tensor) -> str:
-    return diagnosis(**facts(shares_NE, n=lambda shares: (-(shares * shares.log()).sum(dim=-1)).exp()))
-
-
-def _no_exp(shares_NE: torch.Tensor) -> str:
-    late_NE = shares_NE.chunk(4)[3]
-    entropies = torch.special.entr(late_NE.mean(dim=0)).sum()
-    return diagnosis(**{**facts(shares_NE), "collapsed": bool(entropies < shares_NE.shape[1] / 2)})
 
 
 DIAGNOSE = Exercise(
@@ -182,34 +65,34 @@ DIAGNOSE = Exercise(
             "last_row",
             "Only the last row is looked at. One batch of a special kind, or an expert that rests for one "
             "interval, then looks like a catastrophe. Look at the whole last quarter.",
-            wrong=_last_row,
+            wrong=last_row,
             hint=2,
         ),
         Misconception(
             "whole_log",
             "The whole history is averaged. A run that collapsed late then looks fine, because its good "
             "start is in the mean. What counts now is the last quarter.",
-            wrong=_whole,
+            wrong=whole,
             hint=2,
         ),
         Misconception(
             "max_share",
             "A collapse is read off the fullest expert's share. When two of eight experts share everything, "
             "neither has more than half, and the alarm is silent. Count effective experts.",
-            wrong=_max_share,
+            wrong=max_share,
         ),
         Misconception(
             "quiet_is_dead",
             "An expert with a small share is called dead. It gets tokens, so it gets gradients. Dead means "
             "0 in every row of the last quarter.",
-            wrong=_quiet,
+            wrong=quiet,
             hint=3,
         ),
         Misconception(
             "rested_is_dead",
             "An expert that had no row in one interval is called dead, though it is used in the intervals "
             "around it. All rows of the last quarter must be 0.",
-            wrong=_rested,
+            wrong=rested,
             hint=3,
         ),
         Misconception(
@@ -217,7 +100,7 @@ DIAGNOSE = Exercise(
             "The oscillating run is called collapsed. In each row one expert has nearly everything, but "
             "every expert has its turn: averaged over the quarter the load is even. Average the shares "
             "first and count effective experts then.",
-            wrong=_mean_of_rows,
+            wrong=mean_of_rows,
             hint=2,
         ),
         Misconception(
@@ -225,63 +108,63 @@ DIAGNOSE = Exercise(
             "For `collapsing` n was taken of each row and then averaged. Where experts take turns at "
             "resting, each row has fewer and fewer while the quarter as a whole uses all. Average a "
             "quarter's rows first, then count.",
-            wrong=_fall_of_rows,
+            wrong=fall_of_rows,
             hint=2,
         ),
         Misconception(
             "rows_everywhere",
             "n was taken of each row and then averaged, in every question. Only `oscillating` asks for that. "
             "The other questions are about a quarter's shares: average its rows first, then count.",
-            wrong=_rows_everywhere,
+            wrong=rows_everywhere,
             hint=2,
         ),
         Misconception(
             "only_the_ends",
             "A run that fell once, early, and has been steady since is called collapsing. First and last "
             "quarter alone cannot tell the two apart: look at the steps between.",
-            wrong=_ends,
+            wrong=ends,
             hint=3,
         ),
         Misconception(
             "any_fall",
             "A drift of a fraction of an expert is called collapsing. Loads are noisy, and a small fall in "
             "each quarter is no alarm; the task asks for 1 or more in all.",
-            wrong=_any_fall,
+            wrong=any_fall,
             hint=3,
         ),
         Misconception(
             "dead_first",
             "Collapsed runs with idle experts are called `dead expert`. It is true of them, but the worse "
             "news comes first in the list: reviving experts does not mend a collapse.",
-            wrong=_dead_first,
+            wrong=dead_first,
             hint=1,
         ),
         Misconception(
             "dead_before_collapsing",
             "A run that is on its way down is called `dead expert`. It has dead experts, and more every "
             "quarter: that is what a collapse looks like on its way, and it comes first in the list.",
-            wrong=_dead_before_collapsing,
+            wrong=dead_before_collapsing,
             hint=1,
         ),
         Misconception(
             "oscillating_first",
             "Collapsed runs are called `oscillating`. In a collapsed run each row is uneven too; what "
             "tells the two apart is the average, so that question comes first in the list.",
-            wrong=_oscillating_first,
+            wrong=oscillating_first,
             hint=1,
         ),
         Misconception(
             "experts_used",
             "E was counted from the experts that have ever been used. Those that never were are the worst of "
             "all, and they are E's too: E is the number of columns.",
-            wrong=_experts_used,
+            wrong=experts_used,
             hint=2,
         ),
         Misconception(
             "other_number",
             "The effective experts are counted as E / (1 + CV²), or 1 / sum of s². The task asks for the "
             "other number, exp(H). With one expert far ahead the two lie on different sides of E/2.",
-            wrong=_other_number,
+            wrong=other_number,
             hint=2,
         ),
         Misconception(
@@ -289,7 +172,7 @@ DIAGNOSE = Exercise(
             "Where a share is 0, n is NaN: 0 times ln 0. A comparison with NaN is always False, so no name "
             "that needs n ever applies to such a run. Let an unused expert add 0, as in "
             "`04.effective_experts`.",
-            wrong=_nan,
+            wrong=nan,
             hint=2,
         ),
         Misconception(
@@ -297,7 +180,7 @@ DIAGNOSE = Exercise(
             "Every history is called collapsed. Most often the exponential is missing: the entropy of eight "
             "even shares is 2.08, which is below E/2; its exponential is 8. (Or the quarters were cut from "
             "the experts: they are parts of the rows.)",
-            wrong=_no_exp,
+            wrong=no_exp,
             hint=2,
         ),
     ),

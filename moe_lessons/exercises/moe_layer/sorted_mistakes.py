@@ -11,6 +11,7 @@ from torch import Tensor
 from moe_lessons.exercises.spec import Case, Crash, Misconception, Outputs
 
 Parts = tuple[Tensor, Tensor, Tensor]
+Put = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def sorted_layer(x: Tensor, ids: Tensor, w: Tensor, gate_up: Tensor, down: Tensor) -> Parts:
@@ -18,14 +19,7 @@ def sorted_layer(x: Tensor, ids: Tensor, w: Tensor, gate_up: Tensor, down: Tenso
     return _put(x, ids, w, gate_up, down)
 
 
-def _put(
-    x: Tensor,
-    ids: Tensor,
-    w: Tensor,
-    gate_up: Tensor,
-    down: Tensor,
-    put: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None = None,
-) -> Parts:
+def _put(x: Tensor, ids: Tensor, w: Tensor, gate_up: Tensor, down: Tensor, put: Put | None = None) -> Parts:
     """The layer; ``put`` makes the output of weighted rows, of ids, the order and the tokens of the rows."""
     order_S, token_ids_S, counts_E = _plan(ids, len(down))
     rows_SD = _results(x, token_ids_S, counts_E, gate_up, down) * w.flatten()[order_S, None]
@@ -282,8 +276,8 @@ MISTAKES = (
 CRASHES = (
     Crash(
         "slots_read_tokens",
-        "The sorted order lists *slots*, 0 to T * K - 1, and it is used to read rows of `hidden_TD`, of "
-        "which there are only T. Which token does a slot belong to?{sizes}",
+        "The order lists *slots*, 0 to T * K - 1, and it reads rows of `hidden_TD`, of which there are only "
+        "T. Which token does a slot belong to?{sizes}",
         pattern=r"index \d+ is out of bounds for dimension 0",
         line=r"hidden|x\[",
         edge=False,
