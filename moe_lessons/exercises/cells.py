@@ -7,7 +7,7 @@ from elsewhere. None of that is part of an answer, so it goes, and every line ke
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -91,9 +91,19 @@ def attempt(source: str, entry: str) -> str:
         named = re.search(rf"^\s*(?:(?:async\s+)?def\s+|class\s+)?{re.escape(entry)}\s*[(=:]", source, re.M)
         return "attempted" if named else ""
     own = [node for node in found.body if not isinstance(node, ast.Import | ast.ImportFrom)]
+    # The variable of a loop, as in an experiment that tries several functions, is no definition.
+    own = [node for node in own if not isinstance(node, ast.For) or any(map(_defines(entry), node.body))]
     if entry not in {name for node in own for name in bound(node)}:
         return ""
     return "stub" if any(map(_is_stub, ast.walk(found))) else "attempted"
+
+
+_OWN_SCOPE = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+"""What keeps its names to itself."""
+
+
+def _defines(entry: str) -> Callable[[ast.stmt], bool]:
+    return lambda node: entry in set(bound(node))
 
 
 def bound(statement: ast.stmt) -> Iterator[str]:
@@ -104,7 +114,7 @@ def bound(statement: ast.stmt) -> Iterator[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
             continue
-        if isinstance(node, ast.Lambda):
+        if isinstance(node, _OWN_SCOPE):
             continue
         if isinstance(node, ast.alias):
             yield (node.asname or node.name).split(".")[0]

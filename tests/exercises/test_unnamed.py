@@ -21,19 +21,11 @@ def one_row_is_none(counts_LE):
     return collapse.imbalance_parts(counts_LE, dead=(counts_LE <= 1).sum(1))
 
 
-def hardly_used(shares_NE):
-    return collapse_diagnose.tail(shares_NE, lambda last: last.mean(0).min() < 0.01)
-
-
 def every_row_uneven(shares_NE):
     last_NE = shares_NE.chunk(4)[3]
     uneven = all(collapse_diagnose.n(row) < shares_NE.shape[1] / 2 for row in last_NE)
     right = collapse_diagnose.in_numpy(shares_NE)
     return "healthy" if right == "oscillating" and not uneven else right
-
-
-def transposed_counterexample(n_tokens, n_experts):
-    return load_loss_theory.half_dead(n_tokens, n_experts).T
 
 
 def loss_for_excess(f_E, P_E):
@@ -61,9 +53,7 @@ def loads_for_positions(topk_ids_TK, n_experts):
 
 UNNAMED = [
     ("04.imbalance", one_row_is_none),
-    ("04.diagnose", hardly_used),
     ("04.diagnose", every_row_uneven),
-    ("05.counterexample", transposed_counterexample),
     ("05.chebyshev", loss_for_excess),
     ("05.z_loss", half_z_loss),
     ("06.sinkhorn", two_rounds),

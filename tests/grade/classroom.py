@@ -52,13 +52,17 @@ IDS = list(ANSWERS)
 MAX_POINTS = sum(lesson.points for lesson in LESSONS)
 
 
+# A kernel's text is read back from where it stands, so its lines must be known.
 _LIKE_A_MODULE = """\
+import linecache
 import sys
 import types
 
 sys.modules.setdefault("planted", types.ModuleType("planted"))
 sys.modules["planted.{name}"] = sys.modules["planted"].{name} = types.ModuleType("planted.{name}")
-exec({source!r}, sys.modules["planted.{name}"].__dict__)
+_text = {source!r}
+linecache.cache["planted.{name}"] = (0, None, _text.splitlines(True), "planted.{name}")
+exec(compile(_text, "planted.{name}", "exec"), sys.modules["planted.{name}"].__dict__)
 """
 
 

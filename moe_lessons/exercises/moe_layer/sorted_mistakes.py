@@ -143,9 +143,9 @@ def _in_token_order(case: Case, got: Outputs, want: Outputs) -> bool:
 def _short_counts(case: Case, got: Outputs, want: Outputs) -> bool:
     counts, wanted = got["tokens_per_expert_E"], want["tokens_per_expert_E"]
     if np.shape(counts) == np.shape(wanted):
-        return np.array_equal(counts, wanted) and bool(
-            np.allclose(got["output_TD"], want["output_TD"], rtol=1e-4, atol=1e-5)
-        )
+        tokens, wanted_tokens = (canonical(dict(one))["token_ids_S"] for one in (got, want))
+        same = np.array_equal(counts, wanted) and np.array_equal(tokens, wanted_tokens)
+        return same and bool(np.allclose(got["output_TD"], want["output_TD"], rtol=1e-4, atol=1e-5))
     return np.array_equal(counts, wanted[: len(counts)]) and not np.any(wanted[len(counts) :])
 
 
