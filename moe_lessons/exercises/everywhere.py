@@ -1,4 +1,4 @@
-"""Mistakes that need no exercise to know them: outputs in the wrong order, transposed, one number written in.
+"""Mistakes that any exercise can have: outputs swapped, transposed, in another dtype, a number written in.
 
 They are named only where they explain every wrong case to the last value.
 """
@@ -8,10 +8,12 @@ from itertools import permutations
 
 import numpy as np
 
+from moe_lessons.exercises.drivers import Failure
 from moe_lessons.exercises.findings import Trial, right, same
 from moe_lessons.exercises.spec import Exercise, Mistake, Output
 
 SWAPPED, TRANSPOSED, WRITTEN_IN = "outputs_swapped", "transposed", "number_written_in"
+OTHER_DTYPE = "other_dtype"
 
 
 def anywhere(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
@@ -19,7 +21,7 @@ def anywhere(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
     wrong = [t for t in trials if not t.case.is_edge and not right(exercise, t)]
     ran = [t for t in wrong if t.got is not None]
     if ran and len(ran) == len(wrong):
-        found = _swapped(exercise, ran) or _transposed(exercise, ran)
+        found = _swapped(exercise, ran) or _transposed(exercise, ran) or _other_dtype(exercise, ran)
         if found:
             return found
     return one_value(exercise, trials)
@@ -62,6 +64,22 @@ def _transposed(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
                 f"[{', '.join(output.axes)}], in this order. In a product, the left one's axis is first."
             )
             return Mistake(TRANSPOSED, message, hint=0)
+    return None
+
+
+def _other_dtype(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
+    """All values are right, and one output has the same other dtype wherever it is wrong."""
+    for place, output in enumerate(exercise.outputs):
+        replies = [t.reply for t in trials if not isinstance(t.reply, Failure)]
+        found = {reply[place].dtype for reply in replies if len(reply) == len(exercise.outputs)}
+        if output.dtype is None or len(found) != 1 or output.dtype in found:
+            continue
+        if all(_is(o, t, o) for t in trials for o in exercise.outputs):
+            message = (
+                f"The numbers are right, in {found.pop()}: `{output.name}` is asked for in {output.dtype}. "
+                "Code that comes after counts on it, and two dtypes in one product are an error."
+            )
+            return Mistake(OTHER_DTYPE, message, hint=0)
     return None
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from toys import top2_exercise
 
-from moe_lessons.exercises.everywhere import SWAPPED, TRANSPOSED, WRITTEN_IN
+from moe_lessons.exercises.everywhere import OTHER_DTYPE, SWAPPED, TRANSPOSED, WRITTEN_IN
 from moe_lessons.exercises.judge import judge, local
 from moe_lessons.exercises.spec import Case, Misconception, Output
 
@@ -88,3 +88,10 @@ def test_one_expert_is_no_number_written_in():
 def test_a_known_mistake_comes_first():
     own = Misconception("own", "O.", wrong=lambda *args: parts(*args, (0, 2, 1)))
     assert name(lambda *args: parts(*args, (0, 2, 1)), misconceptions=(own,)) == "own"
+
+
+def test_the_right_numbers_in_another_dtype():
+    outputs = (Output("y_TE", "TE", dtype="float32"), Output("a_T", "T"), Output("b_T", "T"))
+    assert name(lambda *args: (right(*args)[0].double(), *right(*args)[1:]), outputs=outputs) == OTHER_DTYPE
+    wrong_too = name(lambda x, k, flag: (x.double() + 1, *right(x, k, flag)[1:]), outputs=outputs)
+    assert wrong_too is None

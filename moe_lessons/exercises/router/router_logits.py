@@ -27,6 +27,11 @@ def reference(hidden_TD: torch.Tensor, router_ED: torch.Tensor) -> torch.Tensor:
     return hidden_TD.float() @ router_ED.float().T
 
 
+def _shifted(hidden_TD: torch.Tensor, router_ED: torch.Tensor) -> torch.Tensor:
+    logits_TE = reference(hidden_TD, router_ED)
+    return logits_TE - logits_TE.amax(dim=-1, keepdim=True)
+
+
 def _rounded(case: Case, got: Outputs, want: Outputs) -> bool:
     """Right in fp32; on bf16 inputs off by about bf16's rounding, though not as one rounded product is."""
     found_TE, right_TE = got["logits_TE"], want["logits_TE"]
@@ -77,20 +82,6 @@ ROUTER_LOGITS = Exercise(
             hint=2,
         ),
         Misconception(
-            "float64",
-            "The numbers are right, in float64. The exercise asks for fp32, which is `float32`: twice the "
-            "memory buys a router nothing.",
-            wrong=lambda hidden_TD, router_ED: hidden_TD.double() @ router_ED.double().T,
-            hint=2,
-        ),
-        Misconception(
-            "transposed",
-            "The numbers are right, and lie on their side: [E, T] where [T, E] is asked for. A row is one "
-            "token, a column one expert.",
-            wrong=lambda hidden_TD, router_ED: router_ED.float() @ hidden_TD.float().T,
-            hint=3,
-        ),
-        Misconception(
             "choice",
             "This is already a choice: the number of each token's best expert. The router itself only "
             "scores; return all E scores of each token.",
@@ -101,6 +92,13 @@ ROUTER_LOGITS = Exercise(
             "These are probabilities, not logits: each row went through a softmax. The next step needs the "
             "raw inner products.",
             wrong=lambda hidden_TD, router_ED: (hidden_TD.float() @ router_ED.float().T).softmax(dim=-1),
+        ),
+        Misconception(
+            "shifted",
+            "Each token's largest logit was subtracted. A softmax would not notice, and computes that way "
+            "inside; a sigmoid gate would. The router returns the products as they are.",
+            wrong=_shifted,
+            hint=1,
         ),
         Misconception(
             "reshape",

@@ -32,6 +32,11 @@ def _no_softmax(logits_TE: torch.Tensor, top_k: int, renormalize: bool) -> Gates
     return ids_TK, weights_TK / weights_TK.sum(dim=-1, keepdim=True) if renormalize else weights_TK
 
 
+def _equal(logits_TE: torch.Tensor, top_k: int, renormalize: bool) -> Gates:
+    ids_TK, weights_TK = gates(logits_TE, top_k, renormalize)
+    return ids_TK, torch.full_like(weights_TK, 1 / top_k)
+
+
 def _all_experts(logits_TE: torch.Tensor, top_k: int, renormalize: bool) -> Gates:
     ids_TK, weights_TK = gates(logits_TE, top_k, renormalize)
     return ids_TK, torch.zeros_like(logits_TE).scatter(-1, ids_TK, weights_TK)
@@ -76,6 +81,13 @@ def _misplaced(case: Case, got: Outputs, want: Outputs) -> bool:
 
 MISTAKES = (
     SWAPPED_RETURN,
+    Misconception(
+        "equal_weights",
+        "Each chosen expert has the weight 1/K. Then the router says only who is chosen, not how much each "
+        "counts, and no gradient tells it which expert helped. Read the weights from the probabilities.",
+        wrong=_equal,
+        hint=2,
+    ),
     Misconception(
         "sliced_rows",
         "The choice ran along the first axis. In a batch that axis is tokens: `[-k:]` keeps the last k "

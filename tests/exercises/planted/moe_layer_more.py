@@ -89,7 +89,7 @@ BANK = {
     "layouts_mixed:guessed": bank_by_first_shape,
     "token_first": bank_tokens_first,
     "summed": bank_added,
-    "averaged": lambda *args: bank_added(*args) / len(args[1]),
+    "summed:averaged": lambda *args: bank_added(*args) / len(args[1]),
     "cut_along_another_axis": bank_cut_tokens,
 }
 

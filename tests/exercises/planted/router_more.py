@@ -14,6 +14,11 @@ def logits_in_double(hidden_TD, router_ED):
     return hidden_TD.double() @ router_ED.double().T
 
 
+def logits_below_zero(hidden_TD, router_ED):
+    scores = torch.einsum("td,ed->te", hidden_TD.float(), router_ED.float())
+    return scores - scores.max(dim=1, keepdim=True).values
+
+
 def logits_on_their_side(hidden_TD, router_ED):
     return F.linear(router_ED.float(), hidden_TD.float())
 
@@ -45,7 +50,8 @@ def logits_one_detached(hidden_TD, router_ED):
 
 LOGITS = {
     "rounded_on_the_way": logits_by_products,
-    "float64": logits_in_double,
+    "other_dtype": logits_in_double,
+    "shifted": logits_below_zero,
     "transposed": logits_on_their_side,
     "choice": logits_best,
     "sigmoid": lambda hidden_TD, router_ED: torch.sigmoid(F.linear(hidden_TD.float(), router_ED.float())),
@@ -114,6 +120,7 @@ def gates_detached_sum(logits_TE, top_k, renormalize):
 
 
 GATES = {
+    "equal_weights": gates(lambda w, p: torch.ones_like(w) / w.shape[1]),
     "fixed_k": gates(k=2),
     "all_experts": gates_spread,
     "kept_at_k1": gates_kept_at_1,
