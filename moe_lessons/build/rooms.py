@@ -32,15 +32,18 @@ def room(name: str) -> str:
 def imports(name: str) -> set[str]:
     """The modules of the package that a module imports, at its top or when a function runs.
 
-    A name that its package offers lazily leads to the module that defines it.
-
     Examples
     --------
     >>> sorted(imports("moe_lessons.__main__"))
     ['moe_lessons.commands.cli']
     """
+    return imported_by(modules()[name])
+
+
+def imported_by(file: Path) -> set[str]:
+    """The same of any file. A name that a package offers lazily leads to the module that defines it."""
     asked = []
-    for node in ast.walk(ast.parse(modules()[name].read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             asked += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -1,6 +1,5 @@
 """Read a lesson: jupytext percent cells, the solution blocks in them, and what the lesson depends on."""
 
-import ast
 import hashlib
 import re
 from pathlib import Path
@@ -82,21 +81,13 @@ _ENGINE = {"spec", "drivers", "judge", "findings", "own_code"}
 
 
 def _imports(path: Path) -> list[Path]:
-    names = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [file for name in names if name.split(".")[0] == "moe_lessons" for file in _files(name)]
+    """The files that Python runs for what a file imports: the modules, and the packages that they lie in."""
+    files = rooms.modules()
+    names = {name for found in rooms.imported_by(path) for name in _with_packages(found)}
+    # The registry lists all lessons; adding one does not make the others stale.
+    return [files[name] for name in names - {"moe_lessons.exercises.registry"}]
 
 
-def _files(name: str) -> list[Path]:
-    parts = name.split(".")[1:]
-    defined_in = rooms.lazy_names(paths.PACKAGE.joinpath(*parts[:-1])).get(parts[-1]) if parts else None
-    if defined_in is not None:
-        return _files(".".join(["moe_lessons", *parts[:-1], defined_in]))
-    if parts[:2] == ["exercises", "registry"]:
-        return []  # it lists all lessons; adding one does not make the others stale
-    base = paths.PACKAGE.joinpath(*parts)
-    return [file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]
+def _with_packages(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
