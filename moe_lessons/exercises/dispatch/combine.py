@@ -149,8 +149,8 @@ COMBINE = Exercise(
     task=(
         "Undo the sort, weight, and add up each token's K results: `[T, D]` in fp32, added in fp32 even if "
         "the results are bf16. The sum must depend on the slots alone. Two tokens with the same K results "
-        "and weights get *the same bits*, whatever the numbers of their experts. Gradients "
-        "must flow back to results and weights. T may be 0."
+        "and weights get *the same bits*, whatever the numbers of their experts. T may be "
+        "0."
     ),
     entry="combine",
     points=4,

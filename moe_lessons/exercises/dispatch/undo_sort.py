@@ -97,7 +97,7 @@ UNDO_SORT = Exercise(
     task=(
         "The experts are done; their results lie sorted by expert. `row_ids_S[p]` is the slot that stands "
         "at position p. Return two things: the position of each slot, with axes `[T, K]`, and the results "
-        "in slot order, with axes `[T, K, D]`. Gradients must flow back to the results. T may be 0: say "
+        "in slot order, with axes `[T, K, D]`. T may be 0: say "
         "`[T, K, D]` in numbers there, since PyTorch cannot guess a -1 where there is nothing."
     ),
     entry="undo_sort",

@@ -123,7 +123,7 @@ MOE_BLOCK = Exercise(
         "on the normalised stream, their weighted sum added to the stream. RMSNorm divides by "
         "`sqrt(mean of squares + eps)` and multiplies by `norm_D`. The K weights are a softmax over the K "
         "chosen logits. An expert is SwiGLU: `down @ (silu(gate @ x) * (up @ x))`; the first F rows of "
-        "`gate_up_proj[e]` are the gate, the last F are up. Gradients must flow back to all of them."
+        "`gate_up_proj[e]` are the gate, the last F are up."
     ),
     entry="moe_block",
     points=4,

@@ -36,7 +36,7 @@ SWIGLU = Exercise(
     task=(
         "Return `[N, D]`: each token goes through two matrices side by side, `gate_FD` and `up_FD`. The gate "
         "side passes through silu and multiplies the other side, element by element; `down_DF` brings the "
-        "product back to width D. Gradients must be able to flow back to all four."
+        "product back to width D."
     ),
     entry="swiglu",
     points=2,

@@ -49,7 +49,7 @@ ROUTER_LOGITS = Exercise(
     task=(
         "Return the logits `[T, E]`: for each token and expert, the inner product of the token's hidden "
         "state with the expert's router vector, computed in fp32 whatever the inputs' dtype. Stay with "
-        "tensor operations, so that the router can learn: a gradient must be able to flow back to both."
+        "tensor operations, so that the router can learn."
     ),
     entry="router_logits",
     points=2,

@@ -90,7 +90,7 @@ TOPK_GATES = Exercise(
         "weights are the softmax over *all* E experts, kept as they are (`renormalize=False`, as in "
         "Switch) or rescaled so that each token's K weights sum to 1 (`renormalize=True`, as in Mixtral). "
         "Any order of a token's experts is fine, as long as ids and weights agree. The router learns through "
-        "the weights, so gradients must be able to flow back to the logits."
+        "the weights."
     ),
     entry="topk_gates",
     points=4,
