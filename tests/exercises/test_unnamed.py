@@ -1,4 +1,4 @@
-"""Wrong answers that no misconception describes: they fail, and get no other mistake's name."""
+"""Wrong answers that no misconception describes get no other mistake's name; others of a kind get theirs."""
 
 import pytest
 import torch
@@ -51,6 +51,14 @@ def loads_for_positions(topk_ids_TK, n_experts):
     return torch.bincount(topk_ids_TK.flatten(), minlength=n_experts)[topk_ids_TK]
 
 
+def hardly_used(shares_NE):
+    return collapse_diagnose.tail(shares_NE, lambda last: last.mean(0).min() < 0.01)
+
+
+def transposed_counterexample(n_tokens, n_experts):
+    return load_loss_theory.half_dead(n_tokens, n_experts).T
+
+
 UNNAMED = [
     ("04.imbalance", one_row_is_none),
     ("04.diagnose", every_row_uneven),
@@ -68,3 +76,20 @@ def test_other_mistakes_get_no_name(exercise, answer):
         report = judge(EXERCISES[exercise], local(answer), seed=seed)
         assert report.status == "failed"
         assert report.misconception is None
+
+
+# Each is one of a kind that has a name, written in a way of its own.
+NAMED = [
+    ("04.imbalance", furthest_from_the_mean, "furthest_from_mean"),
+    ("04.diagnose", hardly_used, "quiet_is_dead"),
+    ("05.counterexample", transposed_counterexample, "transposed"),
+]
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer", "mistake"), NAMED, ids=lambda value: getattr(value, "__name__", value)
+)
+def test_another_of_a_kind_gets_its_name(exercise, answer, mistake):
+    report = judge(EXERCISES[exercise], local(answer), seed=0)
+    assert report.status == "failed"
+    assert report.misconception.id == mistake

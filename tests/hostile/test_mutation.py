@@ -57,7 +57,7 @@ def reading(folder, content):
     return read(path, "one.ipynb")
 
 
-@settings(deadline=None, max_examples=50)  # a busy machine is slow, and no example is
+@settings(deadline=None)  # a busy machine is slow, and no example is
 @given(mutations)
 def test_cells_dropped_doubled_reordered_and_stripped(tmp_path_factory, steps):
     """An answer is exactly the one handed in, or it is not there: so are its points."""
@@ -73,7 +73,7 @@ def test_cells_dropped_doubled_reordered_and_stripped(tmp_path_factory, steps):
     assert set(notebook.answers) == {id for id, code in MINE.items() if code in sources}
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=20))
 def test_bytes_flipped(tmp_path_factory, flips):
     """Either one line says why the file is unreadable, or every answer is text under an exercise's id."""
@@ -87,7 +87,7 @@ def test_bytes_flipped(tmp_path_factory, flips):
     assert all(id in classroom.ANSWERS and type(code) is str for id, code in notebook.answers.items())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None)
 @given(st.integers(0, 10**6))
 def test_cut_off(tmp_path_factory, length):
     """A file that ends too early holds no answers."""
