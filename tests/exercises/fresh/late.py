@@ -20,14 +20,14 @@ UNSEEN_LATE = {
         ("no case for a count at the mean", zoo.bias_never_rests, {"moved_at_rest"}),
         ("the mean count is T / E", zoo.bias_one_each, {"mean_without_k"}),
         ("weights not rescaled", zoo.bias_as_they_are, {"not_rescaled"}),
-        ("weights are the softmax of the chosen logits", zoo.bias_softmaxed, set()),
+        ("weights are the softmax of the chosen logits", zoo.bias_softmaxed, {"softmax_weights"}),
     ],
     "06.noisy_topk": [
         ("noise in evaluation too", zoo.noisy_always, {"noise_in_evaluation"}),
         ("weights from the clean logits", zoo.noisy_choice_only, {"clean_weights"}),
         ("the noise logits are the deviation", zoo.noisy_raw_width, {"no_softplus"}),
         ("softmax over all, then top-k", zoo.noisy_over_all, {"softmax_over_all"}),
-        ("draws noise of its own", zoo.noisy_draws_own, set()),
+        ("draws noise of its own", zoo.noisy_draws_own, {"own_noise"}),
         ("softplus of the product", zoo.noisy_inside, {"softplus_of_product"}),
     ],
     "06.expert_choice": [
@@ -41,7 +41,7 @@ UNSEEN_LATE = {
     "06.leaks_future": [
         ("one change in the middle", zoo.leaks_one_try, {"one_position"}),
         ("looks at who is chosen", zoo.leaks_who_only, {"choices_only"}),
-        ("puts the later tokens in another order", zoo.leaks_shuffled, set()),
+        ("puts the later tokens in another order", zoo.leaks_shuffled, {"tail_reordered"}),
         ("nudges the last token", zoo.leaks_nudged, {"choice_not_moved", "one_token_changed"}),
         ("asks for equal bits", zoo.leaks_exact, {"no_tolerance"}),
         ("looks at the changed token too", zoo.leaks_itself, {"all_leaky"}),
@@ -74,9 +74,9 @@ UNSEEN_LATE = {
         ("counted from 1", capacity.queue_from_one, {"from_one"}),
         ("first choices first", capacity.queue_first_choices, {"choice_major"}),
         ("each choice has a queue of its own", capacity.queue_per_choice, {"each_choice_alone"}),
-        ("never put back into slot order", capacity.queue_left_sorted, set()),
+        ("never put back into slot order", capacity.queue_left_sorted, {"left_sorted"}),
         ("the row in the whole sorted list", capacity.queue_whole_rank, {"row_of_the_buffer"}),
-        ("the longest queue so far", capacity.queue_longest, set()),
+        ("the longest queue so far", capacity.queue_longest, {"longest_queue"}),
     ],
     "07.expected_drop_rate": [
         ("probability 1 / E", capacity.rate_one_of_e, {"k_forgotten"}),
@@ -100,7 +100,7 @@ UNSEEN_LATE = {
         ("one column for an expert", capacity.assign_one_place, {"one_place"}),
         ("the smallest total", capacity.assign_minimum, {"minimised"}),
         ("-1 read as an index", capacity.assign_minus_one_pays, {"minus_one_reads"}),
-        ("best pair first for the best total", capacity.assign_best_pairs, set()),
+        ("best pair first for the best total", capacity.assign_best_pairs, {"best_pair_first"}),
     ],
     "08.permutation_plan": [
         ("starts", dispatch.plan_starts, {"starts"}),
@@ -114,8 +114,8 @@ UNSEEN_LATE = {
         ("results sorted again", dispatch.undo_again, {"rows_by_order"}),
         ("folded to [K, T]", dispatch.undo_column_wise, {"choice_major"}),
         ("positions are the order", dispatch.undo_positions_kept, {"told_order"}),
-        ("copied by hand, detached", dispatch.undo_by_hand, {"no_gradient"}),
-        ("looks at row 0 for the width", dispatch.undo_minus_one, set()),
+        ("copied by hand, detached", dispatch.undo_by_hand, {"gradient_lost"}),
+        ("looks at row 0 for the width", dispatch.undo_minus_one, {"first_of_nothing"}),
         ("choices summed", dispatch.undo_and_sum, {"summed"}),
     ],
     "08.grouped_product": [
@@ -124,7 +124,7 @@ UNSEEN_LATE = {
         ("rows that nobody owns left out", dispatch.grouped_no_rest, {"owned_only"}),
         ("the last expert takes the rest", dispatch.grouped_rest_to_last, {"tail_to_last"}),
         ("the edge belongs to the expert before", dispatch.grouped_left_edge, {"one_too_many"}),
-        ("the matrices' `.data`", dispatch.grouped_data, {"detached", "no_gradient"}),
+        ("the matrices' `.data`", dispatch.grouped_data, {"detached", "gradient_lost"}),
     ],
     "08.combine": [
         ("index_add", dispatch.combine_index_add, {"added_as_sorted"}),
@@ -146,7 +146,7 @@ UNSEEN_LATE = {
         ("store without mask", kernels.gather_unmasked, {"no_store_mask"}),
         ("slot % K", kernels.gather_slot, {"remainder"}),
         ("always the first piece", kernels.gather_first_piece, {"first_piece_only"}),
-        ("rows padded to whole pieces", kernels.gather_padded, set()),
+        ("rows padded to whole pieces", kernels.gather_padded, {"padded_rows"}),
     ],
     "09.block_map": [
         ("first rows within the expert", kernels.map_within, {"own_rows"}),
@@ -163,7 +163,7 @@ UNSEEN_LATE = {
         ("the weight at token + k", kernels.combine_slot_stride, {"weight_of_token"}),
     ],
     "09.grouped_product": [
-        ("row <= end", products.product_next_rows, set()),
+        ("row <= end", products.product_next_rows, {"one_row_too_many"}),
         ("the matrix read as [F, D]", products.product_turned, {"transposed"}),
         ("accumulates in fp16", products.product_narrow, {"half_accumulator"}),
         ("no mask along F", products.product_long_k, {"no_f_mask"}),
@@ -178,7 +178,7 @@ UNSEEN_LATE = {
         ("a mean of the windows' means", transformer.bits_of_windows, {"mean_of_means"}),
         ("nats", transformer.bits_nats, {"nats"}),
         ("padding counted", transformer.bits_padding, {"padding_scored"}),
-        ("shifted by one", transformer.bits_shifted, set()),
+        ("shifted by one", transformer.bits_shifted, {"shifted"}),
         ("<= length", transformer.bits_one_more, {"one_too_many", "overflows"}),
         ("the logarithm of the mean", transformer.bits_of_mean_p, {"mean_probability"}),
     ],
@@ -188,7 +188,7 @@ UNSEEN_LATE = {
         ("masked after the softmax", transformer.attention_mask_late, {"masked_after"}),
         ("later scores 0", transformer.attention_zero_score, {"masked_with_zero"}),
         ("softmax over the queries", transformer.attention_over_queries, {"softmax_over_queries"}),
-        ("the own place left out", transformer.attention_past_only, set()),
+        ("the own place left out", transformer.attention_past_only, {"own_place_left_out"}),
     ],
     "10.moe_block": [
         ("added to the normalised stream", transformer.block_adds_to_norm, {"residual_from_normed"}),
@@ -199,7 +199,7 @@ UNSEEN_LATE = {
         ("eps outside the root", transformer.block_eps_outside, {"eps_outside"}),
     ],
     "10.training_loss": [
-        ("targets rolled", training.loss_rolled, set()),
+        ("targets rolled", training.loss_rolled, {"wraps_around"}),
         ("a mean over the layers", training.loss_layer_mean, {"layer_mean"}),
         ("squared after the mean", training.loss_square_late, {"square_of_the_mean"}),
         ("first choices counted", training.loss_first_choice, {"first_choice_only"}),
@@ -220,7 +220,7 @@ UNSEEN_LATE = {
         ("the first shuffle only", training.information_one_shuffle, {"first_shuffle"}),
         ("shuffled the other way", training.information_shuffled_back, {"other_shuffle"}),
         ("chance subtracted", training.information_less_chance, {"subtracted"}),
-        ("divided by the labels' entropy", training.information_share, set()),
+        ("divided by the labels' entropy", training.information_share, {"normalised"}),
     ],
     "10.mixtral_keys": [
         (".contiguous() for a copy", transformer.keys_contiguous, {"views"}),

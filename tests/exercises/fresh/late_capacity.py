@@ -243,7 +243,7 @@ def assign_minus_one_pays(scores_TE, capacity):
 
 def assign_best_pairs(scores_TE, capacity):
     who = _greedy(scores_TE, capacity)
-    T, E = scores_TE.shape
+    E = scores_TE.shape[1]
     free, seen, best = [capacity] * E, set(), 0.0
     for i in scores_TE.flatten().argsort(descending=True).tolist():
         t, e = divmod(i, E)

@@ -25,7 +25,7 @@ def plan_inverse(topk_ids_TK, n_experts):
 
 
 def plan_choices_first(topk_ids_TK, n_experts):
-    T, K = topk_ids_TK.shape
+    T = len(topk_ids_TK)
     flat = topk_ids_TK.t().flatten()
     order = flat.argsort(stable=True)
     return order, order % max(T, 1), torch.bincount(flat, minlength=n_experts).cumsum(0)

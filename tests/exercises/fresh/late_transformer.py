@@ -76,7 +76,7 @@ def attention_mask_late(q_BHLP, k_BGLP, v_BGLP):
 
 
 def attention_zero_score(q_BHLP, k_BGLP, v_BGLP):
-    _, H, L, P = q_BHLP.shape
+    _, H, _, P = q_BHLP.shape
     s = q_BHLP @ _heads(k_BGLP, H).transpose(-1, -2) / P**0.5
     return s.tril().softmax(-1) @ _heads(v_BGLP, H)
 
