@@ -79,11 +79,11 @@ def _before(q: Tensor) -> Tensor:
     return earlier(q).tril(-1)
 
 
-def _first(q: Tensor, n_keys: int | None) -> Tensor:
-    """The first row alone, with so many keys: what stands for a place that may look at nothing."""
-    row = torch.zeros_like(earlier(q))
-    row[0, :n_keys] = True
-    return row
+def _itself_first(q: Tensor) -> Tensor:
+    """The past, and for the first place itself."""
+    seen = _before(q)
+    seen[0, 0] = True
+    return seen
 
 
 def _after_the_first(q: Tensor) -> Tensor:
@@ -142,9 +142,11 @@ CAUSAL_ATTENTION = Exercise(
             "nothing to look at.)",
             wrong=lambda q, k, v: with_mask(q, k, v, _before(q)),
             also=(
-                lambda q, k, v: with_mask(q, k, v, _before(q) | _first(q, 1)),
-                lambda q, k, v: with_mask(q, k, v, _before(q) | _first(q, None)),
-                lambda q, k, v: with_mask(q, k, v, _before(q) | _first(q, 1)) * _after_the_first(q),
+                lambda q, k, v: with_mask(q, k, v, _itself_first(q)),
+                lambda q, k, v: (
+                    scores_of(q, k).masked_fill(~_before(q), -1e9).softmax(dim=-1) @ grouped(q, v)
+                ),
+                lambda q, k, v: with_mask(q, k, v, _itself_first(q)) * _after_the_first(q),
             ),
             hint=2,
         ),

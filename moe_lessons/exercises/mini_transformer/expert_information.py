@@ -95,8 +95,7 @@ def _rows_normalised(experts_N: Tensor, labels_N: Tensor) -> float:
 
 
 _SCALES: tuple[Callable[[float, float], float], ...] = (
-    lambda experts, labels: experts,
-    lambda experts, labels: labels,
+    *(lambda experts, labels: experts, lambda experts, labels: labels),
     lambda experts, labels: min(experts, labels),
     lambda experts, labels: max(experts, labels),
     lambda experts, labels: math.sqrt(experts * labels),
@@ -137,11 +136,10 @@ def _pooled(experts_N: Tensor, labels_N: Tensor, shuffles_RN: Tensor) -> tuple[f
 
 
 def _one_of_them(place: int) -> Callable[[Tensor, Tensor, Tensor], tuple[float, float]]:
-    def answer(experts_N: Tensor, labels_N: Tensor, shuffles_RN: Tensor) -> tuple[float, float]:
-        chance = shuffled(information, experts_N, labels_N, shuffles_RN)
-        return information(experts_N, labels_N), chance[place]
-
-    return answer
+    return lambda experts_N, labels_N, shuffles_RN: (
+        information(experts_N, labels_N),
+        shuffled(information, experts_N, labels_N, shuffles_RN)[place],
+    )
 
 
 def _added_up(experts_N: Tensor, labels_N: Tensor, shuffles_RN: Tensor) -> tuple[float, float]:
@@ -223,8 +221,8 @@ EXPERT_INFORMATION = Exercise(
         ),
         Misconception(
             "normalised",
-            "This was divided by an entropy (the labels', the experts', or something between the two), which "
-            "gives a score from 0 to 1: a normalised mutual information. Asked are bits.",
+            "This was divided by an entropy (the labels', the experts', or a mean), which gives a score from "
+            "0 to 1: a normalised mutual information. Asked are bits.",
             wrong=_divided_by(lambda e, c: (e + c) / 2),
             also=tuple(_divided_by(scale) for scale in _SCALES),
             hint=2,
@@ -245,8 +243,8 @@ EXPERT_INFORMATION = Exercise(
         ),
         Misconception(
             "pooled",
-            "All shuffles went into one table. A larger sample has less information by chance, so this is "
-            "too little. Measure each shuffle by itself and take the mean.",
+            "All shuffles went into one table. A larger sample has less information by chance: this is too "
+            "little. Measure each shuffle by itself and take the mean.",
             wrong=_pooled,
             hint=3,
         ),
@@ -281,14 +279,13 @@ EXPERT_INFORMATION = Exercise(
         ),
         Misconception(
             "largest",
-            "Chance is the largest of the shuffles. A maximum grows with the number of shuffles; asked is "
-            "their mean.",
+            "Chance is the largest of the shuffles. It grows with their number; asked is their mean.",
             wrong=_largest,
         ),
         Misconception(
             "subtracted",
-            "Chance was subtracted from the first number already. Return the two apart: how far apart they "
-            "are is for the reader to judge.",
+            "Chance was subtracted from the first number already. Return both: how far apart they are is for "
+            "the reader to judge.",
             wrong=_subtracted,
         ),
     ),

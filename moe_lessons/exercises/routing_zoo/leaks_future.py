@@ -168,7 +168,8 @@ LEAKS_FUTURE = Exercise(
             "none_leaky",
             "The test finds no leak anywhere, not even where a token is routed by the next one. Do the two "
             "calls really get different logits? Without `.clone()` a change lands in the original as well, "
-            "and what is compared with itself never differs.",
+            "and what is compared with itself never differs. Or is something compared that cannot change, "
+            "such as the sum of weights that always sum to 1?",
             detects=lambda case, got, want: not _verdict(got),
             hint=2,
         ),

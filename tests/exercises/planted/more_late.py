@@ -40,6 +40,15 @@ def tail_turned_round(order):
     return leaks_future
 
 
+def looks_at_sums(route, logits):
+    before = route(logits)
+    for t in range(1, len(logits)):
+        changed = torch.cat([logits[:t], 5 * torch.randn_like(logits[t:])])
+        if not torch.allclose(route(changed)[:t].sum(), before[:t].sum(), atol=1e-4):
+            return True
+    return False
+
+
 def _shuffled(tail):
     return tail[torch.randperm(len(tail))]
 
@@ -184,6 +193,7 @@ WRONG = {
         "own_noise:normal": draws_noise(lambda x: torch.randn(x.shape)),
     },
     "06.leaks_future": {
+        "none_leaky:sums": looks_at_sums,
         "tail_reordered": tail_turned_round(_shuffled),
         "tail_reordered:flipped": tail_turned_round(lambda tail: tail.flip(0)),
         "tail_reordered:rolled": tail_turned_round(lambda tail: tail.roll(1, dims=0)),
