@@ -9,7 +9,7 @@ Three looks, from strict to tolerant. An answer has a misconception's name
    no other misconception may explain as much, and a yes or no beside other outputs is too little to go by.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from moe_lessons.exercises import drivers
@@ -33,8 +33,12 @@ class _Match:
 
 def recognise(exercise: Exercise, trials: Sequence[Trial]) -> list[Misconception]:
     """The misconceptions that an answer agrees with, in the spec's order: one as a rule, none if in doubt."""
-    seen = {m.id: [_match(exercise, m, t) for t in trials] for m in exercise.misconceptions}
-    everywhere = [m for m in exercise.misconceptions if _agrees(seen[m.id])]
+    seen = [
+        (m, [_match(exercise, outcome, t) for t in trials])
+        for m in exercise.misconceptions
+        for outcome in m.outcomes
+    ]
+    everywhere = _apart(m for m, matches in seen if _agrees(matches))
     if everywhere:
         return everywhere
     ran = [i for i, t in enumerate(trials) if not isinstance(t.reply, drivers.Failure)]
@@ -43,11 +47,16 @@ def recognise(exercise: Exercise, trials: Sequence[Trial]) -> list[Misconception
     if 2 * len(ordinary) < sum(not t.case.is_edge for t in trials) or not wrong:
         return []  # right wherever it ran: only the failure is a mistake
     for places in (ran, ordinary):
-        found = [m for m in exercise.misconceptions if _agrees([seen[m.id][i] for i in places])]
+        found = _apart(m for m, matches in seen if _agrees([matches[i] for i in places]))
         if len(found) == 1 and set(places) & set(wrong):
             return found
     pool = ordinary if set(ordinary) & set(wrong) else ran
-    return _where_wrong(exercise, seen, pool, [i for i in pool if i in set(wrong)])
+    return _where_wrong(seen, pool, [i for i in pool if i in set(wrong)])
+
+
+def _apart(found: Iterable[Misconception]) -> list[Misconception]:
+    """Each mistake once, in order."""
+    return list({m.id: m for m in found}.values())
 
 
 def _agrees(matches: Sequence[_Match]) -> bool:
@@ -55,19 +64,18 @@ def _agrees(matches: Sequence[_Match]) -> bool:
 
 
 def _where_wrong(
-    exercise: Exercise, seen: dict[str, list[_Match]], pool: Sequence[int], wrong: Sequence[int]
+    seen: Sequence[tuple[Misconception, list[_Match]]], pool: Sequence[int], wrong: Sequence[int]
 ) -> list[Misconception]:
     """The one misconception that explains all that is wrong, and leaves least unexplained that is right."""
     ranked: list[tuple[tuple[int, int], Misconception]] = []
-    for m in exercise.misconceptions:
-        matches = seen[m.id]
+    for m, matches in seen:
         if not all(matches[i].partly and matches[i].ran for i in wrong):
             continue
         lucky = sum(matches[i].differs for i in pool if i not in wrong)
         if lucky <= len(wrong):
             ranked.append(((sum(not matches[i].exact for i in wrong), lucky), m))
     best = min((rank for rank, _ in ranked), default=None)
-    found = [m for rank, m in ranked if rank == best]
+    found = _apart(m for rank, m in ranked if rank == best)
     return found if len(found) == 1 else []
 
 

@@ -5,7 +5,7 @@ text, so the same spec serves in the learner's own process and across a process 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -77,15 +77,24 @@ class Misconception(Mistake):
     """A mistake with a name: what someone who makes it computes, and what to tell them.
 
     ``wrong`` has the signature of the reference. An answer is recognised when it agrees with ``wrong``
-    wherever it is not right (see ``recognise``). Where the mistake has no single outcome, give ``detects``.
+    wherever it is not right (see ``recognise``). ``also`` are other outcomes that the same mistake can have;
+    an answer agrees with one of them, not now with one and now with another. Where there is no telling what
+    the outcome is, give ``detects``.
     """
 
     wrong: Callable[..., Any] | None = None
     detects: Callable[[Case, Outputs, Outputs], bool] | None = None
+    also: tuple[Callable[..., Any], ...] = ()
 
     def __post_init__(self) -> None:
         if (self.wrong is None) == (self.detects is None):
             raise ValueError(f"misconception {self.id!r}: give either wrong or detects")
+
+    @property
+    def outcomes(self) -> tuple["Misconception", ...]:
+        """The mistake with each of its outcomes by itself."""
+        alone = replace(self, also=())
+        return (alone, *(replace(alone, wrong=other) for other in self.also))
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,18 @@ def _best(scores_TX: Tensor, maximize: bool = True) -> float:
     return float(scores_TX.numpy()[rows, columns].sum())
 
 
+def _best_pair_first(scores_TE: Tensor, capacity: int) -> Answer:
+    ids_T, n_experts = _greedy(scores_TE, capacity, range(len(scores_TE))), scores_TE.shape[1]
+    free, served, total = [capacity] * n_experts, set(), 0.0
+    for pair in scores_TE.flatten().argsort(descending=True).tolist():
+        token, expert = divmod(pair, n_experts)
+        if free[expert] and token not in served:
+            free[expert] -= 1
+            served.add(token)
+            total += float(scores_TE[token, expert])
+    return ids_T, _total(scores_TE, ids_T), total
+
+
 def _with_greedy(scores_TE: Tensor, capacity: int, ids_T: Tensor) -> Answer:
     return ids_T, _total(scores_TE, ids_T), _best(scores_TE.repeat_interleave(capacity, dim=1))
 
@@ -170,6 +182,14 @@ ASSIGNMENT = Exercise(
             "The best total ignores the capacity: it gives every token its favourite. That is an upper bound "
             "which no assignment within the places need reach.",
             wrong=_unconstrained,
+            hint=2,
+        ),
+        Misconception(
+            "best_pair_first",
+            "The best total was put together greedily: the highest score first, then the highest that is "
+            "still possible. That comes close and is not the best: a token's favourite may be the only good "
+            "place of another. A solver looks at all pairs at once.",
+            wrong=_best_pair_first,
             hint=2,
         ),
         Misconception(

@@ -47,11 +47,11 @@ def reference(n_tokens: int, n_experts: int, top_k: int, capacity: int) -> float
     return n_experts * _overflow(n_tokens, n_experts, top_k, capacity) / (n_tokens * top_k)
 
 
-def _poisson(t: int, e: int, k: int, c: int) -> float:
+def _poisson(t: int, e: int, k: int, c: int, most: int = 0) -> float:
     def probability(n: np.ndarray, t: int, e: int, k: int) -> np.ndarray:
         return np.asarray(stats.poisson.pmf(n, t * k / e))
 
-    return e * _overflow(t, e, k, c, probability, most=t * k + 400) / (t * k)
+    return e * _overflow(t, e, k, c, probability, most=most or t * k + 400) / (t * k)
 
 
 def _independent_choices(t: int, e: int, k: int, c: int) -> float:
@@ -118,6 +118,7 @@ DROP_RATE = Exercise(
             "A Poisson count has no upper end and too much spread: its variance is the mean, while that of n "
             "is the mean times (1 - K/E). T tokens that each come or don't make a binomial.",
             wrong=_poisson,
+            also=(lambda t, e, k, c: _poisson(t, e, k, c, most=t),),
             hint=2,
         ),
         Misconception(

@@ -1,6 +1,6 @@
 """Exercise 07.positions: every slot's place in its expert's queue, without a loop."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -63,6 +63,24 @@ def _order_as_rank(topk_ids_TK: Tensor, n_experts: int) -> Tensor:
     counts_E = torch.bincount(ids_S, minlength=n_experts)
     starts_E = counts_E.cumsum(0) - counts_E
     return (ids_S.argsort(stable=True) - starts_E[ids_S]).view_as(topk_ids_TK)
+
+
+def _left_sorted(topk_ids_TK: Tensor, n_experts: int) -> Tensor:
+    """Right positions, in the order of the sorted slots."""
+    ids_S = topk_ids_TK.flatten()
+    order_S = ids_S.argsort(stable=True)
+    return reference(topk_ids_TK, n_experts).flatten()[order_S].view_as(topk_ids_TK)
+
+
+def _over_all_experts(reduce: Callable[[Tensor], Tensor], to_itself: int) -> Callable[[Tensor, int], Tensor]:
+    """What each slot reads off the running counts of all experts, instead of off its own expert's."""
+
+    def wrong(topk_ids_TK: Tensor, n_experts: int) -> Tensor:
+        arrived_SE = F.one_hot(topk_ids_TK.flatten(), n_experts)
+        counts_SE = arrived_SE.cumsum(dim=0) - (arrived_SE if to_itself == 0 else to_itself)
+        return reduce(counts_SE).view_as(topk_ids_TK)
+
+    return wrong
 
 
 def _one_per_token(topk_ids_TK: Tensor, n_experts: int) -> Tensor:
@@ -179,6 +197,21 @@ POSITIONS = Exercise(
             "That is the row in the sorted list of all slots. Within an expert's queue, positions start at 0 "
             "again: take away where the expert's group begins.",
             wrong=_row_of_the_buffer,
+            hint=3,
+        ),
+        Misconception(
+            "left_sorted",
+            "The positions are right and stand in the order of the sorted rows. They are asked for slot by "
+            "slot: the last step is the way back, `result[order] = positions` or the inverse permutation.",
+            wrong=_left_sorted,
+            hint=3,
+        ),
+        Misconception(
+            "longest_queue",
+            "Each slot was given the length of the longest queue so far. It stands in one queue only, its "
+            "own expert's: read the running counts at that column.",
+            wrong=_over_all_experts(lambda counts_SE: counts_SE.amax(dim=1), 0),
+            also=(_over_all_experts(lambda counts_SE: counts_SE.amax(dim=1), 1),),
             hint=3,
         ),
         Misconception(

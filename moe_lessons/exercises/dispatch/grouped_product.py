@@ -79,12 +79,15 @@ def _ends_as_starts(owner_S: Tensor, ends_E: Tensor) -> Tensor:
 
 
 def _last_row_lost(owner_S: Tensor, ends_E: Tensor) -> Tensor:
-    is_last_S = torch.isin(torch.arange(len(owner_S)) + 1, ends_E)
-    return torch.where(is_last_S, -1, owner_S)
+    return torch.where(torch.isin(torch.arange(len(owner_S)) + 1, ends_E), -1, owner_S)
 
 
 def _one_too_many(owner_S: Tensor, ends_E: Tensor) -> Tensor:
     return torch.searchsorted(ends_E, torch.arange(len(owner_S)), right=False)
+
+
+def _one_too_many_owned(owner_S: Tensor, ends_E: Tensor) -> Tensor:
+    return torch.where(owner_S < len(ends_E), _one_too_many(owner_S, ends_E), owner_S)
 
 
 def _tail_to_last(owner_S: Tensor, ends_E: Tensor) -> Tensor:
@@ -105,18 +108,14 @@ def _transposed(rows_SD: Tensor, matrices_EDF: Tensor, ends_E: Tensor) -> Tensor
 
 def _detached(case: Case, got: Outputs, want: Outputs) -> bool:
     """Whether the product is right, and each gradient either right or missing."""
-
-    gradients = ("d_rows_SD", "d_matrices_EDF")
     return _close(got["result_SF"], want["result_SF"]) and all(
-        _close(got[name], want[name]) or not np.any(got[name]) for name in gradients
+        _close(got[name], want[name]) or not np.any(got[name]) for name in ("d_rows_SD", "d_matrices_EDF")
     )
 
 
 def _all_before(rows_SD: Tensor, matrices_EDF: Tensor, ends_E: Tensor) -> Tensor:
     """Every expert begins at row 0; the later one writes over the earlier."""
-    last_S = torch.full((len(rows_SD),), -1)
-    for e, end in enumerate(ends_E.tolist()):
-        last_S[:end] = e
+    last_S = torch.where(torch.arange(len(rows_SD)) < ends_E[-1], len(ends_E) - 1, -1)
     return _by_owner(rows_SD, matrices_EDF, last_S)
 
 
@@ -131,10 +130,11 @@ def _first_for_all(owner_S: Tensor, ends_E: Tensor) -> Tensor:
 def _tail_not_zero(case: Case, got: Outputs, want: Outputs) -> bool:
     """All right where somebody owns the rows; behind the last end anything but zeros, in any of the three."""
     end = int(np.asarray(case.args["ends_E"])[-1])
-    n_rows = len(np.asarray(case.args["rows_SD"]))
-    owned = (("result_SF", end), ("d_rows_SD", end), ("d_matrices_EDF", None))
-    if end == n_rows:
+    owned = [("result_SF", end), ("d_rows_SD", end), ("d_matrices_EDF", None)]
+    if end == len(np.asarray(case.args["rows_SD"])):
         return all(_close(got[name], want[name]) for name, _ in owned)
+    if np.isnan(got["result_SF"][end:]).any() and not np.any(got["d_rows_SD"][end:]):
+        owned = owned[:2]  # multiplied away: the matrices' gradients may be NaN for it too
     fine = all(_close(got[name][:stop], want[name][:stop]) for name, stop in owned)
     return fine and bool(np.any(got["result_SF"][end:] != 0) or np.any(got["d_rows_SD"][end:] != 0))
 
@@ -213,6 +213,7 @@ GROUPED_PRODUCT = Exercise(
             "The first row of each group went to the expert before. A row at position `ends_E[e]` is no "
             "longer e's: look at which side your comparison takes when they are equal.",
             wrong=_owned_by(_one_too_many),
+            also=(_owned_by(_one_too_many_owned),),
             hint=1,
         ),
         Misconception(

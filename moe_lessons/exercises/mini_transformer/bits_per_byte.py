@@ -86,6 +86,13 @@ def _one_too_few(logits_WLV: Tensor, targets_WL: Tensor, lengths_W: Tensor) -> f
     return mean_nats(logits_WLV, targets_WL, lengths_W - 1).item() / math.log(2)
 
 
+def _shifted(mark: int, logits_WLV: Tensor, targets_WL: Tensor, lengths_W: Tensor) -> float:
+    """Logits at l with targets at l + 1, where the target (mark 1) or the logits' place (0) is real."""
+    nats_WL = surprises(logits_WLV[:, :-1], targets_WL[:, 1:])
+    kept_WL = real(targets_WL, lengths_W)[:, mark:][:, : nats_WL.shape[1]]
+    return nats_WL[kept_WL].mean().item() / math.log(2)
+
+
 def _logits_as_they_are(logits_WLV: Tensor, targets_WL: Tensor, lengths_W: Tensor) -> float:
     chosen_WL = logits_WLV.gather(-1, targets_WL.unsqueeze(-1)).squeeze(-1)
     return -chosen_WL[real(targets_WL, lengths_W)].mean().item()
@@ -192,6 +199,15 @@ BITS_PER_BYTE = Exercise(
             "position l is real where l < length.",
             wrong=_one_too_few,
             hint=3,
+        ),
+        Misconception(
+            "shifted",
+            "Each target was compared with the logits one place before it. That is how a loss is cut out of "
+            "one row of bytes; here it is done already: `targets_WL[w, l]` is what `logits_WLV[w, l]` had to "
+            "predict.",
+            wrong=lambda *a: _shifted(1, *a),
+            also=(lambda *a: _shifted(0, *a),),
+            hint=1,
         ),
         Misconception(
             "overflows",

@@ -75,6 +75,21 @@ def scores_of(q: Tensor, k: Tensor) -> Tensor:
     return q @ grouped(q, k).transpose(-1, -2) / math.sqrt(q.shape[-1])
 
 
+def _before(q: Tensor) -> Tensor:
+    return earlier(q).tril(-1)
+
+
+def _itself_first(q: Tensor) -> Tensor:
+    """The past, and for the first place itself."""
+    seen = _before(q)
+    seen[0, 0] = True
+    return seen
+
+
+def _after_the_first(q: Tensor) -> Tensor:
+    return torch.arange(q.shape[2]).unsqueeze(-1) > 0
+
+
 def over_queries(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """The softmax runs over the queries."""
     scores = scores_of(q, k).masked_fill(~earlier(q), -torch.inf)
@@ -118,6 +133,21 @@ CAUSAL_ATTENTION = Exercise(
             "The mask is the wrong way round: a place sees itself and those *after* it. Rows are queries, "
             "columns are keys; the triangle below the diagonal is the past.",
             wrong=lambda q, k, v: with_mask(q, k, v, earlier(q).T),
+            hint=2,
+        ),
+        Misconception(
+            "own_place_left_out",
+            "A place sees those before it and not itself. It has been read when it is asked for what comes "
+            "next, so it counts: the diagonal belongs to the triangle. (And the first place would have "
+            "nothing to look at.)",
+            wrong=lambda q, k, v: with_mask(q, k, v, _before(q)),
+            also=(
+                lambda q, k, v: with_mask(q, k, v, _itself_first(q)),
+                lambda q, k, v: (
+                    scores_of(q, k).masked_fill(~_before(q), -1e9).softmax(dim=-1) @ grouped(q, v)
+                ),
+                lambda q, k, v: with_mask(q, k, v, _itself_first(q)) * _after_the_first(q),
+            ),
             hint=2,
         ),
         Misconception(

@@ -16,12 +16,8 @@ Measure = Callable[[Tensor, Tensor], float]
 def draw(rng: np.random.Generator) -> Sequence[Case]:
     """Fewer tokens than pairs of expert and label, so that some pair never occurs; some experts idle."""
     cases = []
-    for n_tokens, n_experts, n_labels, n_shuffles in [
-        (26, 7, 5, 3),
-        (19, 5, 6, 4),
-        (33, 9, 4, 2),
-        (14, 4, 4, 5),
-    ]:
+    sizes = [(26, 7, 5, 3), (19, 5, 6, 4), (33, 9, 4, 2), (14, 4, 4, 5)]
+    for n_tokens, n_experts, n_labels, n_shuffles in sizes:
         labels_N = rng.permutation(np.arange(n_tokens) % (n_labels - 1) + 1)  # label 0 does not occur
         follows_N = (2 * labels_N + 1) % (n_experts - 1)
         experts_N = np.where(rng.random(n_tokens) < 0.6, follows_N, rng.integers(0, n_experts - 2, n_tokens))
@@ -98,10 +94,22 @@ def _rows_normalised(experts_N: Tensor, labels_N: Tensor) -> float:
     return (rows_EC[seen] * (rows_EC[seen] / apart_EC[seen]).log2()).sum().item()
 
 
-def _normalised(experts_N: Tensor, labels_N: Tensor) -> float:
-    counts_EC = table(experts_N, labels_N)
-    apart = entropy_bits(counts_EC.sum(dim=1)) + entropy_bits(counts_EC.sum(dim=0))
-    return 2 * (apart - entropy_bits(counts_EC)) / apart
+_SCALES: tuple[Callable[[float, float], float], ...] = (
+    *(lambda experts, labels: experts, lambda experts, labels: labels),
+    lambda experts, labels: min(experts, labels),
+    lambda experts, labels: max(experts, labels),
+    lambda experts, labels: math.sqrt(experts * labels),
+)
+
+
+def _divided_by(scale: Callable[[float, float], float]) -> Callable[..., tuple[float, float]]:
+    """The information as a share of a scale made of the experts' and the labels' entropies."""
+
+    def share(experts_N: Tensor, labels_N: Tensor) -> float:
+        counts_EC = table(experts_N, labels_N)
+        return information(experts_N, labels_N) / scale(*(entropy_bits(counts_EC.sum(dim=d)) for d in (1, 0)))
+
+    return with_chance(share)
 
 
 def _pairs_kept(experts_N: Tensor, labels_N: Tensor, shuffles_RN: Tensor) -> tuple[float, float]:
@@ -128,11 +136,10 @@ def _pooled(experts_N: Tensor, labels_N: Tensor, shuffles_RN: Tensor) -> tuple[f
 
 
 def _one_of_them(place: int) -> Callable[[Tensor, Tensor, Tensor], tuple[float, float]]:
-    def answer(experts_N: Tensor, labels_N: Tensor, shuffles_RN: Tensor) -> tuple[float, float]:
-        chance = shuffled(information, experts_N, labels_N, shuffles_RN)
-        return information(experts_N, labels_N), chance[place]
-
-    return answer
+    return lambda experts_N, labels_N, shuffles_RN: (
+        information(experts_N, labels_N),
+        shuffled(information, experts_N, labels_N, shuffles_RN)[place],
+    )
 
 
 def _added_up(experts_N: Tensor, labels_N: Tensor, shuffles_RN: Tensor) -> tuple[float, float]:
@@ -214,9 +221,10 @@ EXPERT_INFORMATION = Exercise(
         ),
         Misconception(
             "normalised",
-            "This was divided by the mean of the two entropies, which gives a score from 0 to 1 (normalised "
-            "mutual information). Asked are bits.",
-            wrong=with_chance(_normalised),
+            "This was divided by an entropy (the labels', the experts', or a mean), which gives a score from "
+            "0 to 1: a normalised mutual information. Asked are bits.",
+            wrong=_divided_by(lambda e, c: (e + c) / 2),
+            also=tuple(_divided_by(scale) for scale in _SCALES),
             hint=2,
         ),
         Misconception(
@@ -227,16 +235,16 @@ EXPERT_INFORMATION = Exercise(
         ),
         Misconception(
             "other_shuffle",
-            "As good a measure of chance, but of another shuffle than the one that was asked for: the "
-            "experts were put in the order `shuffles_RN[r]`, or the labels were put back from it. Token n "
-            "keeps its expert and gets the label of token `shuffles_RN[r, n]`.",
+            "As good a measure of chance, but of another shuffle than the one asked for: the experts were "
+            "put in the order `shuffles_RN[r]`, or the labels back from it. Token n keeps its expert and "
+            "gets the label of token `shuffles_RN[r, n]`.",
             wrong=_experts_shuffled,
             hint=3,
         ),
         Misconception(
             "pooled",
-            "All shuffles went into one table. A larger sample has less information by chance, so this is "
-            "too little. Measure each shuffle by itself and take the mean.",
+            "All shuffles went into one table. A larger sample has less information by chance: this is too "
+            "little. Measure each shuffle by itself and take the mean.",
             wrong=_pooled,
             hint=3,
         ),
@@ -271,14 +279,13 @@ EXPERT_INFORMATION = Exercise(
         ),
         Misconception(
             "largest",
-            "Chance is the largest of the shuffles. A maximum grows with the number of shuffles; asked is "
-            "their mean.",
+            "Chance is the largest of the shuffles. It grows with their number; asked is their mean.",
             wrong=_largest,
         ),
         Misconception(
             "subtracted",
-            "Chance was subtracted from the first number already. Return the two apart: how far apart they "
-            "are is for the reader to judge.",
+            "Chance was subtracted from the first number already. Return both: how far apart they are is for "
+            "the reader to judge.",
             wrong=_subtracted,
         ),
     ),

@@ -83,6 +83,11 @@ def _softmax(logits_TE: Tensor, bias_E: Tensor) -> Tensor:
     return logits_TE.softmax(dim=-1)
 
 
+def _raw_softmax(logits_TE: Tensor, expert_bias_E: Tensor, top_k: int, rate: float) -> tuple[Tensor, ...]:
+    ids_TK, _, new_bias_E = reference(logits_TE, expert_bias_E, top_k, rate)
+    return ids_TK, logits_TE.softmax(dim=-1).gather(-1, ids_TK), new_bias_E
+
+
 def _not_rescaled(logits_TE: Tensor, expert_bias_E: Tensor, top_k: int, rate: float) -> tuple[Tensor, ...]:
     ids_TK, _, new_bias_E = reference(logits_TE, expert_bias_E, top_k, rate)
     return ids_TK, logits_TE.sigmoid().gather(-1, ids_TK), new_bias_E
@@ -142,6 +147,14 @@ BIAS_STEP = Exercise(
             "The scores are a softmax. In a softmax experts compete: one that rises pulls the others down, "
             "and with many experts a bias is soon larger than all scores. Here each has its own sigmoid.",
             wrong=variant(rank=_softmax_and_bias, weigh=_softmax),
+            hint=1,
+        ),
+        Misconception(
+            "softmax_weights",
+            "Who is chosen is right, and the weights are a softmax of the chosen logits. Here they are the "
+            "chosen *scores*, each a sigmoid of its own, divided by their sum.",
+            wrong=variant(weigh=_softmax),
+            also=(_raw_softmax,),
             hint=1,
         ),
         Misconception(

@@ -7,54 +7,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moe_lessons.exercises.routing_zoo.leak_kinds import (
+    CHUNKED,
+    CLEAN,
+    CROWD,
+    EQUAL_COUNTS,
+    FEW_PLACES,
+    HARD,
+    ORDERED,
+    SOFT,
+    TAIL_IN_ORDER,
+)
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs
 from moe_lessons.exercises.subjects import SUBJECTS
 
 Route = Callable[[Tensor], Tensor]
 SIZES = (12, 4)
-CLEAN = {
-    "plain": "top-2",
-    "fixed_bias": "top-2 with a bias from earlier batches",
-    "running_bias": "top-2 with a bias from earlier tokens",
-    "first_come": "places for three, first come, first served",
-    "there_and_back": "softmax, divided by a number from the whole batch and multiplied by it again",
-}
-SOFT = {
-    "sinkhorn": "Sinkhorn",
-    "scaled_by_mean": "top-2, weights divided by the expert's mean",
-    "batch_temperature": "softmax at a temperature set by the batch",
-    "shifted_by_one": "softmax of the next token's logits",
-}
-HARD = {
-    "batch_bias": "top-2 with a bias from this batch",
-    "most_certain_first": "places for three, the surest token first",
-    "expert_choice": "expert choice, three tokens each",
-    "chunked_choice": "expert choice among every three neighbours, one token each",
-    "closed_when_full": "top-2, without the fullest expert where the batch is uneven",
-}
-"""Leaks that show in who is chosen, so only where a change moves a token past another."""
-
-CHUNKED = "chunked_choice"
-"""A token learns from its three alone: what is changed from the middle on, the first half never sees."""
-
-CROWD = "closed_when_full"
-"""Drawn so even that no change of a single token closes an expert."""
-
-FEW_PLACES = {"first_come", "most_certain_first", "expert_choice", "chunked_choice"}
-"""Routers that leave some tokens without an expert."""
-
-EQUAL_COUNTS = {
-    "there_and_back",
-    "batch_temperature",
-    "sinkhorn",
-    "shifted_by_one",
-    "expert_choice",
-    "chunked_choice",
-}
-"""Routers whose experts always have the same number of tokens: all, or as many as they have places."""
-
-ORDERED = {"running_bias", "first_come", "shifted_by_one", "chunked_choice"}
-"""Routers to which the order of the tokens makes a difference, clean or not."""
 
 
 def _replaced(logits_TE: Tensor, position: int, seed: int) -> Tensor:
@@ -200,7 +168,8 @@ LEAKS_FUTURE = Exercise(
             "none_leaky",
             "The test finds no leak anywhere, not even where a token is routed by the next one. Do the two "
             "calls really get different logits? Without `.clone()` a change lands in the original as well, "
-            "and what is compared with itself never differs.",
+            "and what is compared with itself never differs. Or is something compared that cannot change, "
+            "such as the sum of weights that always sum to 1?",
             detects=lambda case, got, want: not _verdict(got),
             hint=2,
         ),
@@ -247,6 +216,13 @@ LEAKS_FUTURE = Exercise(
             "look at all tokens at once. Keep the beginning as it is, and change what comes after it.",
             detects=lambda case, got, want: _verdict(got) == (_kind(case) in ORDERED),
             hint=1,
+        ),
+        Misconception(
+            "tail_reordered",
+            "The later tokens were only put in another order. A router that adds them up, or takes the best "
+            "of them, sees the same crowd as before. Replace them by other tokens.",
+            detects=lambda case, got, want: _verdict(got) == (_kind(case) in TAIL_IN_ORDER),
+            hint=2,
         ),
         Misconception(
             "choice_not_moved",

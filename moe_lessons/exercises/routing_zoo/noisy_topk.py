@@ -207,6 +207,14 @@ NOISY_TOPK = Exercise(
             hint=2,
         ),
         Misconception(
+            "own_noise",
+            "The noise was drawn inside the function. `noise_TE` is that noise, drawn for you: a function "
+            "that draws its own cannot be tested, nor a run repeated. Multiply what was given.",
+            wrong=_variant(noisy=lambda z, s, e: z + torch.randn_like(z) * F.softplus(s)),
+            also=(_variant(noisy=lambda z, s, e: z + torch.rand_like(z) * F.softplus(s)),),
+            hint=2,
+        ),
+        Misconception(
             "noise_after_topk",
             "The choice was made before the noise was added. Such noise shakes the weights of the same "
             "experts and never lets another one try. Add it before the top-k.",

@@ -13,6 +13,7 @@ from moe_lessons.exercises.triton_kernels.memory import (
     PYTHON_ONLY,
     array,
     computes,
+    either,
     kernel,
     load,
     mistake,
@@ -60,7 +61,7 @@ def reference(grad_SD: Tensor, act_SF: Tensor, ends_E: Tensor, d_down_EDF: Tenso
 def _emulate(
     *,
     start: Callable[[int, np.ndarray], int] = lambda e, ends_E: int(ends_E[e - 1]) if e else 0,
-    row_mask: bool = True,
+    masks: Callable[[int, int], int] | None = lambda end, n_rows: end,
     other: float = 0.0,
     last_step: bool = False,
     mean: bool = False,
@@ -74,7 +75,7 @@ def _emulate(
             begin = start(e, ends_E)
             row = begin + np.arange(tail(max(0, end - begin)))
             row = row[-BLOCK:] if last_step else row
-            inside = (row < end)[:, None] if row_mask else True
+            inside = (row < masks(end, len(grad_SD)))[:, None] if masks else True
             grad, act = (
                 load(rows, row[:, None] * rows.shape[1] + np.arange(rows.shape[1]), inside, other)
                 for rows in (grad_SD, act_SF)
@@ -194,10 +195,11 @@ DOWN_GRADIENT = Exercise(
         ),
         mistake(
             "no_row_mask",
-            computes(OUT, _emulate(row_mask=False)),
+            either(*(computes(OUT, _emulate(masks=m)) for m in (None, lambda end, n_rows: n_rows))),
             2,
             "The last step takes BLOCK rows, and some of them are the next expert's, or nobody's. Here rows "
-            "are what is *summed*, so each of them changes the result. Mask the rows in both loads.",
+            "are what is *summed*, so each of them changes the result. Mask both loads at *this* "
+            "expert's end.",
         ),
         mistake(
             "begins_at_its_end",

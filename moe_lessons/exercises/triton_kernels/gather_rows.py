@@ -12,6 +12,7 @@ from moe_lessons.exercises.triton_kernels.memory import (
     PYTHON_ONLY,
     array,
     computes,
+    either,
     kernel,
     load,
     mistake,
@@ -86,6 +87,21 @@ def _only(where: Callable[[np.ndarray, np.ndarray, int], np.ndarray]) -> Callabl
         right = _with_source(_token)(case)
         rows, columns = np.arange(right.shape[0])[:, None], np.arange(right.shape[1])
         return np.where(where(rows, columns, tail(right.shape[1]) // BLOCK), right, np.nan)
+
+    return emulate
+
+
+def _padded(*, stores: bool = True) -> Callable[[Case], np.ndarray]:
+    """Rows that are taken to be whole pieces long, where they are read, and where they are stored too."""
+
+    def emulate(case: Case) -> np.ndarray:
+        out_SD = np.full(array(case, OUT).shape, np.nan)
+        width, n_rows = array(case, OUT).shape[1], len(array(case, OUT))
+        found = _with_source(_token, tail(width))(case)
+        places = np.arange(n_rows)[:, None] * (tail(width) if stores else width) + np.arange(width)
+        inside = places < out_SD.size
+        out_SD.reshape(-1)[places[inside]] = found[inside]
+        return out_SD
 
     return emulate
 
@@ -232,6 +248,13 @@ GATHER_ROWS = Exercise(
             2,
             "The row to read was found by multiplying with BLOCK. A pointer knows no rows: the next token "
             "begins `d_model` elements further on, however wide a piece is.",
+        ),
+        mistake(
+            "padded_rows",
+            either(computes(OUT, _padded()), computes(OUT, _padded(stores=False))),
+            2,
+            "Rows were taken to be whole pieces long, so the next one was looked for too far on. In memory "
+            "there is nothing between two rows: each is `d_model` elements long.",
         ),
         mistake(
             "first_piece_only",

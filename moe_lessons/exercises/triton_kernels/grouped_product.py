@@ -1,13 +1,12 @@
 """Exercise 09.grouped_product: each expert's rows times that expert's matrix, tile by tile."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from moe_lessons.exercises.kernel_driver import CLEAN
-from moe_lessons.exercises.spec import Case, Exercise, Outputs, Plain
+from moe_lessons.exercises.spec import Case, Exercise, Plain
 from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
     GROWING_NUMBER,
@@ -15,16 +14,23 @@ from moe_lessons.exercises.triton_kernels.memory import (
     array,
     computes,
     kernel,
-    load,
     mistake,
     reads_beyond,
     rounds,
     strays,
-    tail,
-    turn_tiles,
+)
+from moe_lessons.exercises.triton_kernels.product_emulated import (
+    OUT,
+    axes_swapped,
+    columns_beyond,
+    emulate,
+    last_rows_lost,
+    one_row_too_many,
+    spare_computed,
+    tile_not_turned,
 )
 
-OUT, LONG = "out_SD", "a long sum"
+LONG = "a long sum"
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -67,74 +73,6 @@ def reference(rows_SF: Tensor, down_EDF: Tensor, blocks_G2: Tensor, ends_E: Tens
     out_SD.copy_(torch.cat([rows @ w.T for rows, w in zip(groups, down_EDF.float(), strict=True)]))
 
 
-def _emulate(
-    *,
-    weight: Callable[..., np.ndarray] = lambda e, n, k, D, F: (e * D + n) * F + k,
-    k_mask: bool = True,
-    other: float = 0.0,
-    steps: slice = slice(None),
-    first: Callable[[int, int], int] = lambda block, first: first,
-    works: Callable[[int, np.ndarray, int], np.ndarray] = lambda block, n, blocks: n >= 0,
-    spare: bool = False,
-) -> Callable[[Case], np.ndarray]:
-    """The kernel in numpy, with one thing done differently; what it does not write stays NaN."""
-
-    def emulate(case: Case) -> np.ndarray:
-        rows_SF, down_EDF, blocks_G2, ends_E, out = (np.asarray(value) for value in case.args.values())
-        (n_rows, width), (_, height, _) = rows_SF.shape, down_EDF.shape
-        out_SD = np.full(out.shape, np.nan)
-        k = np.concatenate(np.split(np.arange(tail(width)), tail(width) // BLOCK)[steps])
-        inside = (k < width) if k_mask else np.ones_like(k, bool)
-        n = np.arange(height)
-        for block, (expert, begin) in enumerate(blocks_G2.tolist()):
-            if expert < 0 and not spare:
-                continue
-            row = first(block, begin) + np.arange(BLOCK)
-            row = row[row < min(load(ends_E, np.array(expert)), n_rows)]
-            x = load(rows_SF, row[:, None] * width + k, inside, other)
-            w = load(down_EDF, weight(expert, n[:, None], k, height, width), inside, other)
-            mine = n[works(block, n, len(blocks_G2))]
-            out_SD[row[:, None], mine] = (x @ w.T)[:, mine]
-        return out_SD
-
-    return emulate
-
-
-def _axes_swapped(case: Case) -> np.ndarray:
-    n_pieces = tail(array(case, OUT).shape[1]) // BLOCK
-    works = _emulate(works=lambda block, n, blocks: (block < n_pieces) & (n // BLOCK < blocks))
-    return works(case)
-
-
-def _spare_computed(case: Case) -> np.ndarray:
-    """Spare blocks come last: they leave NaN, made from what lies before the matrices, in the first rows."""
-    out_SD = _emulate()(case)
-    if (np.asarray(case.args["blocks_G2"])[:, 0] < 0).any():
-        out_SD[:BLOCK] = np.nan
-    return out_SD
-
-
-def _last_rows_lost(case: Case) -> np.ndarray:
-    out_SD = _emulate()(case)
-    ends_E = array(case, "ends_E")
-    out_SD[ends_E[np.diff(ends_E, prepend=0) > 0] - 1] = np.nan
-    return out_SD
-
-
-def _columns_beyond(case: Case, got: Outputs, want: Outputs) -> bool:
-    memory = str(got["memory"])
-    if array(case, OUT).shape[1] % BLOCK == 0:
-        return memory == CLEAN
-    return "more than once" in memory and "outside " + OUT in memory and "reads" not in memory
-
-
-def _tile_not_turned(case: Case) -> np.ndarray:
-    rows_SF, down_EDF, _, ends_E, out = (np.asarray(value) for value in case.args.values())
-    x_SF = np.pad(rows_SF.astype(np.float64), ((0, 0), (0, tail(rows_SF.shape[1]) - rows_SF.shape[1])))
-    groups = zip(np.split(x_SF, ends_E[:-1]), down_EDF, strict=True)
-    return np.concatenate([x @ turn_tiles(w).T for x, w in groups])[:, : out.shape[1]]
-
-
 GROUPED_PRODUCT = Exercise(
     id="09.grouped_product",
     title="The grouped matrix product",
@@ -155,7 +93,7 @@ GROUPED_PRODUCT = Exercise(
     misconceptions=(
         mistake(
             "no_f_mask",
-            computes(OUT, _emulate(k_mask=False)),
+            computes(OUT, emulate(k_mask=False)),
             2,
             "The last step over F runs past the end of the rows: it multiplies the beginning of the next row "
             "with the beginning of the next row of the matrix, and adds that. Where F is no multiple of "
@@ -163,7 +101,7 @@ GROUPED_PRODUCT = Exercise(
         ),
         mistake(
             "no_other",
-            computes(OUT, _emulate(other=np.nan)),
+            computes(OUT, emulate(other=np.nan)),
             2,
             "The masked loads do not say what stands where the mask is false. On a GPU that is undefined: "
             "whatever was in the register. It goes into the sum (here it was made NaN, so that it shows). "
@@ -171,27 +109,27 @@ GROUPED_PRODUCT = Exercise(
         ),
         mistake(
             "one_matrix_for_all",
-            computes(OUT, _emulate(weight=lambda e, n, k, D, F: n * F + k)),
+            computes(OUT, emulate(weight=lambda e, n, k, D, F: n * F + k)),
             1,
             "Every row was multiplied with expert 0's matrix. Expert e's begins e * D * F elements further "
             "on.",
         ),
         mistake(
             "expert_stride",
-            computes(OUT, _emulate(weight=lambda e, n, k, D, F: (e + n) * F + k)),
+            computes(OUT, emulate(weight=lambda e, n, k, D, F: (e + n) * F + k)),
             2,
             "One step from expert to expert was taken as one row of a matrix. A whole matrix lies between "
             "them: expert e's begins e * D * F elements further on.",
         ),
         mistake(
             "begins_at_zero",
-            computes(OUT, _emulate(first=lambda block, first: 0)),
+            computes(OUT, emulate(first=lambda block, first: 0)),
             1,
             "Every block works on rows 0 to BLOCK - 1. Its first row is the second number in `blocks_G2`.",
         ),
         mistake(
             "last_row_lost",
-            computes(OUT, _last_rows_lost),
+            computes(OUT, last_rows_lost),
             2,
             "Each expert's last row was never written. `ends_E[e]` is the first row that is *no longer* "
             "e's: the mask is `row < end`.",
@@ -214,10 +152,17 @@ GROUPED_PRODUCT = Exercise(
         ),
         mistake(
             "no_column_mask",
-            _columns_beyond,
+            columns_beyond,
             2,
             "The store lacks its mask along D: the last piece of a row runs into the beginning of the next "
             "one. A tile has two edges, and the store's mask both.",
+        ),
+        mistake(
+            "one_row_too_many",
+            one_row_too_many,
+            2,
+            "The rows' mask lets one too many through: row `ends_E[e]` is the next expert's, or nobody's. "
+            "The interpreter's order repairs it by chance; on a GPU it is a race. The mask is `row < end`.",
         ),
         mistake(
             "no_row_mask",
@@ -237,14 +182,14 @@ GROUPED_PRODUCT = Exercise(
         ),
         mistake(
             "transposed",
-            computes(OUT, _emulate(weight=lambda e, n, k, D, F: e * D * F + k * D + n)),
+            computes(OUT, emulate(weight=lambda e, n, k, D, F: e * D * F + k * D + n)),
             2,
             "The matrix was read as [F, D]. In memory it is [D, F]: one step along D is F elements, one step "
             "along F is one. `tl.dot` wants a tile [F, D], but it is the *pointers* that must make it so.",
         ),
         mistake(
             "tile_not_turned",
-            computes(OUT, _tile_not_turned),
+            computes(OUT, tile_not_turned),
             2,
             "The tile of the matrix was loaded as [columns of D, F] and went into `tl.dot` like that. The "
             "axis that is summed must be x's second and w's *first*. BLOCK by BLOCK tiles hide it: no shape "
@@ -252,35 +197,35 @@ GROUPED_PRODUCT = Exercise(
         ),
         mistake(
             "one_step",
-            computes(OUT, _emulate(steps=slice(0, 1))),
+            computes(OUT, emulate(steps=slice(0, 1))),
             3,
             "Only the first BLOCK elements of F were multiplied. A tile fits F = 16 exactly; for more, walk "
             "over F in a loop.",
         ),
         mistake(
             "last_step_only",
-            computes(OUT, _emulate(steps=slice(-1, None))),
+            computes(OUT, emulate(steps=slice(-1, None))),
             3,
             "Each step over F replaced the one before: what is stored is the last step alone. The "
             "accumulator goes in and out: `acc = tl.dot(x, w, acc)`.",
         ),
         mistake(
             "row_from_block_number",
-            computes(OUT, _emulate(first=lambda block, first: block * BLOCK)),
+            computes(OUT, emulate(first=lambda block, first: block * BLOCK)),
             1,
             "The first row was computed as block number times BLOCK. Blocks are not packed like that: each "
             "expert begins a new one. The second number in `blocks_G2` is the first row.",
         ),
         mistake(
             "axes_swapped",
-            computes(OUT, _axes_swapped),
+            computes(OUT, axes_swapped),
             1,
             "Part of the output was never written. The grid is (blocks, pieces of D): `tl.program_id(0)` is "
             "the block, `tl.program_id(1)` the piece. They are swapped here.",
         ),
         mistake(
             "spare_computed",
-            computes(OUT, _spare_computed),
+            computes(OUT, spare_computed),
             1,
             "Spare blocks were computed. Their expert is -1, so a matrix was read from before the beginning "
             "of `down_EDF`, and the result was written over rows of others. Return when the expert is "

@@ -70,6 +70,11 @@ def computes(name: str, emulate: Emulate) -> Callable[[Case, Outputs, Outputs], 
     return detects
 
 
+def either(*looks: Callable[[Case, Outputs, Outputs], bool]) -> Callable[[Case, Outputs, Outputs], bool]:
+    """Recognise an answer by any of several looks."""
+    return lambda case, got, want: any(detects(case, got, want) for detects in looks)
+
+
 def strays(
     name: str,
     says: tuple[str, ...],

@@ -8,6 +8,7 @@ from planted import (
     mini_transformer_keys,
     mini_transformer_loss,
     mini_transformer_training,
+    more_late,
 )
 
 # 10.moe_block
@@ -215,3 +216,4 @@ MORE = {
     "10.moe_block": [("arguments_changed", block_in_place)],
     **mini_transformer_keys.MORE,
 }
+more_late.add_to(WRONG)

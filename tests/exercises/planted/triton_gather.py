@@ -39,6 +39,11 @@ def one_piece(x, slots, out, n, K: tl.constexpr, B: tl.constexpr, WRONG: tl.cons
     else:
         token = slot // K
     source = x + token * (B if WRONG == "wrong_stride" else n) + col
+    width = n
+    if WRONG == "padded_rows" or WRONG == "padded_rows:read":
+        source = x + token * (tl.num_programs(1) * B) + col
+    if WRONG == "padded_rows":
+        width = tl.num_programs(1) * B
     if WRONG == "no_row_stride":
         source = x + token + col
     if WRONG == "scattered":
@@ -51,7 +56,7 @@ def one_piece(x, slots, out, n, K: tl.constexpr, B: tl.constexpr, WRONG: tl.cons
     if WRONG == "no_store_mask" or WRONG == "no_masks":
         tl.store(out + row * n + col, value)
     else:
-        tl.store(out + row * n + col, value, mask=ok)
+        tl.store(out + row * width + col, value, mask=ok)
 
 
 def wrong(name):
@@ -72,6 +77,8 @@ GATHER_WRONG = {
         "forgot_top_k",
         "remainder",
         "no_gather",
+        "padded_rows",
+        "padded_rows:read",
         "scattered",
         "axes_swapped",
         "wrong_stride",

@@ -47,6 +47,10 @@ def one_tile(grad, act, ends, out, D, F, B: tl.constexpr, WRONG: tl.constexpr):
         if WRONG == "no_row_mask":
             in_g = (d < D)[:, None] & (row >= 0)[None, :]
             in_a = (row >= 0)[:, None] & (f < F)[None, :]
+        if WRONG == "no_row_mask:of all rows":
+            n_rows = tl.load(ends + tl.num_programs(0) - 1)
+            in_g = (d < D)[:, None] & (row < n_rows)[None, :]
+            in_a = (row < n_rows)[:, None] & (f < F)[None, :]
         gs = grad + row[None, :] * D + d[:, None]
         as_ = act + row[:, None] * F + f[None, :]
         if WRONG == "tile_not_turned":
@@ -96,6 +100,7 @@ GRADIENT_WRONG = {
         "start_without_other",
         "all_rows_before",
         "no_row_mask",
+        "no_row_mask:of all rows",
         "no_other",
         "transposed",
         "tile_not_turned",

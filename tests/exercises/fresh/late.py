@@ -1,0 +1,233 @@
+"""Unseen wrong answers to lessons 06 to 10: written before any spec or planted answer was read.
+
+`UNSEEN_LATE[exercise]` holds triples as in `fresh`: what was done wrong, the answer, the names that would be
+right. The names were filled in when all answers stood, before the first of them was judged.
+"""
+
+from fresh import late_capacity as capacity
+from fresh import late_dispatch as dispatch
+from fresh import late_even as even
+from fresh import late_kernels as kernels
+from fresh import late_products as products
+from fresh import late_training as training
+from fresh import late_transformer as transformer
+from fresh import late_zoo as zoo
+
+UNSEEN_LATE = {
+    "06.bias_step": [
+        ("the weights see the bias", zoo.bias_weighs, {"bias_in_weight"}),
+        ("steps as large as the error", zoo.bias_by_error, {"proportional"}),
+        ("no case for a count at the mean", zoo.bias_never_rests, {"moved_at_rest"}),
+        ("the mean count is T / E", zoo.bias_one_each, {"mean_without_k"}),
+        ("weights not rescaled", zoo.bias_as_they_are, {"not_rescaled"}),
+        ("weights are the softmax of the chosen logits", zoo.bias_softmaxed, {"softmax_weights"}),
+    ],
+    "06.noisy_topk": [
+        ("noise in evaluation too", zoo.noisy_always, {"noise_in_evaluation"}),
+        ("weights from the clean logits", zoo.noisy_choice_only, {"clean_weights"}),
+        ("the noise logits are the deviation", zoo.noisy_raw_width, {"no_softplus"}),
+        ("softmax over all, then top-k", zoo.noisy_over_all, {"softmax_over_all"}),
+        ("draws noise of its own", zoo.noisy_draws_own, {"own_noise"}),
+        ("softplus of the product", zoo.noisy_inside, {"softplus_of_product"}),
+    ],
+    "06.expert_choice": [
+        ("each token takes c experts", zoo.choice_by_tokens, {"tokens_choose"}),
+        ("softmax over the tokens", zoo.choice_softmax_tokens, {"softmax_over_tokens"}),
+        ("T / E places", zoo.choice_without_c, {"capacity_without_c"}),
+        ("returns the mask", zoo.choice_only_ones, {"only_a_mask"}),
+        ("rescaled per token", zoo.choice_rescaled, {"rescaled_per_token"}),
+        ("ranks by logits", zoo.choice_ranks_logits, {"ranked_by_logit"}),
+    ],
+    "06.leaks_future": [
+        ("one change in the middle", zoo.leaks_one_try, {"one_position"}),
+        ("looks at who is chosen", zoo.leaks_who_only, {"choices_only"}),
+        ("puts the later tokens in another order", zoo.leaks_shuffled, {"tail_reordered"}),
+        ("nudges the last token", zoo.leaks_nudged, {"choice_not_moved", "one_token_changed"}),
+        ("asks for equal bits", zoo.leaks_exact, {"no_tolerance"}),
+        ("looks at the changed token too", zoo.leaks_itself, {"all_leaky"}),
+    ],
+    "06.sinkhorn": [
+        ("rows first", even.sinkhorn_rows_first, {"rows_first"}),
+        ("divides, after the largest logit was taken off", even.sinkhorn_divides, {"overflow"}),
+        ("one round", even.sinkhorn_once, {"one_round"}),
+        ("no exponential at the end", even.sinkhorn_stays_log, {"still_logarithms"}),
+        ("a softmax of a softmax", even.sinkhorn_softmaxes, {"softmax_again"}),
+        ("a round too few", even.sinkhorn_one_less, {"one_round_more"}),
+    ],
+    "06.group_limited": [
+        ("a group by its best", even.groups_by_best, {"best_of_group"}),
+        ("a group by its sum", even.groups_by_total, {"mean_of_group"}),
+        ("groups without bias", even.groups_unbiased, {"unbiased_groups"}),
+        ("other groups multiplied by 0", even.groups_zeroed, {"masked_with_zero"}),
+        ("the weights see the bias", even.groups_weigh_bias, {"bias_in_weight"}),
+        ("every G-th expert is a group", even.groups_interleaved, {"strided_groups"}),
+    ],
+    "07.capacity": [
+        ("without K", capacity.places_without_k, {"no_k"}),
+        ("rounded down", capacity.places_cut, {"floor"}),
+        ("rounded up twice", capacity.places_twice, {"rounded_twice"}),
+        ("rounded to the nearest", capacity.places_nearest, {"nearest"}),
+        ("int and plus one", capacity.places_plus_one, {"plus_one"}),
+        ("the share rounded down first", capacity.places_floor_first, {"share_rounded_down"}),
+    ],
+    "07.positions": [
+        ("counted from 1", capacity.queue_from_one, {"from_one"}),
+        ("first choices first", capacity.queue_first_choices, {"choice_major"}),
+        ("each choice has a queue of its own", capacity.queue_per_choice, {"each_choice_alone"}),
+        ("never put back into slot order", capacity.queue_left_sorted, {"left_sorted"}),
+        ("the row in the whole sorted list", capacity.queue_whole_rank, {"row_of_the_buffer"}),
+        ("the longest queue so far", capacity.queue_longest, {"longest_queue"}),
+    ],
+    "07.expected_drop_rate": [
+        ("probability 1 / E", capacity.rate_one_of_e, {"k_forgotten"}),
+        ("how likely an expert overflows", capacity.rate_overflows, {"overflow_probability"}),
+        ("slots are independent", capacity.rate_all_slots, {"independent_choices"}),
+        ("Poisson", capacity.rate_poisson, {"poisson"}),
+        ("simulated", capacity.rate_simulated, {"simulated"}),
+        ("the mean load's surplus", capacity.rate_of_the_mean, {"mean_load"}),
+    ],
+    "07.dispatch_combine": [
+        ("a dropped token returns its input", capacity.combine_passes, {"input_instead"}),
+        ("weighted on the way in", capacity.combine_weighs_first, {"weighted_input"}),
+        ("the last result overwrites", capacity.combine_overwrites, {"overwritten"}),
+        ("C - 1 places", capacity.combine_one_short, {"one_short"}),
+        ("the experts' matrices transposed", capacity.combine_turned, {"transposed"}),
+        ("the residual added", capacity.combine_with_residual, {"residual_added"}),
+    ],
+    "07.assignment": [
+        ("full: the next best expert", capacity.assign_next_best, {"falls_back"}),
+        ("the highest score first", capacity.assign_highest_first, {"by_score"}),
+        ("one column for an expert", capacity.assign_one_place, {"one_place"}),
+        ("the smallest total", capacity.assign_minimum, {"minimised"}),
+        ("-1 read as an index", capacity.assign_minus_one_pays, {"minus_one_reads"}),
+        ("best pair first for the best total", capacity.assign_best_pairs, {"best_pair_first"}),
+    ],
+    "08.permutation_plan": [
+        ("starts", dispatch.plan_starts, {"starts"}),
+        ("slot % K", dispatch.plan_remainder, {"modulo_k"}),
+        ("the inverse", dispatch.plan_inverse, {"positions"}),
+        ("slots by choice", dispatch.plan_choices_first, {"choice_major"}),
+        ("no minlength", dispatch.plan_too_short, {"no_minlength"}),
+        ("last rows, not ends", dispatch.plan_last_row, {"last_positions"}),
+    ],
+    "08.undo_sort": [
+        ("results sorted again", dispatch.undo_again, {"rows_by_order"}),
+        ("folded to [K, T]", dispatch.undo_column_wise, {"choice_major"}),
+        ("positions are the order", dispatch.undo_positions_kept, {"told_order"}),
+        ("copied by hand, detached", dispatch.undo_by_hand, {"gradient_lost"}),
+        ("looks at row 0 for the width", dispatch.undo_minus_one, {"first_of_nothing"}),
+        ("choices summed", dispatch.undo_and_sum, {"summed"}),
+    ],
+    "08.grouped_product": [
+        ("ends used as sizes", dispatch.grouped_ends_as_sizes, {"ends_as_sizes"}),
+        ("multiplied by a mask afterwards", dispatch.grouped_mask_after, {"tail_not_zero"}),
+        ("rows that nobody owns left out", dispatch.grouped_no_rest, {"owned_only"}),
+        ("the last expert takes the rest", dispatch.grouped_rest_to_last, {"tail_to_last"}),
+        ("the edge belongs to the expert before", dispatch.grouped_left_edge, {"one_too_many"}),
+        ("the matrices' `.data`", dispatch.grouped_data, {"detached", "gradient_lost"}),
+    ],
+    "08.combine": [
+        ("index_add", dispatch.combine_index_add, {"added_as_sorted"}),
+        ("fp32 after the sum", dispatch.combine_float_late, {"bf16_sum"}),
+        ("weights in slot order, rows sorted", dispatch.combine_weights_unsorted, {"weights_unsorted"}),
+        ("sorted again", dispatch.combine_forth_again, {"order_as_inverse"}),
+        ("weights rescaled", dispatch.combine_rescaled, {"renormalised"}),
+        ("a mean over K", dispatch.combine_mean, {"mean"}),
+    ],
+    "08.bytes_moved": [
+        ("idle experts read too", dispatch.bytes_idle_too, {"all_experts"}),
+        ("nothing is written", dispatch.bytes_read_only, {"writes_forgotten"}),
+        ("F for 2F", dispatch.bytes_one_matrix, {"gate_forgotten"}),
+        ("combine writes S rows", dispatch.bytes_combine_all, {"combine_writes_slots"}),
+        ("elements", dispatch.bytes_elements, {"elements"}),
+        ("the gather reads T rows", dispatch.bytes_tokens_once, {"gather_reads_tokens"}),
+    ],
+    "09.gather_rows": [
+        ("store without mask", kernels.gather_unmasked, {"no_store_mask"}),
+        ("slot % K", kernels.gather_slot, {"remainder"}),
+        ("always the first piece", kernels.gather_first_piece, {"first_piece_only"}),
+        ("rows padded to whole pieces", kernels.gather_padded, {"padded_rows"}),
+    ],
+    "09.block_map": [
+        ("first rows within the expert", kernels.map_within, {"own_rows"}),
+        ("full blocks only", kernels.map_full_only, {"floor"}),
+        ("n // block + 1", kernels.map_everyone, {"one_more"}),
+        ("spare blocks are 0, 0", kernels.map_zeros, {"spare_is_zero"}),
+        ("cut without looking at experts", kernels.map_straight, {"straddling"}),
+        ("block g begins at g * block_rows", kernels.map_padded, {"padded_rows"}),
+    ],
+    "09.combine_rows": [
+        ("the weight at the row", kernels.combine_row_weight, {"weight_of_the_row"}),
+        ("rows by slot number", kernels.combine_in_order, {"rows_not_looked_up"}),
+        ("stores in every step", kernels.combine_each_time, {"added_in_place"}),
+        ("the weight at token + k", kernels.combine_slot_stride, {"weight_of_token"}),
+    ],
+    "09.grouped_product": [
+        ("row <= end", products.product_next_rows, {"one_row_too_many"}),
+        ("the matrix read as [F, D]", products.product_turned, {"transposed"}),
+        ("accumulates in fp16", products.product_narrow, {"half_accumulator"}),
+        ("no mask along F", products.product_long_k, {"no_f_mask"}),
+    ],
+    "09.down_gradient": [
+        ("returns early for idle experts", products.gradient_idle, {"empty_not_written"}),
+        ("rows from 0", products.gradient_from_zero, {"all_rows_before"}),
+        ("masked by all rows", products.gradient_neighbours, {"no_row_mask"}),
+        ("stored as [F, D]", products.gradient_turned, {"transposed"}),
+    ],
+    "10.bits_per_byte": [
+        ("a mean of the windows' means", transformer.bits_of_windows, {"mean_of_means"}),
+        ("nats", transformer.bits_nats, {"nats"}),
+        ("padding counted", transformer.bits_padding, {"padding_scored"}),
+        ("shifted by one", transformer.bits_shifted, {"shifted"}),
+        ("<= length", transformer.bits_one_more, {"one_too_many", "overflows"}),
+        ("the logarithm of the mean", transformer.bits_of_mean_p, {"mean_probability"}),
+    ],
+    "10.causal_attention": [
+        ("the root of H * P", transformer.attention_whole_width, {"scaled_by_the_model"}),
+        ("key-value heads in turn", transformer.attention_round_robin, {"heads_in_turn"}),
+        ("masked after the softmax", transformer.attention_mask_late, {"masked_after"}),
+        ("later scores 0", transformer.attention_zero_score, {"masked_with_zero"}),
+        ("softmax over the queries", transformer.attention_over_queries, {"softmax_over_queries"}),
+        ("the own place left out", transformer.attention_past_only, {"own_place_left_out"}),
+    ],
+    "10.moe_block": [
+        ("added to the normalised stream", transformer.block_adds_to_norm, {"residual_from_normed"}),
+        ("LayerNorm", transformer.block_layer_norm, {"layer_norm"}),
+        ("the router reads the stream", transformer.block_router_raw, {"routes_on_stream"}),
+        ("up first", transformer.block_up_first, {"swapped"}),
+        ("softmax over all, not rescaled", transformer.block_not_rescaled, {"not_renormalised"}),
+        ("eps outside the root", transformer.block_eps_outside, {"eps_outside"}),
+    ],
+    "10.training_loss": [
+        ("targets rolled", training.loss_rolled, {"wraps_around"}),
+        ("a mean over the layers", training.loss_layer_mean, {"layer_mean"}),
+        ("squared after the mean", training.loss_square_late, {"square_of_the_mean"}),
+        ("first choices counted", training.loss_first_choice, {"first_choice_only"}),
+        ("f divides by T", training.loss_share_of_tokens, {"load_sums_to_k"}),
+        ("layers pooled", training.loss_pooled, {"pooled"}),
+    ],
+    "10.training_step": [
+        ("a mean of means", training.steps_mean_of_means, {"mean_of_means"}),
+        ("the gradient is never cleared", training.steps_never_cleared, {"never_cleared"}),
+        ("the first rate is 0", training.steps_from_nothing, {"rate_too_late"}),
+        ("always brought to max_norm", training.steps_always_scaled, {"always_rescaled"}),
+        ("clipped by value", training.steps_clipped_by_value, {"clipped_by_value"}),
+        ("rises for ever", training.steps_keep_rising, {"rises_for_ever"}),
+    ],
+    "10.expert_information": [
+        ("nats", training.information_nats, {"nats"}),
+        ("0 * log 0", training.information_nan, {"zero_cells"}),
+        ("the first shuffle only", training.information_one_shuffle, {"first_shuffle"}),
+        ("shuffled the other way", training.information_shuffled_back, {"other_shuffle"}),
+        ("chance subtracted", training.information_less_chance, {"subtracted"}),
+        ("divided by the labels' entropy", training.information_share, {"normalised"}),
+    ],
+    "10.mixtral_keys": [
+        (".contiguous() for a copy", transformer.keys_contiguous, {"views"}),
+        ("every other row", transformer.keys_interleaved, {"interleaved"}),
+        ("w2 transposed", transformer.keys_down_turned, {"down_transposed"}),
+        ("w2 is up, w3 is down", transformer.keys_in_reading_order, {"in_order"}),
+        ("all in fp32", transformer.keys_floats, {"cast"}),
+        ("no .weight", transformer.keys_short, {"no_suffix"}),
+    ],
+}
