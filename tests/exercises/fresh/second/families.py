@@ -100,8 +100,8 @@ FRESH = {
         ("equality to the last bit", fam_equal, set()),
         ("ratios alone", fam_ratio, set()),
         ("raw scores, the nearer one", fam_raw_scores, set()),
-        ("ids of its own", fam_own_ids, set()),
+        ("ids of its own", fam_own_ids, {"choice_recomputed"}),
         ("sums alone", fam_sums, set()),
-        ("no scale", fam_ones_only, set()),
+        ("no scale", fam_ones_only, {"scale_assumed"}),
     ],
 }

@@ -6,16 +6,6 @@ import torch.nn.functional as F
 # 04.revive
 
 
-def revive_in_place(router_ED, experts_EP, momentum_EP, counts_E, noise_ED):
-    order = [e for e in counts_E.argsort(descending=True).tolist() if counts_E[e] > 0]
-    for i, dead in enumerate((counts_E == 0).nonzero().flatten().tolist()):
-        donor = order[i % len(order)]
-        experts_EP[dead] = experts_EP[donor]
-        router_ED[dead] = router_ED[donor] + noise_ED[dead]
-        momentum_EP[dead] = 0
-    return router_ED, experts_EP, momentum_EP
-
-
 def revive_one_donor(router_ED, experts_EP, momentum_EP, counts_E, noise_ED):
     router, experts, momentum = router_ED.clone(), experts_EP.clone(), momentum_EP.clone()
     dead = counts_E == 0
@@ -182,27 +172,26 @@ def bal_summed(logits_NTE, mask_T, top_k):
 
 FRESH = {
     "04.revive": [
-        ("in place", revive_in_place, set()),
         ("one donor for all", revive_one_donor, set()),
-        ("the dead as donors", revive_donors_run_out, set()),
+        ("the dead as donors", revive_donors_run_out, {"dead_as_donors"}),
         ("noise counted from 0", revive_noise_by_order, set()),
-        ("momentum copied", revive_momentum_too, set()),
+        ("momentum copied", revive_momentum_too, {"momentum_copied"}),
         ("noise for everybody", revive_noise_on_weights, set()),
     ],
     "05.f_and_p": [
-        ("f per token", fp_per_token, set()),
-        ("softmax of the chosen", fp_chosen_only, set()),
-        ("softmax over tokens", fp_over_tokens, set()),
-        ("argmax for the ids", fp_argmax, set()),
+        ("f per token", fp_per_token, {"f_per_token"}),
+        ("softmax of the chosen", fp_chosen_only, {"renormalized_P"}),
+        ("softmax over tokens", fp_over_tokens, {"softmax_over_tokens"}),
+        ("argmax for the ids", fp_argmax, {"first_choice"}),
         ("mean over experts", fp_mean_over_experts, set()),
-        ("softmax of the mean", fp_softmax_of_mean, set()),
+        ("softmax of the mean", fp_softmax_of_mean, {"softmax_of_mean"}),
     ],
     "05.balancing_loss": [
-        ("layers pooled", bal_pooled, set()),
-        ("mask in f alone", bal_mask_in_f_only, set()),
+        ("layers pooled", bal_pooled, {"pooled"}),
+        ("mask in f alone", bal_mask_in_f_only, {"padding_in_P"}),
         ("padding's logits set to 0", bal_logits_zeroed, set()),
-        ("no E", bal_no_e, set()),
-        ("f sums to K", bal_k_times, set()),
-        ("layers added", bal_summed, set()),
+        ("no E", bal_no_e, {"no_E"}),
+        ("f sums to K", bal_k_times, {"no_K"}),
+        ("layers added", bal_summed, {"summed_layers"}),
     ],
 }
