@@ -80,15 +80,15 @@ DIAGNOSE = Exercise(
         ),
         Misconception(
             "whole_collapsed",
-            "Whether the run has collapsed is read from the whole history. Its good start is in that mean, or "
-            "a bad one that it has long overcome. Only the last quarter counts for this question.",
+            "Whether the run has collapsed is read from the whole history. Its good start is in that mean, "
+            "or a bad one that it has long overcome. Only the last quarter counts for this question.",
             wrong=whole_collapsed,
             hint=2,
         ),
         Misconception(
             "one_uneven_row",
-            "One uneven row in the last quarter is called oscillating. A single bad batch is no illness: n of "
-            "the rows is averaged, and the mean compared with E/2.",
+            "One uneven row in the last quarter is called oscillating. A single bad batch is no illness: n "
+            "of the rows is averaged, and the mean compared with E/2.",
             wrong=one_uneven_row,
             hint=2,
         ),

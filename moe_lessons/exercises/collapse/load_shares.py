@@ -114,8 +114,8 @@ LOAD_SHARES = Exercise(
         Misconception(
             "mask_repeated",
             "The mask meets the wrong ids. `repeat` lays K whole masks one after the other, while the "
-            "flattened ids stand token by token, K side by side. `repeat_interleave` does that; or index with "
-            "the mask before flattening.",
+            "flattened ids stand token by token, K side by side. `repeat_interleave` does that; or index "
+            "with the mask before flattening.",
             wrong=_mask_repeated,
             hint=2,
         ),

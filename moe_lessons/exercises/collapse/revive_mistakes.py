@@ -191,8 +191,8 @@ MISTAKES = (
     ),
     Misconception(
         "noise_in_turn",
-        "The first dead expert got the first row of `noise_ED`, the second the second, and so on. The rows of "
-        "the noise belong to experts, not to a queue: the revived expert `e` takes row `e`.",
+        "The first dead expert got the first row of `noise_ED`, the second the second, and so on. The rows "
+        "of the noise belong to experts, not to a queue: the revived expert `e` takes row `e`.",
         wrong=_with(_noise_in_turn),
         hint=2,
     ),

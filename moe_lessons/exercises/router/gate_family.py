@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from moe_lessons.exercises.router.family_draws import NAMES, SCORES, candidates, draw, shares
+from moe_lessons.exercises.router.family_draws import NAMES, SCORES, candidates, draw
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
 
 
@@ -41,18 +41,6 @@ def _renamed(names: dict[str, str]) -> Callable[..., str]:
         return names.get(family, family)
 
     return classify
-
-
-def _exactly_equal(logits_TE: torch.Tensor, topk_ids_TK: torch.Tensor, topk_weights_TK: torch.Tensor) -> str:
-    """The right comparisons, to the last bit."""
-    made = candidates(logits_TE, topk_ids_TK, topk_weights_TK)
-    shares_TK = shares(topk_weights_TK)
-    same = [
-        name for name in ("topk_softmax", "softmax_topk", "topk_sigmoid") if made[name].equal(topk_weights_TK)
-    ]
-    chosen_TK = logits_TE.gather(-1, topk_ids_TK)
-    same += [name for name, score in SCORES.items() if shares(score(chosen_TK)).equal(shares_TK)]
-    return (*same, "sqrt_softplus")[0]
 
 
 def _nearest_raw(logits_TE: torch.Tensor, topk_ids_TK: torch.Tensor, topk_weights_TK: torch.Tensor) -> str:
@@ -196,14 +184,6 @@ GATE_FAMILY = Exercise(
             "and may multiply: compare shares with shares.",
             wrong=_nearest_raw,
             hint=3,
-        ),
-        Misconception(
-            "to_the_last_bit",
-            "Some gates are recognised and others of the same family are not. Floats that come by two ways "
-            "differ in their last digits: `torch.equal` and `==` are too strict here. `torch.allclose` "
-            "compares within a tolerance.",
-            wrong=_exactly_equal,
-            hint=2,
         ),
         Misconception(
             "ratios_only",

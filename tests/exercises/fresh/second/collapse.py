@@ -241,8 +241,8 @@ FRESH = {
         ("per token", load_per_token, {"per_token"}),
         ("mask ignored", load_mask_ignored, {"padding_counted"}),
         ("padding in the whole", load_all_slots, {"divided_by_all"}),
-        ("unique", load_unique, set()),
-        ("mask repeated in the wrong order", load_mask_repeated, set()),
+        ("unique", load_unique, {"only_used"}),
+        ("mask repeated in the wrong order", load_mask_repeated, {"mask_repeated"}),
         ("first choice only", load_first_choice, {"first_choice"}),
     ],
     "04.effective_experts": [
@@ -264,9 +264,9 @@ FRESH = {
     "04.diagnose": [
         ("first and last quarter only", diag_ends_only, {"only_the_ends"}),
         ("dead in the last row", diag_last_row_dead, {"rested_is_dead"}),
-        ("any row", diag_any_row, set()),
+        ("any row", diag_any_row, {"one_uneven_row"}),
         ("log of 0", diag_nan, {"nan"}),
-        ("collapsed over the whole run", diag_whole_run_collapsed, set()),
-        ("1 in every quarter", diag_mean_drop, set()),
+        ("collapsed over the whole run", diag_whole_run_collapsed, {"whole_collapsed"}),
+        ("1 in every quarter", diag_mean_drop, {"one_in_each"}),
     ],
 }

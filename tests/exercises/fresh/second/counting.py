@@ -153,9 +153,9 @@ FRESH = {
     "03.mixtral": [
         ("one table", mix_one_table, {"embedding_once"}),
         ("keys for all heads", mix_all_heads, {"kv_heads_like_query_heads"}),
-        ("d_model for heads times d_head", mix_square_attention, set()),
+        ("d_model for heads times d_head", mix_square_attention, {"square_projections"}),
         ("router of K experts", mix_router_of_k, {"router_of_the_chosen"}),
-        ("three norms in all", mix_norm_once, set()),
+        ("three norms in all", mix_norm_once, {"norms_once"}),
         ("embedding not active", mix_embedding_not_active, {"without_input_embedding"}),
     ],
     "03.flops_per_token": [

@@ -98,8 +98,8 @@ def fam_ones_only(logits_TE, topk_ids_TK, topk_weights_TK):
 FRESH = {
     "01.gate_family": [
         ("equality to the last bit", fam_equal, set()),
-        ("ratios alone", fam_ratio, set()),
-        ("raw scores, the nearer one", fam_raw_scores, set()),
+        ("ratios alone", fam_ratio, {"ratios_only"}),
+        ("raw scores, the nearer one", fam_raw_scores, {"nearest_raw"}),
         ("ids of its own", fam_own_ids, {"choice_recomputed"}),
         ("sums alone", fam_sums, set()),
         ("no scale", fam_ones_only, {"scale_assumed"}),

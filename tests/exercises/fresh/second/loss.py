@@ -246,26 +246,26 @@ def sc_micro_for_global(logits_MBLE, top_k, scope):
 FRESH = {
     "05.loss_gradient": [
         ("no Jacobian", lg_no_jacobian, {"no_softmax"}),
-        ("no E / T", lg_no_factor, set()),
+        ("no E / T", lg_no_factor, {"size_factor"}),
         ("the mean of f", lg_mean_f, {"even_bracket"}),
         ("P for p", lg_mean_p, {"common_bracket"}),
         ("p (1 - p)", lg_diagonal, {"diagonal"}),
-        ("summed over tokens", lg_inner_over_tokens, set()),
+        ("summed over tokens", lg_inner_over_tokens, {"summed_over_tokens"}),
     ],
     "05.chebyshev": [
         ("argsort compared", cheb_same_order, {"same_argsort"}),
         ("no half", cheb_no_half, {"no_half"}),
         ("co-sorted by the sum", cheb_by_the_sum, {"excess_means_sorted"}),
-        ("f - P", cheb_products, set()),
+        ("f - P", cheb_products, {"gaps"}),
         ("minus 1", cheb_minus_one, {"minus_one"}),
         ("neighbours alone", cheb_neighbours, {"neighbours_only"}),
     ],
     "05.counterexample": [
         ("random", ce_random, {"sure_majority"}),
         ("collapsed", ce_collapsed, {"sure_crowd"}),
-        ("half and half", ce_half, set()),
+        ("half and half", ce_half, {"half_and_half"}),
         ("a lead of 0.001", ce_tiny_lead, {"ties"}),
-        ("a crowd of all but one", ce_three_tokens, set()),
+        ("a crowd of all but one", ce_three_tokens, {"too_few_sure"}),
         ("everybody hardly", ce_uniform, {"balanced"}),
     ],
     "05.z_loss": [
@@ -278,10 +278,10 @@ FRESH = {
     ],
     "05.scope": [
         ("swapped", sc_swapped, {"sequence_and_micro"}),
-        ("groups of positions", sc_positions, set()),
+        ("groups of positions", sc_positions, {"reshaped_by_length"}),
         ("f of the whole batch", sc_global_f, {"averaged_first"}),
         ("added", sc_summed, {"summed"}),
         ("f sums to K", sc_f_to_k, {"no_K"}),
-        ("mean of sequences for global", sc_micro_for_global, set()),
+        ("mean of sequences for global", sc_micro_for_global, {"global_is_sequence"}),
     ],
 }

@@ -122,7 +122,7 @@ FRESH = {
     "03.memory": [
         ("bits", mem_bits, {"bits"}),
         ("GiB", mem_gib, {"gibibytes"}),
-        ("queries for values", mem_query_heads, set()),
+        ("queries for values", mem_query_heads, {"queries_for_values"}),
         ("active", mem_active, {"active_only"}),
         ("keys alone", mem_keys_alone, {"keys_only"}),
         ("two bytes for the cache", mem_always_bf16, {"sixteen_bit_cache"}),
@@ -133,6 +133,6 @@ FRESH = {
         ("bits", four_bits, {"bits_for_bytes"}),
         ("with replacement", four_with_replacement, {"with_replacement"}),
         ("capped", four_capped, {"no_overlap"}),
-        ("eight whole models", four_eight_times, set()),
+        ("eight whole models", four_eight_times, {"name_taken_literally_twice"}),
     ],
 }

@@ -172,24 +172,24 @@ def bal_summed(logits_NTE, mask_T, top_k):
 
 FRESH = {
     "04.revive": [
-        ("one donor for all", revive_one_donor, set()),
+        ("one donor for all", revive_one_donor, {"read_while_written"}),
         ("the dead as donors", revive_donors_run_out, {"dead_as_donors"}),
-        ("noise counted from 0", revive_noise_by_order, set()),
+        ("noise counted from 0", revive_noise_by_order, {"noise_in_turn"}),
         ("momentum copied", revive_momentum_too, {"momentum_copied"}),
-        ("noise for everybody", revive_noise_on_weights, set()),
+        ("noise for everybody", revive_noise_on_weights, {"noise_for_all"}),
     ],
     "05.f_and_p": [
         ("f per token", fp_per_token, {"f_per_token"}),
         ("softmax of the chosen", fp_chosen_only, {"renormalized_P"}),
         ("softmax over tokens", fp_over_tokens, {"softmax_over_tokens"}),
         ("argmax for the ids", fp_argmax, {"first_choice"}),
-        ("mean over experts", fp_mean_over_experts, set()),
+        ("mean over experts", fp_mean_over_experts, {"other_axis"}),
         ("softmax of the mean", fp_softmax_of_mean, {"softmax_of_mean"}),
     ],
     "05.balancing_loss": [
         ("layers pooled", bal_pooled, {"pooled"}),
         ("mask in f alone", bal_mask_in_f_only, {"padding_in_P"}),
-        ("padding's logits set to 0", bal_logits_zeroed, set()),
+        ("padding's logits set to 0", bal_logits_zeroed, {"logits_zeroed"}),
         ("no E", bal_no_e, {"no_E"}),
         ("f sums to K", bal_k_times, {"no_K"}),
         ("layers added", bal_summed, {"summed_layers"}),

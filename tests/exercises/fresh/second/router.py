@@ -179,8 +179,8 @@ FRESH = {
         ("logits divided by their sum", mix_divided_by_sum, {"divided_logits"}),
         ("the rows not added", mix_not_added, {"not_summed"}),
         ("ascending ids, descending weights", mix_orders, {"swapped"}),
-        ("the best set to 0 to find the second", mix_softmax_last, set()),
-        ("the best expert alone", mix_best_alone, set()),
+        ("the best set to 0 to find the second", mix_softmax_last, {"second_by_zero"}),
+        ("the best expert alone", mix_best_alone, {"best_alone_weighted"}),
     ],
     "01.router_logits": [
         ("experts first in the einsum", logits_einsum, {"transposed"}),
@@ -204,6 +204,6 @@ FRESH = {
         ("scale before rescaling", sig_scale_cancels, {"scale_cancels"}),
         ("rescaled over all experts", sig_norm_over_all, {"sum_over_all"}),
         ("softmax of the scores", sig_softmax_of_scores, {"softmax_of_scores"}),
-        ("the first K biases subtracted", sig_bias_subtracted, set()),
+        ("the first K biases subtracted", sig_bias_subtracted, {"first_biases_off"}),
     ],
 }

@@ -205,7 +205,7 @@ FRESH = {
         ("token by modulo", sorted_modulo, {"modulo"}),
         ("out[token] +=", sorted_plain_index, {"overwritten"}),
         ("bincount without minlength", sorted_bincount, {"short_counts"}),
-        ("weights in the old order", sorted_weights_stay, set()),
+        ("weights in the old order", sorted_weights_stay, {"weights_unsorted"}),
         ("slots, not tokens", sorted_returns_slots, {"slots_not_tokens"}),
         ("weight of a wrong column", sorted_rows_of_order, set()),
     ],
