@@ -12,7 +12,8 @@ from moe_lessons.exercises.crashes import LETTERS, axis_sizes
 from moe_lessons.exercises.findings import Trial, same
 from moe_lessons.exercises.spec import Case, Exercise, Mistake, Output
 
-FACTOR, OTHER_AXIS, OTHER_SHAPE, NOT_REDUCED = "size_factor", "other_axis", "other_shape", "not_reduced"
+FACTOR, NORMALISER = "size_factor", "other_normaliser"
+OTHER_AXIS, OTHER_SHAPE, NOT_REDUCED = "other_axis", "other_shape", "not_reduced"
 
 
 def off_by_size(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
@@ -42,13 +43,29 @@ def _factor(off: Sequence[Output], wrong: dict[str, list[Trial]]) -> Mistake | N
                 fitting.setdefault(terms, set()).add(words)
         found.append(fitting[min(fitting)] if fitting else set())
     common = set.intersection(*found) if found else set()
-    if len(common) != 1:
-        return None
     names = " and ".join(f"`{o.name}`" for o in off)
+    if len(common) != 1:
+        return _normaliser(names, off, wrong)
     return Mistake(
         FACTOR,
         f"{names}: the right values {common.pop()}. A size is missing from the formula or stands in it once "
         "too often; or a mean was taken where a sum belongs, or the other way round.",
+        hint=0,
+    )
+
+
+def _normaliser(names: str, off: Sequence[Output], wrong: dict[str, list[Trial]]) -> Mistake | None:
+    """Each case has a factor of its own, one for all its numbers: they are divided by something else."""
+    told = [np.size(t.want[o.name]) for o in off for t in wrong[o.name]]
+    ratios = [[_ratio(o, t) or 0.0 for t in wrong[o.name]] for o in off]
+    alike = all(len(r) == len(ratios[0]) and np.allclose(r, ratios[0], rtol=1e-3) for r in ratios)
+    if min(told) < 3 or not alike:
+        return None
+    return Mistake(
+        NORMALISER,
+        f"{names}: the right values but for a factor, another one for each input and the same for all its "
+        "numbers. They stand in the right proportion and are divided, or multiplied, by the wrong thing. "
+        "What should they sum to?",
         hint=0,
     )
 
@@ -86,6 +103,10 @@ def _products(sizes: Sequence[dict[str, float]]) -> Iterator[tuple[str, int, np.
         if x < y:
             yield f"times {x} · {y}", 2, of[x] * of[y]
             yield f"divided by {x} · {y}", 2, 1 / (of[x] * of[y])
+    for x, y, z in permutations(of, 3):
+        if x < y and len(of) < 6:  # among many numbers three of them fit by chance
+            yield f"times {x} · {y} / {z}", 3, of[x] * of[y] / of[z]
+            yield f"times {z} / ({x} · {y})", 3, of[z] / (of[x] * of[y])
 
 
 def _shape(off: Sequence[Output], wrong: dict[str, list[Trial]]) -> Mistake | None:

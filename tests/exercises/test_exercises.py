@@ -25,7 +25,7 @@ from moe_lessons.exercises.habits import (
 )
 from moe_lessons.exercises.judge import draw, judge, local
 from moe_lessons.exercises.kernel_driver import gpu_suits
-from moe_lessons.exercises.off_by_size import FACTOR, NOT_REDUCED, OTHER_AXIS, OTHER_SHAPE
+from moe_lessons.exercises.off_by_size import FACTOR, NORMALISER, NOT_REDUCED, OTHER_AXIS, OTHER_SHAPE
 from moe_lessons.exercises.recognise import recognise
 
 SEEDS = (0, 1, 2)
@@ -171,6 +171,7 @@ def test_exercise_is_complete(exercise):
         TOO_MANY_ROWS,
         TOO_MANY_PRODUCTS,
         FACTOR,
+        NORMALISER,
         NOT_REDUCED,
         OTHER_AXIS,
         OTHER_SHAPE,

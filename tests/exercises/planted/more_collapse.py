@@ -1,6 +1,7 @@
 """More answers to lesson 04, found by trying what learners are likely to write."""
 
 import torch
+import torch.nn.functional as F
 from planted import collapse_diagnose as runs
 
 
@@ -154,6 +155,11 @@ def shares_by_tiled_mask(topk_ids_TK, n_experts, mask_T):
     return torch.stack([(kept == e).float().mean() for e in range(n_experts)])
 
 
+def shares_of_the_fullest(topk_ids_TK, n_experts, mask_T):
+    counts = F.one_hot(topk_ids_TK[mask_T], n_experts).sum((0, 1))
+    return counts / counts.max()
+
+
 def four_answers(collapsed=None, oscillates=None, falls=None):
     """The four questions in order, one of them asked otherwise."""
 
@@ -202,6 +208,7 @@ WRONG = {
         "counted_once": shares_by_fancy_index,
         "only_used": shares_of_a_dictionary,
         "mask_repeated": shares_by_tiled_mask,
+        "other_normaliser": shares_of_the_fullest,
     },
     "04.imbalance": {
         "one_mean": alarms_one_mean,

@@ -96,6 +96,11 @@ def P_of_tokens(logits_TE, topk_ids_TK):
     return f, logits_TE.softmax(1).mean(1)
 
 
+def f_over_E(logits_TE, topk_ids_TK):
+    hot = F.one_hot(topk_ids_TK, logits_TE.shape[1])
+    return hot.sum((0, 1)) / logits_TE.shape[1], logits_TE.softmax(1).mean(0)
+
+
 def padding_votes(logits_NTE, mask_T, top_k):
     z = torch.where(mask_T[None, :, None], logits_NTE, torch.zeros(()))
     hot = F.one_hot(z.topk(top_k).indices, z.shape[-1]).sum((1, 2)) / top_k
@@ -143,7 +148,7 @@ def L_groups(logits_MBLE, top_k, scope):
 
 
 WRONG = {
-    "05.f_and_p": {"counts": f_in_rows, "other_axis": P_of_tokens},
+    "05.f_and_p": {"counts": f_in_rows, "other_axis": P_of_tokens, "size_factor": f_over_E},
     "05.balancing_loss": {"logits_zeroed": padding_votes},
     "05.counterexample": {"half_and_half": two_halves, "too_few_sure": one_in_twenty},
     "05.loss_gradient": {
