@@ -5,8 +5,10 @@ name it rightly (none where no name is known yet: then silence is right). Unlike
 not be named.
 
 - `first`: known while the specs were mended, so its figure flatters.
-- `second`: written from the learner's notebooks alone, before anybody looked at the names; its figure in
-  LOG.md was taken before anything was mended for it.
+- `second`: the six most plausible an exercise, lessons 00 to 05, written from the learner's notebooks alone;
+  the figure in LOG.md is from before anything was mended for it.
+- `third`: the next two most plausible in 21 of these exercises, written after that mending by someone who
+  had seen many of the names by then.
 """
 
 import importlib

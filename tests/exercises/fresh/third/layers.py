@@ -160,22 +160,31 @@ FRESH = {
     "01.router_logits": [("fp16", logits_half, set()), ("distance", logits_squared_distance, set())],
     "01.topk_gates": [("K + 1", gates_k_plus_one, set()), ("sigmoid", gates_sigmoid, set())],
     "01.sigmoid_gates": [
-        ("divided by the scale", sig_scaled_sum, set()),
+        ("divided by the scale", sig_scaled_sum, {"other_normaliser", "size_factor"}),
         ("bias as a factor", sig_mask_bias, set()),
     ],
-    "02.swiglu": [("softmax for silu", swiglu_softmax, set()), ("gate twice", swiglu_same_matrix, set())],
+    "02.swiglu": [
+        ("softmax for silu", swiglu_softmax, set()),
+        ("gate twice", swiglu_same_matrix, {"0", "1", "2"}),
+    ],
     "02.expert_bank": [
-        ("flag the wrong way round", bank_flag_backwards, set()),
-        ("down left as it is", bank_down_forgotten, set()),
+        ("flag the wrong way round", bank_flag_backwards, {"0", "1", "2"}),
+        ("down left as it is", bank_down_forgotten, {"0", "1", "2"}),
     ],
     "02.moe_loop": [
-        ("up before gate", loop_swapped_halves, set()),
-        ("weight on the input", loop_weight_inside, set()),
+        ("up before gate", loop_swapped_halves, {"0", "1", "2"}),
+        ("weight on the input", loop_weight_inside, {"0", "1", "2"}),
     ],
-    "02.moe_sorted": [("mean of K", sorted_mean, set()), ("added to the input", sorted_onto_input, set())],
+    "02.moe_sorted": [
+        ("mean of K", sorted_mean, {"0", "1", "2"}),
+        ("added to the input", sorted_onto_input, set()),
+    ],
     "02.router_gradient": [
         ("sigmoid's derivative", grad_sigmoid, set()),
-        ("upstream forgotten", grad_upstream_forgotten, set()),
+        ("upstream forgotten", grad_upstream_forgotten, {"0", "1", "2"}),
     ],
-    "02.shared_expert": [("no scale", shared_weight_first, set()), ("residual", shared_residual, set())],
+    "02.shared_expert": [
+        ("no scale", shared_weight_first, {"0", "1", "2"}),
+        ("residual", shared_residual, {"0", "1", "2"}),
+    ],
 }

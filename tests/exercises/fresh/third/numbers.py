@@ -140,22 +140,28 @@ def zl_root(logits_TE):
 FRESH = {
     "03.swiglu_moe_params": [
         ("four matrices", block_four, set()),
-        ("shared for each", block_shared_two, set()),
+        ("shared for each", block_shared_two, {"0", "1", "2"}),
     ],
     "03.mixtral": [("K + 1 active", mix_active_one_more, set()), ("no values", mix_keys_only, set())],
-    "03.flops_per_token": [("one layer", flops_one_layer, set()), ("squared context", flops_squared, set())],
+    "03.flops_per_token": [
+        ("one layer", flops_one_layer, {"0", "1", "2"}),
+        ("squared context", flops_squared, {"0", "1", "2"}),
+    ],
     "03.memory": [
-        ("no context", mem_context_forgotten, set()),
+        ("no context", mem_context_forgotten, {"0", "1", "2"}),
         ("bits of the cache", mem_weights_in_cache_bits, set()),
     ],
-    "04.load_shares": [("divided by E", load_of_tokens, set()), ("divided by the largest", load_max, set())],
+    "04.load_shares": [
+        ("divided by E", load_of_tokens, {"other_normaliser"}),
+        ("divided by the largest", load_max, {"other_normaliser"}),
+    ],
     "04.effective_experts": [
-        ("swapped", eff_swapped, set()),
+        ("swapped", eff_swapped, {"0", "1", "2"}),
         ("shares over the layers", eff_over_layers, set()),
     ],
-    "04.imbalance": [("the emptiest", imb_min, set()), ("share of dead", imb_share_of_dead, set())],
-    "05.f_and_p": [("divided by E", fp_counts_over_e, set()), ("sigmoid", fp_sigmoid, set())],
-    "05.balancing_loss": [("K for E", bal_k_not_e, set()), ("last layer", bal_last_layer, set())],
-    "05.loss_gradient": [("f sums to K", lg_no_k, set()), ("p taken off", lg_p_for_f, set())],
+    "04.imbalance": [("the emptiest", imb_min, set()), ("share of dead", imb_share_of_dead, {"0", "1", "2"})],
+    "05.f_and_p": [("divided by E", fp_counts_over_e, {"size_factor"}), ("sigmoid", fp_sigmoid, set())],
+    "05.balancing_loss": [("K for E", bal_k_not_e, {"0", "1", "2"}), ("last layer", bal_last_layer, set())],
+    "05.loss_gradient": [("f sums to K", lg_no_k, {"0", "1", "2"}), ("p taken off", lg_p_for_f, set())],
     "05.z_loss": [("sum of logits", zl_sum, set()), ("root", zl_root, set())],
 }
