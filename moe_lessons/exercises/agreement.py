@@ -113,6 +113,8 @@ def _factor(output: Output, trials: Sequence[Trial], arrays: Sequence[tuple[np.n
     if np.allclose(factors, factors[0], rtol=1e-3):
         if abs(factors[0] + 1) < 1e-3:
             return "the right values with the other sign"
+        if f"{factors[0]:.4g}" == "1":
+            return "nearly the right values: something small is missing, or counted once too often"
         return f"the right values times {factors[0]:.4g}"
     return _named_factor(output, trials, factors)
 

@@ -58,6 +58,12 @@ _AUTOGRAD = (
         "in-place operation.",
     ),
     general(
+        "read_while_written",
+        r"refer to a single memory location|written-to tensor",
+        "Rows of a tensor are written from rows of the same tensor, which share memory. Read from a copy: "
+        "`.clone()` what stands on the right, or keep the old tensor and write into a new one.",
+    ),
+    general(
         "numpy_needs_no_gradient",
         r"Can't call numpy\(\) on Tensor that requires grad",
         "A gradient is wanted here, and numpy knows none. Do it with torch: nearly every numpy function has "

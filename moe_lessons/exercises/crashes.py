@@ -83,9 +83,10 @@ def axis_sizes(case: Case) -> dict[str, int]:
         axes = name.rsplit("_", 1)[-1]
         if isinstance(arg, np.ndarray) and len(axes) == arg.ndim and axes.isupper() and axes.isalpha():
             found |= dict(zip(axes, arg.shape, strict=True))
-        elif name in _LETTERS and type(arg) is int:
-            found[_LETTERS[name]] = arg
+        elif name in LETTERS and type(arg) is int:
+            found[LETTERS[name]] = arg
     return found
 
 
-_LETTERS = {"top_k": "K", "n_experts": "E", "n_tokens": "T", "capacity": "C"}
+LETTERS = {"top_k": "K", "n_experts": "E", "n_tokens": "T", "capacity": "C"}
+"""Arguments that are the size of an axis, with its letter."""

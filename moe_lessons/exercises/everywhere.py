@@ -10,6 +10,7 @@ import numpy as np
 
 from moe_lessons.exercises.drivers import Failure
 from moe_lessons.exercises.findings import Trial, right, same
+from moe_lessons.exercises.off_by_size import off_by_size
 from moe_lessons.exercises.spec import Exercise, Mistake, Output
 
 SWAPPED, TRANSPOSED, WRITTEN_IN = "outputs_swapped", "transposed", "number_written_in"
@@ -24,6 +25,7 @@ def anywhere(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
         found = _swapped(exercise, ran) or _transposed(exercise, ran) or _other_dtype(exercise, ran)
         if found:
             return found
+        return one_value(exercise, trials) or off_by_size(exercise, ran)
     return one_value(exercise, trials)
 
 

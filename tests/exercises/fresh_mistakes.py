@@ -1,8 +1,9 @@
 """How many fresh wrong answers get a right name: an estimate of what learners will meet.
 
-    python tests/exercises/fresh_mistakes.py [--seeds 3]
+    python tests/exercises/fresh_mistakes.py [--set second] [--seeds 3] [--only 05]
 
-Prints what is not named rightly, and the figures; exits with 1 if an answer passes or gets another's name.
+Prints what is not named rightly, and the figures by lesson; exits with 1 if an answer passes or gets
+another's name.
 """
 
 import sys
@@ -12,36 +13,57 @@ from pathlib import Path
 import click
 
 sys.path.insert(0, str(Path(__file__).parent))
+import fresh
+
+VERDICTS = ("named rightly", "something said", "nothing said", "misnamed", "passed")
 
 
 @click.command()
+@click.option("--set", "sets", type=click.Choice(fresh.SETS), multiple=True, help="all sets if not given")
 @click.option("--seeds", default=1, show_default=True)
-def main(seeds: int) -> None:
+@click.option("--only", default="", help="exercises whose id starts so, as in many_seeds.py")
+def main(sets: tuple[str, ...], seeds: int, only: str) -> None:
     """Judge all fresh answers."""
-    from fresh import FRESH
-
     from moe_lessons.exercises import registry
     from moe_lessons.exercises.judge import judge, local
 
-    found: Counter[str] = Counter()
-    for id, answers in FRESH.items():
-        exercise = registry.exercise(id)
-        for what, answer, right in answers:
-            for seed in range(seeds):
-                report = judge(exercise, local(answer), seed=seed)
-                name = report.misconception.id if report.misconception else ""
-                if report.status == "passed":
-                    verdict = "passed"
-                elif name:
-                    verdict = "named rightly" if name in right else "misnamed"
-                else:
-                    verdict = "something said" if getattr(report, "observation", "") else "nothing said"
-                found[verdict] += 1
-                if verdict != "named rightly":
-                    said = getattr(report, "observation", "")
-                    print(f"{id} ({what}), seed {seed}: {verdict} {name} {said}")
-    print(f"{found.total()} verdicts: {dict(found)}")
-    sys.exit(1 if found["passed"] or found["misnamed"] else 0)
+    wrong = 0
+    for name in sets or fresh.SETS:
+        found: dict[str, Counter[str]] = {}
+        for id, answers in fresh.fresh(name).items():
+            if not id.startswith(only):
+                continue
+            exercise = registry.exercise(id)
+            for what, answer, right in answers:
+                for seed in range(seeds):
+                    report = judge(exercise, local(answer), seed=seed)
+                    verdict, said = verdict_on(report, right)
+                    found.setdefault(id[:2], Counter())[verdict] += 1
+                    if verdict != "named rightly":
+                        print(f"{name} {id} ({what}), seed {seed}: {verdict} {said}", flush=True)
+        for lesson, counts in found.items():
+            print(f"{name} set, lesson {lesson}: {figures(counts)}")
+        total = sum(found.values(), Counter())
+        print(f"{name} set: {figures(total)}")
+        wrong += total["passed"] + total["misnamed"]
+    sys.exit(1 if wrong else 0)
+
+
+def verdict_on(report, right: set[str]) -> tuple[str, str]:
+    """Return one of VERDICTS and what the learner is told."""
+    name = report.misconception.id if report.misconception else ""
+    observation = getattr(report, "observation", "") or ""
+    if report.status == "passed":
+        return "passed", ""
+    if name:
+        return "named rightly" if name in right else "misnamed", name
+    return ("something said", observation) if observation else ("nothing said", "")
+
+
+def figures(counts: Counter[str]) -> str:
+    """Return the counts of every verdict and their share."""
+    total = counts.total()
+    return f"{total} verdicts: " + ", ".join(f"{v} {counts[v]} ({counts[v] / total:.0%})" for v in VERDICTS)
 
 
 if __name__ == "__main__":

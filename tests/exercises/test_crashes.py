@@ -46,6 +46,7 @@ ANSWERS = {
     "truth_of_several": ["1 if x > 0 else 0", "1 if x.numpy() > 0 else 0"],
     "numbers_for_tensors": ["torch.stack([1.0, 2.0])", "torch.stack(x.tolist())"],
     "argument_overwritten": ["put(x.clone().requires_grad_(), 0, 1.0)", "x.clone().requires_grad_().mul_(2)"],
+    "read_while_written": ["put(x, x[:, 0] < 99, x[0])", "put(x, [1, 2], x[0])"],
     "numpy_needs_no_gradient": ["x.clone().requires_grad_().numpy()"],
     "no_graph": ["x.sum().backward()"],
     "nothing_to_stack": ["torch.stack([])", "torch.cat([])", "np.stack([])"],

@@ -6,6 +6,7 @@ from toys import top2_exercise
 
 from moe_lessons.exercises.everywhere import OTHER_DTYPE, SWAPPED, TRANSPOSED, WRITTEN_IN
 from moe_lessons.exercises.judge import judge, local
+from moe_lessons.exercises.off_by_size import FACTOR, NORMALISER, NOT_REDUCED, OTHER_AXIS, OTHER_SHAPE
 from moe_lessons.exercises.spec import Case, Misconception, Output
 
 
@@ -95,3 +96,39 @@ def test_the_right_numbers_in_another_dtype():
     assert name(lambda *args: (right(*args)[0].double(), *right(*args)[1:]), outputs=outputs) == OTHER_DTYPE
     wrong_too = name(lambda x, k, flag: (x.double() + 1, *right(x, k, flag)[1:]), outputs=outputs)
     assert wrong_too is None
+
+
+def changed(change):
+    """Right but for the second output."""
+
+    def answer(x, k, flag):
+        y, a, b = right(x, k, flag)
+        return y, change(a, x, k), b
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("change", "mistake"),
+    [
+        (lambda a, x, k: a * len(x), FACTOR),
+        (lambda a, x, k: a / k, FACTOR),
+        (lambda a, x, k: a * x.shape[1] / k, FACTOR),
+        (lambda a, x, k: a * len(x) * k / x.shape[1], FACTOR),
+        (lambda a, x, k: a / a.sum(), NORMALISER),
+        (lambda a, x, k: a[:, None], OTHER_SHAPE),
+        (lambda a, x, k: x[:, :k], NOT_REDUCED),
+        (lambda a, x, k: x.sum(0), OTHER_AXIS),
+        (lambda a, x, k: 2 * a, None),
+        (lambda a, x, k: a + len(x), None),
+        (lambda a, x, k: a[:-1], None),
+    ],
+)
+def test_sizes_and_axes(change, mistake):
+    assert name(changed(change)) == mistake
+
+
+def test_one_axis_of_another_size_on_one_input_is_not_named():
+    """A single shape fits too much."""
+    only = {"draw": lambda rng: draw(rng)[:1]}
+    assert name(changed(lambda a, x, k: x.sum(0)), **only) is None

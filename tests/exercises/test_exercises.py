@@ -25,6 +25,7 @@ from moe_lessons.exercises.habits import (
 )
 from moe_lessons.exercises.judge import draw, judge, local
 from moe_lessons.exercises.kernel_driver import gpu_suits
+from moe_lessons.exercises.off_by_size import FACTOR, NORMALISER, NOT_REDUCED, OTHER_AXIS, OTHER_SHAPE
 from moe_lessons.exercises.recognise import recognise
 
 SEEDS = (0, 1, 2)
@@ -169,6 +170,11 @@ def test_exercise_is_complete(exercise):
         OTHER_DTYPE,
         TOO_MANY_ROWS,
         TOO_MANY_PRODUCTS,
+        FACTOR,
+        NORMALISER,
+        NOT_REDUCED,
+        OTHER_AXIS,
+        OTHER_SHAPE,
     }
     assert {m.split(":")[0] for m in wrong} <= mistakes | others
     assert {c.id for c in exercise.crashes} <= {m.split(":")[0] for m in wrong}

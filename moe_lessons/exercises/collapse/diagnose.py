@@ -17,6 +17,8 @@ from moe_lessons.exercises.collapse.diagnose_rules import (
     mean_of_rows,
     nan,
     no_exp,
+    one_in_each,
+    one_uneven_row,
     oscillating_first,
     other_number,
     quiet,
@@ -24,6 +26,7 @@ from moe_lessons.exercises.collapse.diagnose_rules import (
     rested,
     rows_everywhere,
     whole,
+    whole_collapsed,
 )
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
 
@@ -74,6 +77,27 @@ DIAGNOSE = Exercise(
             "start is in the mean. What counts now is the last quarter.",
             wrong=whole,
             hint=2,
+        ),
+        Misconception(
+            "whole_collapsed",
+            "Whether the run has collapsed is read from the whole history. Its good start is in that mean, "
+            "or a bad one that it has long overcome. Only the last quarter counts for this question.",
+            wrong=whole_collapsed,
+            hint=2,
+        ),
+        Misconception(
+            "one_uneven_row",
+            "One uneven row in the last quarter is called oscillating. A single bad batch is no illness: n "
+            "of the rows is averaged, and the mean compared with E/2.",
+            wrong=one_uneven_row,
+            hint=2,
+        ),
+        Misconception(
+            "one_in_each",
+            "A slow collapse is called something else: a fall of 1 is asked of every quarter. From each "
+            "quarter to the next any fall will do; 1 or more is asked from the first to the last.",
+            wrong=one_in_each,
+            hint=3,
         ),
         Misconception(
             "max_share",

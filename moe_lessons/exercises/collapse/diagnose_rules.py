@@ -98,6 +98,24 @@ def whole(shares_NE: torch.Tensor) -> str:
     return diagnosis(**facts(shares_NE, shares_NE))
 
 
+def one_uneven_row(shares_NE: torch.Tensor) -> str:
+    """A single uneven row counts as oscillation."""
+    uneven = bool((effective(shares_NE.chunk(4)[3]) < shares_NE.shape[1] / 2).any())
+    return diagnosis(**{**facts(shares_NE), "oscillates": uneven})
+
+
+def whole_collapsed(shares_NE: torch.Tensor) -> str:
+    """Collapsed is judged by the mean of the whole history, the rest as asked."""
+    collapsed = facts(shares_NE, shares_NE)["collapsed"]
+    return diagnosis(**{**facts(shares_NE), "collapsed": collapsed})
+
+
+def one_in_each(shares_NE: torch.Tensor) -> str:
+    """A fall of 1 is asked of every step."""
+    n_1, n_2, n_3, n_4 = (float(effective(quarter.mean(dim=0))) for quarter in shares_NE.chunk(4))
+    return diagnosis(**{**facts(shares_NE), "falls": min(n_1 - n_2, n_2 - n_3, n_3 - n_4) >= 1})
+
+
 def max_share(shares_NE: torch.Tensor) -> str:
     """The largest share stands for n."""
     late_NE = shares_NE.chunk(4)[3]

@@ -33,6 +33,17 @@ def reference(topk_ids_TK: torch.Tensor, n_experts: int, mask_T: torch.Tensor) -
     return counts_E / counts_E.sum()
 
 
+def _mask_repeated(topk_ids_TK: torch.Tensor, n_experts: int, mask_T: torch.Tensor) -> torch.Tensor:
+    weights = mask_T.float().repeat(topk_ids_TK.shape[1])
+    counts_E = torch.bincount(topk_ids_TK.flatten(), weights=weights, minlength=n_experts)
+    return counts_E / counts_E.sum()
+
+
+def _only_used(topk_ids_TK: torch.Tensor, n_experts: int, mask_T: torch.Tensor) -> torch.Tensor:
+    counts_U = topk_ids_TK[mask_T].unique(return_counts=True)[1]
+    return counts_U / counts_U.sum()
+
+
 LOAD_SHARES = Exercise(
     id="04.load_shares",
     title="Who got how much?",
@@ -90,6 +101,22 @@ LOAD_SHARES = Exercise(
             wrong=lambda ids, n_experts, mask_T: (
                 torch.bincount(ids[mask_T].reshape(-1)) / ids[mask_T].numel()
             ),
+            hint=2,
+        ),
+        Misconception(
+            "only_used",
+            "Experts that nobody chose are missing from the result, and those after them have moved up. "
+            "`unique` lists what occurs; an unused expert is what one looks for here, so it must be there, "
+            "with 0.",
+            wrong=_only_used,
+            hint=2,
+        ),
+        Misconception(
+            "mask_repeated",
+            "The mask meets the wrong ids. `repeat` lays K whole masks one after the other, while the "
+            "flattened ids stand token by token, K side by side. `repeat_interleave` does that; or index "
+            "with the mask before flattening.",
+            wrong=_mask_repeated,
             hint=2,
         ),
         Misconception(

@@ -52,6 +52,13 @@ def _but(quote: str, rule: Rule) -> Callable[..., Answer]:
     return wrong
 
 
+def _literally(quote: str, *numbers: int) -> Answer:
+    s, x, _, e, _, _, bits = numbers
+    literally = {"8x7B": e * (s + x), "47B of memory": e * (s + x) * bits / 8}
+    value, unit = reference(quote, *numbers)
+    return float(literally.get(quote, value)), unit
+
+
 def _unit_misspelt(case: Case, got: Outputs, want: Outputs) -> bool:
     known = {unit for _, unit in (RIGHT[quote](1, 1, 1, 8, 2, 1, 8) for quote in QUOTES)} | {"FLOP/s"}
     right = np.isclose(got["value"], want["value"], rtol=1e-6)
@@ -121,6 +128,18 @@ FOUR_NUMBERS = Exercise(
             "13B FLOPs: the value is right and the unit is not. FLOP/s is a speed, of a machine; a token "
             "costs an amount, in FLOP.",
             wrong=_but("13B FLOPs", lambda s, x, v, e, k, b, bits: (2 * (s + k * x - v), "FLOP/s")),
+        ),
+        Misconception(
+            "memory_of_the_name",
+            "47B of memory: E whole models are held, as the name 8x7B suggests. The parameters outside the "
+            "experts are there once.",
+            wrong=_but("47B of memory", lambda s, x, v, e, k, b, bits: (e * (s + x) * bits / 8, "bytes")),
+        ),
+        Misconception(
+            "name_taken_literally_twice",
+            "8x7B is taken at its word, for the parameters and for the memory: E times a whole model. The "
+            "parameters outside the experts are there once.",
+            wrong=_literally,
         ),
         Misconception(
             "one_byte_each",

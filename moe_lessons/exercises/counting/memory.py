@@ -153,6 +153,14 @@ MEMORY = Exercise(
             hint=2,
         ),
         Misconception(
+            "queries_for_values",
+            "The cache is counted for `n_heads` and `n_kv_heads` once each: queries and keys, or one of the "
+            "two for all heads. A query is used once and not kept. Keys and values are, and there are "
+            "`n_kv_heads` of each.",
+            wrong=_with(cache=lambda n: (n["n_heads"] + n["n_kv_heads"]) / (2 * n["n_kv_heads"])),
+            hint=2,
+        ),
+        Misconception(
             "gibibytes",
             "These are GiB, of 2³⁰ bytes. GB are 10⁹ bytes, and the two differ by 7 %.",
             wrong=_with(GB / GIB, GB / GIB),

@@ -1,9 +1,10 @@
 """Exercise 03.mixtral: total and active parameters of a whole model from its config's numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from moe_lessons.exercises.counting import mixtral_counts as counts
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
 
 NAMES = (
@@ -17,7 +18,6 @@ NAMES = (
     "n_experts",
     "top_k",
 )
-Counts = tuple[int, int]
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -43,30 +43,6 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     return [Case(name, dict(zip(NAMES, row, strict=True))) for name, row in rows]
 
 
-def _count(
-    v: int,
-    d: int,
-    n_layers: int,
-    h: int,
-    h_kv: int,
-    d_h: int,
-    f: int,
-    e: int,
-    k: int,
-    *,
-    tables: int = 2,
-    matrices: int = 3,
-    routers: int = 1,
-    norms: int = 2,
-    final_norm: int = 1,
-) -> Counts:
-    attention = d * d_h * (2 * h + 2 * h_kv)
-    layer = attention + routers * e * d + norms * d
-    outside = tables * v * d + final_norm * d
-    expert = matrices * d * f
-    return outside + n_layers * (layer + e * expert), outside + n_layers * (layer + k * expert)
-
-
 def reference(
     vocab_size: int,
     d_model: int,
@@ -77,72 +53,11 @@ def reference(
     d_expert: int,
     n_experts: int,
     top_k: int,
-) -> Counts:
+) -> counts.Counts:
     """Embedding, head, attention, router, experts and norms; active has K experts a layer in place of E."""
-    return _count(vocab_size, d_model, n_layers, n_heads, n_kv_heads, d_head, d_expert, n_experts, top_k)
-
-
-def _with(**changes: int) -> Callable[..., Counts]:
-    return lambda *sizes: _count(*sizes, **changes)
-
-
-def _all_heads(*sizes: int) -> Counts:
-    v, d, n_layers, h, _, *rest = sizes
-    return _count(v, d, n_layers, h, h, *rest)
-
-
-def _heads_fill_model(*sizes: int) -> Counts:
-    v, d, n_layers, h, h_kv, _, *rest = sizes
-    return _count(v, d, n_layers, h, h_kv, d // h, *rest)
-
-
-def _whole_models(*sizes: int, routers: int = 0) -> Counts:
-    v, d, n_layers, h, h_kv, d_h, f, n_experts, top_k = sizes
-    router = routers * n_layers * n_experts * d
-    one = _count(v, d, n_layers, h, h_kv, d_h, f, 1, 1, routers=0)[0] + router
-    return n_experts * one, top_k * one
-
-
-def _proportional(*sizes: int) -> Counts:
-    total = _count(*sizes)[0]
-    return total, total * sizes[8] // sizes[7]
-
-
-def _top_1(*sizes: int) -> Counts:
-    v, d, n_layers, h, h_kv, d_h, f, e, _ = sizes
-    return _count(*sizes)[0], _count(v, d, n_layers, h, h_kv, d_h, f, e, 1)[1]
-
-
-def _router_once(*sizes: int) -> Counts:
-    extra = (sizes[2] - 1) * sizes[7] * sizes[1]
-    total, active = _count(*sizes)
-    return total - extra, active - extra
-
-
-def _one_layer(*sizes: int) -> Counts:
-    v, d, _, *rest = sizes
-    return _count(v, d, 1, *rest)
-
-
-def _router_of_chosen(*sizes: int) -> Counts:
-    total, active = _count(*sizes)
-    return total, active - sizes[2] * (sizes[7] - sizes[8]) * sizes[1]
-
-
-def _three_matrices(*sizes: int) -> Counts:
-    total, active = _count(*sizes)
-    missing = sizes[2] * sizes[1] * sizes[3] * sizes[5]
-    return total - missing, active - missing
-
-
-def _without_both_tables(*sizes: int) -> Counts:
-    total, active = _count(*sizes)
-    return total, active - 2 * sizes[0] * sizes[1]
-
-
-def _without_input_embedding(*sizes: int) -> Counts:
-    total, active = _count(*sizes)
-    return total, active - sizes[0] * sizes[1]
+    return counts.count(
+        vocab_size, d_model, n_layers, n_heads, n_kv_heads, d_head, d_expert, n_experts, top_k
+    )
 
 
 MIXTRAL = Exercise(
@@ -167,25 +82,25 @@ MIXTRAL = Exercise(
             "whole_models",
             "The whole model is multiplied by the number of experts, as the name 8x7B suggests. Only the "
             "FFN is there E times: attention, norms, embedding and head are shared.",
-            wrong=_whole_models,
+            wrong=counts.whole_models,
         ),
         Misconception(
             "whole_models_with_routers",
             "The whole model is multiplied by the number of experts, routers and all, as the name 8x7B "
             "suggests. Only the FFN is there E times: attention, norms, router, embedding and head are "
             "shared.",
-            wrong=lambda *sizes: _whole_models(*sizes, routers=1),
+            wrong=lambda *sizes: counts.whole_models(*sizes, routers=1),
         ),
         Misconception(
             "swapped",
             "Both numbers are right, in the wrong order: total first, then active.",
-            wrong=lambda *sizes: _count(*sizes)[::-1],
+            wrong=lambda *sizes: counts.count(*sizes)[::-1],
         ),
         Misconception(
             "proportional",
             "Total is right. Active is total times K / E, as if all of the model were experts. What is "
             "outside the experts is active in full.",
-            wrong=_proportional,
+            wrong=counts.proportional,
             hint=3,
         ),
         Misconception(
@@ -196,96 +111,110 @@ MIXTRAL = Exercise(
         Misconception(
             "router_once",
             "One router is counted for the whole model. Every layer has its own.",
-            wrong=_router_once,
+            wrong=counts.router_once,
         ),
         Misconception(
             "one_expert_active",
             "Total is right. Active has one expert in each layer; a token passes `top_k` of them.",
-            wrong=_top_1,
+            wrong=counts.top_1,
             hint=3,
         ),
         Misconception(
             "two_matrices",
             "The experts have two matrices here. SwiGLU has gate, up and down. With two, Mixtral would come "
             "to 31.7 billion.",
-            wrong=_with(matrices=2),
+            wrong=counts.counted_with(matrices=2),
         ),
         Misconception(
             "all_active",
             "Active equals total: all E experts are counted as active. A token passes K of them.",
-            wrong=lambda *sizes: (_count(*sizes)[0],) * 2,
+            wrong=lambda *sizes: (counts.count(*sizes)[0],) * 2,
         ),
         Misconception(
             "embedding_once",
             "Embedding and head are counted as one table. That is right where a config says "
             "`tie_word_embeddings`; here they are two.",
-            wrong=_with(tables=1),
+            wrong=counts.counted_with(tables=1),
         ),
         Misconception(
             "kv_heads_like_query_heads",
             "Keys and values are given as many heads as the queries. With grouped-query attention there are "
             "`n_kv_heads` of them.",
-            wrong=_all_heads,
+            wrong=counts.all_heads,
             hint=2,
         ),
         Misconception(
             "heads_fill_the_model",
             "The width of a head is taken as D / h. It need not be: `d_head` is a number of its own, and the "
             "heads together may be wider than the model.",
-            wrong=_heads_fill_model,
+            wrong=counts.heads_fill_model,
+            hint=2,
+        ),
+        Misconception(
+            "square_projections",
+            "Queries and output projection are counted as D × D. They lead from D to the heads together, "
+            "`n_heads` times `d_head`, and back; that need not be D.",
+            wrong=counts.square_projections,
             hint=2,
         ),
         Misconception(
             "no_output_projection",
             "Attention has three matrices here: queries, keys, values. A fourth brings the heads back to the "
             "width of the model.",
-            wrong=_three_matrices,
+            wrong=counts.three_matrices,
             hint=2,
         ),
         Misconception(
             "router_forgotten",
             "The routers are missing: one row of width D for each expert, in every layer.",
-            wrong=_with(routers=0),
+            wrong=counts.counted_with(routers=0),
         ),
         Misconception(
             "router_of_the_chosen",
             "Active holds only K rows of each router. To know who is chosen, a token has to meet all E rows.",
-            wrong=_router_of_chosen,
+            wrong=counts.router_of_chosen,
         ),
         Misconception(
             "norms_forgotten",
             "The norms are missing. They are few, but exact to the last parameter includes them.",
-            wrong=_with(norms=0, final_norm=0),
+            wrong=counts.counted_with(norms=0, final_norm=0),
             hint=3,
+        ),
+        Misconception(
+            "norms_once",
+            "The norms are counted once for the whole model. Every layer has two of its own; the last one, "
+            "before the head, is there once.",
+            wrong=counts.norms_once,
+            hint=2,
         ),
         Misconception(
             "one_norm_per_layer",
             "One norm is counted in each layer. There are two: before attention and before the experts.",
-            wrong=_with(norms=1),
+            wrong=counts.counted_with(norms=1),
             hint=3,
         ),
         Misconception(
             "final_norm_forgotten",
             "The last norm, after all layers and before the head, is missing.",
-            wrong=_with(final_norm=0),
+            wrong=counts.counted_with(final_norm=0),
             hint=3,
         ),
         Misconception(
             "without_input_embedding",
             "Total is right. Active leaves the input embedding out, which is the convention of the gpt-oss "
             "card; asked for is Mixtral's, with everything in full.",
-            wrong=_without_input_embedding,
+            wrong=counts.without_input_embedding,
         ),
         Misconception(
             "without_both_tables",
             "Total is right. Active leaves out embedding and head, as some publishers do; asked for is "
             "Mixtral's convention, with everything in full.",
-            wrong=_without_both_tables,
+            wrong=counts.without_both_tables,
         ),
         Misconception(
             "one_layer",
             "One layer is counted. Everything but embedding, head and last norm is there in every layer.",
-            wrong=_one_layer,
+            wrong=counts.one_layer,
             hint=3,
         ),
     ),

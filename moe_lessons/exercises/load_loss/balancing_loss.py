@@ -72,6 +72,15 @@ def _overwritten(logits_NTE: Tensor, mask_T: Tensor, top_k: int) -> Tensor:
     return reference(logits_NTE * mask_T[:, None], mask_T | True, top_k)
 
 
+def _zeroed(logits_NTE: Tensor, mask_T: Tensor, top_k: int) -> Tensor:
+    """Padding with equal logits, counted in the sums and left out of the number of tokens."""
+    zeroed_NTE = logits_NTE * mask_T[:, None]
+    f_NE, P_NE = (
+        v.sum(dim=1) / mask_T.sum() for v in (chosen(zeroed_NTE, top_k) / top_k, zeroed_NTE.softmax(dim=-1))
+    )
+    return (logits_NTE.shape[-1] * (f_NE * P_NE).sum(dim=-1)).mean()
+
+
 def _everything(factor: Factor) -> Factor:
     """The factor as if every token were real."""
     return lambda logits_NTE, mask_T, top_k: factor(logits_NTE, mask_T | True, top_k)
@@ -169,6 +178,14 @@ BALANCING_LOSS = Exercise(
             "True; here True marks the real tokens.",
             wrong=lambda z, m, k: reference(z, ~m, k),
             hint=3,
+        ),
+        Misconception(
+            "logits_zeroed",
+            "The padding's logits were set to 0, and padding still stands in the sums of f and P, though not "
+            "in the number of tokens. Logits of 0 are a vote like any other: 1/E for each expert, and K "
+            "chosen. Take the padding out before you count.",
+            wrong=_zeroed,
+            hint=2,
         ),
         Misconception(
             "logits_overwritten",

@@ -87,6 +87,11 @@ def _crossed(f_E: Tensor, P_E: Tensor) -> Triple:
     return pairs_EE, pairs_EE.sum(), bool((pairs_EE >= 0).all())
 
 
+def _gaps(f_E: Tensor, P_E: Tensor) -> Triple:
+    pairs_EE = (f_E - P_E)[:, None] * (f_E - P_E)[None, :] / 2
+    return pairs_EE, pairs_EE.sum(), bool((pairs_EE >= 0).all())
+
+
 def _absolute(f_E: Tensor, P_E: Tensor) -> Triple:
     pairs_EE = pairs(f_E, P_E).abs()
     return pairs_EE, pairs_EE.sum(), bool((pairs_EE >= 0).all())
@@ -193,6 +198,13 @@ CHEBYSHEV = Exercise(
             "The differences are taken between f and P: f_i - P_j. Each difference belongs to one of the two "
             "quantities, and compares two experts.",
             wrong=_crossed,
+            hint=3,
+        ),
+        Misconception(
+            "gaps",
+            "The entries are products of f_i - P_i and f_j - P_j: how far f and P lie apart at each expert. "
+            "Each difference here compares two *experts*, once by f and once by P.",
+            wrong=_gaps,
             hint=3,
         ),
         Misconception(

@@ -97,6 +97,16 @@ def _for_two_only(case: Case, got: Outputs, want: Outputs) -> bool:
     return low == (case.args["n_experts"] == 2)
 
 
+def _half_and_half(logits_TE: np.ndarray, loss: float, f_E: np.ndarray) -> bool:
+    """Two experts share all tokens, as evenly as a whole number lets them."""
+    return bool(np.sort(f_E)[-2:].min() >= 0.5 - 1.5 / len(logits_TE))
+
+
+def _hardly_anyone(logits_TE: np.ndarray, loss: float, f_E: np.ndarray) -> bool:
+    """A crowd of nearly all, and somebody else."""
+    return bool(0.9 < f_E.max() < 1)
+
+
 COUNTEREXAMPLE = Exercise(
     id="05.counterexample",
     title="Below the balanced value",
@@ -169,6 +179,21 @@ COUNTEREXAMPLE = Exercise(
             hint=3,
         ),
         Misconception(
+            "half_and_half",
+            "Two experts share the tokens half and half. Between two, such a load is even, and then the loss "
+            "is 1 for every P; among more, the two halves are both well filled. The undecided have to be "
+            "more than the decided, and these spread over all the other experts.",
+            detects=_looks_like(_half_and_half),
+            hint=2,
+        ),
+        Misconception(
+            "too_few_sure",
+            "Nearly all tokens stand in the crowd. The few sure ones hardly move the mean probability, which "
+            "stays with the crowd. A quarter to nearly a half of the tokens have to be sure.",
+            detects=_looks_like(_hardly_anyone),
+            hint=3,
+        ),
+        Misconception(
             "sure_majority",
             "The loss is above 1: on the whole, fuller experts have the larger P too. Who has to be sure for "
             "the opposite, and who must not be?",
@@ -182,7 +207,7 @@ COUNTEREXAMPLE = Exercise(
             "Below 1, so f and P are not co-sorted any more. But not by 0.05 yet. Make the undecided even "
             "less decided, the decided more, or move the split: with two experts, 75 to 25 goes furthest.",
             detects=_looks_like(
-                lambda z, loss, f: f.max() < 1 and np.ptp(f) > 1.5 / len(z) and loss <= 1 + 1e-6
+                lambda z, loss, f: f.max() <= 0.9 and np.ptp(f) > 1.5 / len(z) and loss <= 1 + 1e-6
             ),
             hint=3,
         ),

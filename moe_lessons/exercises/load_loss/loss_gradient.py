@@ -61,6 +61,12 @@ def _common_bracket(z: Tensor, ids: Tensor) -> Tensor:
     return z.softmax(dim=-1) * (pressure_TE - met)
 
 
+def _met_by_all(z: Tensor, ids: Tensor) -> Tensor:
+    pressure_TE = _no_softmax(z, ids)
+    p_TE = z.softmax(dim=-1)
+    return p_TE * (pressure_TE - (p_TE * pressure_TE).sum(dim=0))
+
+
 def _mean_outside(z: Tensor, ids: Tensor) -> Tensor:
     pressure_TE = _no_softmax(z, ids)
     met_T1 = (z.softmax(dim=-1) * pressure_TE).sum(dim=-1, keepdim=True)
@@ -150,6 +156,13 @@ LOSS_GRADIENT = Exercise(
             "Each token meets the experts with its own probabilities, so the mean is under its own p.",
             wrong=_common_bracket,
             hint=2,
+        ),
+        Misconception(
+            "summed_over_tokens",
+            "What is taken off in the bracket was summed over the tokens. It is one number for each token: "
+            "the sum over its experts, the last axis, kept there so that it lines up.",
+            wrong=_met_by_all,
+            hint=3,
         ),
         Misconception(
             "even_bracket",

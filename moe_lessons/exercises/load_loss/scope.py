@@ -71,6 +71,13 @@ def _views(z: Tensor, k: int, scope: str) -> Tensor:
     return losses(z.reshape(n_groups, -1, z.shape[-1]), k).mean()
 
 
+def _by_length(z: Tensor, k: int, scope: str) -> Tensor:
+    """For sequences, a reshape to as many groups as a sequence has tokens."""
+    if scope != "sequence":
+        return reference(z, k, scope)
+    return losses(z.reshape(z.shape[2], -1, z.shape[3]), k).mean()
+
+
 def _no_E(z: Tensor, k: int, scope: str) -> Tensor:
     return reference(z, k, scope) / z.shape[-1]
 
@@ -84,13 +91,15 @@ def _no_K(z: Tensor, k: int, scope: str) -> Tensor:
 
 
 def _global_missed(case: Case, got: Outputs, want: Outputs) -> bool:
-    """Right at the two smaller scopes, and at the largest a number that is the loss of no scope."""
-    right = bool(np.isclose(got["loss"], want["loss"], rtol=1e-4, atol=1e-5))
+    """Right at the two smaller scopes, and at the largest what one group for each token comes to."""
     if case.args["scope"] != "global_batch":
-        return right
+        return bool(np.isclose(got["loss"], want["loss"], rtol=1e-4, atol=1e-5))
     logits, k, _ = case.args.values()
-    micro = float(reference(torch.as_tensor(np.asarray(logits)), int(str(k)), "micro_batch"))
-    return not right and not np.isclose(float(np.asarray(got["loss"])), micro, rtol=1e-4, atol=1e-5)
+    flat = torch.as_tensor(np.asarray(logits)).flatten(0, 2)
+    n_tokens, n_experts = flat.shape
+    # With [tokens, E] for [groups, tokens, E], the means run over the experts: each token's f and P are 1/E.
+    made = [n_tokens / n_experts, 1 / n_experts, float(losses(flat[:, None], int(str(k))).mean())]
+    return any(np.isclose(got["loss"], one, rtol=1e-4, atol=1e-5) for one in made)
 
 
 SCOPE = Exercise(
@@ -137,6 +146,13 @@ SCOPE = Exercise(
             'For "global_batch" the micro-batches\' losses were averaged. That is what "micro_batch" asks '
             "for. The global f is counted over all tokens before anything is multiplied.",
             wrong=_renamed({"global_batch": "micro_batch"}),
+            hint=1,
+        ),
+        Misconception(
+            "global_is_sequence",
+            'For "global_batch" the sequences\' losses were averaged. That is what "sequence" asks for. The '
+            "global f is counted over all tokens before anything is multiplied.",
+            wrong=_renamed({"global_batch": "sequence"}),
             hint=1,
         ),
         Misconception(
@@ -191,6 +207,14 @@ SCOPE = Exercise(
             'The tokens were reshaped into M·L groups of B for "sequence". A reshape keeps the order in '
             "memory: there are M·B sequences, and each has its L tokens side by side.",
             wrong=_views,
+            hint=3,
+        ),
+        Misconception(
+            "reshaped_by_length",
+            'For "sequence" the logits were reshaped to L groups, [L, M·B, E]. A reshape keeps the order in '
+            "memory, so that parts of several sequences land in one group. Each sequence is a group of its "
+            "own: there are M·B of them.",
+            wrong=_by_length,
             hint=3,
         ),
         Misconception(

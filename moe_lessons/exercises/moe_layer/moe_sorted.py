@@ -7,7 +7,8 @@ import numpy as np
 from torch import Tensor
 
 from moe_lessons.exercises.moe_layer.inputs import routed_case
-from moe_lessons.exercises.moe_layer.sorted_mistakes import CRASHES, MISTAKES, Parts, canonical, sorted_layer
+from moe_lessons.exercises.moe_layer.sorted_beside import canonical
+from moe_lessons.exercises.moe_layer.sorted_mistakes import CRASHES, MISTAKES, Parts, sorted_layer
 from moe_lessons.exercises.spec import Case, Exercise, Output, Outputs, Property
 
 

@@ -1,13 +1,19 @@
 """What goes wrong in 02.moe_sorted, by name."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from moe_lessons.exercises.moe_layer.sorted_beside import (
+    experts,
+    in_token_order,
+    only_used,
+    short_counts,
+    slots,
+)
 from moe_lessons.exercises.spec import Case, Crash, Misconception, Outputs
 
 Parts = tuple[Tensor, Tensor, Tensor]
@@ -27,17 +33,8 @@ def _put(x: Tensor, ids: Tensor, w: Tensor, gate_up: Tensor, down: Tensor, put: 
     return output_TD, token_ids_S, counts_E
 
 
-def canonical(values: dict[str, Any]) -> dict[str, Any]:
-    """Any order of an expert's own rows is right: sort the token ids within each expert."""
-    counts, token_ids = values["tokens_per_expert_E"], values["token_ids_S"]
-    if np.ndim(token_ids) == 1 and np.ndim(counts) == 1 and np.sum(counts) == len(token_ids):
-        groups = np.split(token_ids, np.cumsum(counts)[:-1].astype(int))
-        values["token_ids_S"] = np.concatenate([np.sort(group) for group in groups])
-    return values
-
-
-def _plan(ids: Tensor, n_experts: int) -> Parts:
-    order_S = ids.flatten().argsort(stable=True)
+def _plan(ids: Tensor, n_experts: int, *, stable: bool = True) -> Parts:
+    order_S = ids.flatten().argsort(stable=stable)
     return order_S, order_S // ids.shape[1], torch.bincount(ids.flatten(), minlength=n_experts)
 
 
@@ -55,10 +52,20 @@ def _added(x: Tensor, token_ids_S: Tensor, rows_SD: Tensor) -> Tensor:
     return torch.zeros_like(x).index_add(0, token_ids_S, rows_SD)
 
 
-def _weights_unsorted(x: Tensor, ids: Tensor, w: Tensor, gate_up: Tensor, down: Tensor) -> Parts:
-    _, token_ids_S, counts_E = _plan(ids, len(down))
+def _weights_unsorted(
+    x: Tensor, ids: Tensor, w: Tensor, gate_up: Tensor, down: Tensor, *, stable: bool = True
+) -> Parts:
+    _, token_ids_S, counts_E = _plan(ids, len(down), stable=stable)
     rows_SD = _results(x, token_ids_S, counts_E, gate_up, down) * w.flatten()[:, None]
     return _added(x, token_ids_S, rows_SD), token_ids_S, counts_E
+
+
+def _unsorted_by_any_sort(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Which row meets which weight depends on how the sort orders rows of one expert."""
+    args = [torch.as_tensor(np.asarray(arg)) for arg in case.args.values()]
+    made = [_weights_unsorted(*args, stable=stable)[0].numpy() for stable in (True, False)]
+    others = all(np.array_equal(got[name], want[name]) for name in ("token_ids_S", "tokens_per_expert_E"))
+    return others and any(np.allclose(got["output_TD"], one, rtol=1e-4, atol=1e-5) for one in made)
 
 
 def _overwritten(x: Tensor, ids: Tensor, w: Tensor, gate_up: Tensor, down: Tensor) -> Parts:
@@ -102,13 +109,6 @@ def _empty_skipped(x: Tensor, ids: Tensor, w: Tensor, gate_up: Tensor, down: Ten
     return _added(x, token_ids_S, results_SD * w.flatten()[order_S, None]), token_ids_S, counts_E
 
 
-def _slots(case: Case, got: Outputs, want: Outputs) -> bool:
-    top_k = np.asarray(case.args["topk_ids_TK"]).shape[1]
-    tokens = dict(got) | {"token_ids_S": np.asarray(got["token_ids_S"]) // top_k}
-    right = np.allclose(got["output_TD"], want["output_TD"], rtol=1e-4, atol=1e-5)
-    return bool(right) and np.array_equal(canonical(tokens)["token_ids_S"], want["token_ids_S"])
-
-
 def _summed(rows_SD: Tensor, ids: Tensor) -> Tensor:
     return rows_SD.view(*ids.shape, rows_SD.shape[1]).sum(dim=1)
 
@@ -124,42 +124,12 @@ def _modulo_k(x: Tensor, ids: Tensor, w: Tensor, gate_up: Tensor, down: Tensor) 
     return _added(x, token_ids_S, rows_SD), token_ids_S, counts_E
 
 
-def _experts(case: Case, got: Outputs, want: Outputs) -> bool:
-    right = np.allclose(got["output_TD"], want["output_TD"], rtol=1e-4, atol=1e-5)
-    return bool(right) and np.array_equal(
-        got["token_ids_S"], np.sort(np.asarray(case.args["topk_ids_TK"]).ravel())
-    )
-
-
-def _in_token_order(case: Case, got: Outputs, want: Outputs) -> bool:
-    n_tokens, top_k = np.asarray(case.args["topk_ids_TK"]).shape
-    right = np.allclose(got["output_TD"], want["output_TD"], rtol=1e-4, atol=1e-5)
-    tokens_S = np.repeat(np.arange(n_tokens), top_k)
-    counts_E, raw = want["tokens_per_expert_E"], {"token_ids_S": tokens_S}
-    as_judged = canonical(raw | {"tokens_per_expert_E": counts_E})["token_ids_S"]
-    return bool(right) and np.array_equal(got["token_ids_S"], as_judged)
-
-
-def _short_counts(case: Case, got: Outputs, want: Outputs) -> bool:
-    counts, wanted = got["tokens_per_expert_E"], want["tokens_per_expert_E"]
-    if np.shape(counts) == np.shape(wanted):
-        tokens, wanted_tokens = (canonical(dict(one))["token_ids_S"] for one in (got, want))
-        same = np.array_equal(counts, wanted) and np.array_equal(tokens, wanted_tokens)
-        return same and bool(np.allclose(got["output_TD"], want["output_TD"], rtol=1e-4, atol=1e-5))
-    return np.array_equal(counts, wanted[: len(counts)]) and not np.any(wanted[len(counts) :])
-
-
-def _only_used(case: Case, got: Outputs, want: Outputs) -> bool:
-    counts, wanted = got["tokens_per_expert_E"], want["tokens_per_expert_E"]
-    return np.array_equal(counts, wanted[wanted > 0]) and len(counts) < len(wanted)
-
-
 MISTAKES = (
     Misconception(
         "weights_unsorted",
         "The rows are sorted by expert, but the weights are still in token order, so most rows get the "
         "weight of another slot. The weights must go through the same sort.",
-        wrong=_weights_unsorted,
+        detects=_unsorted_by_any_sort,
         hint=2,
     ),
     Misconception(
@@ -194,7 +164,7 @@ MISTAKES = (
         "slots_not_tokens",
         "The output is right. What is returned beside it are the sorted *slots*, 0 to T * K - 1, not the "
         "tokens that they belong to: return what you took the rows of `hidden_TD` with.",
-        detects=_slots,
+        detects=slots,
         hint=1,
     ),
     Misconception(
@@ -247,28 +217,28 @@ MISTAKES = (
         "experts_not_tokens",
         "The output is right. What is returned beside it are the *experts* of the sorted rows; asked for is "
         "which token each row belongs to.",
-        detects=_experts,
+        detects=experts,
         hint=1,
     ),
     Misconception(
         "tokens_unsorted",
         "The output is right. What is returned beside it are the tokens in their own order, 0, 0, 1, 1, ...; "
         "asked for is the token of each row *after* the sort.",
-        detects=_in_token_order,
+        detects=in_token_order,
         hint=1,
     ),
     Misconception(
         "short_counts",
         "The counts stop at the last expert that somebody chose: `bincount` cannot know that there are more. "
         "Tell it the number of experts with `minlength`.",
-        detects=_short_counts,
+        detects=short_counts,
         hint=2,
     ),
     Misconception(
         "only_used",
         "Experts that nobody chose are missing from the counts. `unique` sees only what occurs; `bincount` "
         "with `minlength` counts the zeros too.",
-        detects=_only_used,
+        detects=only_used,
         hint=2,
     ),
 )

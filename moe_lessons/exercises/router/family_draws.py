@@ -1,6 +1,5 @@
 """Inputs of 01.gate_family: what six gates make of drawn logits, and some that mislead a hasty look."""
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,22 +37,26 @@ class Gate:
     scale: float = 1.0
     biased: bool = False
     matched: int | None = None
-    one_token: bool = False
+    sizes: tuple[int, int, int] | None = None
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
     """The gates in an order of their own; one token; a first or last token that misleads."""
     scales = [float(scale) for scale in rng.permutation(SCALES) * rng.uniform(0.9, 1.1, len(SCALES))]
+    # The largest scale makes two sigmoids look more like the other score: who compares bare scores is told.
+    largest = scales.pop(int(np.argmax(scales)))
     made = [
         *(Gate(family) for family in ("topk_softmax", "softmax_topk", "topk_sigmoid") * 2),
         *(Gate(family, 1.0, biased) for family in SCORES for biased in (False, True)),
-        *(Gate(family, scales.pop(), biased) for family, biased in itertools.product(SCORES, (False, True))),
+        Gate("sigmoid", largest, sizes=SIZES[1]),
+        *(Gate("sqrt_softplus", scales.pop(), biased) for biased in (False, True)),
+        Gate("sigmoid", scales.pop(), biased=True),
         *(Gate("sigmoid", matched=token) for token in (0, -1)),
-        *(Gate(family, one_token=True) for family in ("softmax_topk", "topk_sigmoid")),
+        *(Gate(family, sizes=ONE_TOKEN) for family in ("softmax_topk", "topk_sigmoid")),
     ]
     cases = []
     for i, place in enumerate(rng.permutation(len(made))):
-        sizes = ONE_TOKEN if made[place].one_token else SIZES[i % len(SIZES)]
+        sizes = made[place].sizes or SIZES[i % len(SIZES)]
         args = _outputs(rng, made[place], *sizes)
         cases.append(Case(f"gate {i + 1}: T={sizes[0]}, E={sizes[1]}, K={sizes[2]}", args))
     return cases

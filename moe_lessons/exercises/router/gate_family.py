@@ -43,6 +43,16 @@ def _renamed(names: dict[str, str]) -> Callable[..., str]:
     return classify
 
 
+def _nearest_raw(logits_TE: torch.Tensor, topk_ids_TK: torch.Tensor, topk_weights_TK: torch.Tensor) -> str:
+    """Scores that were never divided by their sum; the nearer one is taken."""
+    family = reference(logits_TE, topk_ids_TK, topk_weights_TK)
+    if family not in SCORES:
+        return family
+    chosen_TK = logits_TE.gather(-1, topk_ids_TK)
+    apart = {name: float((score(chosen_TK) - topk_weights_TK).abs().mean()) for name, score in SCORES.items()}
+    return min(apart, key=lambda name: apart[name])
+
+
 def _wrong_exactly(where: Callable[[Case, str], bool]) -> Callable[[Case, Outputs, Outputs], bool]:
     """Whether an answer is wrong on just those cases, whatever it says there."""
 
@@ -163,9 +173,25 @@ GATE_FAMILY = Exercise(
         Misconception(
             "root_forgotten",
             "Only `sqrt_softplus` is never recognised. Its score is the square root of softplus(logit), "
-            "and the root changes the ratios.",
+            "and the root changes the ratios; and like the sigmoid's, its scores are divided by their sum.",
             detects=_wrong_exactly(lambda case, family: family == "sqrt_softplus"),
             hint=2,
+        ),
+        Misconception(
+            "nearest_raw",
+            "`sigmoid` and `sqrt_softplus` are taken for one another. Their weights were compared with the "
+            "bare scores, and the nearer one was taken. Both gates divide by the sum of the chosen scores "
+            "and may multiply: compare shares with shares.",
+            wrong=_nearest_raw,
+            hint=3,
+        ),
+        Misconception(
+            "ratios_only",
+            "Families that rescale and families that do not are taken for one another: `softmax_topk` for "
+            "`topk_softmax`, `topk_sigmoid` for `sigmoid`. The ratios of the weights are the same in both; "
+            "their sums are not.",
+            wrong=_renamed({"softmax_topk": "topk_softmax", "topk_sigmoid": "sigmoid"}),
+            hint=3,
         ),
         Misconception(
             "softmax_over_chosen",

@@ -69,6 +69,14 @@ def _logits_as_weights(
     return ids_TK, scale * weights_TK / weights_TK.sum(dim=-1, keepdim=True)
 
 
+def _first_biases_off(
+    logits_TE: torch.Tensor, expert_bias_E: torch.Tensor, top_k: int, scale: float
+) -> Gates:
+    biased_TK, ids_TK = (logits_TE.sigmoid() + expert_bias_E).topk(top_k, dim=-1)
+    weights_TK = biased_TK - expert_bias_E[:top_k]
+    return ids_TK, scale * weights_TK / weights_TK.sum(dim=-1, keepdim=True)
+
+
 def _softmax(logits_TE: torch.Tensor) -> torch.Tensor:
     return logits_TE.softmax(dim=-1)
 
@@ -81,6 +89,14 @@ MISTAKES = (
         "evened out without changing what the layer computes. Take the weights from the scores without "
         "it.",
         wrong=_variant(weigh=lambda s, b: s + b),
+        hint=2,
+    ),
+    Misconception(
+        "first_biases_off",
+        "The bias was to be taken off the chosen scores again, and the biases of experts 0 to K - 1 were "
+        "taken off, whoever was chosen. Each chosen expert has its own: `expert_bias_E[ids]`. Simpler: read "
+        "the weights from the scores without the bias.",
+        wrong=_first_biases_off,
         hint=2,
     ),
     Misconception(

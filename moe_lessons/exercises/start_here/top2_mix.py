@@ -78,6 +78,17 @@ def _masked_with_zero(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch
     return torch.zeros_like(logits_E).scatter(0, ids_2, top_2).softmax(dim=-1) @ outputs_ED
 
 
+def _second_by_zero(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch.Tensor:
+    first = int(logits_E.argmax())
+    others_E = logits_E.clone()
+    others_E[first] = 0.0
+    return _rows(logits_E, outputs_ED, torch.tensor([first, int(others_E.argmax())]))
+
+
+def _best_alone_weighted(logits_E: torch.Tensor, outputs_ED: torch.Tensor) -> torch.Tensor:
+    return logits_E.softmax(dim=-1).max() * outputs_ED[logits_E.argmax()]
+
+
 def _not_summed(case: Case, got: Outputs, want: Outputs) -> bool:
     rows_2D = np.asarray(got["mixed_D"])
     return (
@@ -194,6 +205,20 @@ TOP2_MIX = Exercise(
             "only_the_best",
             "Only the best expert answers. That is top-1; here the second best has a say too.",
             wrong=lambda logits_E, outputs_ED: outputs_ED[logits_E.argmax()],
+        ),
+        Misconception(
+            "best_alone_weighted",
+            "Only the best expert answers, times its probability. That is top-1 as in Switch; here the "
+            "second best has a say too, and the two weights sum to 1.",
+            wrong=_best_alone_weighted,
+        ),
+        Misconception(
+            "second_by_zero",
+            "To find the second best, the best logit was set to 0. Logits may be negative: where all others "
+            "are, 0 is the largest again, and one expert is chosen twice. `topk(2)` finds both at once; or "
+            "use minus infinity.",
+            wrong=_second_by_zero,
+            hint=2,
         ),
         Misconception(
             "overflow",

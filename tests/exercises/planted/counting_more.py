@@ -69,6 +69,16 @@ def model_only_total(*sizes):
     return total, total
 
 
+def model_square(v, d, n_layers, h, h_kv, d_h, f, e, k):
+    layer = 2 * d * d + 2 * d * h_kv * d_h + e * d + 2 * d
+    return tuple(2 * v * d + d + n_layers * (layer + n * 3 * d * f) for n in (e, k))
+
+
+def model_three_norms(v, d, n_layers, h, h_kv, d_h, f, e, k):
+    layer = 2 * d * d_h * (h + h_kv) + e * d
+    return tuple(2 * v * d + n_layers * (layer + n * 3 * d * f) + 3 * d for n in (e, k))
+
+
 MIXTRAL = {
     "whole_models_with_routers": model_times_e,
     "swapped": model_swapped,
@@ -77,6 +87,8 @@ MIXTRAL = {
     "router_once": model_one_router,
     "one_expert_active": model_top_1,
     "all_active:returned twice": model_only_total,
+    "square_projections": model_square,
+    "norms_once": model_three_norms,
 }
 
 # 03.flops_per_token
@@ -129,6 +141,7 @@ MEMORY = {
     "weights_per_text": room(texts=True),
     "sixteen_bit_cache": room(cache_bits=16),
     "all_heads_of_the_model": room(heads=lambda h, h_kv: h + h_kv),
+    "queries_for_values": room(heads=lambda h, h_kv: (h + h_kv) / 2),
 }
 
 # 03.four_numbers
@@ -150,7 +163,18 @@ def floor_of_bytes(shared, expert, embedding, n_experts, top_k, batch, bits):
     return (shared + n_experts * expert) * (bits // 8), "bytes"
 
 
+def models_eight_times(quote, *numbers):
+    shared, expert, _, n_experts, *_, bits = numbers
+    if quote == "8x7B":
+        return n_experts * (shared + expert), "parameters"
+    if quote == "47B of memory":
+        return models_eight_times("8x7B", *numbers)[0] * bits / 8, "bytes"
+    return quotes_with_if(quote, *numbers)
+
+
 FOUR = {
+    "name_taken_literally_twice": models_eight_times,
+    "memory_of_the_name": quoted("47B of memory", lambda *n: models_eight_times("47B of memory", *n)),
     "active_for_total": quoted("8x7B", lambda s, x, v, e, k, b, bits: (s + k * x, "parameters")),
     "head_left_out": quoted("13B FLOPs", lambda s, x, v, e, k, b, bits: (2 * (s - v - v + k * x), "FLOP")),
     "multiplied_by_bytes": quoted(

@@ -1,6 +1,7 @@
 """More answers to lesson 04, found by trying what learners are likely to write."""
 
 import torch
+import torch.nn.functional as F
 from planted import collapse_diagnose as runs
 
 
@@ -142,10 +143,72 @@ def reviving(row=None, weights=None, donors=None):
     return revive
 
 
+def shares_of_a_dictionary(topk_ids_TK, n_experts, mask_T):
+    found = {}
+    for e in sorted(topk_ids_TK[mask_T].flatten().tolist()):
+        found[e] = found.get(e, 0) + 1
+    return torch.tensor([n / sum(found.values()) for n in found.values()])
+
+
+def shares_by_tiled_mask(topk_ids_TK, n_experts, mask_T):
+    kept = topk_ids_TK.flatten()[mask_T.tile(topk_ids_TK.shape[1])]
+    return torch.stack([(kept == e).float().mean() for e in range(n_experts)])
+
+
+def shares_of_the_fullest(topk_ids_TK, n_experts, mask_T):
+    counts = F.one_hot(topk_ids_TK[mask_T], n_experts).sum((0, 1))
+    return counts / counts.max()
+
+
+def four_answers(collapsed=None, oscillates=None, falls=None):
+    """The four questions in order, one of them asked otherwise."""
+
+    def diagnose(shares_NE):
+        q, half = runs.parts(shares_NE)
+        ns = [runs.n(x.mean(0)) for x in q]
+        rows = [runs.n(row) for row in q[3]]
+        if collapsed(shares_NE, half) if collapsed else ns[3] < half:
+            return "collapsed"
+        if oscillates(rows, half) if oscillates else sum(rows) / len(rows) < half:
+            return "oscillating"
+        if falls(ns) if falls else ns[0] > ns[1] > ns[2] > ns[3] and ns[0] - ns[3] >= 1:
+            return "collapsing"
+        return "dead expert" if runs.never(q[3]) else "healthy"
+
+    return diagnose
+
+
+collapsed_all_along = four_answers(collapsed=lambda s, half: runs.n(s.mean(0)) < half)
+worst_row = four_answers(oscillates=lambda rows, half: min(rows) < half)
+steep = four_answers(falls=lambda ns: all(ns[i] - ns[i + 1] >= 1 for i in range(3)))
+
+
+def noise_from_a_queue(router_ED, experts_EP, momentum_EP, counts_E, noise_ED):
+    queue = iter(noise_ED)
+    return reviving(row=lambda r, z, d, b: r[b] + next(queue))(
+        router_ED, experts_EP, momentum_EP, counts_E, noise_ED
+    )
+
+
+def shaken(router_ED, experts_EP, momentum_EP, counts_E, noise_ED):
+    quiet = reviving(row=lambda r, z, d, b: r[b])
+    router, experts, momentum = quiet(router_ED, experts_EP, momentum_EP, counts_E, noise_ED)
+    return router + noise_ED, experts, momentum
+
+
+def from_itself(router_ED, experts_EP, momentum_EP, counts_E, noise_ED):
+    weights, dead = experts_EP.clone(), counts_E == 0
+    weights[dead] = weights[counts_E.argmax()]
+    return router_ED, weights, momentum_EP
+
+
 WRONG = {
     "04.load_shares": {
         "counts": shares_as_counts,
         "counted_once": shares_by_fancy_index,
+        "only_used": shares_of_a_dictionary,
+        "mask_repeated": shares_by_tiled_mask,
+        "other_normaliser": shares_of_the_fullest,
     },
     "04.imbalance": {
         "one_mean": alarms_one_mean,
@@ -166,8 +229,14 @@ WRONG = {
         "dead_before_collapsing": dead_third,
         "oscillating_first": rows_first,
         "experts_used": half_of_those_used,
+        "whole_collapsed": collapsed_all_along,
+        "one_uneven_row": worst_row,
+        "one_in_each": steep,
     },
     "04.revive": {
+        "noise_in_turn": noise_from_a_queue,
+        "noise_for_all": shaken,
+        "read_while_written": from_itself,
         "noise_alone": reviving(row=lambda r, z, d, b: z[d]),
         "noise_on_the_dead_row": reviving(row=lambda r, z, d, b: r[d] + z[d]),
         "donors_noise": reviving(row=lambda r, z, d, b: r[b] + z[b]),

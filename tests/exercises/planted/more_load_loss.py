@@ -91,9 +91,69 @@ def scoped(names=(), whole=True):
     return loss
 
 
+def P_of_tokens(logits_TE, topk_ids_TK):
+    f = F.one_hot(topk_ids_TK, logits_TE.shape[1]).float().mean((0, 1))
+    return f, logits_TE.softmax(1).mean(1)
+
+
+def f_over_E(logits_TE, topk_ids_TK):
+    hot = F.one_hot(topk_ids_TK, logits_TE.shape[1])
+    return hot.sum((0, 1)) / logits_TE.shape[1], logits_TE.softmax(1).mean(0)
+
+
+def padding_votes(logits_NTE, mask_T, top_k):
+    z = torch.where(mask_T[None, :, None], logits_NTE, torch.zeros(()))
+    hot = F.one_hot(z.topk(top_k).indices, z.shape[-1]).sum((1, 2)) / top_k
+    P = z.softmax(-1).sum(1)
+    return z.shape[-1] * (hot * P).sum(-1).mean() / mask_T.sum() ** 2
+
+
+def two_halves(n_tokens, n_experts):
+    first = (torch.arange(n_tokens) < n_tokens // 2).long()
+    return F.one_hot(first, n_experts) * torch.where(first == 1, 15.0, 0.05)[:, None]
+
+
+def one_in_twenty(n_tokens, n_experts):
+    z = torch.zeros(n_tokens, n_experts)
+    z[:, 0] = 0.02
+    z[: max(1, n_tokens // 20), -1] = 30.0
+    return z
+
+
+def bracket_down(logits_TE, topk_ids_TK):
+    T, E = logits_TE.shape
+    p, push = torch.softmax(logits_TE, 1), torch.bincount(topk_ids_TK.flatten(), minlength=E)
+    push = push * E / (T * topk_ids_TK.numel())
+    return p * (push[None] - (push[None] * p).sum(0, keepdim=True))
+
+
+def no_e_over_t(logits_TE, topk_ids_TK):
+    E = logits_TE.shape[1]
+    p, f = torch.softmax(logits_TE, 1), torch.bincount(topk_ids_TK.flatten(), minlength=E)
+    f = f / topk_ids_TK.numel()
+    return p * f - p * torch.mv(p, f)[:, None]
+
+
+def apart_here_and_there(f_E, P_E):
+    gap = f_E - P_E
+    entries = 0.5 * torch.outer(gap, gap)
+    return entries, entries.sum(), not bool((entries < 0).any())
+
+
+def L_groups(logits_MBLE, top_k, scope):
+    if scope != "sequence":
+        return scoped()(logits_MBLE, top_k, scope)
+    z = logits_MBLE.reshape(logits_MBLE.shape[2], -1, logits_MBLE.shape[3])
+    return scoped()(z[None], top_k, "sequence")
+
+
 WRONG = {
-    "05.f_and_p": {"counts": f_in_rows},
+    "05.f_and_p": {"counts": f_in_rows, "other_axis": P_of_tokens, "size_factor": f_over_E},
+    "05.balancing_loss": {"logits_zeroed": padding_votes},
+    "05.counterexample": {"half_and_half": two_halves, "too_few_sure": one_in_twenty},
     "05.loss_gradient": {
+        "summed_over_tokens": bracket_down,
+        "size_factor": no_e_over_t,
         "no_bracket": p_times_f,
         "common_bracket": bracket_of_all,
         "even_bracket": bracket_even,
@@ -103,6 +163,7 @@ WRONG = {
     },
     "05.chebyshev": {
         "strict_with_diagonal": all_above_zero,
+        "gaps": apart_here_and_there,
         "any_pair": some_not_negative,
         "crossed": f_minus_P,
         "upper_triangle:halved twice": halved_twice,
@@ -111,5 +172,7 @@ WRONG = {
         "sequence_and_micro": scoped({"sequence": "micro_batch", "micro_batch": "sequence"}),
         "micro_and_global": scoped({"global_batch": "micro_batch", "micro_batch": "global_batch"}),
         "global_tokens": scoped(whole=False),
+        "global_is_sequence": scoped({"global_batch": "sequence"}),
+        "reshaped_by_length": L_groups,
     },
 }

@@ -185,6 +185,9 @@ SIGMOIDS = {
     ),
     "rescaled_before_choice": sigmoids_divided,
     "bias_per_token": sigmoids(lambda s, b: s + b[:, None]),
+    "first_biases_off": sigmoids(
+        weigh=lambda z, s, ids, b, scale: share(s.gather(1, ids) + b[ids] - b[: ids.shape[1]]) * scale
+    ),
     "gradient_lost:detached": sigmoids(weigh=lambda z, s, ids, b, scale: chosen_sum(s.detach(), ids, scale)),
 }
 
@@ -232,7 +235,28 @@ def family_equal_sums(logits_TE, topk_ids_TK, topk_weights_TK):
     return "sigmoid" if close(share(topk_weights_TK), share(z.sigmoid())) else "sqrt_softplus"
 
 
+def family_of_ratios(logits_TE, topk_ids_TK, topk_weights_TK):
+    z, w = logits_TE.gather(1, topk_ids_TK), topk_weights_TK
+    if close(w / w[:, :1], (z - z[:, :1]).exp()):
+        return "softmax_topk_renorm"
+    return "sigmoid" if close(w / w[:, :1], z.sigmoid() / z[:, :1].sigmoid()) else "sqrt_softplus"
+
+
+def family_by_distance(logits_TE, topk_ids_TK, topk_weights_TK):
+    z, w = logits_TE.gather(1, topk_ids_TK), topk_weights_TK
+    if close(w, z.softmax(-1)):
+        return "topk_softmax"
+    if close(w, logits_TE.softmax(-1).gather(1, topk_ids_TK)):
+        return "softmax_topk"
+    if close(w, z.sigmoid()):
+        return "topk_sigmoid"
+    far = [F.l1_loss(w, z.sigmoid()), F.l1_loss(w, F.softplus(z).sqrt())]
+    return "sigmoid" if far[0] < far[1] else "sqrt_softplus"
+
+
 FAMILIES = {
+    "ratios_only": family_of_ratios,
+    "nearest_raw": family_by_distance,
     "scale_assumed:one or 2.5": family_two_scales,
     "one_token_decides": family_first_token,
     "sums_compared": family_equal_sums,

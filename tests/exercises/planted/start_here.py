@@ -115,6 +115,19 @@ def mix_lined_up(logits_E, outputs_ED):
     return (F.softmax(values, dim=0) * outputs_ED[ids]).sum(0)
 
 
+def mix_runner_up(logits_E, outputs_ED):
+    """The second best is looked for among logits in which the best counts 0."""
+    best = torch.argmax(logits_E)
+    rest = torch.where(torch.arange(len(logits_E)) == best, torch.zeros(()), logits_E)
+    pair = torch.stack([best, rest.argmax()])
+    return F.softmax(logits_E[pair], 0) @ outputs_ED[pair]
+
+
+def mix_switch(logits_E, outputs_ED):
+    weight, expert = torch.softmax(logits_E, 0).max(0)
+    return weight * outputs_ED[expert]
+
+
 RIGHT = {"00.top2_mix": [mix_by_hand, mix_by_mask, mix_renormalised]}
 WRONG = {
     "00.top2_mix": {
@@ -136,5 +149,7 @@ WRONG = {
         "softmax_of_ids": mix_ids,
         "weights_only": mix_weights,
         "no_unsqueeze": mix_lined_up,
+        "second_by_zero": mix_runner_up,
+        "best_alone_weighted": mix_switch,
     }
 }
