@@ -1,11 +1,12 @@
 """How many fresh wrong answers get a right name: an estimate of what learners will meet.
 
-    python tests/exercises/fresh_mistakes.py [--set second] [--seeds 3] [--only 05]
+    python tests/exercises/fresh_mistakes.py [--set second] [--seeds 3] [--only 05] [--kernels]
 
 Prints what is not named rightly, and the figures by lesson; exits with 1 if an answer passes or gets
-another's name.
+another's name. `--kernels` takes lesson 09's exercises, in Triton's interpreter, instead.
 """
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -22,8 +23,11 @@ VERDICTS = ("named rightly", "something said", "nothing said", "misnamed", "pass
 @click.option("--set", "sets", type=click.Choice(fresh.SETS), multiple=True, help="all sets if not given")
 @click.option("--seeds", default=1, show_default=True)
 @click.option("--only", default="", help="exercises whose id starts so, as in many_seeds.py")
-def main(sets: tuple[str, ...], seeds: int, only: str) -> None:
+@click.option("--kernels", is_flag=True, help="Lesson 09's kernel exercises and no others.")
+def main(sets: tuple[str, ...], seeds: int, only: str, kernels: bool) -> None:
     """Judge all fresh answers."""
+    if kernels:
+        os.environ["TRITON_INTERPRET"] = "1"  # Triton asks once, when it is imported
     from moe_lessons.exercises import registry
     from moe_lessons.exercises.judge import judge, local
 
@@ -31,9 +35,9 @@ def main(sets: tuple[str, ...], seeds: int, only: str) -> None:
     for name in sets or fresh.SETS:
         found: dict[str, Counter[str]] = {}
         for id, answers in fresh.fresh(name).items():
-            if not id.startswith(only):
-                continue
             exercise = registry.exercise(id)
+            if not id.startswith(only) or (exercise.driver == "kernel") != kernels:
+                continue
             for what, answer, right in answers:
                 for seed in range(seeds):
                     report = judge(exercise, local(answer), seed=seed)

@@ -1,14 +1,14 @@
 """Wrong answers written as learners would write them, and which names would be right.
 
-Each module of a set has `FRESH[exercise]`, triples: what was done wrong, the answer, and the ids that would
+`FRESH[exercise]` in a set's modules are triples: what was done wrong, the answer, and the ids that would
 name it rightly (none where no name is known yet: then silence is right). Unlike the planted ones they need
 not be named.
 
 - `first`: known while the specs were mended, so its figure flatters.
-- `second`: the six most plausible an exercise, lessons 00 to 05, written from the learner's notebooks alone;
-  the figure in LOG.md is from before anything was mended for it.
-- `third`: the next two most plausible in 21 of these exercises, written after that mending by someone who
-  had seen many of the names by then.
+- `second`: the six most plausible an exercise (four for a kernel), written from the learner's notebooks
+  alone; the figures in LOG.md are from before anything was mended for it.
+- `third`: the next most plausible, two for 21 exercises of lessons 00 to 05 and one for each of 06 to 08 and
+  10, written after that mending by people who had seen many of the names by then.
 """
 
 import importlib
@@ -24,6 +24,7 @@ def fresh(name: str) -> dict[str, list[Any]]:
     """Return a set's answers, exercise by exercise."""
     answers: dict[str, list[Any]] = {}
     for module in pkgutil.iter_modules([str(HERE / name)]):
-        for id, entries in importlib.import_module(f"fresh.{name}.{module.name}").FRESH.items():
+        found = importlib.import_module(f"fresh.{name}.{module.name}")
+        for id, entries in getattr(found, "FRESH", {}).items():  # some hold only functions for another
             answers.setdefault(id, []).extend(entries)
     return dict(sorted(answers.items()))

@@ -194,7 +194,7 @@ def keys_shared_w(router, gate_up, down, layer):
     return out
 
 
-THIRD_LATE = {
+FRESH = {
     "06.bias_step": [("counts first choices only", bias_counts_first_choice, set())],
     "06.noisy_topk": [("the noise subtracted", noisy_subtracts, set())],
     "06.expert_choice": [("the least probable taken", choice_smallest, set())],

@@ -1,19 +1,19 @@
 """Unseen wrong answers to lessons 06 to 10: written before any spec or planted answer was read.
 
-`UNSEEN_LATE[exercise]` holds triples as in `fresh`: what was done wrong, the answer, the names that would be
+`FRESH[exercise]` holds triples as in `fresh`: what was done wrong, the answer, the names that would be
 right. The names were filled in when all answers stood, before the first of them was judged.
 """
 
-from fresh import late_capacity as capacity
-from fresh import late_dispatch as dispatch
-from fresh import late_even as even
-from fresh import late_kernels as kernels
-from fresh import late_products as products
-from fresh import late_training as training
-from fresh import late_transformer as transformer
-from fresh import late_zoo as zoo
+from fresh.second import late_capacity as capacity
+from fresh.second import late_dispatch as dispatch
+from fresh.second import late_even as even
+from fresh.second import late_kernels as kernels
+from fresh.second import late_products as products
+from fresh.second import late_training as training
+from fresh.second import late_transformer as transformer
+from fresh.second import late_zoo as zoo
 
-UNSEEN_LATE = {
+FRESH = {
     "06.bias_step": [
         ("the weights see the bias", zoo.bias_weighs, {"bias_in_weight"}),
         ("steps as large as the error", zoo.bias_by_error, {"proportional"}),
