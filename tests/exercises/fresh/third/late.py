@@ -204,7 +204,7 @@ FRESH = {
     "07.capacity": [("never more than T", places_at_most_tokens, set())],
     "07.positions": [("counts tokens, from 1", positions_reset, {"from_one"})],
     "07.expected_drop_rate": [("what is kept", rate_kept, set())],
-    "07.dispatch_combine": [("a mean over K", combine_averages, set())],
+    "07.dispatch_combine": [("a mean over K", combine_averages, {"size_factor"})],
     "07.assignment": [("the best scores first", assign_first_by_column, {"by_score"})],
     "08.permutation_plan": [("tokens of positions", plan_order_of_tokens, {"tokens_of_positions"})],
     "08.undo_sort": [("added to tokens", undo_scatters_positions, set())],
