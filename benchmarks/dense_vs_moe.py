@@ -10,9 +10,9 @@ chosen for the last point. Loss by step, by training FLOPs (`moe_lessons.account
 times the median of a step, for which all variants took turns on this machine after the training. A full run
 writes `moe_lessons/results/dense_vs_moe.json`, in about twenty minutes on two quiet cores:
 
-    {"about": {...}, "quick": bool,
-     "budgets": {NAME: {
-        "settings": {...}, "tokens_per_step": int, "steps": [...], "seeds": [...], "epochs": float,
+    {"budgets": {NAME: {
+        "about": {...}, "quick": bool, "settings": {...},
+        "tokens_per_step": int, "steps": [...], "seeds": [...], "epochs": float,
         "tuning": {VARIANT: {LEARNING RATE: bits per byte}}, "tuning_steps": int,
         "variants": {"moe" | "dense_equal_active" | "dense_equal_total": {
             "parameters": {"total": int, "active": int}, "d_expert": int, "n_experts": int, "top_k": int,
@@ -22,7 +22,8 @@ writes `moe_lessons/results/dense_vs_moe.json`, in about twenty minutes on two q
         "crossings": [{"of": "moe", "and": VARIANT, "axis": "step" | "flops" | "seconds",
             "crossings": [x, ...], "at": x, "difference": [moe minus dense, for each seed]}]}}}
 
-`crossings` is empty where the means over seeds do not cross; `at` is the last x that both curves reach.
+`crossings` is empty where the means over seeds do not cross; `at` is the last x that both curves reach. A
+budget that is not asked for stays as the file has it.
 """
 
 import json
@@ -127,7 +128,12 @@ def measure(config: TrainConfig, seeds: int, rounds: int, clock: str) -> dict[st
         }
         one["x"] = {axis: [round(step * per_step[axis], 4) for step in steps] for axis in AXES}
     corpus = load_corpus(config.corpus)
+    described = about("cpu", torch.get_num_threads(), rounds, clock) | {
+        "units": "held-out bits per byte; seconds are steps times the median step of all variants in turns",
+        "limit": None,
+    }
     return {
+        "about": described,
         "settings": settings(config),
         "tokens_per_step": config.tokens_per_step,
         "steps": steps,
@@ -180,24 +186,18 @@ def main(
     steps = steps or (30 if quick else None)
     every = None if steps is None else max(1, steps // 12)
     seeds, rounds = (2, 5) if quick else (3, 40)
-    result: dict[str, Any] = {
-        "about": about("cpu", torch.get_num_threads(), rounds, clock),
-        "quick": quick,
-        "budgets": {},
-    }
-    result["about"] |= {
-        "units": "held-out bits per byte; seconds are steps times the median step of all variants in turns",
-        "limit": None,
-    }
+    if out is None and not quick and steps is None:
+        out = RESULTS
+    result: dict[str, Any] = {"budgets": {}}
+    if out is not None and out.is_file():
+        result = json.loads(out.read_text(encoding="utf-8"))
     for name in budgets.split(","):
         click.echo(f"{name} ...", err=True)
         config = BUDGETS[name].override(steps=steps, evaluate_every=every)
-        result["budgets"][name] = measure(config, seeds, rounds, clock)
+        result["budgets"][name] = {"quick": quick, **measure(config, seeds, rounds, clock)}
+        if out is not None:
+            out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     click.echo(table(result))
-    if out is None and not quick and steps is None:
-        out = RESULTS
-    if out is not None:
-        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
