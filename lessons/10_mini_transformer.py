@@ -1306,9 +1306,10 @@ for size, budget in long["budgets"].items():
     print(f"tried at the length compared: {at_length}; a worse rate on either side of every best: {inside}")
 
 # %% [markdown]
-# Where both are true, each kind of model has its own best rate for this length, to within a factor of two.
-# Where the rates were tried in shorter runs, or a star stands at the end of its row, another rate might have
-# done better, and a lead of a few hundredths of a bit says little.
+# Where both are true, each kind of model has its own best rate for this length, to within a factor of two,
+# and as far as one seed can tell: compare what two rates beside each other differ by with the brackets above,
+# which say what seeds differ by. Where the rates were tried in shorter runs, or a star stands at the end of
+# its row, another rate might have done better, and a lead of a few hundredths of a bit says little.
 #
 # Something else may look odd: where is the dense model with *all* the parameters, step by step, beside the
 # one with the active ones? It is one wide network, E times F, and starts like the others: the deviation of
