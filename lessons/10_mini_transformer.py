@@ -1282,7 +1282,8 @@ long = load_report("dense_vs_moe")
 for size, budget in long["budgets"].items():
     about = budget["about"]
     print(f"\n{size}: {budget['steps'][-1]} steps, {len(budget['seeds'])} seeds, {budget['epochs']} passes")
-    print(f"{about['device'].split(',')[0]}, threads: {about['threads']}, {about['clock']} time")
+    machine, threads = about["device"].split(",")[0], about["threads"]
+    print(f"steps timed on {machine}, threads: {threads}, {about['clock']} time")
     if budget["quick"]:
         print("NOTE: a quick trial of the script, far too short for a result")
     print(f"{'':<20}{'parameters':>12}{'ms per step':>13}{'bits per byte at the end':>28}")
@@ -1304,12 +1305,16 @@ for size, budget in long["budgets"].items():
         for name, rates in budget["tuning"].items()
     )
     print(f"tried at the length compared: {at_length}; a worse rate on either side of every best: {inside}")
+    best = {name: min(rates.values()) for name, rates in budget["tuning"].items()}
+    gap = best["moe"] - best["dense_equal_active"]
+    print(f"with the seed of these trials, MoE minus dense, equal active: {gap:+.3f} bits")
 
 # %% [markdown]
 # Where both are true, each kind of model has its own best rate for this length, to within a factor of two,
-# and as far as one seed can tell: compare what two rates beside each other differ by with the brackets above,
-# which say what seeds differ by. Where the rates were tried in shorter runs, or a star stands at the end of
-# its row, another rate might have done better, and a lead of a few hundredths of a bit says little.
+# and as far as one seed can tell. Three seeds are few, too: compare what the trials' own seed says of MoE and
+# dense, equal active, with what the brackets above say. Where the rates were tried in shorter runs, or a star
+# stands at the end of its row, another rate might have done better, and a lead of a few hundredths of a bit
+# says little.
 #
 # Something else may look odd: where is the dense model with *all* the parameters, step by step, beside the
 # one with the active ones? It is one wide network, E times F, and starts like the others: the deviation of
