@@ -1305,9 +1305,9 @@ for size, budget in long["budgets"].items():
         for name, rates in budget["tuning"].items()
     )
     print(f"tried at the length compared: {at_length}; a worse rate on either side of every best: {inside}")
-    best = {name: min(rates.values()) for name, rates in budget["tuning"].items()}
-    gap = best["moe"] - best["dense_equal_active"]
-    print(f"with the seed of these trials, MoE minus dense, equal active: {gap:+.3f} bits")
+    tried_best = {name: min(rates.values()) for name, rates in budget["tuning"].items()}
+    lead = tried_best["moe"] - tried_best["dense_equal_active"]
+    print(f"with the seed of these trials, MoE minus dense, equal active: {lead:+.3f} bits")
 
 # %% [markdown]
 # Where both are true, each kind of model has its own best rate for this length, to within a factor of two,
