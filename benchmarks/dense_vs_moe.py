@@ -3,16 +3,17 @@
     python benchmarks/dense_vs_moe.py [--quick] [--out FILE] [--threads N]
 
 Same text, same windows in the same order, as many tokens, same loop (`moe_lessons.training`). Each variant
-gets the learning rate that was best for it in a short run with a seed of its own; after the warm-up it stays
-constant, so that every point of a curve is a finished run of that length. Loss by step, by training FLOPs
-(`moe_lessons.accounting`) and by wall-clock: steps times the median of a step, for which all variants took
-turns on this machine after the training. A full run writes `moe_lessons/results/dense_vs_moe.json`, in about
-ten minutes on two quiet cores:
+gets the learning rate that was best for it in runs of the whole length, with a seed of their own: three
+rates, and further ones, each twice or half the last, until a worse one lies on either side of the best. After
+the warm-up the rate stays constant, so that every point of a curve is a finished run of that length; it was
+chosen for the last point. Loss by step, by training FLOPs (`moe_lessons.accounting`) and by the clock: steps
+times the median of a step, for which all variants took turns on this machine after the training. A full run
+writes `moe_lessons/results/dense_vs_moe.json`, in about twenty minutes on two quiet cores:
 
-    {"about": {...}, "quick": bool,
-     "budgets": {NAME: {
-        "settings": {...}, "tokens_per_step": int, "steps": [...], "seeds": [...], "epochs": float,
-        "tuning": {VARIANT: {LEARNING RATE: bits per byte}},
+    {"budgets": {NAME: {
+        "about": {...}, "quick": bool, "settings": {...},
+        "tokens_per_step": int, "steps": [...], "seeds": [...], "epochs": float,
+        "tuning": {VARIANT: {LEARNING RATE: bits per byte}}, "tuning_steps": int,
         "variants": {"moe" | "dense_equal_active" | "dense_equal_total": {
             "parameters": {"total": int, "active": int}, "d_expert": int, "n_experts": int, "top_k": int,
             "learning_rate": float, "flops_per_token": int, "seconds_per_step": {"median", "q1", "q3"},
@@ -21,7 +22,8 @@ ten minutes on two quiet cores:
         "crossings": [{"of": "moe", "and": VARIANT, "axis": "step" | "flops" | "seconds",
             "crossings": [x, ...], "at": x, "difference": [moe minus dense, for each seed]}]}}}
 
-`crossings` is empty where the means over seeds do not cross; `at` is the last x that both curves reach.
+`crossings` is empty where the means over seeds do not cross; `at` is the last x that both curves reach. A
+budget that is not asked for stays as the file has it.
 """
 
 import json
@@ -45,7 +47,8 @@ from moe_lessons.training.utilisation import flops_per_token
 
 RESULTS = Path(__file__).resolve().parents[1] / "moe_lessons" / "results" / "dense_vs_moe.json"
 AXES = ("step", "flops", "seconds")
-LEARNING_RATES = (0.7e-3, 1.4e-3, 2.8e-3)
+LEARNING_RATES = (1.4e-3, 2.8e-3, 5.6e-3)
+MOST_RATES = 6  # tried in all, if the best keeps standing at an end of the row
 TUNING_SEED = 100
 CONSTANT = {"min_learning_rate_ratio": 1.0, "device": "cpu"}
 BUDGETS = {
@@ -64,10 +67,22 @@ def curve(config: TrainConfig) -> tuple[list[float], dict[str, int]]:
     return [round(loss, 4) for loss in losses], {"total": total, "active": active}
 
 
-def tuned(config: TrainConfig, steps: int) -> dict[float, float]:
-    """Return the held-out loss after a short run for each learning rate."""
-    short = config.override(seed=TUNING_SEED, steps=steps, evaluate_every=steps, log_every=steps)
-    return {rate: curve(short.override(learning_rate=rate))[0][-1] for rate in LEARNING_RATES}
+def tuned(config: TrainConfig) -> dict[float, float]:
+    """Return the held-out loss of a whole run at each learning rate tried, in their order."""
+    whole = config.override(seed=TUNING_SEED, evaluate_every=config.steps, log_every=config.steps)
+    found: dict[float, float] = {}
+    to_try = list(LEARNING_RATES)
+    while to_try:
+        found |= {rate: curve(whole.override(learning_rate=rate))[0][-1] for rate in to_try}
+        best, rates = best_rate(found), sorted(found)
+        further = {rates[0]: best / 2, rates[-1]: best * 2}
+        to_try = [further[best]] if best in further and len(found) < MOST_RATES else []
+    return dict(sorted(found.items()))
+
+
+def best_rate(tuning: dict[float, float]) -> float:
+    """Return the learning rate of the lowest loss."""
+    return min(tuning, key=tuning.__getitem__)
 
 
 def step_seconds(configs: dict[str, TrainConfig], rounds: int, clock: str) -> dict[str, list[float]]:
@@ -79,13 +94,13 @@ def step_seconds(configs: dict[str, TrainConfig], rounds: int, clock: str) -> di
     return take_turns(turns, rounds, clock=CLOCKS[clock], warm_up=5)
 
 
-def measure(config: TrainConfig, seeds: int, tuning_steps: int, rounds: int, clock: str) -> dict[str, Any]:
+def measure(config: TrainConfig, seeds: int, rounds: int, clock: str) -> dict[str, Any]:
     """Train every variant with every seed and lay the curves beside each other."""
     found: dict[str, Any] = {}
     tuning, chosen = {}, {}
     for name, variant in variants(config).items():
-        tuning[name] = tuned(variant, tuning_steps)
-        chosen[name] = variant.override(learning_rate=min(tuning[name], key=tuning[name].__getitem__))
+        tuning[name] = tuned(variant)
+        chosen[name] = variant.override(learning_rate=best_rate(tuning[name]))
         click.echo(f"  {name}: learning rates {tuning[name]}", err=True)
     steps = list(range(config.evaluate_every, config.steps + 1, config.evaluate_every))
     for name, variant in chosen.items():
@@ -113,7 +128,12 @@ def measure(config: TrainConfig, seeds: int, tuning_steps: int, rounds: int, clo
         }
         one["x"] = {axis: [round(step * per_step[axis], 4) for step in steps] for axis in AXES}
     corpus = load_corpus(config.corpus)
+    described = about("cpu", torch.get_num_threads(), rounds, clock) | {
+        "units": "held-out bits per byte; seconds are steps times the median step of all variants in turns",
+        "limit": None,
+    }
     return {
+        "about": described,
         "settings": settings(config),
         "tokens_per_step": config.tokens_per_step,
         "steps": steps,
@@ -122,6 +142,7 @@ def measure(config: TrainConfig, seeds: int, tuning_steps: int, rounds: int, clo
         "tuning": {
             name: {f"{rate:g}": bits for rate, bits in rates.items()} for name, rates in tuning.items()
         },
+        "tuning_steps": config.steps,
         "variants": found,
         "crossings": [
             {"of": MOE, "and": name, **compare(one, found[MOE], axis)}
@@ -164,25 +185,19 @@ def main(
         torch.set_num_threads(threads)
     steps = steps or (30 if quick else None)
     every = None if steps is None else max(1, steps // 12)
-    seeds, tuning_steps, rounds = (2, 5, 5) if quick else (3, 200, 40)
-    result: dict[str, Any] = {
-        "about": about("cpu", torch.get_num_threads(), rounds, clock),
-        "quick": quick,
-        "budgets": {},
-    }
-    result["about"] |= {
-        "units": "held-out bits per byte; seconds are steps times the median step of all variants in turns",
-        "limit": None,
-    }
+    seeds, rounds = (2, 5) if quick else (3, 40)
+    if out is None and not quick and steps is None:
+        out = RESULTS
+    result: dict[str, Any] = {"budgets": {}}
+    if out is not None and out.is_file():
+        result = json.loads(out.read_text(encoding="utf-8"))
     for name in budgets.split(","):
         click.echo(f"{name} ...", err=True)
         config = BUDGETS[name].override(steps=steps, evaluate_every=every)
-        result["budgets"][name] = measure(config, seeds, tuning_steps, rounds, clock)
+        result["budgets"][name] = {"quick": quick, **measure(config, seeds, rounds, clock)}
+        if out is not None:
+            out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     click.echo(table(result))
-    if out is None and not quick and steps is None:
-        out = RESULTS
-    if out is not None:
-        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1274,34 +1274,47 @@ reveal("10.p_dense")
 # ### The long comparison
 #
 # One short run settles nothing. `benchmarks/dense_vs_moe.py` does it with care: two sizes, several seeds, for
-# each variant the best of a few learning rates, and the same tokens for all. Its result file comes with
+# each variant the best of the learning rates tried, and the same tokens for all. Its result file comes with
 # the course, and all that follows is computed from it.
 
 # %%
 long = load_report("dense_vs_moe")
-print(f"{long['about']['device']}, {long['about']['threads']} threads, torch {long['about']['torch']}")
-if long["quick"]:
-    print("NOTE: a quick trial of the script, far too short for a result")
 for size, budget in long["budgets"].items():
+    about = budget["about"]
     print(f"\n{size}: {budget['steps'][-1]} steps, {len(budget['seeds'])} seeds, {budget['epochs']} passes")
+    machine, threads = about["device"].split(",")[0], about["threads"]
+    print(f"steps timed on {machine}, threads: {threads}, {about['clock']} time")
+    if budget["quick"]:
+        print("NOTE: a quick trial of the script, far too short for a result")
     print(f"{'':<20}{'parameters':>12}{'ms per step':>13}{'bits per byte at the end':>28}")
     for name, one in budget["variants"].items():
         last = [curve[-1] for curve in one["validation_bits_per_byte"]]
         shown = f"{sum(last) / len(last):.3f} [{min(last):.3f}, {max(last):.3f}]"
         pace = 1000 * one["seconds_per_step"]["median"]
         print(f"{CALLED[name]:<20}{one['parameters']['total']:>12,}{pace:>13.1f}{shown:>28}")
-    print("held-out bits after a short run of each learning rate (* chosen):")
+    print(f"held-out bits after {budget['tuning_steps']} steps at each learning rate tried (* chosen):")
     for name, rates in budget["tuning"].items():
         chosen = budget["variants"][name]["learning_rate"]
         tried = "   ".join(
             f"{rate} {bits:.2f}{' *' * (float(rate) == chosen)}" for rate, bits in rates.items()
         )
         print(f"{CALLED[name]:<20}{tried}")
+    at_length = budget["tuning_steps"] == budget["steps"][-1]
+    inside = all(
+        min(map(float, rates)) < budget["variants"][name]["learning_rate"] < max(map(float, rates))
+        for name, rates in budget["tuning"].items()
+    )
+    print(f"tried at the length compared: {at_length}; a worse rate on either side of every best: {inside}")
+    tried_best = {name: min(rates.values()) for name, rates in budget["tuning"].items()}
+    lead = tried_best["moe"] - tried_best["dense_equal_active"]
+    print(f"with the seed of these trials, MoE minus dense, equal active: {lead:+.3f} bits")
 
 # %% [markdown]
-# Three rates each, and tried for a third of the run's length: enough to be fair to all, too few to say that
-# a fourth would not have done better. Where the star stands at the end of its row, the best rate may lie
-# beyond.
+# Where both are true, each kind of model has its own best rate for this length, to within a factor of two,
+# and as far as one seed can tell. Three seeds are few, too: compare what the trials' own seed says of MoE and
+# dense, equal active, with what the brackets above say. Where the rates were tried in shorter runs, or a star
+# stands at the end of its row, another rate might have done better, and a lead of a few hundredths of a bit
+# says little.
 #
 # Something else may look odd: where is the dense model with *all* the parameters, step by step, beside the
 # one with the active ones? It is one wide network, E times F, and starts like the others: the deviation of

@@ -51,7 +51,8 @@ HELP = {
     "vocab_size": "Tokens, the 256 bytes among them; 4096 for bpe unless given.",
     "device": "auto, cpu or cuda.",
     "precision": "Of the products. auto is bf16 on a GPU that has it, else fp32.",
-    "compile": "Let torch.compile rewrite the forward pass; the first step then takes minutes.",
+    "compile": "Let torch.compile rewrite the forward pass, on a CPU as one graph. The first step then takes "
+    "minutes.",
     "parallel": "Under torchrun. fsdp cuts weights and optimizer into shards.",
     "balancing_scope": "Where aux_loss evens out loads.",
     "n_layers": "Layers.",

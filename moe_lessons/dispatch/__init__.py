@@ -6,6 +6,13 @@ weight[t, k] * expert[id[t, k]](hidden[t]).
 without gradients. `moe_unbind` runs one expert after the other, `moe_grouped` all of them in PyTorch's
 grouped products: both leave gradients to autograd. `moe_fused` and `moe_padded` bring their own. `moe_auto`
 takes the path that `choose` names. All of these are for SwiGLU experts; `moe_generic` takes any function.
+
+Under `torch.compile` on a CPU, "auto", "fused" and "padded" are one graph, without a break: the experts are
+an operator, which the compiler calls and does not look into (`operators`). In bf16 "auto" is "grouped", and
+one graph too. All others break it, because what they do next depends on numbers that are not there before the
+tokens are: "unbind", and "grouped" in other dtypes, cuts the rows by the loads; "counted" asks for the
+largest load; "loop" and "slots" pick experts by id; `moe_generic` cuts rows too; a token mask picks the real
+tokens. Each break is a return to Python. The results are the same.
 """
 
 from collections.abc import Callable

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from moe_lessons.routing.base import check_ids, traced
+from moe_lessons.routing.base import check_ids, traced, transformed
 
-__all__ = ["check_ids", "check_shapes", "compute_dtype", "traced"]
+__all__ = ["check_ids", "check_shapes", "compute_dtype", "traced", "transformed"]
 
 
 def check_shapes(

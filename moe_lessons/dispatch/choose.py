@@ -124,9 +124,9 @@ def moe_auto(
     check_shapes(*arguments)
     grouped = grouped_supported(hidden_TD, gate_up_proj, down_proj)
     on_cpu = hidden_TD.device.type == "cpu"
-    if not on_cpu or torch.compiler.is_compiling():
-        # Compiled, `moe_fused` is `moe_unbind` too.
-        return (moe_grouped if grouped else moe_unbind)(*arguments)
+    if not on_cpu or torch.compiler.is_compiling():  # no choice by load: reading it would break the graph
+        otherwise = moe_fused if on_cpu else moe_unbind
+        return (moe_grouped if grouped else otherwise)(*arguments)
     n_experts, d_model, d_expert = down_proj.shape
     ask = partial(
         choose,

@@ -46,7 +46,8 @@ class MoELayer(nn.Module):
     path : str
         "auto", "triton", or a key of `moe_lessons.dispatch.PATHS`. "auto" takes the Triton kernels on a GPU
         that they run on, and elsewhere what `moe_lessons.dispatch.choose` names, or with one expert a dense
-        network; `path_for` says which. Experts that are not SwiGLU run on "generic".
+        network; `path_for` says which. Experts that are not SwiGLU run on "generic". What `torch.compile`
+        makes of each is said in `moe_lessons.dispatch`.
     generator : torch.Generator, optional
         Source of the initial weights.
 
@@ -248,7 +249,6 @@ class MoELayer(nn.Module):
         >>> output = layer(torch.randn(64, 8))
         >>> loss = output.hidden.square().mean() + 0.01 * layer.aux_loss(output) + 1e-3 * layer.z_loss(output)
         """
-        logits_TE, ids_TK, _ = output.routing
         logits_TE, ids_TK, _ = output.routing
         return load_balancing_loss(logits_TE, ids_TK, **{"scores": self.spec.loss_scores, **options})
 

@@ -162,18 +162,25 @@ def check_whole(topk_ids_TK: Tensor) -> None:
 def traced() -> bool:
     """Say whether tensors may stand for others or carry tangents, so that no Python may look inside them.
 
-    That is so under `torch.compile`, in a transform of `torch.func`, and in forward-mode differentiation.
+    That is so under `torch.compile`, and where they are `transformed`.
 
     Examples
     --------
     >>> traced()
     False
     """
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-    )
+    return torch.compiler.is_compiling() or transformed()
+
+
+def transformed() -> bool:
+    """Say whether a transform of `torch.func` or forward-mode differentiation is at work.
+
+    Examples
+    --------
+    >>> torch.func.grad(lambda x: x * transformed())(torch.tensor(1.0))
+    tensor(1.)
+    """
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def biased(scores_TE: Tensor, expert_bias_E: Tensor | None) -> Tensor:

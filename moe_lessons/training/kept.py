@@ -16,7 +16,6 @@ from moe_lessons.model import MoETransformer
 from moe_lessons.training.checkpoint import read_state, restore_optimizer, restore_weights, save_checkpoint
 from moe_lessons.training.distributed import Ranks
 from moe_lessons.training.precision import LossScaler
-from moe_lessons.training.resuming import check_same_run
 from moe_lessons.training.rundir import (
     CheckpointError,
     best_checkpoint,
@@ -62,7 +61,6 @@ class KeptRun:
         out: str | Path | None,
         resume: Path | None = None,
         *,
-        free: frozenset[str] = frozenset(),
         changes: list[str] | None = None,
         origin: str | None = None,
     ) -> None:
@@ -71,16 +69,14 @@ class KeptRun:
         Parameters
         ----------
         out, resume : path, optional
-        free : set of str
-            Settings that this resume may change.
         changes : list of str, optional
-            What it does change, for the record.
+            What the resume changes, for the record.
         origin : str, optional
             Where the weights of a new run came from.
         """
         self.run_dir = Path(out) if out is not None else None
         if resume is not None:
-            self.restore(latest_checkpoint(resume), free)
+            self.restore(latest_checkpoint(resume))
         self.changes += changes or []
         if self.run_dir is not None:
             if resume is None and list_checkpoints(self.run_dir):
@@ -130,10 +126,9 @@ class KeptRun:
         except CheckpointError as error:
             raise type(error)(f"{error}; {self.whereabouts()}") from error
 
-    def restore(self, checkpoint: Path, free: frozenset[str] = frozenset()) -> None:
-        """Take over a checkpoint of the same run, settings that may change aside."""
+    def restore(self, checkpoint: Path) -> None:
+        """Take over a checkpoint of the same run."""
         state = read_state(checkpoint)
-        check_same_run(checkpoint, state, self.config, self.corpus, free)
         changes = difference(self.environment(), {"ranks": 1, **state["environment"]})
         if changes and self.ranks.first:
             warnings.warn(

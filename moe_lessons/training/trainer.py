@@ -13,11 +13,11 @@ from moe_lessons.config import PRESETS, TOKENIZERS, TrainConfig, preset
 from moe_lessons.data import Corpus, load_corpus, whole_path
 from moe_lessons.model import MoETransformer
 from moe_lessons.training.baselines import bigram_bits_per_byte, unigram_bits_per_byte
-from moe_lessons.training.checkpoint import check_resumable, latest_checkpoint
+from moe_lessons.training.checkpoint import check_resumable, latest_checkpoint, read_state
 from moe_lessons.training.distributed import gathered, meet
 from moe_lessons.training.objective import evaluate
 from moe_lessons.training.outlook import look_ahead
-from moe_lessons.training.resuming import plan
+from moe_lessons.training.resuming import check_same_run, plan
 from moe_lessons.training.run import Run, TrainingDiverged, TrainingInterrupted
 from moe_lessons.training.runlog import StepRecord
 
@@ -172,6 +172,8 @@ def train(
                     held_out_share=config.held_out_share,
                     repeats=config.repeats,
                 )
+        if going_on is not None and resume is not None:  # before anything is said about the run
+            check_same_run(resume, read_state(resume), config, corpus, going_on.free)
         ahead = look_ahead(config, corpus, ranks, step=going_on.step if going_on else 0)
         for line in (*corpus.notes, *ahead.lines(), *notes):
             say(line)
@@ -181,9 +183,8 @@ def train(
         with torch.random.fork_rng(devices=gpus):
             torch.manual_seed(config.seed)
             run = Run(config, corpus, ranks, fill=weights, say=say)
-            free = going_on.free if going_on else frozenset()
             new_from = origin if weights is not None and resume is None else None
-            run.open(out, resume, free=free, changes=notes, origin=new_from)
+            run.open(out, resume, changes=notes, origin=new_from)
             run.loop(on_step)
             model = gathered(run.model, ranks)
     best = run.best if run.best["step"] is not None else None

@@ -135,12 +135,17 @@ def test_dense_vs_moe_script(tmp_path, text, monkeypatch):
     module = script("dense_vs_moe")
     monkeypatch.setattr(module, "BUDGETS", {"tiny": SMOKE.override(**module.CONSTANT, corpus=str(text))})
     monkeypatch.setattr(module, "LEARNING_RATES", (1e-3,))
+    monkeypatch.setattr(module, "MOST_RATES", 2)
     out = tmp_path / "result.json"
     done = CliRunner().invoke(
         module.main, ["--quick", "--steps", "2", "--budgets", "tiny", "--out", str(out)]
     )
     assert done.exit_code == 0, done.output
     found = json.loads(out.read_text())["budgets"]["tiny"]
+    assert found["tuning_steps"] == found["steps"][-1]
+    for name, rates in found["tuning"].items():
+        assert len(rates) == 2
+        assert rates[f"{found['variants'][name]['learning_rate']:g}"] == min(rates.values())
     assert found["epochs"] < 4
     for one in found["variants"].values():
         assert len(one["validation_bits_per_byte"]) == len(found["seeds"]) == 2
@@ -149,3 +154,25 @@ def test_dense_vs_moe_script(tmp_path, text, monkeypatch):
     assert {(one["and"], one["axis"]) for one in found["crossings"]} == {
         (name, axis) for name in (EQUAL_ACTIVE, EQUAL_TOTAL) for axis in module.AXES
     }
+
+
+def test_the_best_rate_has_a_worse_one_on_either_side(monkeypatch):
+    module = script("dense_vs_moe")
+    monkeypatch.setattr(module, "LEARNING_RATES", (2.0, 4.0, 8.0))
+
+    def rates_tried(best):
+        tried = []
+
+        def loss(config):
+            tried.append(config.learning_rate)
+            assert (config.steps, config.seed) == (7, module.TUNING_SEED)
+            return [abs(config.learning_rate - best)], {}
+
+        monkeypatch.setattr(module, "curve", loss)
+        assert list(module.tuned(SMOKE.override(steps=7))) == sorted(tried)
+        return sorted(tried)
+
+    assert rates_tried(4.0) == [2, 4, 8]
+    assert rates_tried(0.5) == [0.25, 0.5, 1, 2, 4, 8]
+    assert rates_tried(16.0) == [2, 4, 8, 16, 32]
+    assert len(rates_tried(1e9)) == module.MOST_RATES

@@ -96,7 +96,11 @@ def test_extending_and_changing(call):
     said = call("train", "--resume", "mine", "--steps", 10, "--extend", "rewarm").stdout
     assert "steps 6 -> 10: the learning rate warms up again from step 6" in said
     assert_one_line(call("train", "--resume", "mine", "--steps", 8), "steps=8: the run is at step 10 already")
-    assert_one_line(call("train", "--resume", "mine", "--learning-rate", 1), "add --change-schedule")
+    refused = call("train", "--resume", "mine", "--steps", 12, "--learning-rate", 1)
+    assert_one_line(
+        refused, "learning_rate: 0.0014 -> 1.0; to go on with these from here, add --change-schedule"
+    )
+    assert refused.stdout == ""  # not a word on how the refused run would go
     assert_one_line(call("train", "--extend", "floor"), "say with --resume which run")
     changed = call("train", "--resume", "mine", "--steps", 12, "--learning-rate", 0.001, "--change-schedule")
     assert "changed from step 10 on: learning_rate: 0.0014 -> 0.001" in changed.stdout

@@ -5,10 +5,7 @@ import torch
 from dispatch_cases import assert_close, draw_case, run
 
 from moe_lessons.dispatch import (
-    PATHS,
-    moe_auto,
     moe_fused,
-    moe_grouped,
     moe_loop,
     moe_padded,
     moe_unbind,
@@ -131,25 +128,3 @@ def test_a_broken_token_spoils_its_own_experts_only(path):
     assert d_gate_up[2:].isfinite().all()
     assert d_down[2:].isfinite().all()
     assert d_gate_up[:2].isnan().any()
-
-
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-@pytest.mark.parametrize("name", ["fused", "padded", "auto"])
-def test_compiled_code_breaks_its_graph_and_goes_on(name):
-    path = PATHS.get(name, moe_auto)
-    case = draw_case(16, 8, 8, 3, 2, dtype=torch.float32)
-    torch._dynamo.reset()
-
-    @torch.compile(backend="aot_eager")
-    def step(*arguments):
-        return path(*arguments) * 2
-
-    doubled = run(step, case)
-    assert_close(doubled, [2 * tensor for tensor in run(moe_loop, case)], 1e-5)
-
-
-def test_in_bf16_auto_compiles_into_one_graph():
-    case = draw_case(16, 8, 8, 3, 2, dtype=torch.bfloat16)
-    torch._dynamo.reset()
-    compiled = torch.compile(moe_auto, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(compiled(*case), moe_grouped(*case))

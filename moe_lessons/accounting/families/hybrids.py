@@ -168,8 +168,8 @@ def kimi_linear(fields: Fields) -> Model:
     """Kimi Linear and Kimi-K3: delta attention in three of four layers, latent attention in the rest.
 
     K3 adds gates on latent attention, experts in a narrower space with a norm behind them, and residuals that
-    choose among earlier blocks: two norms and two vectors a layer. References: arXiv:2510.26692; for K3 the
-    fields and tensor names of its published checkpoint.
+    choose among earlier blocks: two norms and two vectors a layer. K3's count is exact: it is the sum of its
+    published tensors. References: arXiv:2510.26692; for K3 the fields and tensors of its checkpoint.
     """
     d_model, n_layers = fields.integer("hidden_size"), blocks.layer_count(fields)
     old = fields.section("linear_attn_config") if fields.has("linear_attn_config") else Fields({})
@@ -235,6 +235,8 @@ def _kimi_latent(fields: Fields, query_rank: int | None) -> Attention:
 def _kimi_frame(fields: Fields, kinds: list[str], of_kind: dict[str, Attention], first: int) -> Model:
     width = shared_width(fields, "n_shared_experts", fields.integer("moe_intermediate_size"), 1)
     moe = _narrow(fields, routed(fields, "num_local_experts", shared=width))
+    if not fields.has("mlp_layer_types"):
+        fields.must_be("moe_layer_freq", 1)
     sparse = parts.sparse_layers(fields, len(kinds), first)
     return stack(fields, [of_kind[kind] for kind in kinds], sparse, moe, notes=(RECURRENT, BUFFER))
 
