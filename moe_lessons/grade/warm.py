@@ -96,7 +96,7 @@ def _import() -> None:
 
 
 def _load(name: str) -> None:
-    for module in LATE[name][1]:
+    for module in LATE[name][1] if _forks_warm() else ():
         with contextlib.suppress(Exception):  # then the answer that asks for it hears why
             importlib.import_module(module)
 

@@ -81,8 +81,8 @@ class WarmParent:
         for last in (False, True):
             mine, theirs = socket.socketpair()
             try:
-                self._load(code)
                 with theirs:
+                    self._load(code)
                     self._control.settimeout(_START_SECONDS)
                     socket.send_fds(self._control, [b"start"], [theirs.fileno()])
                 pid = int(self._answer())
