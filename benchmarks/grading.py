@@ -13,6 +13,7 @@ Our own command is timed on these notebooks alone, too.
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -76,7 +77,7 @@ def _proportional_kb(pid: int) -> float:
 def graded(folder: Path, out: Path, cores: int) -> dict[str, Any]:
     """Grade a folder by the command: seconds, peak memory, exit code, and what it found."""
     command = [sys.executable, "-m", "moe_lessons", "grade", str(folder), "--out", str(out), "-j", str(cores)]
-    began = time.perf_counter()
+    began, before = time.perf_counter(), _processor_s()
     process = subprocess.Popen(command)
     peaks = [0.0]
     done = threading.Event()
@@ -94,7 +95,20 @@ def graded(folder: Path, out: Path, cores: int) -> dict[str, Any]:
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
     took = json.loads((out / "timing.json").read_text(encoding="utf-8"))["answers_s"]
     results["seconds_judging"] = sum(sum(one.values()) for one in took.values())
-    return {"seconds": seconds, "peak_mb": max(peaks), "exit_code": code, "results": results}
+    used = _processor_s() - before
+    return {
+        "seconds": seconds,
+        "processor_s": used,
+        "peak_mb": max(peaks),
+        "exit_code": code,
+        "results": results,
+    }
+
+
+def _processor_s() -> float:
+    """User and system time of all that has been started and has ended: what a busy machine hardly changes."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def beside_peers(python: Path | None, notebooks: int, folder: Path, cores: int) -> dict[str, Any]:
@@ -133,6 +147,7 @@ def main(
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         notebooks, answers = hand_in(folder / "class", learners, lessons)
+        load_before = os.getloadavg()
         ran = graded(folder / "class", folder / "out", cores)
         load = os.getloadavg()
         peers = beside_peers(peers_python, peers_notebooks, folder, cores)
@@ -147,11 +162,13 @@ def main(
         "answers": answers,
         "cores": cores,
         "wall_s": round(ran["seconds"], 1),
+        "processor_s": round(ran["processor_s"], 1),
         "seconds_per_notebook": round(ran["seconds"] / notebooks, 3),
         "seconds_per_answer": round(ran["seconds"] / answers, 3),
         "share_of_time_judging_answers": round(found["seconds_judging"] / cores / ran["seconds"], 2),
         "peak_memory_mb": round(ran["peak_mb"]),
         "within_limit": ran["seconds"] <= LIMIT_S,
+        "load_average_before": [round(value, 1) for value in load_before],
         "load_average_after": [round(value, 1) for value in load],
         "peers": peers,
         **environment(torch.device("cpu")),

@@ -149,12 +149,9 @@ def merge(context: click.Context, parts: tuple[Path, ...], out: Path) -> None:
       moe-lessons merge part-1 part-2 part-3 --out grades
     """
     from moe_lessons.commands import grading
-    from moe_lessons.grade.merge import merge as merged
     from moe_lessons.grade.records import RefusedError
 
     try:
-        graded = merged(parts)
-        grading.require_writable(out)
+        context.exit(grading.merged(parts, out))
     except RefusedError as error:
         raise Refusal(grading.printable(str(error))) from None
-    context.exit(grading.written(graded, out, None, ""))

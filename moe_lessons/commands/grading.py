@@ -3,13 +3,14 @@
 import os
 import secrets
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
 from moe_lessons.exercises import registry
-from moe_lessons.grade import escape, report, resume, sandbox, settings, similar
+from moe_lessons.grade import escape, feedback, merge, report, resume, sandbox, settings, similar
 from moe_lessons.grade.guard import alone, stoppable
 from moe_lessons.grade.progress import Progress
 from moe_lessons.grade.records import OWN, UNSAFE, ClassGrades, Isolation, Limits, RefusedError
@@ -83,7 +84,8 @@ def grade_folder(plan: Plan, options: dict) -> int:
                 f"Lessons that count: {', '.join(graded.lessons)}, all that anyone handed in (--lesson, or "
                 "--class, states them)."
             )
-        return written(replace(graded, grades=grades), out, plan.settings, similar.report(found))
+        alike = similar.report(similar.handed_in(found))
+        return written(replace(graded, grades=grades), out, plan.settings, alike)
 
 
 def _ready(out: Path, unsafe: bool) -> Isolation:
@@ -124,7 +126,11 @@ def grade_own(path: Path, seed: int | None, limits: Limits) -> int:
         if verdict.problem:
             click.echo(printable(f"    {verdict.problem}"))
         if verdict.misconception:
-            click.echo(printable(f"    {verdict.misconception[1]}"))
+            click.echo(printable(f"    What may have happened: {verdict.misconception[1]}"))
+        if verdict.observation:
+            click.echo(printable(f"    What agrees: {verdict.observation}"))
+        if advice := feedback.advice(outcome):
+            click.echo(printable(f"    {advice}"))
     if graded.not_counted:
         click.echo(graded.not_counted_note)
     click.echo(f"{graded.grades[0].points:g} of {graded.grades[0].of} points (seed {graded.seed})")
@@ -132,16 +138,22 @@ def grade_own(path: Path, seed: int | None, limits: Limits) -> int:
     return _closing(graded)
 
 
-def written(graded: ClassGrades, out: Path, wanted: Settings | None, alike: str) -> int:
+def merged(parts: Sequence[Path], out: Path) -> int:
+    """Put the parts of a class together, write that down, and return the exit code."""
+    whole = merge.merge(parts)
+    require_writable(out)
+    return written(whole, out, Settings(), similar.report(similar.graded(whole.grades)))
+
+
+def written(graded: ClassGrades, out: Path, wanted: Settings, alike: str) -> int:
     """Write a graded class down, say where, and return the exit code."""
     report.write(graded, out, wanted, alike)
     width = max((len(one.submission.learner) for one in graded.grades), default=0)
     for one in graded.grades:
         notes = f"  ({short('; '.join(one.submission.warnings))})" if one.submission.warnings else ""
         click.echo(printable(f"{one.submission.learner:<{width}}  {one.points:>3g} of {one.of}{notes}"))
-    files = "results.json, timing.json, grades.csv, junit.xml, summary.md, feedback/"
-    if wanted is not None:
-        files += ", similar.csv" + "".join(f", {name}" for name in wanted.exports)
+    files = "results.json, timing.json, grades.csv, junit.xml, summary.md, feedback/, similar.csv"
+    files += "".join(f", {name}" for name in wanted.exports)
     if graded.not_counted:
         click.echo(graded.not_counted_note)
     click.echo(f"Wrote {files} to {out} in {graded.seconds:.0f} s.")

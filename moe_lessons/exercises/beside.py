@@ -42,19 +42,20 @@ def needed(source: str, others: Sequence[str], parts: Sequence[str] = ()) -> str
         return "\n".join(map(ast.unparse, whole))
     kept = [statement for part in whole for statement in part.body]
     pending: list[ast.AST] = [tree, *whole]
-    own = {name for part in pending for name in cells.made(part)}
-    if not set().union(*map(cells.free, pending)) - own - _GIVEN:
+    named = [cells.names(part) for part in pending]
+    own = set().union(*(made for _, made in named))
+    wanted = set().union(*(used for used, _ in named)) - own - _GIVEN
+    if not wanted:
         return "\n".join(map(ast.unparse, kept))
     # Later cells replace what earlier ones defined.
     found = [pair for text in others for pair in _defined(text)]
     defined = {name: place for place, (_, names) in enumerate(found) for name in names}
     chosen: set[int] = set()
-    while pending:
-        for name in cells.free(pending.pop()) - own - _GIVEN:
-            place = defined.get(name)
-            if place is not None and place not in chosen:
-                chosen.add(place)
-                pending.append(found[place][0])
+    while wanted:
+        place = defined.get(wanted.pop())
+        if place is not None and place not in chosen:
+            chosen.add(place)
+            wanted |= cells.free(found[place][0]) - own - _GIVEN
     return "\n".join(map(ast.unparse, [*(found[place][0] for place in sorted(chosen)), *kept]))
 
 

@@ -58,10 +58,9 @@ def read(source: str) -> Cell:
     return Cell("\n".join([*lines[:start], *_without_magics(body)]), forgotten=forgotten)
 
 
-@lru_cache(maxsize=_KEPT)
 def tree(source: str) -> ast.Module | None:
     """The syntax tree of a cell, for reading only; None where it is not Python."""
-    return parsed(read(source).code)
+    return _parsed_once(read(source).code)
 
 
 def parsed(code: str) -> ast.Module | None:
@@ -72,6 +71,9 @@ def parsed(code: str) -> ast.Module | None:
             return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+_parsed_once = lru_cache(maxsize=_KEPT)(parsed)
 
 
 def attempt(source: str, entry: str) -> str:
@@ -95,7 +97,9 @@ def attempt(source: str, entry: str) -> str:
     own = [node for node in own if not isinstance(node, ast.For) or any(map(_defines(entry), node.body))]
     if entry not in {name for node in own for name in bound(node)}:
         return ""
-    return "stub" if any(map(_is_stub, ast.walk(found))) else "attempted"
+    # The text first: it is searched a hundred times faster than the tree.
+    is_stub = "NotImplementedError" in cell.code and any(map(_is_stub, ast.walk(found)))
+    return "stub" if is_stub else "attempted"
 
 
 _OWN_SCOPE = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -131,20 +135,40 @@ def free(tree: ast.AST) -> set[str]:
     >>> sorted(free(ast.parse("def f(x):\\n    y = g(x)\\n    return y + z")))
     ['g', 'z']
     """
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - set(made(tree))
+    used, own = names(tree)
+    return used - own
 
 
-def made(tree: ast.AST) -> Iterator[str]:
-    """Names that a piece of Python makes, at its top or further in."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.stmt):
-            yield from bound(node)
+def names(tree: ast.AST) -> tuple[set[str], set[str]]:
+    """Names that a piece of Python mentions, and those that it makes, at its top or further in.
+
+    In one pass over the tree: a class hands in thousands of cells, and each is asked more than once.
+    """
+    used: set[str] = set()
+    made: set[str] = set()
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Name):
+            used.add(node.id)
+            if isinstance(node.ctx, ast.Store):
+                made.add(node.id)
+            continue
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            made.add(node.name)
         elif isinstance(node, ast.arg):
-            yield node.arg
+            made.add(node.arg)
+        elif isinstance(node, ast.alias):
+            made.add((node.asname or node.name).split(".")[0])
         elif isinstance(node, ast.ExceptHandler) and node.name:
-            yield node.name
-        elif isinstance(node, ast.comprehension):
-            yield from (inner.id for inner in ast.walk(node.target) if isinstance(inner, ast.Name))
+            made.add(node.name)
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if isinstance(value, list):
+                pending += [one for one in value if isinstance(one, ast.AST)]
+            elif isinstance(value, ast.AST) and not isinstance(value, ast.expr_context):
+                pending.append(value)
+    return used, made
 
 
 _REFUSED = "keeps this cell from being run as Python: take that line away and run the cell again"
@@ -172,7 +196,7 @@ def _without_prompts(lines: list[str]) -> list[str]:
 
 def _without_magics(lines: list[str]) -> list[str]:
     text = "\n".join(lines)
-    if parsed(text) is not None:
+    if _parsed_once(text) is not None:
         return lines
     made, place = [], 0
     while place < len(text):

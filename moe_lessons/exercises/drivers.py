@@ -50,7 +50,7 @@ def run(answer: Callable[..., Any], request: Request) -> Reply:
     dtype = torch.get_default_dtype()
     try:
         # Whatever an answer switches off or seeds, the next call finds the same.
-        with torch.random.fork_rng(devices=list(devices)), torch.enable_grad(), unwritten.steady():
+        with torch.random.fork_rng(devices=list(devices)), torch.enable_grad(), unwritten.steady(answer):
             torch.manual_seed(0)
             returned = DRIVERS[request.driver](answer, _arguments(request), request.options)
         return values(returned)

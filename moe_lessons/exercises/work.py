@@ -39,6 +39,11 @@ class Products(TorchDispatchMode):
         super().__init__()
         self.calls, self.multiply_adds = 0, 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch would load its whole compiler, for seconds, only to keep that from looking in here."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Note a product and pass everything on."""
         places = _PRODUCTS.get(func.overloadpacket)

@@ -115,31 +115,29 @@ def _exercise(outcome: Outcome, comments: dict[str, str]) -> dict[str, Any]:
         ],
         "mistake": _inline(mistake[1]) if mistake else None,
         "observation": _inline(verdict.observation) if verdict.observation else None,
-        "hint": _hint(outcome),
+        "hint": advice(outcome),
         "comment": comments.get(outcome.exercise, ""),
     }
 
 
-def _hint(outcome: Outcome) -> str | None:
-    if outcome.verdict.status == NOT_ATTEMPTED:
+def advice(outcome: Outcome) -> str | None:
+    """What to do next, as ``check`` would say it; None where there is nothing to say."""
+    verdict = outcome.verdict
+    if verdict.status == NOT_ATTEMPTED:
         return "Begin with the first hint below the exercise's check."
-    if outcome.verdict.status != FAILED:
+    mistake = verdict.misconception
+    if verdict.status != FAILED or (mistake and mistake[0] == "borrowed"):
         return None
-    mistake = outcome.verdict.misconception
-    if mistake is None:
-        if any(
-            ok is False for _, ok, _ in outcome.verdict.findings[:1]
-        ):  # it did not run, or there is no such function
-            return "Nothing could be compared yet: mend this first. Hint 1 says how to begin."
+    ran = all(ok for _, ok, _ in verdict.findings[:2])
+    hint = mistake[2] if mistake else 0
+    if not hint and not ran:  # it did not run, or there is no such function, or it is of another shape
+        return "Mend this first; then the rest can be compared. Hint 1 says how to begin."
+    if not mistake:
         return "This is not a mistake we know by name. Compare with the line above, then read hint 1."
-    if not mistake[2]:
+    if not hint:
         return None
-    more = (
-        ""
-        if all(ok for _, ok, _ in outcome.verdict.findings[:1])
-        else " The error above may be another mistake."
-    )
-    return f"Read hint {mistake[2]} below the exercise's check.{more}"
+    more = "" if ran else " The error above may be another mistake."
+    return f"Read hint {hint} below the exercise's check.{more}"
 
 
 def _inline(text: str) -> Markup:

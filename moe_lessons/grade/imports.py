@@ -23,20 +23,21 @@ def forbidden_import(code: str, entry: str, forbidden: tuple[str, ...]) -> str |
     tree = cells.parsed(cells.read(code).code)
     if tree is None:
         return None  # whoever runs it says what is wrong with it
+    statements = [(statement, set(cells.bound(statement))) for statement in tree.body]
     pending, seen = [entry, "*"], set()
     while pending:
         name = pending.pop()
         if name in seen:
             continue
         seen.add(name)
-        for statement in tree.body:
-            if name not in cells.bound(statement):
+        for statement, bound in statements:
+            if name not in bound:
                 continue
             for imported, as_name in _imported(statement):
                 taken = any(imported == module or imported.startswith(module + ".") for module in forbidden)
                 if taken and (as_name in seen or _inside(statement)):
                     return imported
-            pending += cells.free(statement)
+            pending += cells.free(statement) - seen
     return None
 
 

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 import moe_lessons
 
+_MOST_WARNINGS, _LONGEST_WARNING = 100, 500
+"""What is said about one learner's files, however many and odd they are."""
+
 PASSED, FAILED, NOT_ATTEMPTED = "passed", "failed", "not attempted"
 NOT_FOUND = "not found"
 """The notebook of the lesson is there, the exercise's answer cell is not."""
@@ -98,9 +101,12 @@ class Submission:
             if len(files) > 1:
                 doubled.setdefault(tuple(files), []).append(id)
         for among, ids in doubled.items():
-            answered = f"{', '.join(ids)} {'is' if len(ids) == 1 else 'are'} answered in {', '.join(among)}"
+            some = ", ".join(among if len(among) < 5 else [*among[:3], f"{len(among) - 3} more"])
+            answered = f"{', '.join(ids)} {'is' if len(ids) == 1 else 'are'} answered in {some}"
             found.append(f"{answered}; {among[-1]} counts")
-        return found
+        more = len(found) - _MOST_WARNINGS
+        found = [f"{one[:_LONGEST_WARNING]}…" if len(one) > _LONGEST_WARNING else one for one in found]
+        return [*found[:_MOST_WARNINGS], f"and {more} more such things"] if more > 0 else found
 
     @property
     def lessons(self) -> set[str]:
@@ -140,6 +146,8 @@ class Outcome:
     points: int
     of: int
     verdict: Verdict
+    looks: tuple[str, ...] = ()
+    """What the answer looks like (see ``likeness``)."""
 
 
 @dataclass(frozen=True)

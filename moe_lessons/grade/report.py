@@ -11,12 +11,11 @@ from moe_lessons.grade.settings import Settings
 PAGES = "feedback"
 
 
-def write(graded: ClassGrades, out: Path, settings: Settings | None = None, alike: str = "") -> list[Path]:
+def write(graded: ClassGrades, out: Path, settings: Settings, alike: str) -> list[Path]:
     """Write results, tables and a feedback page a learner into ``out``; return what was written.
 
     ``settings`` says which exports are wanted; ``alike`` is the table of answers that look alike.
     """
-    settings = settings or Settings()
     names = feedback.file_names([grade.submission.learner for grade in graded.grades])
     pages = {learner: f"{PAGES}/{name}" for learner, name in names.items()}
     files = {
@@ -25,9 +24,8 @@ def write(graded: ClassGrades, out: Path, settings: Settings | None = None, alik
         "grades.csv": tables.as_csv(graded, excel=settings.excel),
         "junit.xml": tables.as_junit(graded),
         "summary.md": tables.as_markdown(graded),
+        "similar.csv": alike,
     }
-    if alike:
-        files["similar.csv"] = alike
     mark = "\ufeff" if settings.excel else ""
     for name, make in (("canvas", exports.canvas), ("moodle", exports.moodle)):
         if name in settings.exports:

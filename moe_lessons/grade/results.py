@@ -96,6 +96,7 @@ def _exercise(outcome: Outcome) -> dict[str, Any]:
         "findings": [{"name": name, "passed": ok, "detail": more} for name, ok, more in verdict.findings],
         "misconception": mistake and {"id": mistake[0], "message": mistake[1], "hint": mistake[2]},
         "observation": verdict.observation,
+        "looks": list(outcome.looks),
     }
 
 
@@ -137,4 +138,5 @@ def _as_outcome(place: int, said: dict[str, Any]) -> Outcome:
         misconception=mistake and (mistake["id"], mistake["message"], mistake["hint"]),
         observation=said.get("observation", ""),
     )
-    return Outcome(said["exercise"], said["title"], said["points"], said["max_points"], verdict)
+    looks = tuple(said.get("looks", ()))
+    return Outcome(said["exercise"], said["title"], said["points"], said["max_points"], verdict, looks)

@@ -147,7 +147,9 @@ def _outcome(place: int, submission: Submission, exercise: Exercise, verdicts: d
     if verdict is None:
         verdict = Verdict(place, exercise.id, _why_not(submission, exercise))
     points = exercise.points if verdict.status == PASSED else 0
-    return Outcome(exercise.id, exercise.title, points, exercise.points, verdict)
+    answer = submission.answers.get(exercise.id)
+    looks = answer[0].looks.get(exercise.id, ()) if answer else ()
+    return Outcome(exercise.id, exercise.title, points, exercise.points, verdict, looks)
 
 
 def _why_not(submission: Submission, exercise: Exercise) -> str:

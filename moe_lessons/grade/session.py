@@ -102,7 +102,8 @@ class Session:
 
     def _report(self, exercise: Exercise, task: dict[str, Any]) -> Report:
         with contextlib.ExitStack() as ends:
-            worker = ends.enter_context(contextlib.closing(self.parent.start()))
+            text = f"{task['code']}\n{task['beside']}"
+            worker = ends.enter_context(contextlib.closing(self.parent.start(text)))
             witness = worker
             if exercise.driver == "kernel":
                 witness = ends.enter_context(contextlib.closing(self.parent.start()))

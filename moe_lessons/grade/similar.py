@@ -9,28 +9,47 @@ from pathlib import Path
 
 import moe_lessons
 from moe_lessons.grade import escape, reading
-from moe_lessons.grade.records import Submission
+from moe_lessons.grade.records import Grade, Submission
 
 HOW = ("as written", "with other names")
 
 
-def report(submissions: Sequence[Submission]) -> str:
-    """A table: exercise, what is alike, how, who. Comments, layout and docstrings do not count."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["exercise", "like", "how", "learners"])
-    for exercise, like, how, names in alike(submissions):
-        writer.writerow([exercise, like, how, escape.csv("; ".join(names))])
-    return file.getvalue()
+Looks = dict[str, dict[str, tuple[str, ...]]]
+"""By exercise and learner: what the answer looks like (see ``likeness``)."""
 
 
-def alike(submissions: Sequence[Submission]) -> Iterator[tuple[str, str, str, list[str]]]:
-    """Each group of learners whose answers look like the solution, or like one another."""
-    looks: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
+def handed_in(submissions: Sequence[Submission]) -> Looks:
+    """What everyone's answers look like, whichever exercises count."""
+    looks: Looks = defaultdict(dict)
     for submission in submissions:
         for id, (notebook, _) in submission.answers.items():
             if id in notebook.looks:
                 looks[id][submission.learner] = notebook.looks[id]
+    return looks
+
+
+def graded(grades: Sequence[Grade]) -> Looks:
+    """The same from grades, where the files themselves are not at hand."""
+    looks: Looks = defaultdict(dict)
+    for grade in grades:
+        for outcome in grade.outcomes:
+            if len(outcome.looks) == len(HOW):
+                looks[outcome.exercise][grade.submission.learner] = outcome.looks
+    return looks
+
+
+def report(looks: Looks) -> str:
+    """A table: exercise, what is alike, how, who. Comments, layout and docstrings do not count."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["exercise", "like", "how", "learners"])
+    for exercise, like, how, names in alike(looks):
+        writer.writerow([exercise, like, how, escape.csv("; ".join(names))])
+    return file.getvalue()
+
+
+def alike(looks: Looks) -> Iterator[tuple[str, str, str, list[str]]]:
+    """Each group of learners whose answers look like the solution, or like one another."""
     for id in sorted(looks):
         known = solution_looks().get(id, ())
         told: set[str] = set()

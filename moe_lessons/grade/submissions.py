@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from moe_lessons.grade.reader import TOO_MUCH
 from moe_lessons.grade.reading import read
 from moe_lessons.grade.records import Notebook, RefusedError, Submission
 
@@ -12,6 +13,12 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 _SKIPPED = {"__pycache__", "__MACOSX"}
 _MOST = 200
 """Files of one learner that are read, so that no one's folder fills the grader's memory."""
+_MOST_TEXT = 4 << 20
+"""Characters in the answers of one learner: some hundred times what all solutions come to."""
+_TOO_MUCH = 3
+"""Files of one learner that are given up as too intricate; each may cost the reader its whole time."""
+_LONGEST_NAME = 200
+"""Characters of a file's path that results show."""
 
 
 def collect(folder: Path, *, out: Path | None = None) -> list[Submission]:
@@ -109,7 +116,18 @@ def _misnamed(path: Path) -> bool:
 def _handed_in(place: Path, folder: Path) -> Iterator[Notebook]:
     """The notebooks below a learner's folder, and what kept us from others."""
     found = _below(place, folder)
-    yield from itertools.islice(found, _MOST)
+    size = given_up = 0
+    for notebook in itertools.islice(found, _MOST):
+        size += sum(map(len, (*notebook.answers.values(), *notebook.beside.values())))
+        given_up += notebook.problem == TOO_MUCH
+        if size > _MOST_TEXT:
+            told = f"more than {_MOST_TEXT:,} characters of answers; the rest is not read"
+            yield Notebook(notebook.file, problem=told)
+            return
+        yield notebook
+        if given_up == _TOO_MUCH:
+            yield Notebook(place.name, problem=f"{_TOO_MUCH} files {TOO_MUCH}; the rest is not read")
+            return
     if next(found, None) is not None:
         yield Notebook(place.name, problem=f"more than {_MOST} files; the rest is not read")
 
@@ -125,17 +143,23 @@ def _below(place: Path, folder: Path) -> Iterator[Notebook]:
         except OSError as error:
             nothing = False
             problem = f"the folder cannot be read: {error.strerror}"
-            yield Notebook(here.relative_to(folder).as_posix(), problem=problem)
+            yield Notebook(_shown(here, folder), problem=problem)
             continue
         for entry in shown:
             path = Path(entry.path)
             told = _notebook(path) or _archive(path) or _misnamed(path)
             if told and not entry.is_dir(follow_symlinks=False):
                 nothing = False
-                yield _read(path, path.relative_to(folder).as_posix())
+                yield _read(path, _shown(path, folder))
         pending += [Path(e.path) for e in reversed(shown) if e.is_dir(follow_symlinks=False)]
     if nothing:
         yield Notebook(place.name, problem="there is no notebook (*.ipynb) in this folder")
+
+
+def _shown(path: Path, folder: Path) -> str:
+    """A path as results show it, its middle left out where it is long."""
+    name, half = path.relative_to(folder).as_posix(), _LONGEST_NAME // 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
 
 
 def _hidden(name: str) -> bool:

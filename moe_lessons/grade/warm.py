@@ -1,9 +1,9 @@
 """The warm parent: imports torch once, then forks a worker for each answer in a few milliseconds.
 
 It never runs learner code itself and holds no expected values. The grader asks over a control channel:
-``start`` (with the worker's end of a new channel), ``used PID`` (processor time of a worker and all that it
-started), and ``end PID`` or ``reap PID``, which end them; ``reap`` is for one that is about to end by
-itself. When the grader goes away, everything ends.
+``start`` (with the worker's end of a new channel), ``load NAME`` (import one of ``LATE``, so that workers
+need not), ``used PID`` (processor time of a worker and all that it started), and ``end PID`` or ``reap PID``,
+which end them; ``reap`` is for one that is about to end by itself. When the grader goes away, all ends.
 
 In a sandbox this process is inside bubblewrap, and each worker in a jail of its own (see ``jail``);
 without one a worker is only a process in a session of its own.
@@ -24,6 +24,16 @@ from moe_lessons.grade import jail, lifeline
 CHANNEL = 3
 """The worker's end of its channel, always."""
 _GRACE_SECONDS = 1.0
+LATE = {
+    "scipy": (r"\bscipy\b", ("scipy.optimize", "scipy.stats")),
+    "matplotlib": (r"\bmatplotlib\b", ("matplotlib.pyplot",)),
+    "optim": (r"\boptim\b", ("torch._dynamo",)),
+    "grad": (r"\bautograd\.grad\b|\bbackward\(", ("torch.fx.experimental.symbolic_shapes",)),
+}
+"""What takes half a second or more to import, by a word of an answer's text that tells it will be needed.
+
+Imported once, here, before the first answer that wants it is there: its worker has it then, and later ones.
+"""
 
 
 def main(control_fd: int, user: int | None) -> None:
@@ -48,6 +58,9 @@ def main(control_fd: int, user: int | None) -> None:
             os.close(descriptors[0])
             folders[pid] = folder
             control.sendall(b"%d" % pid)
+        elif words[0] == b"load":
+            _load(words[1].decode())
+            control.sendall(b"done")
         elif words[0] == b"used":
             control.sendall(b"%f" % processor_seconds(int(words[1])))
         else:
@@ -80,6 +93,12 @@ def _import() -> None:
     for dtype in (torch.float16, torch.bfloat16):
         halves = torch.ones(64, 64, dtype=dtype)
         halves @ halves
+
+
+def _load(name: str) -> None:
+    for module in LATE[name][1] if _forks_warm() else ():
+        with contextlib.suppress(Exception):  # then the answer that asks for it hears why
+            importlib.import_module(module)
 
 
 def _start(channel_fd: int, folder: str, user: int | None) -> int:

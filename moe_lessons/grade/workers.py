@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import select
 import signal
 import socket
@@ -15,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from moe_lessons.exercises.drivers import Failure, Reply, Request
-from moe_lessons.grade import kit, messages, sandbox, wire
+from moe_lessons.grade import kit, messages, sandbox, warm, wire
 
 _START_SECONDS = 180.0
 """How long the warm parent may take to import torch on a busy machine."""
@@ -54,6 +55,7 @@ class WarmParent:
     def _launch(self) -> None:
         folder = Path(self._folder.name)
         self._control, theirs = socket.socketpair()
+        self._loaded: set[str] = set()
         words = ["warm", str(theirs.fileno())]
         if self._sandboxed:
             command = sandbox.command(self._script.parent, [*words, str(sandbox.user())])
@@ -71,12 +73,16 @@ class WarmParent:
                 start_new_session=True,
             )
 
-    def start(self) -> "Worker":
-        """Start a worker; where a learner's code has killed the warm parent, start that again first."""
+    def start(self, code: str = "") -> "Worker":
+        """Start a worker; where a learner's code has killed the warm parent, start that again first.
+
+        ``code`` is what it will be given: the warm parent imports what takes long and that text mentions.
+        """
         for last in (False, True):
             mine, theirs = socket.socketpair()
             try:
                 with theirs:
+                    self._load(code)
                     self._control.settimeout(_START_SECONDS)
                     socket.send_fds(self._control, [b"start"], [theirs.fileno()])
                 pid = int(self._answer())
@@ -90,6 +96,14 @@ class WarmParent:
                 self._stop()
                 self._launch()
         raise AssertionError
+
+    def _load(self, code: str) -> None:
+        for name, (word, _) in warm.LATE.items():
+            if name not in self._loaded and re.search(word, code):
+                self._control.settimeout(_START_SECONDS)
+                self._control.sendall(b"load %s" % name.encode())
+                self._answer()
+                self._loaded.add(name)
 
     def end(self, pid: int, *, ending: bool = False) -> int:
         """Kill a worker with all that it started; its exit code, negative for a signal.

@@ -183,6 +183,8 @@ def test_parts_make_the_whole(folder):
     assert result.exit_code == 0, result.output
     assert learners(path) == whole
     assert (folder / "all" / "grades.csv").read_text() == (folder / "out" / "grades.csv").read_text()
+    assert (folder / "all" / "similar.csv").read_text() == (folder / "out" / "similar.csv").read_text()
+    assert "ada; bob; cy; dan; eve" in (folder / "all" / "similar.csv").read_text()
     page = "feedback/ada.html"
     assert (folder / "all" / page).read_text() == (folder / "out" / page).read_text()
 

@@ -8,10 +8,20 @@ import pytest
 import torch
 from unwritten_answers import UNWRITTEN
 
-from moe_lessons.exercises import answers, registry
+from moe_lessons.exercises import answers, drivers, registry, unwritten
 from moe_lessons.exercises.judge import judge, local
 from moe_lessons.exercises.unwritten import steady
 
+HOW_NUMPY_MAKES = [
+    "import numpy as np\n\ndef f():\n    return np.ndarray(3)",
+    "import numpy\n\ndef f():\n    return numpy.ndarray((3,), dtype=np.float32)",
+    "from numpy import empty\n\ndef f():\n    return empty(3)",
+    "from numpy import empty as e\n\ndef f():\n    return e(3)",
+    "from numpy import empty_like\n\ndef f():\n    return empty_like(np.ones(3))",
+    "from numpy import ndarray\n\ndef g():\n    return ndarray([3])\n\ndef f():\n    return g()",
+    "from functools import partial\n\ndef g(n):\n    return np.ndarray(n)\n\nf = partial(g, 3)",
+    "class G:\n    def __call__(self):\n        return np.ndarray(3)\n\nf = G()",
+]
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64, torch.uint8]
 MAKE = {
     "empty": lambda dtype: torch.empty(3, dtype=dtype),
@@ -38,6 +48,35 @@ def test_fresh_memory_reads_as_what_is_never_right(make, dtype):
     assert wrong.all(), fresh
 
 
+@pytest.mark.parametrize("code", HOW_NUMPY_MAKES)
+def test_what_a_cell_imported_or_calls_by_its_type_is_filled_too(code):
+    before = np.full(1000, 7.0)  # what fresh memory may hold
+    del before
+    answer = answers.load(code, "f")
+    names = dict(unwritten._function(answer).__globals__)
+    with steady(answer):
+        fresh = answer()
+        assert isinstance(fresh, np.ndarray)
+        assert issubclass(np.ndarray, np.ndarray)
+    assert type(fresh) is np.ndarray
+    assert np.isnan(fresh).all(), fresh
+    assert unwritten._function(answer).__globals__ == names
+    (value,) = drivers.run(answer, drivers.Request("call", {}, {}, {}))
+    assert np.isnan(value.data).all()
+
+
+def test_memory_that_is_given_is_left_alone():
+    code = """
+def f():
+    given = np.arange(3.0)
+    again = np.ndarray((3,), buffer=given, dtype=float)
+    return np.ndarray(3, float, given), again, isinstance(given, np.ndarray)
+"""
+    reply = drivers.run(answers.load(code, "f"), drivers.Request("call", {}, {}, {}))
+    assert [value.data.tolist() for value in reply[:2]] == [[0, 1, 2]] * 2
+    assert reply[2].data is True
+
+
 def test_everything_is_as_before_afterwards():
     torch.manual_seed(3)
     np.random.seed(3)
@@ -47,6 +86,7 @@ def test_everything_is_as_before_afterwards():
         raise ZeroDivisionError
     assert (np.random.get_state()[1] == state).all()
     assert np.empty is empty
+    assert np.ndarray is type(np.zeros(1))
     assert torch.get_deterministic_debug_mode() == 0
     assert not torch.are_deterministic_algorithms_enabled()
 
@@ -57,13 +97,15 @@ def test_everything_is_as_before_afterwards():
         "torch.rand(3)",
         "torch.from_numpy(np.random.rand(3))",
         "torch.from_numpy(np.random.default_rng().random(3))",
+        "torch.from_numpy(drawn().random(3))",
     ],
 )
 def test_chance_is_the_same_every_time(draw):
-    answer = answers.load(f"def f():\n    return {draw}", "f")
+    cell = f"from numpy.random import default_rng as drawn\n\ndef f():\n    return {draw}"
+    answer = answers.load(cell, "f")
 
     def drawn():
-        with torch.random.fork_rng(devices=[]), steady():
+        with torch.random.fork_rng(devices=[]), steady(answer):
             torch.manual_seed(0)
             return answer()
 

@@ -256,3 +256,15 @@ def alive(pid):
         return False
     except FileNotFoundError:
         return os.path.isdir("/proc/self")  # no /proc here: the signal got through
+
+
+def test_what_takes_long_to_import_is_imported_once_for_all(warm):
+    """By the text of an answer, in the warm parent; the answer after it finds it there."""
+    asked = "import sys\n\n\ndef f():\n    import scipy.stats\n    return 'torch._dynamo' in sys.modules"
+    code = "import sys\n\n\ndef f():\n    return {'scipy.stats', 'scipy.optimize'} <= set(sys.modules)"
+    for text, begun in ((asked, False), (code, True)):
+        worker = warm.start(text)
+        assert worker.load(text, "f", (), 20) == ("function", "")
+        (value,) = worker.call(Request("call", {}, {}, {}), 20)
+        assert value.data is begun
+        worker.close()

@@ -1,6 +1,8 @@
 """The hostile corpus: a short form in every test run; `make hostile` runs the whole of it."""
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import measure
 import pytest
@@ -60,6 +62,13 @@ def test_the_corpus_covers_every_threat():
     assert set(SHORT) <= set(names)
     assert all(count >= 4 for count in Counter(case.threat for case in cases).values())
     assert {case.threat for case in cases} == {case.threat for case in cases if case.name in SHORT}
+
+
+@pytest.mark.parametrize("file", ["README.md", "moe_lessons/grade/INSTRUCTORS.md"])
+def test_prose_counts_the_attacks_that_there_are(file):
+    text = (Path(__file__).parents[2] / file).read_text(encoding="utf-8")
+    said = re.findall(r"(\d+) (?:ways|attacks)", text)
+    assert said == [str(round(len(measure.corpus(NOWHERE)), -1))]
 
 
 @needs_sandbox
