@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from moe_lessons.build import paths
-from moe_lessons.build.source import read_cells, with_solution, without_solution
+from moe_lessons.build.source import read_cells, without_solution
 from moe_lessons.course.checking import card
 from moe_lessons.exercises import answers, drivers, registry
 from moe_lessons.exercises.crash_table import GENERAL
@@ -25,6 +25,7 @@ from moe_lessons.exercises.habits import (
 )
 from moe_lessons.exercises.judge import draw, judge, local
 from moe_lessons.exercises.kernel_driver import gpu_suits
+from moe_lessons.exercises.published import with_solution
 from moe_lessons.exercises.recognise import recognise
 
 SEEDS = (0, 1, 2)
