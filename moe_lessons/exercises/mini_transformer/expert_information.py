@@ -290,4 +290,8 @@ EXPERT_INFORMATION = Exercise(
         "Inside a helper: `seen = p > 0`, then `(p[seen] * (p[seen] / apart[seen]).log2()).sum()`; call it "
         "once with `labels_N` and once for each order with `labels_N[order]`.",
     ),
+    notice=(
+        "Chance is measured with shuffled labels and not taken to be 0: from a finite number of tokens "
+        "the estimate comes out positive even where expert and label have nothing to do with each other."
+    ),
 )

@@ -273,4 +273,8 @@ COMBINE_ROWS = Exercise(
         "`acc = tl.zeros((BLOCK,), tl.float32)`; for each k: load the row number, load that row's piece with "
         "mask and `other`, convert to fp32, multiply with the weight, add to `acc`.",
     ),
+    notice=(
+        "One program owns its piece of a token, adds the K rows in a fixed order and stores once: no "
+        "atomics, and the same bits in every run."
+    ),
 )

@@ -292,4 +292,8 @@ DOWN_GRADIENT = Exercise(
         "Load the gradient's tile *as its transpose*: [D, rows], with `grad_SD + row[None, :] * d_model + "
         "d[:, None]`. The activations are [rows, F]. Then `acc = tl.dot(grad, act, acc)`.",
     ),
+    notice=(
+        "An expert without rows walks over nothing and still stores its tile of zeros: memory that is "
+        "handed to a kernel holds whatever was there before."
+    ),
 )
