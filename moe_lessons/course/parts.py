@@ -20,8 +20,8 @@ from moe_lessons.exercises.spec import Exercise
 class Part:
     """A function that an exercise asks for, to build with: the learner's own, or the package's.
 
-    Called with the arguments of the exercise, by position. Where the learner's raises, that is said once, and
-    the package's gives the result of that call.
+    Called with the arguments of the exercise, by position. Where the learner's raises, the package's gives
+    the result of that call; that is said the first time.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Part:
 
     exercise: Exercise
     own: Callable[..., Any] | None
-    _said: set[str] = field(default_factory=set)
+    _raised: bool = field(default=False, init=False)
 
     @property
     def __name__(self) -> str:
@@ -55,13 +55,11 @@ class Part:
             try:
                 return as_asked(self.exercise, self.own(*args), args)
             except (Exception, SystemExit) as error:
-                self._say(f"stopped with {_named(error)}; here the package's goes on")
+                if not self._raised:  # once is enough: it may stand in a loop
+                    name = f"{self.exercise.entry}: yours ({self.exercise.id})"
+                    say(f"{name} stopped with {_named(error)}; the package's goes on")
+                self._raised = True
         return self.exercise.reference(*args)
-
-    def _say(self, what: str) -> None:
-        if what not in self._said:
-            self._said.add(what)
-            say(f"{self.exercise.entry}: yours ({self.exercise.id}) {what}")
 
     def __repr__(self) -> str:
         return self.label
@@ -74,6 +72,8 @@ def yours(id: str) -> Part:
     on, half a change cannot. So it is the same before and after a restart of the kernel, and in the next
     lesson. A change counts from its next pass on. An answer that writes into its arguments does not pass, so
     what you hand over stays as it is.
+
+    Give it another name than the exercise's function has: `check` looks that one up.
 
     Parameters
     ----------

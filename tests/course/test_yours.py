@@ -2,13 +2,17 @@
 
 import copy
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 import torch
 
+from moe_lessons.build import paths
 from moe_lessons.course import check, progress, reset, start, store, yours
+from moe_lessons.exercises import needs, registry
+from moe_lessons.exercises.published import published
 
 CHECK = 'from moe_lessons.course import check\ncheck("99.scale")'
 TWICE = "def scale(x_N, factor):\n    mine = x_N * factor\n    return mine"
@@ -116,7 +120,7 @@ def test_an_answer_that_raises_is_named_once_and_the_package_goes_on(printed):
     said = printed().splitlines()
     assert said[0] + "\n" == YOURS
     assert said[1].startswith("scale: yours (99.scale) stopped with IndexError: index 99 is out of bounds")
-    assert said[1].endswith("; here the package's goes on")
+    assert said[1].endswith("; the package's goes on")
     assert len(said) == 2
 
 
@@ -248,3 +252,24 @@ def test_a_part_can_be_copied():
     """A toy run forks its rule, and with it the gate in it."""
     keep(TWICE)
     assert copy.deepcopy(yours("99.scale"))(X, 2).tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("lesson", sorted(paths.LESSONS.glob("*.py")), ids=lambda path: path.stem)
+def test_no_lesson_takes_the_name_that_its_check_looks_up(lesson):
+    for name, id in re.findall(
+        r'^(\w+) = yours\("([\w.]+)"\)', lesson.read_text(encoding="utf-8"), re.MULTILINE
+    ):
+        assert name != registry.exercise(id).entry
+
+
+@pytest.mark.skipif(needs.missing(registry.exercise("09.gather_rows")) != "", reason="needs Triton")
+def test_a_kernel_is_restored_too():
+    keep(published("09.gather_rows"), "09.gather_rows")
+    said = in_a_kernel(
+        'from moe_lessons.course import start, yours\nstart("10_mini_transformer")',
+        'gather = yours("09.gather_rows")',
+        "hidden_TD, slots_S, out_SD = torch.randn(3, 5), torch.tensor([4, 0, 3]), torch.zeros(3, 5)",
+        "gather(hidden_TD, slots_S, out_SD, 2)",
+        "print(out_SD.equal(hidden_TD[[2, 0, 1]]))",
+    )
+    assert said.splitlines()[-2:] == ["gather_rows: yours, as it last passed (09.gather_rows)", "True"]

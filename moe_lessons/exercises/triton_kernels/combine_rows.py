@@ -62,7 +62,7 @@ def _case(rng: np.random.Generator, name: str, n_tokens: int, d_model: int, top_
 def reference(results_SD: Tensor, weights_TK: Tensor, rows_S: Tensor, out_TD: Tensor) -> None:
     """The weighted sum of each token's K rows, in fp32."""
     results_TKD = results_SD.float()[rows_S].unflatten(0, weights_TK.shape)
-    total_TD = torch.zeros(out_TD.shape)
+    total_TD = torch.zeros(out_TD.shape, device=out_TD.device)
     for k in range(weights_TK.shape[1]):
         total_TD = total_TD + weights_TK[:, k, None] * results_TKD[:, k]
     out_TD.copy_(total_TD)
