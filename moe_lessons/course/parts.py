@@ -11,7 +11,7 @@ import torch
 from moe_lessons.course import store
 from moe_lessons.course.printed import Printed
 from moe_lessons.course.show import say
-from moe_lessons.exercises import answers, needs, registry
+from moe_lessons.exercises import answers, kernel_driver, needs, registry
 from moe_lessons.exercises.asked import as_asked
 from moe_lessons.exercises.spec import Exercise
 
@@ -124,7 +124,7 @@ def _restored(source: str, id: str) -> Callable[..., Any]:
     """Run the cell that passed in a namespace of its own; what else it does stays without effect or sound."""
     exercise, printed = registry.exercise(id), Printed()
     if exercise.driver == "kernel":
-        _prepare_kernels()
+        kernel_driver.prepare()  # Triton asks once, when it is first imported: interpreter or GPU?
     with (
         torch.random.fork_rng(devices=[]),
         contextlib.redirect_stdout(printed),
@@ -134,13 +134,6 @@ def _restored(source: str, id: str) -> Callable[..., Any]:
     if not callable(found):
         raise LookupError(f"it defines no function {exercise.entry}")
     return found
-
-
-def _prepare_kernels() -> None:
-    """Before anything imports Triton, which asks once: interpreter or GPU."""
-    from moe_lessons.exercises import kernel_driver
-
-    kernel_driver.prepare()
 
 
 def _named(error: BaseException) -> str:
