@@ -1,5 +1,5 @@
 # %% tags=["setup"]
-from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start
+from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
 
 start("01_router")
 
@@ -348,14 +348,23 @@ def topk_gates(logits_TE, top_k, renormalize):
 check("01.topk_gates")
 
 # %% [markdown]
+# An answer that has passed is kept, and the lessons go on with it: `yours(...)` gives your function as it
+# last passed, in this lesson and in later ones, after a restart too. Until it passes you get the package's,
+# so that nothing waits for you. From here on `gates` is one of the two; the line says which.
+
+# %%
+gates = yours("01.topk_gates")
+
+# %% [markdown]
 # ### The trap at K = 1
 #
 # You may have noticed a strange case in that check: K = 1, renormalised. A single weight, rescaled to sum to
 # 1, is 1. Always. What does that do to learning?
 #
 # Top-k itself has no gradient: the ids are whole numbers. The router learns through the *weights*. Below is a
-# layer of eight linear experts with K = 1 and some loss on its output. We look at the largest gradient that
-# reaches the router, with the probability as weight and with the rescaled weight, for twenty random draws.
+# layer of eight linear experts with K = 1 behind `gates`, and some loss on its output. We look at the largest
+# gradient that reaches the router, with the probability as weight and with the rescaled weight, for twenty
+# random draws.
 
 # %%
 largest = {False: [], True: []}
@@ -365,9 +374,9 @@ for seed in range(20):
     hidden_TD = torch.randn(32, 16, generator=generator)
     experts_EDD = torch.randn(8, 16, 16, generator=generator)
     for renormalize in (False, True):
-        routed = routing.softmax_topk(hidden_TD @ router_ED.T, 1, renormalize=renormalize)
-        expert_TD = torch.einsum("td,tdf->tf", hidden_TD, experts_EDD[routed.topk_ids_TK[:, 0]])
-        loss = (routed.topk_weights_TK * expert_TD).square().mean()
+        topk_ids_TK, topk_weights_TK = gates(hidden_TD @ router_ED.T, 1, renormalize)
+        expert_TD = torch.einsum("td,tdf->tf", hidden_TD, experts_EDD[topk_ids_TK[:, 0]])
+        loss = (topk_weights_TK * expert_TD).square().mean()
         (gradient_ED,) = torch.autograd.grad(loss, router_ED)
         largest[renormalize].append(gradient_ED.abs().max().item())
 
@@ -447,8 +456,9 @@ def sigmoid_gates(logits_TE, expert_bias_E, top_k, scale):
 check("01.sigmoid_gates")
 
 # %% [markdown]
-# The paper writes this as equations 12 to 16. Taken literally, one expert at a time, they give the same as
-# the course's function for whole batches. For 50 tokens and DeepSeek-V3's own sizes:
+# The paper writes this as equations 12 to 16. Taken literally, one expert at a time, they give the same as a
+# function for whole batches: the course's, and yours, if it has passed. For 50 tokens and DeepSeek-V3's own
+# sizes:
 
 # %%
 v3 = PRESETS["DeepSeek-V3"]
@@ -457,7 +467,7 @@ affinity_TE = torch.randn(50, v3.n_experts, generator=generator)
 bias_E = 0.1 * torch.randn(v3.n_experts, generator=generator)
 routed = routing.GATES[v3.gate](affinity_TE, v3.top_k, expert_bias_E=bias_E, scale=v3.scale)
 
-agree = []
+from_paper = []  # for each token, its experts and their weights
 for t in range(50):
     s = [1 / (1 + math.exp(-z)) for z in affinity_TE[t].tolist()]  # eq. 15: a sigmoid per expert
     biased = [s_i + b_i for s_i, b_i in zip(s, bias_E.tolist(), strict=True)]
@@ -465,12 +475,29 @@ for t in range(50):
     weights = {
         i: v3.scale * s[i] / sum(s[j] for j in chosen) for i in chosen
     }  # eq. 13, and the config's scale: ... not here
-    ours = dict(zip(routed.topk_ids_TK[t].tolist(), routed.topk_weights_TK[t].tolist(), strict=True))
-    agree.append(ours.keys() == weights.keys() and all(abs(ours[i] - weights[i]) < 1e-5 for i in chosen))
-print(f"{v3.name}: {v3.top_k} of {v3.n_experts} experts, scale {v3.scale}; {sum(agree)} of 50 tokens agree")
+    from_paper.append(weights)
+
+
+def agrees(paper, ids, weights):
+    """Whether a token's experts and weights are those of the equations."""
+    ours = dict(zip(ids, weights, strict=True))
+    return ours.keys() == paper.keys() and all(abs(ours[i] - paper[i]) < 1e-5 for i in paper)
+
+
+def n_agreeing(topk_ids_TK, topk_weights_TK):
+    """Number of tokens for which they agree."""
+    return sum(map(agrees, from_paper, topk_ids_TK.tolist(), topk_weights_TK.tolist()))
+
+
+print(f"{v3.name}: {v3.top_k} of {v3.n_experts} experts, scale {v3.scale}")
+agree = n_agreeing(routed.topk_ids_TK, routed.topk_weights_TK)
+print(f"the equations and the course's function: {agree} of 50 tokens agree")
+v3_gates = yours("01.sigmoid_gates")
+own = n_agreeing(*v3_gates(affinity_TE, bias_E, v3.top_k, v3.scale))
+print(f"the equations and {v3_gates.label}: {own} of 50 tokens agree")
 
 # %%
-claim("L21", "correct", holds=all(agree) and v3.top_k == 8 and v3.n_shared_experts == 1)
+claim("L21", "correct", holds=agree == 50 and v3.top_k == 8 and v3.n_shared_experts == 1)
 
 # %% tags=["nbval-ignore-output"] why="widget"
 quiz("01.q_bias")
@@ -690,8 +717,9 @@ learned = [run.unigram_bits_per_byte - run.validation_bits_per_byte for run in r
 print(f"all four beat byte frequencies by more than half a bit per byte: {min(learned) > 0.5}")
 
 # %% [markdown]
-# Now watch a sentence go through the second layer of the first model. Below each letter stand its four
-# experts; the bar and the number are the weight.
+# Now watch a sentence go through the second layer of the first model. The logits are the model's; `gates`
+# makes experts and weights of them. Below each letter stand its four experts; the bar and the number are the
+# weight.
 
 # %% tags=["nbval-ignore-output"] why="image"
 from moe_lessons.data import as_tokens
@@ -699,12 +727,13 @@ from moe_lessons.data import as_tokens
 SENTENCE = "The same letter may take different paths."
 with torch.no_grad():
     routings = runs[0].model(as_tokens(SENTENCE.encode())[None]).routings
+    topk_ids_TK, topk_weights_TK = gates(routings[1].logits_TE, 4, True)
 svg.routing_strip(
     list(SENTENCE),
-    routings[1].topk_ids_TK.tolist(),
-    routings[1].topk_weights_TK.tolist(),
+    topk_ids_TK.tolist(),
+    topk_weights_TK.tolist(),
     title="Each token has its own four experts, and weights of its own",
-    caption="Layer 2. Experts by number and colour, the largest weight on top; weights in percent. "
+    caption=f"Layer 2, routed by {gates.label}. Experts by number and colour; weights in percent. "
     "Do the letters e all go to the same experts?",
 )
 

@@ -1,5 +1,5 @@
 # %% tags=["setup"]
-from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start
+from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
 
 start("07_capacity")
 

@@ -9,10 +9,11 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from moe_lessons.build import paths
-from moe_lessons.build.source import read_cells, with_solution, without_solution
+from moe_lessons.build.source import read_cells, without_solution
 from moe_lessons.course.show import count
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.habits import asks_gradient
+from moe_lessons.exercises.published import with_solution
 from moe_lessons.exercises.spec import Exercise, Lesson
 
 _CARD = re.compile(r"^\{\{exercise (?P<id>[\w.]+)\}\}$")

@@ -1,7 +1,6 @@
 """Read a lesson: jupytext percent cells, the solution blocks in them, and what the lesson depends on."""
 
 import hashlib
-import re
 from pathlib import Path
 
 import jupytext
@@ -9,11 +8,7 @@ from nbformat import NotebookNode
 
 from moe_lessons.build import paths, rooms
 from moe_lessons.exercises import registry
-
-_SOLUTION = re.compile(
-    r"^(?P<indent>[ \t]*)### BEGIN SOLUTION\n(?P<body>.*?)^[ \t]*### END SOLUTION\n?",
-    re.MULTILINE | re.DOTALL,
-)
+from moe_lessons.exercises.published import SOLUTION
 
 
 def read_cells(lesson: Path) -> list[NotebookNode]:
@@ -34,17 +29,12 @@ def without_solution(code: str) -> str:
     def f():
         raise NotImplementedError("your code here")
     """
-    return _SOLUTION.sub(r'\g<indent>raise NotImplementedError("your code here")\n', code + "\n").rstrip("\n")
-
-
-def with_solution(code: str) -> str:
-    """Keep the solution, drop its markers."""
-    return _SOLUTION.sub(r"\g<body>", code + "\n").rstrip("\n")
+    return SOLUTION.sub(r'\g<indent>raise NotImplementedError("your code here")\n', code + "\n").rstrip("\n")
 
 
 def solution_lines(code: str) -> list[str]:
     """Every line of code inside solution blocks, stripped; none of them may reach a learner's notebook."""
-    lines = [line.strip() for match in _SOLUTION.finditer(code + "\n") for line in match["body"].splitlines()]
+    lines = [line.strip() for match in SOLUTION.finditer(code + "\n") for line in match["body"].splitlines()]
     return [line for line in lines if line and not line.startswith("#")]
 
 

@@ -1,6 +1,7 @@
-"""What a notebook cell calls: check, hint, quiz, predict, reveal, claim, score, start.
+"""What a notebook cell calls: check, yours, hint, quiz, predict, reveal, claim, score, start.
 
-None of these raises at a learner: what cannot be done is said in one line.
+None of these raises at a learner: what cannot be done is said in one line. (`yours` does where there is no
+such exercise: it has nothing to return.)
 """
 
 from moe_lessons.lazy import lazy
@@ -17,6 +18,7 @@ _EXPORTS = {
     "reveal": "predictions",
     "score": "scores",
     "start": "starting",
+    "yours": "parts",
 }
 
 __all__ = sorted(_EXPORTS)

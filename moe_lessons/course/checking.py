@@ -2,12 +2,12 @@
 
 import contextlib
 import html
-import io
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from moe_lessons.course import judged_cell, store
+from moe_lessons.course import after_pass, judged_cell, store
+from moe_lessons.course.printed import Printed
 from moe_lessons.course.show import Card, inline, never_raises, say, show
 from moe_lessons.exercises import needs, registry
 from moe_lessons.exercises.findings import Finding
@@ -22,6 +22,8 @@ _MARKS = {True: "✔", False: "✘", None: "–"}
 @never_raises
 def check(id: str, answer: Callable[..., Any] | None = None, *, demo: bool = False) -> None:
     """Judge your answer to an exercise; print one line, show a card, remember the result.
+
+    The code of an answer that passes is kept with the progress: `yours` gives it from then on.
 
     Parameters
     ----------
@@ -41,7 +43,7 @@ def check(id: str, answer: Callable[..., Any] | None = None, *, demo: bool = Fal
         say(f"– {id}: {needs.missing(exercise)}; it does not count here")
         return
     in_its_cell = answer is None and not demo
-    judged = judged_cell.Judged(answer)
+    judged = judged_cell.given(exercise.entry, answer)
     printed = Printed()
     # An endless stream of prints must not drown the card, nor a warning the line above it.
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
@@ -49,7 +51,7 @@ def check(id: str, answer: Callable[..., Any] | None = None, *, demo: bool = Fal
             judged = judged_cell.find(exercise.entry, _caller_globals().get(exercise.entry))
         report = refused(exercise, judged.refused) if judged.refused else examine(exercise, judged.answer)
     if not demo:
-        _remember(report)
+        _remember(report, judged.source)
     say(f"Demonstration, not counted. {report.line}" if demo else report.line)
     if judged.note:
         say(judged.note)
@@ -59,35 +61,7 @@ def check(id: str, answer: Callable[..., Any] | None = None, *, demo: bool = Fal
             "it is safe once the answer's own cell imports or defines it."
         )
     if report.findings:
-        show(card(report, printed.shown()))
-
-
-class Printed(io.TextIOBase):
-    """Keeps the beginning of what an answer prints, and counts the rest.
-
-    Examples
-    --------
-    >>> printed = Printed()
-    >>> print("x" * 5000, file=printed)
-    >>> printed.shown().splitlines()[-1]
-    '... and 3,001 characters more'
-    """
-
-    limit = 2000
-
-    def __init__(self) -> None:
-        self.kept, self.total = "", 0
-
-    def write(self, text: str) -> int:
-        """Take a text, as a file does."""
-        self.kept += text[: self.limit - len(self.kept)]
-        self.total += len(text)
-        return len(text)
-
-    def shown(self) -> str:
-        """What to show of it."""
-        more = self.total - len(self.kept)
-        return self.kept.rstrip() + (f"\n... and {more:,} characters more" if more else "")
+        show(card(report, printed.shown(), compare=not demo))
 
 
 def _caller_globals() -> dict[str, Any]:
@@ -140,20 +114,26 @@ def hint(id: str, number: int | None = None) -> None:
     say(f"Hint {number} of {count}: {exercise.hints[number - 1]}")
 
 
-def _remember(report: Report) -> None:
+def _remember(report: Report, source: str) -> None:
     def change(progress: store.Progress) -> None:
         record = progress["exercises"].setdefault(report.exercise.id, {"attempts": 0, "passed": False})
         if report.status != "not attempted":
             record["attempts"] += 1
         record["passed"] = record["passed"] or report.status == "passed"
+        if report.status == "passed" and source:
+            record["source"] = source
 
     if report.status != "not attempted":
         store.update(change)
 
 
-def card(report: Report, printed: str = "") -> Card:
-    """What a learner sees below the line: each finding, the mistake that was recognised, where to look."""
-    return Card(_text(report, printed), _body(report, printed))
+def card(report: Report, printed: str = "", *, compare: bool = False) -> Card:
+    """What a learner sees below the line: each finding, the mistake that was recognised, where to look.
+
+    After a pass, ``compare`` adds the published answer, folded.
+    """
+    made = Card(_text(report, printed), _body(report, printed))
+    return after_pass.added(made, report.exercise) if compare and report.status == "passed" else made
 
 
 _VERDICTS = {"passed": "✔ Passed", "failed": "✘ Not right yet", "not attempted": "○ Not attempted yet"}

@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import linecache
 import types
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +14,25 @@ from moe_lessons.exercises.beside import needed
 
 @dataclass(frozen=True)
 class Judged:
-    """The function to judge, or why its cell is `refused`; a `note` where it is not what the learner sees."""
+    """The function to judge, or why its cell is `refused`; a `note` where it is not what the learner sees.
+
+    `source` is the code that defines it, with what it needs of other cells; empty where that is not known.
+    """
 
     answer: Any
     refused: str = ""
     note: str = ""
+    source: str = ""
+
+
+def given(entry: str, answer: Any) -> Judged:
+    """A function that was handed over; its code is known where it has the name that the exercise asks for."""
+    code = _code(answer)
+    if code is None or code.co_name != entry:
+        return Judged(answer)
+    text = "".join(linecache.getlines(code.co_filename))
+    known = cells.attempt(text, entry) == "attempted"
+    return Judged(answer, source=_standing_alone(text, ()) if known else "")
 
 
 def find(entry: str, answer: Any) -> Judged:
@@ -25,7 +41,8 @@ def find(entry: str, answer: Any) -> Judged:
     states = {n: cells.attempt(text, entry) for n, text in ran.items() if entry in text}
     latest = max((n for n, state in states.items() if state == "attempted"), default=None)
     if latest is None:
-        return Judged(answer)
+        return given(entry, answer)
+    others = [text for n, text in ran.items() if n not in states]
     cell = cells.read(ran[latest])
     if cell.refused:
         return Judged(answer, refused=cell.refused)
@@ -34,19 +51,28 @@ def find(entry: str, answer: Any) -> Judged:
     if cell.forgotten or is_stub or answer is None:
         # The notebook does not have it, or not any more; a grader, who reads cells, does.
         note = f"  Judged: cell [{latest}]; cell [{made_in}] is the untouched stub." if is_stub else ""
-        others = [text for n, text in ran.items() if n not in states]
         with contextlib.suppress(Exception):
             beside = needed(ran[latest], others)
-            return Judged(answers.load(ran[latest], entry, name=f"<cell {latest}>", beside=beside), note=note)
+            loaded = answers.load(ran[latest], entry, name=f"<cell {latest}>", beside=beside)
+            return Judged(loaded, note=note, source=_standing_alone(ran[latest], others))
     if made_in is None or made_in == latest or ran[made_in] == ran[latest]:
-        return Judged(answer)
+        return Judged(answer, source=_standing_alone(ran[latest], others))
     return Judged(
         answer,
+        source=_standing_alone(ran[made_in], others),
         note=(
             f"  Judged: cell [{made_in}]. Your latest version, cell [{latest}], stopped with an error before "
             f"it defined `{entry}`; a grader reads the latest."
         ),
     )
+
+
+def _standing_alone(text: str, others: Sequence[str]) -> str:
+    """A cell as Python, after the definitions that it needs of other cells."""
+    beside = ""
+    with contextlib.suppress(Exception):
+        beside = needed(text, others)
+    return "\n\n".join(filter(None, (beside, cells.read(text).code)))
 
 
 def _ran() -> dict[int, str]:

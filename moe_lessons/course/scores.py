@@ -26,26 +26,27 @@ def score(lesson: str | None = None) -> None:
 
 @never_raises
 def progress() -> None:
-    """Show points by lesson over the whole course."""
-    done = {id for id, record in store.load()["exercises"].items() if record["passed"]}
-    rows = []
+    """Show points by lesson over the whole course, and which parts are yours: `yours` gives your code."""
+    done = {id: record for id, record in store.load()["exercises"].items() if record["passed"]}
+    text, body = [], []
     for lesson in registry.lessons():
         counted = runnable(lesson.exercises)
         earned = sum(exercise.points for exercise in counted if exercise.id in done)
-        rows.append((lesson.number, lesson.title, earned, sum(one.points for one in counted)))
-    text = "\n".join(f"{n}  {title:<32} {earned:>3} of {total}" for n, title, earned, total in rows)
-    body = "".join(
-        f'<tr><td>{n}</td><td style="text-align:left">{inline(title)}</td>'
-        f'<td><progress value="{earned}" max="{max(total, 1)}" aria-label="points"></progress></td>'
-        f"<td>{earned} of {total}</td></tr>"
-        for n, title, earned, total in rows
-    )
-    show(Card(text, f"<table>{body}</table>"))
+        total = sum(exercise.points for exercise in counted)
+        own = ", ".join(one.entry for one in counted if "source" in done.get(one.id, ()))
+        own = own and f"yours: {own}"
+        text.append(f"{lesson.number}  {lesson.title:<32} {earned:>3} of {total:<3} {own}".rstrip())
+        body.append(
+            f'<tr><td>{lesson.number}</td><td style="text-align:left">{inline(lesson.title)}</td>'
+            f'<td><progress value="{earned}" max="{max(total, 1)}" aria-label="points"></progress></td>'
+            f'<td>{earned} of {total}</td><td style="text-align:left">{inline(own)}</td></tr>'
+        )
+    show(Card("\n".join(text), f"<table>{''.join(body)}</table>"))
 
 
 @never_raises
 def reset(lesson: str | None = None) -> None:
-    """Forget what was passed, predicted and answered, in one lesson or (``"all"``) everywhere."""
+    """Forget what was passed, predicted and answered, your code too: of one lesson or (``"all"``) of all."""
     if lesson == "all":
         store.clear()
         say("All progress is forgotten.")

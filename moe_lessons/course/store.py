@@ -149,4 +149,6 @@ def _sound(found: Progress) -> Progress:
                 "attempts": attempts if type(attempts) is int else 0,
                 "passed": record["passed"],
             }
+            if isinstance(record.get("source"), str):  # of the cell that last passed; older files have none
+                progress["exercises"][id]["source"] = record["source"]
     return progress

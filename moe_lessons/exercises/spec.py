@@ -131,6 +131,8 @@ class Exercise:
     reference: Callable[..., Any]
     misconceptions: tuple[Misconception, ...]
     hints: tuple[str, str, str]
+    notice: str = ""
+    """After a pass: one sentence on what to see in the published answer, or what production code does."""
     properties: tuple[Property, ...] = ()
     crashes: tuple[Crash, ...] = ()
     """Errors that a mistake of this exercise ends in; they come before the general ones in ``crashes``."""

@@ -9,12 +9,13 @@ from moe_lessons.balancing import load_balancing_loss, z_loss
 from moe_lessons.config.gradient import warn
 from moe_lessons.experts import Experts, SharedExperts, SwiGLUExperts
 from moe_lessons.layer.around import Around
+from moe_lessons.layer.gating import routed
 from moe_lessons.layer.masking import put_back, real_tokens, routed_nowhere
-from moe_lessons.layer.paths import TYPICAL_TOKENS, check_path, path_for, scaled_inputs, through_experts
+from moe_lessons.layer.paths import TYPICAL_TOKENS, Path, check_path, path_for, scaled_inputs, through_experts
 from moe_lessons.layer.router import Router
 from moe_lessons.layer.spec import LayerSpec
 from moe_lessons.linear import FeedForward
-from moe_lessons.routing import GATES, Gate, Routing
+from moe_lessons.routing import Gate, Routing
 from moe_lessons.routing.base import real_rows
 
 
@@ -35,16 +36,17 @@ class MoELayer(nn.Module):
     d_model, d_expert, n_experts, top_k : int
         D, F, E and K.
     gate : str, Gate or callable
-        A key of `moe_lessons.routing.GATES`, or see `LayerSpec`. With "topk_sigmoid" the weight scales the
-        expert's input.
+        A key of `moe_lessons.routing.GATES`, or a function of your own of (logits_TE, top_k), which returns
+        ids and weights (T, K); see `LayerSpec`. With "topk_sigmoid" the weight scales the expert's input.
     expert_bias : bool
         Whether the router has an `expert_bias_E`, which steers the choice and never the weights; of the
         named gates, for those in `BIASED_GATES`. `moe_lessons.balancing` has the rules that set it.
     n_shared_experts : int
         Experts that see every token: one SwiGLU network of width `n_shared_experts * d_expert`, added
         with weight 1.
-    path : str
-        "auto", "triton", or a key of `moe_lessons.dispatch.PATHS`. "auto" takes the Triton kernels on a GPU
+    path : str or callable
+        "auto", "triton", a key of `moe_lessons.dispatch.PATHS`, or a function of your own with the
+        arguments of `moe_lessons.dispatch.moe_loop`. "auto" takes the Triton kernels on a GPU
         that they run on, and elsewhere what `moe_lessons.dispatch.choose` names, or with one expert a dense
         network; `path_for` says which. Experts that are not SwiGLU run on "generic". What `torch.compile`
         makes of each is said in `moe_lessons.dispatch`.
@@ -63,7 +65,7 @@ class MoELayer(nn.Module):
     ------
     ValueError
         If a size is below 1, `top_k` exceeds `n_experts`, `gate` or `path` is unknown, or the gate takes no
-        bias.
+        bias. When called, if a function of your own returns another shape than is asked for.
 
     Warns
     -----
@@ -92,7 +94,7 @@ class MoELayer(nn.Module):
         gate: Any = "topk_softmax",
         expert_bias: bool = False,
         n_shared_experts: int = 0,
-        path: str = "auto",
+        path: Path = "auto",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -104,7 +106,7 @@ class MoELayer(nn.Module):
 
     @classmethod
     def of(
-        cls, spec: LayerSpec, *, path: str = "auto", generator: torch.Generator | None = None
+        cls, spec: LayerSpec, *, path: Path = "auto", generator: torch.Generator | None = None
     ) -> "MoELayer":
         """Put a layer together from a list of parts.
 
@@ -122,7 +124,7 @@ class MoELayer(nn.Module):
         layer._build(spec, path, generator)
         return layer
 
-    def _build(self, spec: LayerSpec, path: str, generator: torch.Generator | None) -> None:
+    def _build(self, spec: LayerSpec, path: Path, generator: torch.Generator | None) -> None:
         generic = not spec.kind.is_swiglu or spec.n_null_experts > 0
         check_path(path, generic, spec.kind.name if not spec.n_null_experts else "null")
         warn(spec.warning)
@@ -210,14 +212,10 @@ class MoELayer(nn.Module):
         return MoEOutput(output_TD.reshape(hidden.shape), routing)
 
     def _forward(self, hidden_TD: Tensor, gate_inputs: dict[str, Tensor]) -> MoEOutput:
-        bias_E = self.router.expert_bias_E
-        biased = {} if bias_E is None else {"expert_bias_E": bias_E}
-        gate = GATES[self.gate] if isinstance(self.gate, str) else self.gate
-        routing = gate(self.router(hidden_TD), self.top_k, **biased, **gate_inputs)
-        weights_TK = self.router.rescale(routing.topk_weights_TK, routing.topk_ids_TK)
+        routing = routed(self.router, self.gate, self.top_k, hidden_TD, gate_inputs)
         to_experts = scaled_inputs if self.spec.on_input else through_experts
         rows_TX = hidden_TD if self.around is None else self.around.before(hidden_TD)
-        ids_TK = routing.topk_ids_TK
+        ids_TK, weights_TK = routing.topk_ids_TK, routing.topk_weights_TK
         output_TD = to_experts(self.experts, self.spec, self.path, rows_TX, ids_TK, weights_TK)
         if self.around is not None:
             output_TD = self.around.after(output_TD)
@@ -225,7 +223,7 @@ class MoELayer(nn.Module):
             output_TD = output_TD + self._shared(hidden_TD)
         if self.around is not None:
             output_TD = self.around.finish(output_TD)
-        return MoEOutput(output_TD, routing._replace(topk_weights_TK=weights_TK))
+        return MoEOutput(output_TD, routing)
 
     def _shared(self, hidden_TD: Tensor) -> Tensor:
         assert self.shared_experts is not None
@@ -289,7 +287,7 @@ class MoELayer(nn.Module):
     def extra_repr(self) -> str:
         """Show gate, path and parameter counts in the module's printed form."""
         total, active = self.n_parameters()
-        path = self.path
+        path = self.path if isinstance(self.path, str) else self.path_for()
         if path != self.path_for():
             path += f" ({self.path_for()} at {TYPICAL_TOKENS} tokens)"
         gate = self.gate if isinstance(self.gate, str) else self.spec.describe().split("; ")[0]

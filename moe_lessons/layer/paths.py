@@ -11,16 +11,27 @@ from moe_lessons.experts import Experts, SwiGLUExperts
 from moe_lessons.kernels import moe_triton, triton_supported
 from moe_lessons.layer.spec import LayerSpec
 from moe_lessons.linear import only_expert
+from moe_lessons.routing.own import name_of
 
 TYPICAL_TOKENS = 2048  # of a training batch: what a path is told for where nobody names an input
 
 
-def check_path(path: str, generic: bool, kind: str) -> None:
+Path = str | Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+def path_name(path: Path) -> str:
+    """What to call a path: its key, or the name of a function of one's own."""
+    return path if isinstance(path, str) else name_of(path)
+
+
+def check_path(path: Path, generic: bool, kind: str) -> None:
     """Refuse an unknown path, and a quick one for experts that it does not compute."""
     known = ("auto", "triton", *PATHS)
     if generic and path not in ("auto", "generic"):
-        raise ValueError(f"path is {path!r}: experts of kind {kind!r} run on 'generic', leave it at 'auto'")
-    if not generic and path not in known:
+        raise ValueError(
+            f"path is {path_name(path)!r}: experts of kind {kind!r} run on 'generic', leave it at 'auto'"
+        )
+    if not generic and path not in known and not callable(path):
         raise ValueError(f"path is {path!r}: choose one of {', '.join(known)}")
 
 
@@ -28,19 +39,21 @@ Bank = Experts | SwiGLUExperts
 
 
 def through_experts(
-    experts: Bank, spec: LayerSpec, path: str, rows_TD: Tensor, ids_TK: Tensor, weights_TK: Tensor
+    experts: Bank, spec: LayerSpec, path: Path, rows_TD: Tensor, ids_TK: Tensor, weights_TK: Tensor
 ) -> Tensor:
     """Take rows to their experts and back: sum over k of weight[t, k] * expert[id[t, k]](row[t])."""
     if isinstance(experts, Experts):
         n_null, null = spec.n_null_experts, spec.null
         run, n_experts = experts.run, spec.n_experts
         return moe_generic(rows_TD, ids_TK, weights_TK, run, n_experts, n_null_experts=n_null, null=null)
+    if not isinstance(path, str):
+        return _own(path, rows_TD, ids_TK, weights_TK, experts.gate_up_proj, experts.down_proj)
     way = _quick_path(path, rows_TD, len(experts.down_proj))
     return way(rows_TD, ids_TK, weights_TK, experts.gate_up_proj, experts.down_proj)
 
 
 def scaled_inputs(
-    experts: Bank, spec: LayerSpec, path: str, rows_TD: Tensor, ids_TK: Tensor, weights_TK: Tensor
+    experts: Bank, spec: LayerSpec, path: Path, rows_TD: Tensor, ids_TK: Tensor, weights_TK: Tensor
 ) -> Tensor:
     """Do the same with the weight on the expert's input: sum over k of expert[id[t, k]](weight[t, k] row[t]).
 
@@ -53,10 +66,12 @@ def scaled_inputs(
     return through_experts(experts, spec, path, inputs_SD, ids_S1, ones_S1).view_as(inputs_TKD).sum(dim=1)
 
 
-def path_for(experts: Bank, spec: LayerSpec, path: str, hidden: Tensor | None) -> str:
+def path_for(experts: Bank, spec: LayerSpec, path: Path, hidden: Tensor | None) -> str:
     """Name the path that `through_experts` takes, if loads are even."""
     if isinstance(experts, Experts):
         return "generic"
+    if not isinstance(path, str):
+        return name_of(path)
     gate_up_proj, down_proj = experts.gate_up_proj, experts.down_proj
     n_tokens = TYPICAL_TOKENS if hidden is None else hidden.numel() // hidden.shape[-1]
     like = down_proj if hidden is None else hidden
@@ -80,6 +95,18 @@ def path_for(experts: Bank, spec: LayerSpec, path: str, hidden: Tensor | None) -
             threads=torch.get_num_threads(),
         )
     return "unbind" if path == "grouped" and not grouped else path
+
+
+def _own(path: Callable[..., Tensor], rows_TD: Tensor, *rest: Tensor) -> Tensor:
+    """Call a path of one's own, and look at what it returns."""
+    output_TD = path(rows_TD, *rest)
+    if not isinstance(output_TD, Tensor) or output_TD.shape != rows_TD.shape:
+        found = getattr(output_TD, "shape", None)
+        what = type(output_TD).__name__ if found is None else f"shape {tuple(found)}"
+        raise ValueError(
+            f"path {name_of(path)} returned {what}: give one tensor of shape {tuple(rows_TD.shape)}"
+        )
+    return output_TD.to(rows_TD.dtype)
 
 
 def _quick_path(path: str, rows_TD: Tensor, n_experts: int) -> Callable[..., Tensor]:

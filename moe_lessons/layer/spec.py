@@ -36,8 +36,8 @@ class LayerSpec:
     d_model, d_expert, n_experts, top_k : int
         D, F, E and K.
     gate : str, Gate or callable
-        A key of `GATES`, a `Gate`, or any function of (logits, top_k) that returns a `Routing`, and that
-        takes `expert_bias_E` if there is one.
+        A key of `GATES`, a `Gate`, or any function of (logits, top_k) that returns a `Routing`, or ids and
+        weights, both (T, K); it takes `expert_bias_E` if there is one.
     expert_bias : bool
         A bias that steers the choice and never the weights (`e_score_correction_bias`).
     kind : ExpertKind
@@ -82,7 +82,7 @@ class LayerSpec:
     d_expert: int
     n_experts: int
     top_k: int
-    gate: str | Callable[..., Routing] = "topk_softmax"
+    gate: str | Callable[..., Routing | tuple[Tensor, Tensor]] = "topk_softmax"
     expert_bias: bool = False
     kind: ExpertKind = SWIGLU
     n_null_experts: int = 0

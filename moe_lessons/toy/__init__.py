@@ -5,8 +5,20 @@ Every expert is computed for every token and masked by its weight: wasteful, but
 differ in nothing but the numbers, and an expert that was not chosen gets a gradient of exactly zero.
 """
 
+from moe_lessons.toy.own_bias import BiasStep
 from moe_lessons.toy.rules import Decision, EachSeed, Rule, TopK, load_balancing
 from moe_lessons.toy.run import Toy, ToyRun
 from moe_lessons.toy.world import Batch, World
 
-__all__ = ["Batch", "Decision", "EachSeed", "Rule", "TopK", "Toy", "ToyRun", "World", "load_balancing"]
+__all__ = [
+    "Batch",
+    "BiasStep",
+    "Decision",
+    "EachSeed",
+    "Rule",
+    "TopK",
+    "Toy",
+    "ToyRun",
+    "World",
+    "load_balancing",
+]

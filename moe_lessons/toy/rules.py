@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from moe_lessons.routing import Routing
+from moe_lessons.routing.own import as_routing
 from moe_lessons.toy.world import Batch
 
 
@@ -93,9 +94,19 @@ class TopK(Rule):
 
 
 class EachSeed(Rule):
-    """Any gate of `moe_lessons.routing`, (T, E) logits to a `Routing`, applied to one seed after the other.
+    """Any gate of `moe_lessons.routing` or your own, applied to one seed after the other.
 
     Slower than a rule written for all seeds at once.
+
+    Parameters
+    ----------
+    gate : callable
+        Logits (T, E) to a `Routing`, or to ids and weights, both (T, K).
+
+    Raises
+    ------
+    ValueError
+        If it returns something else (when called).
 
     Examples
     --------
@@ -105,7 +116,7 @@ class EachSeed(Rule):
              [False,  True]]])
     """
 
-    def __init__(self, gate: Callable[[Tensor], Routing]) -> None:
+    def __init__(self, gate: Callable[[Tensor], Routing | tuple[Tensor, Tensor]]) -> None:
         self.gate = gate
 
     def __call__(self, logits_STE: Tensor, batch: Batch) -> Decision:
@@ -113,7 +124,7 @@ class EachSeed(Rule):
         chosen_STE = torch.zeros_like(logits_STE, dtype=torch.bool)
         weights_STE = torch.zeros_like(logits_STE)
         for s, logits_TE in enumerate(logits_STE):
-            _, ids_TK, weights_TK = self.gate(logits_TE)
+            _, ids_TK, weights_TK = as_routing(self.gate(logits_TE), logits_TE, None, self.gate)
             chosen_STE[s].scatter_(-1, ids_TK, True)
             weights_STE[s] = weights_STE[s].scatter(-1, ids_TK, weights_TK)
         return Decision(logits_STE, chosen_STE, weights_STE)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moe_lessons.routing.own import name_of
 from moe_lessons.toy.rules import Decision, Rule
 from moe_lessons.toy.world import World
 
@@ -57,7 +58,8 @@ class ToyRun:
     settings : Toy
     rule : Rule
     loss : callable, optional
-        A `Decision` to one number per seed, (S,), such as `load_balancing`.
+        A `Decision` to one number per seed, (S,), such as `load_balancing`, or to one number for all, their
+        mean: `decision.logits_STE` reads like the logits of S layers.
     alpha : float
         The weight of `loss`.
     optimizer : callable, optional
@@ -171,6 +173,16 @@ class ToyRun:
         hidden_STEF = hidden_STF.unflatten(-1, (self.settings.n_experts, -1)) * weights_STE.unsqueeze(-1)
         return hidden_STEF.flatten(2) @ self.down_SEFD.flatten(1, 2)
 
+    def _loss_of(self, decision: Decision) -> Tensor:
+        assert self.loss is not None
+        loss_S = self.loss(decision)
+        if loss_S.shape not in ((), (self.settings.n_seeds,)):
+            raise ValueError(
+                f"loss {name_of(self.loss)} returned shape {tuple(loss_S.shape)}: give one number per seed, "
+                f"({self.settings.n_seeds},), or their mean"
+            )
+        return loss_S
+
     def _step(self) -> None:
         batch = self.world.batch(self.settings.n_tokens, self.generator)
         decision = self.rule(batch.inputs_STD @ self.router_SDE, batch)
@@ -178,7 +190,7 @@ class ToyRun:
         error_S = (output_STD - batch.targets_STD).square().mean(dim=(1, 2))
         total_S = error_S
         if self.loss is not None and self.alpha:
-            total_S = error_S + self.alpha * self.loss(decision)
+            total_S = error_S + self.alpha * self._loss_of(decision)
         # The seeds share no parameter, so one backward through the sum serves them all.
         self.optimizer.zero_grad()
         total_S.sum().backward()

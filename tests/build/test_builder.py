@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from moe_lessons.build import __main__ as builder
 from moe_lessons.build import paths, readme, source
 from moe_lessons.build.execute import _joined, _stable
+from moe_lessons.exercises.published import with_solution
 
 TOY = '''# %% tags=["setup"]
 from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start
@@ -136,7 +137,7 @@ def test_solution_blocks_at_any_depth():
     code = f"def f():\n    if 1:\n{block}    return 3"
     stub = source.without_solution(code)
     assert stub == 'def f():\n    if 1:\n        raise NotImplementedError("your code here")\n    return 3'
-    assert source.with_solution(code) == "def f():\n    if 1:\n        a = 1\n\n        b = 2\n    return 3"
+    assert with_solution(code) == "def f():\n    if 1:\n        a = 1\n\n        b = 2\n    return 3"
     assert source.solution_lines(code) == ["a = 1", "b = 2"]
 
 

@@ -42,6 +42,7 @@ SCALE = Exercise(
         Misconception("added", "You added `factor`; it multiplies.", wrong=lambda x, f: x + f, hint=2),
     ),
     hints=("Which operation?", "A product.", "`factor * ...`"),
+    notice="A number times a tensor needs no loop.",
 )
 
 LESSON = Lesson(

@@ -7,8 +7,12 @@ import pytest
 import torch
 
 from moe_lessons.course import store
-from moe_lessons.course.checking import Printed, card, check, examine, hint
+from moe_lessons.course.checking import card, check, examine, hint
+from moe_lessons.course.printed import Printed
+from moe_lessons.course.show import inline
 from moe_lessons.course.starting import start
+from moe_lessons.exercises import answers
+from moe_lessons.exercises.published import published
 from moe_lessons.exercises.registry import exercise
 
 FAILED, PASSED = "✘ 99.scale: not right yet", "✔ 99.scale: passed, 2 of 2 points"
@@ -252,3 +256,26 @@ def test_printed_keeps_only_the_beginning():
         kept.write("abc\n")
     assert kept.shown().endswith("... and 2,000 characters more")
     assert len(kept.kept) == Printed.limit
+
+
+def test_a_pass_folds_the_published_answer_and_what_to_notice():
+    gates = exercise("01.topk_gates")
+    first, second = (
+        card(examine(gates, answers.load(published(gates.id), gates.entry)), compare=True) for _ in range(2)
+    )
+    assert (first.text, first.body) == (second.text, second.body)
+    assert f"To notice: {gates.notice.replace('`', '')}" in first.text
+    assert "def topk_gates" not in first.text
+    fold = first.body[first.body.index("<details>") :]
+    assert "<summary>Compare with the published answer</summary>" in fold
+    assert inline(gates.notice) in fold
+    assert "topk_weights_TK, topk_ids_TK = logits_TE.softmax(dim=-1).topk(top_k, dim=-1)" in fold
+
+
+def test_nothing_is_given_away_before_a_pass_nor_by_a_demonstration(printed):
+    check("99.scale", lambda x, factor: x + factor)
+    check("99.scale", lambda x, factor: factor * x, demo=True)
+    assert "To notice" not in printed()
+    check("99.scale", lambda x, factor: factor * x)
+    assert "To notice: A number times a tensor needs no loop." in printed()
+    assert "<details>" not in card(examine(exercise("99.scale"), lambda x, f: x), compare=True).body

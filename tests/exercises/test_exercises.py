@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from moe_lessons.build import paths
-from moe_lessons.build.source import read_cells, with_solution, without_solution
+from moe_lessons.build.source import read_cells, without_solution
 from moe_lessons.course.checking import card
 from moe_lessons.exercises import answers, drivers, registry
 from moe_lessons.exercises.crash_table import GENERAL
@@ -26,6 +26,7 @@ from moe_lessons.exercises.habits import (
 from moe_lessons.exercises.judge import draw, judge, local
 from moe_lessons.exercises.kernel_driver import gpu_suits
 from moe_lessons.exercises.off_by_size import FACTOR, NORMALISER, NOT_REDUCED, OTHER_AXIS, OTHER_SHAPE
+from moe_lessons.exercises.published import published, reference, with_solution
 from moe_lessons.exercises.recognise import recognise
 
 SEEDS = (0, 1, 2)
@@ -220,3 +221,24 @@ def looks_right(exercise, answer):
             if g.dtype != w.dtype or np.shape(g.data) != np.shape(w.data):
                 return False
     return True
+
+
+ALL = [exercise for lesson in registry.lessons() for exercise in lesson.exercises]
+
+
+@pytest.mark.parametrize("exercise", ALL, ids=lambda exercise: exercise.id)
+def test_after_a_pass_there_is_something_to_notice(exercise):
+    """One sentence, and the answer that the lesson publishes."""
+    assert 40 < len(exercise.notice) < 240
+    assert exercise.notice.endswith(".")
+    assert ". " not in exercise.notice.replace("...", "")
+    assert exercise.notice.count("`") % 2 == 0
+    code = published(exercise.id)
+    assert f"def {exercise.entry}(" in code
+    assert "SOLUTION" not in code
+    assert '"""' not in code
+    assert code != reference(exercise)  # that stands in where no lesson is found
+
+
+def test_no_two_exercises_say_the_same_to_notice():
+    assert len({exercise.notice for exercise in ALL}) == len(ALL)

@@ -11,10 +11,11 @@ if importlib.util.find_spec("triton") is None or os.environ.get("TRITON_INTERPRE
     pytest.skip("needs Triton's compiler", allow_module_level=True)
 
 from moe_lessons.build import paths
-from moe_lessons.build.source import read_cells, with_solution, without_solution
+from moe_lessons.build.source import read_cells, without_solution
 from moe_lessons.exercises import answers, registry
 from moe_lessons.exercises.judge import draw
 from moe_lessons.exercises.kernel_driver import _cause
+from moe_lessons.exercises.published import with_solution
 from moe_lessons.kernels.compiled import compile_launch, read_machine_code, record_launches
 
 KERNELS = [exercise for exercise in registry.lesson("09").exercises if exercise.driver == "kernel"]

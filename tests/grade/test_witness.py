@@ -8,9 +8,10 @@ if importlib.util.find_spec("triton") is None:
     pytest.skip("needs Triton", allow_module_level=True)
 
 from moe_lessons.build import paths
-from moe_lessons.build.source import read_cells, with_solution
+from moe_lessons.build.source import read_cells
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.judge import judge
+from moe_lessons.exercises.published import with_solution
 from moe_lessons.grade import sandbox
 from moe_lessons.grade.witness import witnessed
 from moe_lessons.grade.workers import WarmParent

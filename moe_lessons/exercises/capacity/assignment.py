@@ -235,4 +235,8 @@ ASSIGNMENT = Exercise(
         "`scores_TE.repeat_interleave(capacity, dim=1)` gives each expert C columns; solve with "
         "`maximize=True` and add up the chosen entries.",
     ),
+    notice=(
+        "Each expert stands there C times, as C columns: so a problem with places becomes a plain "
+        "assignment, which `linear_sum_assignment` solves exactly."
+    ),
 )

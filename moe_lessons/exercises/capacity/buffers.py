@@ -288,4 +288,8 @@ DISPATCH_COMBINE = Exercise(
         "back, `index_add` the weighted results of the kept slots onto zeros: whoever was dropped stays at "
         "0.",
     ),
+    notice=(
+        "Only kept slots are written, and only they are read back: a dropped row cannot reach the output, "
+        "and no mask has to be multiplied in."
+    ),
 )

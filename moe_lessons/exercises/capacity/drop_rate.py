@@ -199,4 +199,8 @@ DROP_RATE = Exercise(
         "`scipy.stats.binom.pmf(n, n_tokens, top_k / n_experts)`.",
         "Sum (n - C) * pmf(n) over n from C to T, times E experts, divided by the T * K rows.",
     ),
+    notice=(
+        "The experts' loads depend on each other, and that does no harm: the mean of a sum is the sum of "
+        "the means, so one expert's binomial is enough."
+    ),
 )

@@ -173,4 +173,8 @@ PLACES = Exercise(
         "`math.ceil` of one product. `/` keeps the fraction, `//` and `int` throw it away.",
         "Rows are `n_tokens * top_k`; multiply by the factor, divide by `n_experts`, then `math.ceil`.",
     ),
+    notice=(
+        "A sharper edge: 1.1 has no exact binary form, so that for 50 tokens, K = 4, E = 4 this line "
+        "gives 56 places where exact arithmetic gives 55."
+    ),
 )

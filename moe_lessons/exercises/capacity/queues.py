@@ -230,4 +230,8 @@ POSITIONS = Exercise(
         "Read the running count at each slot's own expert with `gather(1, ids_S[:, None])`, take away the "
         "slot itself, and bring it back to [T, K].",
     ),
+    notice=(
+        "`cumsum` of a one-hot matrix counts all queues at once and holds T·K·E numbers to do so; a "
+        "stable sort by expert gives the same positions from T·K."
+    ),
 )

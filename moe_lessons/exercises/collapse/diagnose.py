@@ -216,4 +216,8 @@ DIAGNOSE = Exercise(
         "With `a, b, c, d = (n(q.mean(dim=0)) for q in quarters)` a fall is `a > b > c > d`. Dead: "
         "`(last == 0).all(dim=0).any()`.",
     ),
+    notice=(
+        "n of the mean and the mean of n come from the same rows: only the order of averaging tells "
+        "experts that are never used from experts that take turns."
+    ),
 )

@@ -141,4 +141,8 @@ EFFECTIVE_EXPERTS = Exercise(
         "`shares = counts / counts.sum(dim=-1, keepdim=True)`, then sum `entr` over the last axis and take "
         "`exp`. The other: the squared ratio of `std` and `mean` over the last axis.",
     ),
+    notice=(
+        "`torch.special.entr` is -s ln s with its limit 0 at s = 0 built in: no mask, and no small number "
+        "under the logarithm that would shift the result."
+    ),
 )

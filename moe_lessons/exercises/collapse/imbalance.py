@@ -243,4 +243,8 @@ IMBALANCE = Exercise(
         "`counts_LE.float()` first; `std(dim=-1, correction=0)`, `mean(dim=-1)`, `amax(dim=-1)`.",
         "MaxVio is (fullest - mean) / mean. Dead: compare with 0 and sum over the last axis.",
     ),
+    notice=(
+        "CV looks at all experts and MaxVio at the fullest alone, so that two layers can agree in one and "
+        "differ in the other; a log should hold both."
+    ),
 )

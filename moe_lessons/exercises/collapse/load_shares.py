@@ -162,4 +162,8 @@ LOAD_SHARES = Exercise(
         "`topk_ids_TK[mask_T]` keeps the real tokens; `torch.bincount(..., minlength=n_experts)` counts.",
         "Count all ids of the real tokens, flattened, and divide the counts by their own sum.",
     ),
+    notice=(
+        "`minlength` keeps an expert in the list that nobody chose: without it the code is right until "
+        "the expert with the highest number falls idle, and then returns too few shares."
+    ),
 )

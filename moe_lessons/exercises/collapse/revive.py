@@ -72,4 +72,5 @@ REVIVE = Exercise(
         "`busy = counts_E.argsort(descending=True)`, without the dead; the donor of the i-th dead expert "
         "is `busy[i % len(busy)]`.",
     ),
+    notice="The momentum goes to 0 too: it averages gradients of a network that is no longer there.",
 )

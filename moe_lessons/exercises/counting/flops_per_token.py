@@ -194,4 +194,8 @@ FLOPS_PER_TOKEN = Exercise(
         "Per layer, head and position: `d_head` multiply-adds for the score and `d_head` for the value.",
         "Training is forward plus twice forward: three times inference.",
     ),
+    notice=(
+        "`total` is never used: the price of a token follows from what it touches, and what merely lies "
+        "in memory costs no multiply-add."
+    ),
 )

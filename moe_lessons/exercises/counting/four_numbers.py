@@ -251,4 +251,8 @@ FOUR_NUMBERS = Exercise(
         "A token multiplies with `shared - embedding + top_k * expert` weights, two FLOP each.",
         "One token misses a given expert with probability `1 - top_k / n_experts`. All of `batch` tokens?",
     ),
+    notice=(
+        "The last line is E times the chance that an expert is chosen by anyone; it nears E as the batch "
+        "grows, so that large batches read nearly all experts."
+    ),
 )

@@ -221,4 +221,8 @@ MEMORY = Exercise(
         "Per token and layer the cache keeps a key and a value for each key-value head.",
         "bytes = numbers * bits / 8, each with its own bits; then divide by 10⁹.",
     ),
+    notice=(
+        "Here it is `active` that is never used, since any token may ask for any expert; and nothing in "
+        "the cache depends on the experts at all."
+    ),
 )

@@ -224,4 +224,5 @@ MIXTRAL = Exercise(
         "`d_model * n_kv_heads * d_head` each.",
         "total = 2 V D + D + L (attention + E D + 2 D + E expert). What changes for active?",
     ),
+    notice="Total and active differ in one factor: `n_experts` became `top_k`, all else counts in full.",
 )

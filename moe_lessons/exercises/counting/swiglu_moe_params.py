@@ -151,4 +151,8 @@ SWIGLU_MOE_PARAMS = Exercise(
         "The router returns one number per routed expert from a hidden state of width D.",
         "Three terms, each with a factor `d_model`: routed experts, router, shared expert.",
     ),
+    notice=(
+        "The router is the small term: it has E·D numbers and one expert 3·D·F, so that it is smaller "
+        "than a single expert wherever E is below 3F."
+    ),
 )

@@ -260,4 +260,8 @@ BYTES_MOVED = Exercise(
         "Elements: gather S·D + S·D; gate and up S·D + busy·2F·D + S·2F; activation S·2F + S·F; down and "
         "combine in the same way, and the combine writes T rows.",
     ),
+    notice=(
+        "Rows are paid for once per slot, matrices once per busy expert: with few rows an expert the "
+        "matrices dominate, as in decoding."
+    ),
 )

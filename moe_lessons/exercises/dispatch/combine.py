@@ -254,4 +254,8 @@ COMBINE = Exercise(
         "`results_SD.float()[inverse].view(T, K, D)`, times `topk_weights_TK.unsqueeze(-1)`, then "
         "`.sum(dim=1)`.",
     ),
+    notice=(
+        "Each token fetches its own K rows and adds them in the order of its choices: no two rows race "
+        "for one place, as they do in an `index_add` on a GPU."
+    ),
 )

@@ -296,4 +296,5 @@ GROUPED_PRODUCT = Exercise(
         "`sizes = torch.diff(ends_E, prepend=ends_E.new_zeros(1)).tolist()`; what is left over, "
         "`len(rows_SD) - sum(sizes)` rows, gets `new_zeros`.",
     ),
+    notice="The rows of nobody are left out, not multiplied and then zeroed: NaN times 0 is NaN.",
 )

@@ -281,4 +281,8 @@ PERMUTATION_PLAN = Exercise(
         "`order = topk_ids_TK.flatten().argsort(stable=True)`; tokens are `order // K`; ends are the "
         "`cumsum` of the counts.",
     ),
+    notice=(
+        "`stable=True` keeps one expert's rows in the order of their slots, for PyTorch promises no order "
+        "among equal ids without it; the ends are what its grouped product takes as `offs`."
+    ),
 )

@@ -189,4 +189,8 @@ UNDO_SORT = Exercise(
         "`inverse = torch.empty_like(row_ids_S); inverse[row_ids_S] = torch.arange(S)`, then "
         "`.view(-1, top_k)`, and for the results `.view(-1, top_k, D)`.",
     ),
+    notice=(
+        "Writing `arange` through the order inverts it in one pass; `argsort` of the order gives the same "
+        "and sorts a second time."
+    ),
 )

@@ -232,4 +232,8 @@ BALANCING_LOSS = Exercise(
         "second has a gradient.",
         "For both factors: `(x_NTE * mask_T[:, None]).sum(dim=1) / mask_T.sum()`, and f also divides by K.",
     ),
+    notice=(
+        "All layers go through at once, each with an f and a P of its own; a mean over layers *before* "
+        "the product would let one layer's overload hide another's."
+    ),
 )

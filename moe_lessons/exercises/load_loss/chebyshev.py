@@ -242,4 +242,8 @@ CHEBYSHEV = Exercise(
         "co_sorted is a question to every entry, not to their sum. Which entries are allowed?",
         "`x_E[:, None] - x_E[None, :]` is the matrix of differences.",
     ),
+    notice=(
+        "The sign is decided pair by pair, so nothing has to be sorted, and a negative entry names the "
+        "two experts that f and P order differently."
+    ),
 )

@@ -220,4 +220,8 @@ COUNTEREXAMPLE = Exercise(
         "A little more than half of the rows: expert 0 leads by a hair. (With two experts, three quarters.) "
         "In each of the others, one of the experts 1 to E-1 in turn leads by 20. Zeros elsewhere.",
     ),
+    notice=(
+        "A crowd that hardly means it, and a few that are sure: f counts heads, P adds up convictions, "
+        "and the loss sees their product only."
+    ),
 )

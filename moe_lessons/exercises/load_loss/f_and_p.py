@@ -162,4 +162,8 @@ F_AND_P = Exercise(
         "`torch.bincount(ids.flatten(), minlength=E)` counts. How many rows are there in all?",
         "`logits_TE.softmax(dim=-1)` is [T, E]; its mean over dim 0 is [E].",
     ),
+    notice=(
+        "f is counted and has no gradient, P is a mean of probabilities and has one: a loss made of the "
+        "two can push through P alone."
+    ),
 )

@@ -240,4 +240,8 @@ LOSS_GRADIENT = Exercise(
         "Here s is the same for all tokens, p is not.",
         "s_i = E f_i / T. Then two lines: the mean of s under each token's p, and p times (s minus that).",
     ),
+    notice=(
+        "An expert's logit is pushed down where its f is above the f that this token meets on average, "
+        "which is not the same as above 1/E."
+    ),
 )

@@ -244,4 +244,8 @@ SCOPE = Exercise(
         '`logits_MBLE.flatten(0, 1)` for "sequence", `.flatten(1, 2)` for "micro_batch", and for '
         '"global_batch" `.flatten(0, 2)[None]`. Then means over dim 1.',
     ),
+    notice=(
+        "Only the grouping differs, a `flatten` over other axes; behind it one piece of code serves all "
+        "three scopes."
+    ),
 )

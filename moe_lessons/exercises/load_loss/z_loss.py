@@ -127,4 +127,8 @@ Z_LOSS = Exercise(
         "`torch.logsumexp` is the log of the softmax's denominator.",
         "`logits_TE.logsumexp(dim=-1)` is [T]. Square it, then average.",
     ),
+    notice=(
+        "`logsumexp` takes the largest logit out before it exponentiates; written out by hand, exp(120) "
+        "is infinite in fp32."
+    ),
 )

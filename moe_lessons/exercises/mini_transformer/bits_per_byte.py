@@ -247,4 +247,8 @@ BITS_PER_BYTE = Exercise(
         "`logits.log_softmax(dim=-1)` gives logarithms to base e; `math.log(2)` nats are one bit.",
         "`torch.arange(L) < lengths_W[:, None]` is True at the real bytes; index the losses with it.",
     ),
+    notice=(
+        "The mean is over bytes, not over windows: a mean of the windows' means would give the bytes of a "
+        "short window more weight."
+    ),
 )

@@ -217,4 +217,8 @@ CAUSAL_ATTENTION = Exercise(
         "(`torch.ones(L, L).tril()`), then `softmax(dim=-1)`, then `@ v`.",
         "Before that, `k.repeat_interleave(H // G, dim=1)`, and the same for `v`.",
     ),
+    notice=(
+        "`repeat_interleave` puts neighbouring query heads on one key-value head, where `repeat` would "
+        "deal them out in turn; production kernels copy neither and read the shared head where it lies."
+    ),
 )

@@ -258,4 +258,8 @@ MIXTRAL_KEYS = Exercise(
         "All are `[out, in]`, here and there. `gate_up_proj[e]` is `[2F, D]`: cut its rows in two.",
         "`gate, up = gate_up_proj[e].chunk(2, dim=0)`, and `.clone()` gives a tensor its own memory.",
     ),
+    notice=(
+        "Each slice is cloned: a view keeps the whole bank in memory, and `torch.save` of one such slice "
+        "writes the whole bank with it."
+    ),
 )

@@ -264,4 +264,8 @@ MOE_BLOCK = Exercise(
         "For expert e: `token, slot = torch.where(ids_TK == e)`, then "
         "`gate, up = (x[token] @ gate_up_proj[e].T).chunk(2, dim=-1)`.",
     ),
+    notice=(
+        "Only what the block reads is normalised; the stream itself goes past it untouched, and so do "
+        "gradients."
+    ),
 )

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 
 from moe_lessons.exercises.mini_transformer.draws import spaced_logits
@@ -24,17 +23,12 @@ from moe_lessons.exercises.mini_transformer.loss_parts import (
 )
 from moe_lessons.exercises.spec import Case, Crash, Exercise, Misconception, Output, Plain
 
-Tensor = torch.Tensor
-
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
     """Sequences, layers, experts and K of several sizes; large weights, for each term to show."""
     cases = []
-    for n_sequences, length, n_layers, n_experts, top_k in [
-        (2, 5, 3, 6, 2),
-        (1, 4, 2, 5, 3),
-        (3, 3, 4, 4, 1),
-    ]:
+    sizes = [(2, 5, 3, 6, 2), (1, 4, 2, 5, 3), (3, 3, 4, 4, 1)]
+    for n_sequences, length, n_layers, n_experts, top_k in sizes:
         vocabulary, n_tokens = 11, n_sequences * length
         tokens_BL = rng.integers(0, vocabulary, (n_sequences, length))
         # One layer's experts are shifted on each time: pooled over the layers, their loads look more even.
@@ -252,5 +246,9 @@ TRAINING_LOSS = Exercise(
         "then `flatten`.",
         "`f = torch.bincount(ids_TK.flatten(), minlength=E) / ids_TK.numel()` and "
         "`P = logits_TE.softmax(dim=-1).mean(dim=0)`.",
+    ),
+    notice=(
+        "The layers' losses are summed, and `alpha` is tuned for that: with a mean the same `alpha` would "
+        "weigh less, by a factor of the number of layers."
     ),
 )

@@ -241,4 +241,8 @@ TRAINING_STEP = Exercise(
         "After the inner loop: set `rate = peak * min(1, (s + 1) / warmup_steps)`, then multiply the "
         "gradient by `min(1, max_norm / norm)`, then step, then clear.",
     ),
+    notice=(
+        "Every micro-batch is divided by the real tokens of the *whole* step; divided by its own, the "
+        "tokens of a short one would weigh more; and the gradient is clipped once, when it is complete."
+    ),
 )

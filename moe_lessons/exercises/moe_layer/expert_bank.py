@@ -223,4 +223,8 @@ EXPERT_BANK = Exercise(
         "`hidden_TD @ stack_E2FD.mT` multiplies the same tokens with every expert's matrix and gives "
         "[E, T, 2F]. A list over experts and `torch.stack` does too.",
     ),
+    notice=(
+        "The tokens have no expert axis; broadcasting gives them one, so that a single `@` runs all "
+        "experts, and `.mT` turns one layout into the other without moving a number."
+    ),
 )

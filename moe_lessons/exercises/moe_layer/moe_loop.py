@@ -242,4 +242,8 @@ MOE_LOOP = Exercise(
         "`row_D = row_D + topk_weights_TK[t, k] * answer_D`, starting from zeros; collect the rows. With no "
         "token, `torch.stack` of an empty list fails: start from a zero tensor [T, D] instead.",
     ),
+    notice=(
+        "It is slow and can be read off the formula, which makes it worth keeping: every fast path of "
+        "this course's `MoELayer` is tested against such a loop."
+    ),
 )

@@ -79,4 +79,8 @@ MOE_SORTED = Exercise(
         "`out_TD.index_add(0, token_ids_S, weighted_rows_SD)` adds where tokens repeat. The inverse of a "
         "permutation is its own `argsort`.",
     ),
+    notice=(
+        "`zip` over the bank takes it apart once; indexing it with `[e]` inside the loop would give each "
+        "expert's backward a gradient as large as the whole bank."
+    ),
 )

@@ -277,4 +277,8 @@ ROUTER_GRADIENT = Exercise(
         "`torch.zeros(T, E).scatter(1, topk_ids_TK, values_TK)` puts per-choice values on their experts; "
         "`grad_logits_TE.T @ hidden_TD` sums over tokens.",
     ),
+    notice=(
+        "At K = 1 renormalised the softmax has one term, 1, and the third step multiplies by score minus "
+        "score: the zero is in the algebra, whatever the task's loss."
+    ),
 )

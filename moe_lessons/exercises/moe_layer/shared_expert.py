@@ -200,4 +200,8 @@ SHARED_EXPERT = Exercise(
         "Two parts, worked out apart: the weighted sum over K with its factor; one SwiGLU on `hidden_TD`.",
         "`scale * (results_TKD * topk_weights_TK.unsqueeze(-1)).sum(dim=1)`, plus the shared answer.",
     ),
+    notice=(
+        "Nothing that the shared expert reads was made by the router, so it needs no dispatch: it is a "
+        "plain feed-forward network on all tokens, and the scale does not touch it."
+    ),
 )

@@ -160,4 +160,8 @@ SWIGLU = Exercise(
         "`F.silu(z)` is `z * torch.sigmoid(z)`. `x @ matrix.T` applies a matrix stored as [out, in].",
         "`gated_NF = F.silu(gate side) * (up side)`, then one more product with `down_DF.T`.",
     ),
+    notice=(
+        "Two of the three products read the same input, which is why production code stacks gate and up "
+        "into one matrix, multiplies once and splits the result."
+    ),
 )

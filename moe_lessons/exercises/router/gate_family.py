@@ -225,4 +225,8 @@ GATE_FAMILY = Exercise(
         "weights? Compare that. And mind the order of the comparisons: which of the families would pass "
         "another one's test?",
     ),
+    notice=(
+        "The order of the questions matters: a bare sigmoid passes the test for a rescaled one too, so "
+        "`topk_sigmoid` is asked about first."
+    ),
 )

@@ -138,4 +138,8 @@ ROUTER_LOGITS = Exercise(
         "`tensor.float()` gives fp32. Do it to both inputs before they meet.",
         "`A @ B.T` sums over the last axis of both A and B.",
     ),
+    notice=(
+        "`.float()` stands before the product, not behind it: two bf16 matrices give a product that is "
+        "rounded already, and widening it brings nothing back."
+    ),
 )

@@ -130,4 +130,8 @@ SIGMOID_GATES = Exercise(
         "With the K bare scores in hand: divide by their sum, so that they sum to 1, and multiply by `scale` "
         "last. `sum(dim=-1, keepdim=True)` keeps the axis for the division.",
     ),
+    notice=(
+        "What is ranked (score plus bias) is not what weighs, so here the weights must be gathered; "
+        "DeepSeek's code also adds a tiny number to their sum, for K sigmoids may all underflow to 0."
+    ),
 )

@@ -114,4 +114,8 @@ TOPK_GATES = Exercise(
         "Only then comes the question whether `renormalize` asks for more.",
         "`weights_TK / weights_TK.sum(dim=-1, keepdim=True)` makes each token's weights sum to 1.",
     ),
+    notice=(
+        "`topk` returns values as well as places: taken from the softmax, the values are the weights "
+        "already, and nothing has to be gathered."
+    ),
 )

@@ -259,4 +259,8 @@ BIAS_STEP = Exercise(
         "`torch.bincount(ids_TK.flatten(), minlength=E)` counts. What is the mean of these counts?",
         "`expert_bias_E + rate * torch.sign(load_E.mean() - load_E)`, with `load_E` as floats.",
     ),
+    notice=(
+        "The new bias is made of this batch's counts and used in the next: within a batch it is fixed, so "
+        "that no token's choice depends on the tokens beside it."
+    ),
 )

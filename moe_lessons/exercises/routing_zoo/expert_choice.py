@@ -182,4 +182,8 @@ EXPERT_CHOICE = Exercise(
         "`topk(n, dim=0)` ranks down the columns. n is T * c / E, a whole number here.",
         "`torch.zeros_like(probs_TE).scatter(0, ids, 1.0)` marks what was taken; multiply by `probs_TE`.",
     ),
+    notice=(
+        "The whole change is `dim=0` in the `topk`: loads are equal by construction, and what becomes of "
+        "a token now depends on the tokens beside it, later ones too."
+    ),
 )

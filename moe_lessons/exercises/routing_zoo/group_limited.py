@@ -269,4 +269,8 @@ GROUP_LIMITED = Exercise(
         "Make a mask `[T, n_groups]` of the kept groups, stretch it with `repeat_interleave(size, dim=1)`, "
         "and `masked_fill(~mask_TE, -torch.inf)` before the top-k.",
     ),
+    notice=(
+        "The mask fills with -inf and not with 0: a bias can push scores below 0, and then a forbidden "
+        "expert at 0 would win, as it can in published code that fills with 0."
+    ),
 )

@@ -268,4 +268,8 @@ LEAKS_FUTURE = Exercise(
         "`(route(changed_TE)[:t] - route(logits_TE)[:t]).abs().max() > 1e-4` in a loop; True at the first "
         "hit.",
     ),
+    notice=(
+        "Such a test can prove a leak and never its absence: it tries several sizes and several draws "
+        "because a leak may need the right change to show."
+    ),
 )

@@ -248,4 +248,8 @@ NOISY_TOPK = Exercise(
         "`F.softplus(noise_logits_TE)` is the standard deviation. Multiply it by `noise_TE`.",
         "`values_TK, ids_TK = noisy_TE.topk(top_k, dim=-1)`, then a softmax over `values_TK` alone.",
     ),
+    notice=(
+        "Ranking and weights both come from the noisy logits, and softplus keeps the size of the noise "
+        "above 0 with a slope everywhere, so that it can be learned."
+    ),
 )

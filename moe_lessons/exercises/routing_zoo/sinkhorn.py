@@ -229,4 +229,8 @@ SINKHORN = Exercise(
         "Columns: `log_TE - log_TE.logsumexp(dim=0) + math.log(T / E)`. Then rows, with `dim=1, "
         "keepdim=True`. `exp()` after the loop.",
     ),
+    notice=(
+        "Rows are scaled last and are exact but for rounding, columns only nearly so; in logarithms each "
+        "division is a subtraction, and `exp` comes once, at the end."
+    ),
 )

@@ -274,4 +274,8 @@ TOP2_MIX = Exercise(
         "With two weights and the numbers of the two experts in hand, `weights @ outputs_ED[...]` is the "
         "sum. Put the experts' numbers where the dots are.",
     ),
+    notice=(
+        "Only two rows of `outputs_ED` are read, and one product of a row of weights with a matrix adds "
+        "them up; in a real layer the other experts are not even computed."
+    ),
 )

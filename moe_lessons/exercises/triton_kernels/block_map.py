@@ -211,4 +211,9 @@ BLOCK_MAP = Exercise(
         "Go through the experts with a running `start`: block i of an expert begins at "
         "`start + i * block_rows`; after each expert, `start += count`.",
     ),
+    notice=(
+        "No block holds rows of two experts, so that a program needs one matrix; this course's own "
+        "kernels make the map on the device, and spare blocks let the host launch without knowing the "
+        "counts."
+    ),
 )

@@ -62,7 +62,7 @@ def _case(rng: np.random.Generator, name: str, n_tokens: int, d_model: int, top_
 def reference(results_SD: Tensor, weights_TK: Tensor, rows_S: Tensor, out_TD: Tensor) -> None:
     """The weighted sum of each token's K rows, in fp32."""
     results_TKD = results_SD.float()[rows_S].unflatten(0, weights_TK.shape)
-    total_TD = torch.zeros(out_TD.shape)
+    total_TD = torch.zeros(out_TD.shape, device=out_TD.device)
     for k in range(weights_TK.shape[1]):
         total_TD = total_TD + weights_TK[:, k, None] * results_TKD[:, k]
     out_TD.copy_(total_TD)
@@ -272,5 +272,9 @@ COMBINE_ROWS = Exercise(
         "both in the order of slots. Only `results_SD` is in the order of rows.",
         "`acc = tl.zeros((BLOCK,), tl.float32)`; for each k: load the row number, load that row's piece with "
         "mask and `other`, convert to fp32, multiply with the weight, add to `acc`.",
+    ),
+    notice=(
+        "One program owns its piece of a token, adds the K rows in a fixed order and stores once: no "
+        "atomics, and the same bits in every run."
     ),
 )

@@ -73,8 +73,7 @@ def _emulate(
         out_EDF = np.zeros(out.shape)
         for e, end in enumerate(ends_E.tolist()):
             begin = start(e, ends_E)
-            row = begin + np.arange(tail(max(0, end - begin)))
-            row = row[-BLOCK:] if last_step else row
+            row = begin + np.arange(tail(max(0, end - begin)))[-BLOCK if last_step else None :]
             inside = (row < masks(end, len(grad_SD)))[:, None] if masks else True
             grad, act = (
                 load(rows, row[:, None] * rows.shape[1] + np.arange(rows.shape[1]), inside, other)
@@ -293,5 +292,9 @@ DOWN_GRADIENT = Exercise(
         "loop both tiles are masked along rows and along columns, with `other=0.0`.",
         "Load the gradient's tile *as its transpose*: [D, rows], with `grad_SD + row[None, :] * d_model + "
         "d[:, None]`. The activations are [rows, F]. Then `acc = tl.dot(grad, act, acc)`.",
+    ),
+    notice=(
+        "An expert without rows walks over nothing and still stores its tile of zeros: memory that is "
+        "handed to a kernel holds whatever was there before."
     ),
 )

@@ -273,4 +273,8 @@ GATHER_ROWS = Exercise(
         "`row = tl.program_id(0)`, `column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)`, and "
         "`token = tl.load(slots_S + row) // TOP_K`.",
     ),
+    notice=(
+        "The row number is widened to 64 bits *before* it is multiplied: rows times width can exceed what "
+        "32 bits hold, and a wrapped offset reads someone else's memory."
+    ),
 )

@@ -51,11 +51,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
 def _case(rng: np.random.Generator, name: str, counts: list[int], d_expert: int, d_model: int) -> Case:
     n_rows, n_experts = sum(counts), len(counts)
     ends_E = np.cumsum(counts)
-    blocks = [
-        (expert, first)
-        for expert, end in enumerate(ends_E)
-        for first in range(end - counts[expert], end, BLOCK)
-    ]
+    blocks = [(e, first) for e, end in enumerate(ends_E) for first in range(end - counts[e], end, BLOCK)]
     blocks += [(-1, 0)] * (n_rows // BLOCK + min(n_experts, n_rows) - len(blocks))
     args: dict[str, Plain] = {
         "rows_SF": rng.standard_normal((n_rows, d_expert)).astype(np.float16),
@@ -241,5 +237,9 @@ GROUPED_PRODUCT = Exercise(
         "lies at (e * D + n) * F + k. Each load is masked along both of its axes, with `other=0.0`.",
         "`acc = tl.zeros((BLOCK, BLOCK), tl.float32)`; in the loop, x is [rows, k] and w is [k, n], and "
         "`acc = tl.dot(x, w, acc)`; at the end store `acc.to(tl.float16)`.",
+    ),
+    notice=(
+        "`other=0.0` makes the masked part of a tile add nothing; without it a masked load is undefined "
+        "on a GPU, and the interpreter's convenient zeros hide that."
     ),
 )
