@@ -1,4 +1,4 @@
-"""What experts tell about labels, in bits: the measure that 10.expert_information and its mistakes are made of."""
+"""What experts tell about labels, in bits: what 10.expert_information and its mistakes are made of."""
 
 import math
 from collections.abc import Callable
