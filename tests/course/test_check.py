@@ -182,9 +182,9 @@ def test_switches_that_an_answer_leaves_are_put_back():
 
 
 def test_check_is_quick():
-    began = time.perf_counter()
+    began = time.process_time()
     check("99.scale", lambda x, factor: factor * x)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_a_fault_of_ours_is_one_line_too(printed, monkeypatch):

@@ -162,9 +162,9 @@ def test_a_frame_is_fast():
     simulate(Params())
     times = []
     for i in range(30):
-        start = time.perf_counter()
+        start = time.process_time()
         BalancingRace.draw(simulate(Params(ALPHAS[i % 7], RATES[i % 5], EVERY * i)))
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert statistics.median(times) < 0.030
 
 

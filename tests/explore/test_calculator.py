@@ -173,9 +173,9 @@ def test_landmarks_lead_to_frames():
 def test_a_frame_is_fast():
     times = []
     for i in range(30):
-        start = time.perf_counter()
+        start = time.process_time()
         Calculator.draw(simulate(with_experts(Params(), 30 + i)))
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert statistics.median(times) < 0.030
 
 

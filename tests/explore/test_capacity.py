@@ -198,7 +198,7 @@ def test_a_frame_is_fast(n_tokens, n_experts, within):
     times = []
     for i in range(30):
         params = Params(FACTORS[i], n_tokens, n_experts, skew=0.5, k=1 + i % 2, seed=i)
-        start = time.perf_counter()
+        start = time.process_time()
         Capacity.draw(simulate(params))
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     within(statistics.median(times), 0.030)

@@ -212,9 +212,9 @@ def test_the_strip_token_goes_to_a_negative_logit():
 def test_a_frame_is_fast():
     times = []
     for i in range(30):
-        start = time.perf_counter()
+        start = time.process_time()
         Router.draw(simulate(lengthen(Params(k=1 + i % E), 1 + i / 50)))
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert statistics.median(times) < 0.030
 
 

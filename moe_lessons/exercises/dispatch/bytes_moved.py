@@ -237,14 +237,14 @@ BYTES_MOVED = Exercise(
             "wrapped round. Real layers move more than 2**31 bytes. Count in int64, which is what "
             "`torch.tensor` makes of whole numbers.",
             wrong=_in_32_bits,
-            hint=0,
+            hint=1,
         ),
         Misconception(
             "rounded",
             "Right for small layers, a little off for a large one: fp32 keeps 24 bits, and larger whole "
             "numbers are rounded. Count in whole numbers.",
             wrong=_as_floats,
-            hint=0,
+            hint=1,
         ),
         Misconception(
             "combine_writes_slots",

@@ -208,7 +208,7 @@ MIXTRAL_KEYS = Exercise(
             "was given: `.float()` doubles its size, and a fresh `torch.nn.Linear` is fp32 unless you say "
             "otherwise.",
             detects=_cast,
-            hint=0,
+            hint=3,
         ),
         Misconception(
             "router_transposed",

@@ -160,7 +160,7 @@ def refused(words: tuple[str, ...]) -> Callable[[Case, Outputs, Outputs], bool]:
 
 
 def _only_interpreted(id: str, words: tuple[str, ...], message: str) -> Misconception:
-    return Misconception(id, message, detects=refused(words), hint=0)
+    return Misconception(id, message, detects=refused(words), hint=3)
 
 
 GROWING_NUMBER = _only_interpreted(
