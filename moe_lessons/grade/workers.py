@@ -223,7 +223,7 @@ class Worker:
                 return
             left = min(seconds - self.charged, 1.0)
             if left <= _TOO_SHORT_TO_ASK:
-                self.charged = seconds  # all of it: a rest too short to measure is no time for the next answer
+                self.charged = seconds  # a rest too short to measure is no time for the next answer
                 raise TimeoutError
 
     def _stop(self, message: str, *, ending: bool = False) -> Failure:
