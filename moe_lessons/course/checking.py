@@ -204,7 +204,7 @@ def _body(report: Report, printed: str) -> str:
         message = inline(report.misconception.message)
         parts.append(f'<p style="margin:.4em 0"><strong>What may have happened.</strong> {message}</p>')
     if report.observation:
-        seen = html.escape(report.observation)
+        seen = inline(report.observation)
         parts.append(f'<p style="margin:.4em 0"><strong>What agrees.</strong> {seen}</p>')
     if _advice(report):
         parts.append(f'<p style="margin:.4em 0">{inline(_advice(report))}</p>')
