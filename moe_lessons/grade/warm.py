@@ -26,8 +26,6 @@ CHANNEL = 3
 _GRACE_SECONDS = 1.0
 LATE = {
     "scipy": (r"\bscipy\b", ("scipy.optimize", "scipy.stats")),
-    "matplotlib": (r"\bmatplotlib\b", ("matplotlib.pyplot",)),
-    "optim": (r"\boptim\b", ("torch._dynamo",)),
     "grad": (r"\bautograd\.grad\b|\bbackward\(", ("torch.fx.experimental.symbolic_shapes",)),
 }
 """What takes half a second or more to import, by a word of an answer's text that tells it will be needed.
