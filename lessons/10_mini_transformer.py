@@ -640,8 +640,8 @@ for name in (max(gradient_sizes, key=gradient_sizes.get), min(gradient_sizes, ke
     print(f"{name:<36}{gradient_sizes[name]:.1e}")
 
 # %% [markdown]
-# (The `W` stands for weight decay: each step also shrinks the matrices by `rate * weight_decay`. Norms are left
-# alone.)
+# (The `W` stands for weight decay: each step also shrinks the matrices by `rate * weight_decay`. Norms are
+# left alone.)
 #
 # **The schedule.** AdamW's running means know nothing at the start, and the weights are far from anywhere
 # good. So the rate rises from 0 in a *warm-up*, and then falls along half a cosine: large steps to get
