@@ -42,7 +42,7 @@ def outputs_and_gradients(layer, mask=None):
 @pytest.mark.parametrize(
     "options",
     [{"gate": own_gate}, {"path": own_path}, {"gate": own_gate, "path": own_path, "n_shared_experts": 1}],
-    ids=str,
+    ids=" and ".join,
 )
 def test_the_same_as_the_built_in_parts(options, masked):
     mask = torch.arange(21).view(3, 7) % 3 > 0 if masked else None
