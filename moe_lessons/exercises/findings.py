@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from moe_lessons.exercises import drivers
+from moe_lessons.exercises.own_replies import own_reply
 from moe_lessons.exercises.spec import Case, Exercise, Output, Property
 
 _KINDS = {"float": "f", "int": "iu", "bool": "b", "text": "U"}
@@ -39,7 +40,7 @@ def request(exercise: Exercise, case: Case) -> drivers.Request:
 
 def trial(exercise: Exercise, case: Case, reply: drivers.Reply) -> Trial:
     """Put a reply beside what the reference returns for the same case."""
-    expected = drivers.run(exercise.reference, request(exercise, case))
+    expected = own_reply(exercise.reference, request(exercise, case))
     want = named(exercise, expected, case)
     if want is None:
         raise AssertionError(f"{exercise.id}: the reference fails on case {case.name!r}: {expected}")

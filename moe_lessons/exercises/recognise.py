@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from moe_lessons.exercises import drivers
 from moe_lessons.exercises.findings import Trial, named, request, right, same
+from moe_lessons.exercises.own_replies import own_reply
 from moe_lessons.exercises.spec import Exercise, Misconception
 
 
@@ -84,7 +85,7 @@ def _match(exercise: Exercise, misconception: Misconception, t: Trial) -> _Match
         seen = t.got is not None and _detected(misconception, t, t.got)
         return _Match(seen, seen, not _detected(misconception, t, t.want), t.got is not None)
     assert misconception.wrong is not None
-    reply = drivers.run(misconception.wrong, request(exercise, t.case))
+    reply = own_reply(misconception.wrong, request(exercise, t.case))
     wrong = named(exercise, reply, t.case)
     if wrong is None or t.got is None:
         # Some mistakes crash on some inputs; then the answer must crash on the same ones.

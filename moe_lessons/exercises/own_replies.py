@@ -1,0 +1,46 @@
+"""What the package's own functions reply, each run once for the same request.
+
+References and misconceptions are asked the same for every answer to an exercise: a class of a hundred asks a
+hundred times, and a learner at every check.
+"""
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+from moe_lessons.exercises import drivers
+
+_MOST = 8192
+"""Replies kept: more than all exercises have on one seed. They are small, as what is drawn is."""
+
+_kept: dict[tuple[Callable[..., Any], bytes], drivers.Reply] = {}
+
+
+def own_reply(function: Callable[..., Any], request: drivers.Request) -> drivers.Reply:
+    """Run a function of the package, which replies the same to the same; its arrays are read-only.
+
+    Examples
+    --------
+    >>> request = drivers.Request("call", {"x": 2.0}, {}, {})
+    >>> double = lambda x: 2 * x
+    >>> own_reply(double, request) is own_reply(double, request)
+    True
+    """
+    try:
+        asked = function, pickle.dumps(request)
+    except Exception:  # options of a driver may hold a function that has no name
+        return drivers.run(function, request)
+    reply = _kept.get(asked)
+    if reply is None:
+        reply = drivers.run(function, request)
+        if isinstance(reply, drivers.Failure):
+            if reply.kind == "interrupted":
+                return reply
+        else:
+            for value in reply:
+                if hasattr(value.data, "setflags"):
+                    value.data.setflags(write=False)
+        if len(_kept) >= _MOST:
+            _kept.clear()
+        _kept[asked] = reply
+    return reply
