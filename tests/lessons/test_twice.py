@@ -16,10 +16,14 @@ from moe_lessons.build.render import notebook
 from moe_lessons.exercises import registry
 
 
+def checked(cell):
+    return "nbval-ignore-output" not in cell.metadata.get("tags", [])
+
+
 def repeated(built):
-    """The notebook's code cells, each twice in a row."""
+    """The notebook's code cells, those with checked output twice in a row."""
     code = [cell for cell in built.cells if cell.cell_type == "code"]
-    built.cells = [copy.deepcopy(cell) for cell in code for _ in range(2)]
+    built.cells = [copy.deepcopy(cell) for cell in code for _ in range(1 + checked(cell))]
     for number, cell in enumerate(built.cells):
         cell.id = f"run-{number}"
     return built
@@ -27,10 +31,11 @@ def repeated(built):
 
 def differences(cells):
     """The source and the outputs of each checked cell that does not say the same in both of its runs."""
+    both = list(filter(checked, cells))
     return [
         f"{first.source}\n--- first\n{said(first)}\n--- then\n{said(again)}"
-        for first, again in zip(cells[::2], cells[1::2], strict=True)
-        if "nbval-ignore-output" not in first.metadata.get("tags", []) and said(first) != said(again)
+        for first, again in zip(both[::2], both[1::2], strict=True)
+        if said(first) != said(again)
     ]
 
 
