@@ -19,7 +19,7 @@ OTHER_AXIS, OTHER_SHAPE, NOT_REDUCED = "other_axis", "other_shape", "not_reduced
 def off_by_size(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
     """The one of these mistakes that explains all these cases: they are wrong, and returned something."""
     off = [o for o in exercise.outputs if not all(_fine(o, t) for t in trials)]
-    if any(o.kind in ("bool", "text") for o in off):
+    if not off or any(o.kind in ("bool", "text") for o in off):
         return None
     wrong = {o.name: [t for t in trials if not _fine(o, t)] for o in off}
     return _factor(off, wrong) or _shape(off, wrong)

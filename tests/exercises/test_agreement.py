@@ -18,7 +18,7 @@ def draw(rng):
     return [case(5, 3, 2), case(4, 6, 3), case(7, 4, 2)]
 
 
-def observed(answer, **changes):
+def reported(answer, **changes):
     fields = {
         "draw": draw,
         "reference": lambda x, k: x,
@@ -29,6 +29,11 @@ def observed(answer, **changes):
     }
     report = judge(top2_exercise(**{**fields, **changes}), local(answer))
     assert report.status == "failed"
+    return report
+
+
+def observed(answer, **changes):
+    report = reported(answer, **changes)
     assert report.misconception is None
     return report.observation
 
@@ -39,11 +44,6 @@ def observed(answer, **changes):
         (lambda x, k: 2 * x, "the right values times 2"),
         (lambda x, k: x / 3, "the right values times 0.3333"),
         (lambda x, k: -x, "the right values with the other sign"),
-        (lambda x, k: k * x, "the right values times top_k"),
-        (lambda x, k: x / len(x), "the right values divided by T"),
-        (lambda x, k: x * x.shape[1], "the right values times E"),
-        (lambda x, k: x * (x.shape[1] + 1), "the right values times one factor, another for each input"),
-        (lambda x, k: x[:, None], "the right values in another shape"),
         (lambda x, k: x.flip(0), "the right values from the last to the first"),
         (lambda x, k: x.roll(1, 0), "the right rows in another order"),
         (lambda x, k: x.sort(-1).values, "the right values of each row, in another order"),
@@ -58,6 +58,26 @@ def observed(answer, **changes):
 )
 def test_how_values_relate(answer, said):
     assert observed(answer) == f"y_TE holds {said}."
+
+
+@pytest.mark.parametrize(
+    ("answer", "mistake", "said"),
+    [
+        (lambda x, k: k * x, "size_factor", "the right values times K"),
+        (lambda x, k: x / len(x), "size_factor", "the right values divided by T"),
+        (lambda x, k: x * x.shape[1], "size_factor", "the right values times E"),
+        (
+            lambda x, k: x * (x.shape[1] + 1),
+            "other_normaliser",
+            "but for a factor, another one for each input",
+        ),
+        (lambda x, k: x[:, None], "other_shape", "the right numbers in another shape"),
+    ],
+)
+def test_what_tells_more_has_a_name(answer, mistake, said):
+    report = reported(answer)
+    assert report.misconception.id == mistake
+    assert said in report.misconception.message
 
 
 @pytest.mark.parametrize(

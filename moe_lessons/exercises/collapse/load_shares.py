@@ -96,19 +96,13 @@ LOAD_SHARES = Exercise(
         ),
         Misconception(
             "no_minlength",
-            "The result is too short when the last experts are unused: the count stops at the largest id "
-            "it saw. An unused expert is what one looks for here, so it must be in the list, with 0.",
+            "The result is too short when experts are unused: `bincount` stops at the largest id it saw, and "
+            "`unique` leaves out every expert that nobody chose. An unused expert is what one looks for "
+            "here, so it must be in the list, with 0.",
             wrong=lambda ids, n_experts, mask_T: (
                 torch.bincount(ids[mask_T].reshape(-1)) / ids[mask_T].numel()
             ),
-            hint=2,
-        ),
-        Misconception(
-            "only_used",
-            "Experts that nobody chose are missing from the result, and those after them have moved up. "
-            "`unique` lists what occurs; an unused expert is what one looks for here, so it must be there, "
-            "with 0.",
-            wrong=_only_used,
+            also=(_only_used,),
             hint=2,
         ),
         Misconception(

@@ -206,7 +206,7 @@ WRONG = {
     "04.load_shares": {
         "counts": shares_as_counts,
         "counted_once": shares_by_fancy_index,
-        "only_used": shares_of_a_dictionary,
+        "no_minlength:of a dictionary": shares_of_a_dictionary,
         "mask_repeated": shares_by_tiled_mask,
         "other_normaliser": shares_of_the_fullest,
     },

@@ -241,7 +241,7 @@ FRESH = {
         ("per token", load_per_token, {"per_token"}),
         ("mask ignored", load_mask_ignored, {"padding_counted"}),
         ("padding in the whole", load_all_slots, {"divided_by_all"}),
-        ("unique", load_unique, {"only_used"}),
+        ("unique", load_unique, {"no_minlength"}),
         ("mask repeated in the wrong order", load_mask_repeated, {"mask_repeated"}),
         ("first choice only", load_first_choice, {"first_choice"}),
     ],
