@@ -73,7 +73,8 @@ class Progress:
         elif is_first or record.validation_bits_per_byte is not None:
             fullest = max(share for layer in record.load_shares_by_layer for share in layer)
             held_out = f"  held-out {self.validation:.3f}" if self.validation is not None else ""
-            left = f"  about {_left(record, self.config)} left" if is_first else ""
+            goes_on = is_first and record.step < self.config.steps
+            left = f"  about {_left(record, self.config)} left" if goes_on else ""
             self.say(
                 f"step {record.step}/{self.config.steps}  train {record.train_bits_per_byte:.3f}{held_out} "
                 f"bits per byte  {_speed(record)}  fullest expert {fullest:.0%}{_skipped(record)}{left}"
