@@ -152,7 +152,7 @@ def test_a_silent_channel_runs_out_of_time_and_a_closed_one_ends():
         began = time.monotonic()
         with pytest.raises(TimeoutError):
             wire.receive(ours, began + 0.1)
-        assert time.monotonic() - began < 60  # and not forever
+        assert time.monotonic() - began < 5
         theirs.sendall(b"MoE1")
         theirs.close()
         with pytest.raises(EOFError):

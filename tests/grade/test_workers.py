@@ -75,7 +75,7 @@ def test_time_is_limited(warm, code):
     began = time.monotonic()
     reply = ask(warm, code, seconds=0.5)
     assert reply == Failure("interrupted", "stopped after 0.5 s: it had not returned")
-    assert time.monotonic() - began < 50  # below the 60 s that one of them sleeps, on a busy machine too
+    assert time.monotonic() - began < 5
 
 
 def test_a_syntax_error_names_its_line(warm):
