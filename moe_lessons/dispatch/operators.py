@@ -23,10 +23,12 @@ def fused_forward(
     topk_ids_TK: Tensor,
     training: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Return the output (T, D), and if `training` the pre-activations, first those of the R rows."""
+    """Return the output (T, D), and if `training` the pre-activations: of the R rows, then zeros."""
     inputs = [hidden_TD, topk_weights_TK, gate_up_proj, down_proj]
     rooms = lay_out(inputs, topk_ids_TK, padded=False)
-    return fused_output(inputs, rooms, most_rows(topk_ids_TK, down_proj) if training else 0)
+    output_TD, kept = fused_output(inputs, rooms, most_rows(topk_ids_TK, down_proj) if training else 0)
+    kept[rooms.n_rows :].zero_()  # an operator returns the same for the same, unread rows too
+    return output_TD, kept
 
 
 @fused_forward.register_fake

@@ -105,7 +105,8 @@ def check_same_run(
     """
     ours = _plain(config)
     theirs = _plain(TrainConfig.from_dict(state["config"]))
-    for name in {*FREE_SETTINGS, *free}:
+    same_tokenizer = state.get("tokenizer_sha256") == corpus.tokenizer.sha256
+    for name in {*FREE_SETTINGS, *free} - (set() if same_tokenizer else {"tokenizer"}):
         theirs.pop(name)
         ours.pop(name)
     theirs["corpus_sha256"], ours["corpus_sha256"] = state["corpus_sha256"], corpus.sha256

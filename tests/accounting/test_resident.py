@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from moe_lessons.accounting.resident import kept_bytes_per_token, resident_bytes
 from moe_lessons.bench.memory import STATUS, measure, status
 from moe_lessons.config import ModelConfig, TrainConfig
-from moe_lessons.dispatch import fused
+from moe_lessons.dispatch import by_hand
 from moe_lessons.dispatch.products import prepares_code
 from moe_lessons.dispatch.rooms import tight
 from moe_lessons.model import MoETransformer
@@ -66,13 +66,13 @@ def test_kept_byte_for_byte(n_experts, top_k, groups, d_expert, dense, shared, t
         n_dense_layers=dense,
         tie_embeddings=tied,
     )
-    before = fused.in_blocks
-    fused.in_blocks = tight  # whole blocks are a few rows more
+    before = by_hand.in_blocks
+    by_hand.in_blocks = tight  # whole blocks are a few rows more
     try:
         # A difference, because some small tensors do not grow with the number of tokens.
         found = kept_bytes(config, 5) - kept_bytes(config, 2)
     finally:
-        fused.in_blocks = before
+        by_hand.in_blocks = before
     assert found == 3 * 16 * kept_bytes_per_token(describe_model(config), config.n_heads)
 
 

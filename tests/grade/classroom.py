@@ -2,8 +2,6 @@
 
 import ast
 import copy
-import importlib
-import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +15,9 @@ LESSONS = [lesson for lesson in registry.lessons() if (paths.LESSONS / f"{lesson
 ENDLESS = "def {entry}(*args):\n    while True:\n        pass"
 EXITS = "import os\n\n\ndef {entry}(*args):\n    os._exit(3)"
 SPOILS_TORCH = "import torch\n\ntorch.allclose = lambda *a, **k: True\ntorch.Tensor.float = None\n"
+
+
+PLANTED = Path(__file__).parents[1] / "exercises" / "planted"
 
 
 @dataclass
@@ -76,7 +77,7 @@ def planted(id, kind, which):
 
 def beside(name):
     """A planted module and those that it leads to, as text, each behind those that it imports."""
-    source, found = inspect.getsource(importlib.import_module(f"planted.{name}")), {}
+    source, found = (PLANTED / f"{name}.py").read_text(encoding="utf-8"), {}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "planted":
             inner = [node.module.split(".")[1]] if "." in node.module else [a.name for a in node.names]
