@@ -99,10 +99,10 @@ def kept_bytes_per_token(model: Model, n_heads: int) -> int:
 
     Each norm keeps its input, its output before the weight is applied, one scale, and its output, which is
     the next product's input: 3 D + 1. Attention keeps q, k, v, the heads' output and a sum for each head. The
-    router keeps K weights and K ids, and for its two losses E logits, E probabilities and a sum. Experts keep
-    gate and up, K 2 F, and no copies of their input: they bring rows together anew. A dense network keeps
-    gate and up, silu(gate) and the product, 4 F. The head keeps V log-probabilities and the target, the
-    embedding its token's id.
+    router keeps K weights and K ids, and for its two losses E logits, E probabilities and a sum; each loss
+    notes twice, in a byte, whether the token is padding. Experts keep gate and up, K 2 F, and no copies of
+    their input: they bring rows together anew. A dense network keeps gate and up, silu(gate) and the product,
+    4 F. The head keeps V log-probabilities and the target, the embedding its token's id.
 
     Examples
     --------
@@ -110,11 +110,11 @@ def kept_bytes_per_token(model: Model, n_heads: int) -> int:
     >>> from moe_lessons.accounting import Model
     >>> moe = MoE(n_experts=8, top_k=2, router=Matrix(4, 8), expert=gated(4, 10))
     >>> model = Model("", "", 16, 4, ((Layer(4, None, moe, norms=4), 1),), tied=False, final_norms=4)
-    >>> kept_bytes_per_token(model, 1)  # the layer: 4 (13 + 2 + 17 + 40) + 16, the rest: 4 (13 + 16) + 16
-    436
+    >>> kept_bytes_per_token(model, 1)  # the layer: 4 (13 + 2 + 17 + 40) + 4 + 16, the rest: 4 (13 + 16) + 16
+    440
     """
     norm = 3 * model.d_model + 1
-    numbers, ids = norm + model.vocab_size, 2
+    numbers, ids, notes = norm + model.vocab_size, 2, 0
     for layer, times in model.layers:
         if isinstance(layer.attention, Attention):
             numbers += times * (norm + layer.attention.saved_elements - model.d_model + n_heads)
@@ -126,7 +126,8 @@ def kept_bytes_per_token(model: Model, n_heads: int) -> int:
             experts = moe.top_k * 2 * _width(moe.expert) + 4 * _width(moe.shared)
             numbers += times * (norm + router + experts)
             ids += times * moe.top_k
-    return NUMBER * numbers + ID * ids
+            notes += times * 4
+    return NUMBER * numbers + ID * ids + notes
 
 
 def workspace_bytes_per_token(model: Model) -> int:
