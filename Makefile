@@ -16,7 +16,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python3.11 p
 	&& { echo $$p; break; }; done)
 
 BIN := .venv/bin
-# Two test processes with two threads each would fight over two cores: one thread each is several times faster.
+# Test processes with two threads each would fight over two cores: one thread each is several times faster. Three of
+# them, because many tests wait for a process of their own.
 QUIET_CORES := OMP_NUM_THREADS=1
 # What tests skipped, and why (conftest.py writes it): `make test` ends with it.
 NOT_RUN := .pytest_cache/not_run.txt
@@ -96,7 +97,7 @@ types: .venv/.installed-dev
 
 unit: .venv/.installed-dev
 	@echo "==> tests, doctests, learner notebooks"
-	@$(QUIET_CORES) $(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(QUIET_CORES) $(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 solutions: .venv/.installed-dev
 	@echo "==> solutions, run again and compared with their stored output"
