@@ -51,7 +51,8 @@ def run(answer: Callable[..., Any], request: Request) -> Reply:
     try:
         # Whatever an answer switches off or seeds, the next call finds the same.
         with torch.random.fork_rng(devices=list(devices)), torch.enable_grad(), unwritten.steady(answer):
-            torch.manual_seed(0)
+            # Without a GPU `torch.manual_seed` would note, for milliseconds, that one may turn up later.
+            (torch.manual_seed if devices else torch.default_generator.manual_seed)(0)
             returned = DRIVERS[request.driver](answer, _arguments(request), request.options)
         return values(returned)
     except BadReturnError as error:

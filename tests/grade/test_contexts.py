@@ -74,6 +74,7 @@ def test_one_answer_gets_one_grade(tmp_path, lesson):
         session.parent.close()
 
 
+@pytest.mark.slow
 def test_three_runs_with_one_seed_give_one_result(tmp_path):
     """Byte for byte, with answers among them that leave memory unwritten and that draw at random."""
     lesson = classroom.LESSONS[1]

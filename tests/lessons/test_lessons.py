@@ -37,7 +37,15 @@ def test_every_lesson_file_is_registered():
     assert sorted(p.stem for p in paths.LESSONS.glob("*.py")) == sorted(lesson.id for lesson in LESSONS)
 
 
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.id)
+# These two train models for a minute or more; in CI their solutions run, which train the same.
+LONG = ("04_collapse", "10_mini_transformer")
+
+
+@pytest.mark.parametrize(
+    "lesson",
+    [pytest.param(one, marks=pytest.mark.slow if one.id in LONG else ()) for one in LESSONS],
+    ids=lambda lesson: lesson.id,
+)
 def test_learner_notebook_runs_and_scores_nothing(lesson):
     """From top to bottom without an error; every exercise is not attempted and the score is 0."""
     built = nbformat.read(paths.NOTEBOOKS / f"{lesson.id}.ipynb", as_version=4)

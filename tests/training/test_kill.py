@@ -17,6 +17,7 @@ OPTIONS = "--kills 3 --preset smoke --checkpoint-every 3 --evaluate-every 1000 -
 CUT = "--accumulation-steps 2 --balancing-scope global_batch"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_killed_run_ends_as_if_it_had_been_left_alone():
     command = [sys.executable, str(SCRIPT), *OPTIONS.split(), *CUT.split()]
