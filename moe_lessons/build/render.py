@@ -30,6 +30,8 @@ def notebook(lesson_file: Path, *, solutions: bool) -> NotebookNode:
         if cell.cell_type == "markdown" and card:
             cells.append(new_markdown_cell(_card(registry.exercise(card["id"]))))
             continue
+        if cell.metadata.pop("only", "") == "solutions" and not solutions:
+            continue
         cells.append(_code(cell, solutions) if cell.cell_type == "code" else cell)
         check = _CHECK.search(cell.source) if cell.cell_type == "code" else None
         if check:
@@ -62,6 +64,8 @@ def _code(cell: NotebookNode, solutions: bool) -> NotebookNode:
     if answer:
         points = registry.exercise(answer).points
         cell.metadata.update(moe_lessons={"answer": answer, "points": points}, deletable=False)
+    if cell.metadata.pop("change", False):
+        cell.metadata.update(moe_lessons={"change": True})
     check = _CHECK.search(cell.source)
     if check:
         cell.metadata.update(moe_lessons={"check": check["id"]}, deletable=False, editable=False)

@@ -136,3 +136,13 @@ def test_notebooks_are_valid_and_small(lesson):
         nbformat.validate(nbformat.reads(written, as_version=4))
         assert len(written.encode()) <= 1_000_000
         assert written.endswith("}\n")
+
+
+def test_what_is_only_for_solutions_is_not_for_learners(tmp_path):
+    file = tmp_path / "01_router.py"
+    file.write_text('# %% [markdown] only="solutions"\n# The answer.\n\n# %% change=true\n# Change these.\n')
+    for solutions in (False, True):
+        built = notebook(file, solutions=solutions)
+        assert ("The answer." in text(built)) == solutions
+        (changed,) = [cell for cell in built.cells if cell.cell_type == "code"]
+        assert changed.metadata["moe_lessons"] == {"change": True}

@@ -114,3 +114,30 @@ def test_links_between_files_lead_somewhere(lesson):
         if cell.cell_type == "markdown":
             for link in re.findall(r"\]\((?!https?:|#)([^)\s]+)\)", cell.source):
                 assert (paths.NOTEBOOKS / link).exists(), link
+
+
+LATER = [lesson for lesson in LESSONS if lesson.number != "00"]
+
+
+@pytest.mark.parametrize("lesson", LATER, ids=lambda lesson: lesson.id)
+def test_cells_to_change_can_be_changed_and_are_answered(lesson):
+    """A question, two or three numbers to change, and in the solutions what came out."""
+    cells = read_cells(paths.LESSONS / f"{lesson.id}.py")
+    places = [n for n, cell in enumerate(cells) if "change" in cell.metadata]
+    assert len(places) >= 3
+    for n in places:
+        asked, cell, answered = cells[n - 1 : n + 2]
+        assert asked.source.startswith("**Change this.**") and "?" in asked.source, cell.source
+        first, *lines = cell.source.splitlines()
+        assert first == "# Change these and run the cell again."
+        numbers = [
+            isinstance(line, ast.Assign) and isinstance(line.value, ast.Constant | ast.List | ast.Tuple)
+            for line in ast.parse("\n".join(lines)).body
+        ]
+        assert 2 <= [*numbers, False].index(False) <= 3, cell.source
+        assert answered.metadata.get("only") == "solutions", cell.source
+
+
+@pytest.mark.parametrize("lesson", LATER, ids=lambda lesson: lesson.id)
+def test_what_a_learner_wrote_is_used_at_least_twice(lesson):
+    assert len({ast.literal_eval(call.args[0]) for call in calls(lesson, "yours")}) >= 2

@@ -6,13 +6,13 @@ from moe_lessons.build import paths
 from moe_lessons.build.source import read_cells
 from moe_lessons.exercises import registry
 
-WORDS_A_MINUTE, LINES_A_MINUTE, MINUTES_A_QUESTION = 200, 20, 1
+WORDS_A_MINUTE, LINES_A_MINUTE, MINUTES_A_QUESTION, MINUTES_A_CHANGE = 200, 20, 1, 2
 LESSONS = [registry.lesson(number) for number in ("00", "01", "02", "03")]
 
 
 def minutes(lesson):
     """Prose, cards and claims read; code looked through; exercises and questions done; no pauses."""
-    cells = read_cells(paths.LESSONS / f"{lesson.id}.py")
+    cells = [c for c in read_cells(paths.LESSONS / f"{lesson.id}.py") if "only" not in c.metadata]
     prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
     prose += [exercise.task for exercise in lesson.exercises]
     prose += [f"{claim.said} {claim.truth}" for claim in lesson.claims]
@@ -23,6 +23,7 @@ def minutes(lesson):
         + lines / LINES_A_MINUTE
         + sum(exercise.minutes for exercise in lesson.exercises)
         + MINUTES_A_QUESTION * (len(lesson.quizzes) + len(lesson.predictions))
+        + MINUTES_A_CHANGE * sum("change" in cell.metadata for cell in cells)
     )
 
 
