@@ -127,7 +127,8 @@ def test_cells_to_change_can_be_changed_and_are_answered(lesson):
     assert len(places) >= 3
     for n in places:
         asked, cell, answered = cells[n - 1 : n + 2]
-        assert asked.source.startswith("**Change this.**") and "?" in asked.source, cell.source
+        assert asked.source.startswith("**Change this.**"), cell.source
+        assert "?" in asked.source, cell.source
         first, *lines = cell.source.splitlines()
         assert first == "# Change these and run the cell again."
         numbers = [
