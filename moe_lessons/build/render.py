@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from nbformat.v4 import new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from moe_lessons.build import paths
 from moe_lessons.build.source import read_cells, without_solution
@@ -32,6 +32,8 @@ def notebook(lesson_file: Path, *, solutions: bool) -> NotebookNode:
             continue
         if cell.metadata.pop("only", "") == "solutions" and not solutions:
             continue
+        if "setup" in cell.metadata.get("tags", []):
+            cells.append(_fetch())
         cells.append(_code(cell, solutions) if cell.cell_type == "code" else cell)
         check = _CHECK.search(cell.source) if cell.cell_type == "code" else None
         if check:
@@ -56,10 +58,8 @@ def text(built: NotebookNode) -> str:
 def _code(cell: NotebookNode, solutions: bool) -> NotebookNode:
     cell.source = with_solution(cell.source) if solutions else without_solution(cell.source)
     cell.outputs, cell.execution_count = [], None
-    if "setup" in cell.metadata.get("tags", []):
-        cell.source = _fetch() + cell.source
-        if solutions:
-            cell.source = _START.sub(r"start(\1, keep=False)", cell.source)
+    if solutions and "setup" in cell.metadata.get("tags", []):
+        cell.source = _START.sub(r"start(\1, keep=False)", cell.source)
     answer = cell.metadata.pop("answer", None)
     if answer:
         points = registry.exercise(answer).points
@@ -83,13 +83,31 @@ def _identify(built: NotebookNode) -> None:
         cell.id = base if seen[base] == 1 else f"{base}-{seen[base]}"
 
 
-def _fetch() -> str:
-    return (
-        "# Set-up, the same in every lesson. On Colab it first fetches the course; torch stays as it is.\n"
-        "import importlib.util\n\n"
-        'if importlib.util.find_spec("moe_lessons") is None:\n'
-        f'    %pip install --quiet --no-deps "git+https://github.com/{paths.slug()}"\n\n'
+def _fetch() -> NotebookNode:
+    """A folded cell that fetches the course where it is missing; where that fails, it says what to do."""
+    address = f"https://github.com/{paths.slug()}"
+    source = f"""\
+# @title On Colab this fetches the course; torch stays as it is.
+import importlib.util
+
+if importlib.util.find_spec("moe_lessons") is None:
+    %pip install --quiet --no-deps "git+{address}"
+
+if lacking := [name for name in ("moe_lessons", "torch") if importlib.util.find_spec(name) is None]:
+
+    class NotHere(ImportError):  # three sentences, no traceback
+        def _render_traceback_(self):
+            return list(self.args)
+
+    raise NotHere(
+        f"{{' and '.join(lacking)}} could not be found or fetched: is there a network, and git?",
+        "Get the whole course from {address}, unpack it, and run `make lab` in its folder.",
+        "Or install what is missing (`%pip install torch`, say), then run this cell again.",
     )
+"""
+    cell = new_code_cell(source.rstrip())
+    cell.metadata.update(tags=["fetch"], jupyter={"source_hidden": True}, cellView="form")
+    return cell
 
 
 def _links(lesson: str) -> str:

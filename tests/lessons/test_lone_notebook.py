@@ -44,13 +44,42 @@ def test_runs_alone(lesson, installed, tmp_path):
 
 
 @pytest.mark.parametrize("lesson", registry.lessons(), ids=lambda lesson: lesson.id)
-def test_setup_fetches_the_course_and_leaves_torch(lesson):
-    """The set-up cell installs only where the course is missing, without dependencies."""
+def test_the_first_cell_fetches_the_course_and_leaves_torch(lesson):
+    """The cell installs only where the course is missing, without dependencies."""
     built = nbformat.read(paths.NOTEBOOKS / f"{lesson.id}.ipynb", as_version=4)
-    (setup,) = (c for c in built.cells if "setup" in c.metadata.get("tags", []))
-    assert 'find_spec("moe_lessons") is None' in setup.source
-    assert f'%pip install --quiet --no-deps "git+https://github.com/{paths.slug()}"' in setup.source
-    assert "torch" not in setup.source.split("%pip", 1)[1].split("\n")[0]
+    (fetch,) = (c for c in built.cells if "fetch" in c.metadata.get("tags", []))
+    assert 'find_spec("moe_lessons") is None' in fetch.source
+    assert f'%pip install --quiet --no-deps "git+https://github.com/{paths.slug()}"' in fetch.source
+    assert "torch" not in fetch.source.split("%pip", 1)[1].split("\n")[0]
+
+
+WITHOUT = """
+import importlib.util, sys
+from IPython.core.interactiveshell import InteractiveShell
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name: None if name in {lacking!r} else found(name)
+shell = InteractiveShell.instance()
+shell.register_magic_function(lambda line: print("fetching", line), "line", "pip")
+sys.exit(0 if shell.run_cell({cell!r}).success else 3)
+"""
+
+
+@pytest.mark.parametrize("lacking", [["moe_lessons"], ["torch"], ["moe_lessons", "torch"]])
+def test_where_the_course_cannot_be_fetched_three_sentences_help(lacking, tmp_path):
+    built = nbformat.read(paths.NOTEBOOKS / "01_router.ipynb", as_version=4)
+    (fetch,) = (c for c in built.cells if "fetch" in c.metadata.get("tags", []))
+    env = {**os.environ, "IPYTHONDIR": str(tmp_path), "MOE_LESSONS_HOME": str(tmp_path / "home")}
+    script = WITHOUT.format(lacking=lacking, cell=fetch.source)
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert ran.returncode == 3, ran.stderr
+    assert "Traceback" not in ran.stdout + ran.stderr
+    *fetched, missing, whole, again = ran.stdout.splitlines()
+    assert len(fetched) == ("moe_lessons" in lacking)
+    assert f"{' and '.join(lacking)} could not be found" in missing
+    assert paths.slug() in whole
+    assert "run this cell again" in again
 
 
 def test_binder_pins_what_the_course_pins():
