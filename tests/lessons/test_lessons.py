@@ -8,6 +8,7 @@ import pytest
 
 from moe_lessons.build import paths
 from moe_lessons.build.execute import execute
+from moe_lessons.build.render import notebook
 from moe_lessons.build.source import read_cells
 from moe_lessons.exercises import registry
 
@@ -51,10 +52,43 @@ def test_learner_notebook_runs_and_scores_nothing(lesson):
     built = nbformat.read(paths.NOTEBOOKS / f"{lesson.id}.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in built.cells)
     ran = execute(built, paths.NOTEBOOKS)
-    printed = "".join(o.text for c in ran.cells for o in c.get("outputs", []) if o.output_type == "stream")
+    printed = printed_by(ran)
     for exercise in lesson.exercises:
         assert f"○ {exercise.id}: not attempted yet" in printed
     assert f"Lesson {lesson.number}: 0 of {lesson.points} points" in printed
+
+
+def printed_by(ran):
+    return "".join(o.text for c in ran.cells for o in c.get("outputs", []) if o.output_type == "stream")
+
+
+@pytest.mark.parametrize(
+    "lesson",
+    [pytest.param(one, marks=pytest.mark.slow if one.number != "02" else ()) for one in LESSONS],
+    ids=lambda lesson: lesson.id,
+)
+def test_a_notebook_half_answered_runs_and_scores_its_half(lesson):
+    """The second, fourth, ... exercise is answered: what later cells build is partly the learner's."""
+    answered = lesson.exercises[1::2]
+    built = nbformat.read(paths.NOTEBOOKS / f"{lesson.id}.ipynb", as_version=4)
+    solved = {
+        about(cell): cell.source for cell in notebook(source(lesson), solutions=True).cells if about(cell)
+    }
+    for cell in built.cells:
+        if about(cell) in {exercise.id for exercise in answered}:
+            cell.source = solved[about(cell)]
+    printed = printed_by(execute(built, paths.NOTEBOOKS))
+    points = sum(exercise.points for exercise in answered)
+    assert f"Lesson {lesson.number}: {points} of {lesson.points} points" in printed
+    for id in {ast.literal_eval(call.args[0]) for call in calls(lesson, "yours")}:
+        if id in {exercise.id for exercise in answered}:
+            assert f"yours, as it last passed ({id})" in printed
+        else:
+            assert f"the package's, until {id} passes" in printed
+
+
+def about(cell):
+    return cell.metadata.get("moe_lessons", {}).get("answer")
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.id)
