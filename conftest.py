@@ -49,6 +49,14 @@ def doctest_imports(doctest_namespace):
 
 
 @pytest.fixture(autouse=True, scope="module")
+def progress_of_its_own(tmp_path_factory):
+    """What one module's tests or examples pass is not passed for the next one's: their order is open."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOE_LESSONS_HOME", str(tmp_path_factory.mktemp("progress")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
 def leaves_nothing_open():
     """A socket or file that a module's tests leave open warns when it is collected: let that be here.
 
