@@ -61,8 +61,8 @@ def parts_card(parts: Parts) -> Card:
 
     Examples
     --------
-    >>> print(repr(parts_card(Parts.published())).splitlines()[-1][:57])
-    To make it 12, pass 01.router_logits, 01.topk_gates, 02.m
+    >>> print(repr(parts_card(Parts.published())).splitlines()[-1][:55])
+    To make it 12, pass 01.router_logits, 01.topk_gates, 02
     """
     table = rows(parts)
     n_yours = sum(row.works for row in table)

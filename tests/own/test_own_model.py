@@ -85,7 +85,7 @@ def test_with_the_published_answers_it_is_the_packages_model_for_50_steps(answer
     assert all(part.stopped == "" for part in vars(model.parts).values())
 
 
-@pytest.mark.parametrize("change", [{"alpha": 0.011}, {"z_loss_weight": 0.002}, {"grad_clip": 0.99}])
+@pytest.mark.parametrize("change", [{"alpha": 0.011}, {"z_loss_weight": 0.002}, {"learning_rate": 0.0015}])
 def test_a_small_difference_is_seen(change):
     """The negative control of the test above."""
     train_N = text(5_000)
