@@ -857,10 +857,10 @@ from moe_lessons.training import train
 small = preset("smoke").override(
     d_model=64,
     d_expert=64,
-    steps=100,
+    steps=80,
     batch_size=8,
-    log_every=50,
-    evaluate_every=100,
+    log_every=40,
+    evaluate_every=80,
     device="cpu",
 )
 brief = dataclasses.replace(corpus, validation_M=corpus.validation_M[:8193])  # enough to compare runs
@@ -963,7 +963,7 @@ def draw_load(shares):
     )
 
 
-config = preset("lesson").override(steps=160, evaluate_every=80)
+config = preset("lesson").override(steps=120, evaluate_every=60)
 records = []
 loss_picture, load_picture = LiveView(), LiveView()
 loss_picture.finish(draw_loss(records, config.steps))
@@ -1670,12 +1670,12 @@ recipe = preset("smoke").override(
     d_model=64,
     d_expert=64,
     context_length=WINDOW,
-    steps=60,
+    steps=45,
     batch_size=16,
     learning_rate=2e-3,
     alpha=0.1,
-    log_every=60,
-    evaluate_every=60,
+    log_every=45,
+    evaluate_every=45,
     device="cpu",
 )
 scopes = {"over the batch": "global_batch", "in each window": "sequence"}
@@ -1991,7 +1991,7 @@ with torch.no_grad():
 # Train it. Your training loss is what `backward()` is called on; your two measures of the load watch. At
 # the end your training steps come in. They know models of one matrix, and the head is one: what the rest of
 # the model makes of each byte is its input. So the head gets its last steps from you. (A right answer may
-# be a slow one. No step begins after 30 seconds.)
+# be a slow one: after 30 seconds of computing no further step begins.)
 
 # %% tags=["nbval-ignore-output"] why="trained"
 from moe_lessons.own import evaluate_own, polish_head, train_own
@@ -2005,7 +2005,7 @@ ends_at["and the head's last steps"] = evaluate_own(own, text_M)
 for name, now_at in ends_at.items():
     print(f"{name:<28}{now_at:.2f} bits per byte, by {parts.bits_per_byte.label}")
 line_chart(
-    {parts.training_loss.label: zip(*[(r.step, r.loss) for r in watched_steps], strict=True)},
+    {parts.training_loss.label: ([r.step for r in watched_steps], [r.loss for r in watched_steps])},
     title=f"Step {watched_steps[-1].step}: a loss of {watched_steps[-1].loss:.2f} nats",
     x_label="step",
     y_label="training loss of one batch (nats)",
@@ -2074,7 +2074,7 @@ parts_card(parts)
 # - "Better than dense" needs to say: equal what? By step, FLOPs or seconds? With how many seeds?
 # - A measure of specialisation needs its value by chance, and what the token alone gives away.
 # - Weights under the right names are a model that others can run. Compare logits, not shapes.
-# - A dozen short functions are a model. Yours and the package's give the same losses, step by step.
+# - A dozen short functions are a model: with the same weights, yours and the package's give the same logits.
 #
 # ### Check yourself
 
