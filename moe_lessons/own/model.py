@@ -69,11 +69,16 @@ class OwnTransformer(nn.Module):
         self.parts, self.config = parts, config
         self.frame = MoETransformer(config, generator=generator)
 
+    @property
+    def blocks(self) -> list[Block]:
+        """The frame's blocks, first to last."""
+        return [block for block in self.frame.blocks if isinstance(block, Block)]
+
     def forward(self, tokens_BL: Tensor, purpose: Purpose = "train") -> OwnOutput:
         """Predict each token's successor."""
         stream_BLD = self.frame.embedding(tokens_BL)
         seen: list[Tensor] = []
-        for block in self.frame.blocks:
+        for block in self.blocks:
             stream_BLD = stream_BLD + self.attend(block.attention, block.attention_norm(stream_BLD))
             stream_BLD = self.mix(block, stream_BLD.flatten(0, 1), purpose, seen).view_as(stream_BLD)
         logits_BLV = self.frame.head(self.frame.final_norm(stream_BLD))
