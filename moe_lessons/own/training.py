@@ -139,7 +139,7 @@ def polish_head(
     with torch.no_grad():
         batches = [windows(train_N, config, config.steps + n) for n in range(steps * micro_batches)]
         for tokens_BL in batches:
-            model(tokens_BL, "evaluate")
+            model(tokens_BL, "train")
     hook.remove()
     shape = steps, micro_batches, -1
     inputs_SMND = torch.stack([hidden_BLD[:, :-1] for hidden_BLD in caught]).view(
@@ -168,4 +168,4 @@ def evaluate_own(model: OwnTransformer, tokens_M: Tensor) -> float:
     inputs_WL.view(-1)[: len(tokens_M) - 1] = tokens_M[:-1]
     targets_WL.view(-1)[: len(tokens_M) - 1] = tokens_M[1:]
     lengths_W = (len(tokens_M) - 1 - length * torch.arange(len(targets_WL))).clamp(max=length)
-    return model.parts.bits_per_byte(model(inputs_WL, "evaluate").logits_BLV, targets_WL, lengths_W)
+    return float(model.parts.bits_per_byte(model(inputs_WL, "evaluate").logits_BLV, targets_WL, lengths_W))
