@@ -1631,7 +1631,7 @@ import unicodedata
 
 from moe_lessons.data import Corpus, language_reference, standard_library
 
-TRAIN_BYTES, PROBE_BYTES, WINDOW = 200_000, 8_192, 64
+TRAIN_BYTES, PROBE_BYTES, WINDOW = 200_000, 4_096, 64
 
 
 def character_names():
