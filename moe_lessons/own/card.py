@@ -72,7 +72,7 @@ def parts_card(parts: Parts) -> Card:
         f"{cell}{html.escape(row.role)}</td></tr>"
         for row in table
     )
-    left = "".join(f'<p style="margin:.4em 0 0">{inline(html.unescape(line))}</p>' for line in _left(table))
+    left = "".join(f'<p style="margin:.4em 0 0">{inline(line)}</p>' for line in _left(table))
     title = f"<strong>{n_yours} of {len(table)} parts are yours</strong>"
     bar = f'<progress value="{n_yours}" max="{len(table)}" aria-label="parts that are yours"></progress>'
     return Card(summary(parts), f"<p>{title} {bar}</p><table>{body}</table>{left}")
@@ -89,7 +89,8 @@ def _strong(row: Row) -> str:
 def _left(table: list[Row]) -> list[str]:
     """What stopped, and what would make all of them yours."""
     lines = [
-        f"{row.name} ({row.id}) stopped with {row.stopped}; there the package's went on"
+        f"{row.name} ({row.id}) stopped with {row.stopped}; the package's went on. "
+        "Mend it, and run its check again."
         for row in table
         if row.stopped
     ]

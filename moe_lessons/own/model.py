@@ -60,11 +60,13 @@ class OwnTransformer(nn.Module):
         super().__init__()
         if config.gate != "topk_softmax" or config.expert_bias:
             raise ValueError(
-                f"gate is {config.gate!r}: the parts have Mixtral's, 'topk_softmax', without a bias"
+                f"gate is {config.gate!r}, expert_bias {config.expert_bias}: the parts make Mixtral's gate; "
+                "choose 'topk_softmax' without a bias"
             )
         if config.n_shared_experts or config.n_moe_layers < config.n_layers:
             raise ValueError(
-                "the parts make layers of routed experts: leave out shared experts and dense layers"
+                f"n_shared_experts is {config.n_shared_experts}, n_moe_layers {config.n_moe_layers} of "
+                f"{config.n_layers}: the parts make routed experts; leave out shared experts and dense layers"
             )
         self.parts, self.config = parts, config
         self.frame = MoETransformer(config, generator=generator)
