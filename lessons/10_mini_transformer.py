@@ -140,6 +140,29 @@ def bits_per_byte(
 check("10.bits_per_byte")
 
 # %% [markdown]
+# **Change this.** A model gives most bytes a probability of one half. Now and then it is surprised. How small
+# must the probability of those few bytes be, until they alone cost as much as all the others?
+
+# %% change=true
+# Change these and run the cell again.
+p_usual = 0.5
+p_surprise = 0.001
+n_surprises = 5  # of 100 bytes
+
+measure = yours("10.bits_per_byte")
+p_1L = torch.full((1, 100), p_usual)
+p_1L[:, :n_surprises] = p_surprise
+logits_1LV = torch.stack((p_1L, 1 - p_1L), dim=-1).log()  # two bytes: the one that came, and the other
+per_byte = measure(logits_1LV, torch.zeros(1, 100, dtype=torch.long), torch.tensor([100]))
+share = n_surprises * -math.log2(p_surprise) / (100 * per_byte)
+print(f"{per_byte:.2f} bits per byte; {share:.0%} of them for {n_surprises} bytes in 100")
+
+# %% [markdown] only="solutions"
+# About one in a million: five such bytes in 100 then pay 51 %, and the text costs 1.95 bits per byte
+# instead of 1. At one in a thousand they pay 34 %. Nothing bounds what one byte can cost, so a model is
+# better off when it rules nothing out. With `p_usual = 0.9` one in a thousand is enough: the five pay 78 %.
+
+# %% [markdown]
 # ## The model: a stream and what is added to it
 #
 # Each byte becomes a vector of width D. All the vectors together are the **stream**. A block reads the
@@ -309,7 +332,30 @@ print("all places 32 further on: the same:", shifted < 1e-4)
 # %% [markdown]
 # (A whole model without positions is not quite blind to order: the mask lets the tenth byte see ten others,
 # and deeper layers can use that. We shall see how far it gets.)
-#
+
+# %% [markdown]
+# **Change this.** Each pair of numbers in a head turns at a speed of its own. Pairs that have gone all the
+# way round tell two places apart only up to whole turns. With which base has even the slowest pair gone
+# round within our window of 128? And what does a base of a million do for a text of 100,000?
+
+# %% change=true
+# Change these and run the cell again.
+base = 10_000.0
+length = 128
+
+cos_LP, sin_LP = rotary_tables(2, config.model.d_head, base)
+speeds = torch.atan2(sin_LP[1], cos_LP[1])[: config.model.d_head // 2]  # radians per place, one for each pair
+round_trips = speeds * length / (2 * math.pi)
+print(f"{len(speeds)} pairs; all the way round within {length} places: {int((round_trips >= 1).sum())}")
+print(f"the slowest turns by {360 * round_trips[-1]:.1f} degrees")
+
+# %% [markdown] only="solutions"
+# With a base of 22 all 16 pairs have gone round within 128 places; with 25 the slowest is one degree short.
+# At 10,000 six have, and the slowest turns by 1.3 degrees. In a text of 100,000 places 10,000 is too small:
+# all 16 go round. With a million 12 do, and the slowest turns by 14 degrees. That is why models for long
+# texts have larger bases.
+
+# %% [markdown]
 # ### Before or after: where the norm sits
 #
 # Explainers often draw a layer as "attention, add and norm, feed-forward, add and norm". In the code above
@@ -705,6 +751,33 @@ def training_steps(
 check("10.training_step")
 
 # %% [markdown]
+# **Change this.** One step of twelve sees a batch whose inputs are 30 times as large. What does that step
+# cost with clipping, and what without (a limit of a million)? And does a smaller rate do as well?
+
+# %% change=true
+# Change these and run the cell again.
+max_norm = 1.0
+peak = 0.5
+
+descend = yours("10.training_step")
+draws = torch.Generator().manual_seed(0)
+true_VD = torch.randn(5, 8, generator=draws)
+rows_SMND = torch.randn(12, 1, 64, 8, generator=draws)
+came_SMN = (rows_SMND @ true_VD.T).argmax(dim=-1)
+rows_SMND[6] *= 30
+start_VD = torch.zeros(5, 8)
+for n_steps in (6, 7, 12):
+    weight_VD = descend(start_VD, rows_SMND[:n_steps], came_SMN[:n_steps], peak, 2, max_norm)
+    loss = F.cross_entropy(rows_SMND[0, 0] @ weight_VD.T, came_SMN[0, 0]).item()
+    print(f"after {n_steps:>2} steps: loss {loss:.2f}")
+
+# %% [markdown] only="solutions"
+# With the limit of 1 that step takes the loss from 1.00 to 1.05, and after twelve steps it is at 0.82.
+# Without, it goes to 1.63 and is still at 1.07 after twelve: five good steps have not made up for one bad
+# one. A rate of 0.05 without a limit hardly suffers, and hardly learns either: 1.40 at the end. Clipping
+# lets the good steps be large.
+
+# %% [markdown]
 # ### And without?
 #
 # Which of all these parts does the model need? `benchmarks/opened_box.py` trained a small one from three
@@ -777,21 +850,24 @@ print(f"by its fan-in against as it is: {', '.join(f'{gap:+.3f}' for gap in gaps
 # the load's entropy: 8 if all share alike, 1 if one takes everything. (The z-loss stays on in both.)
 
 # %% tags=["nbval-ignore-output"] why="trained"
+import dataclasses
+
 from moe_lessons.training import train
 
 small = preset("smoke").override(
     d_model=64,
     d_expert=64,
-    steps=150,
+    steps=80,
     batch_size=8,
-    log_every=50,
-    evaluate_every=150,
+    log_every=40,
+    evaluate_every=80,
     device="cpu",
 )
+brief = dataclasses.replace(corpus, validation_M=corpus.validation_M[:8193])  # enough to compare runs
 SEEDS = range(3)
 in_use, bits = {}, {}
 for alpha in (0.0, config.alpha):
-    runs = [train(small.override(alpha=alpha, seed=seed), corpus=corpus) for seed in SEEDS]
+    runs = [train(small.override(alpha=alpha, seed=seed), corpus=brief) for seed in SEEDS]
     in_use[alpha] = torch.tensor([run.history[-1].effective_experts_by_layer for run in runs])
     bits[alpha] = torch.tensor([run.validation_bits_per_byte for run in runs])
     print(f"alpha {alpha}")
@@ -887,7 +963,7 @@ def draw_load(shares):
     )
 
 
-config = preset("lesson").override(steps=300)
+config = preset("lesson").override(steps=120, evaluate_every=60)
 records = []
 loss_picture, load_picture = LiveView(), LiveView()
 loss_picture.finish(draw_loss(records, config.steps))
@@ -1246,7 +1322,7 @@ from moe_lessons.svg import dot_rows
 
 ends = {"moe": bits[config.alpha]}
 for name in ("dense_equal_active", "dense_equal_total"):
-    runs = [train(rivals[name].override(seed=seed), corpus=corpus) for seed in SEEDS]
+    runs = [train(rivals[name].override(seed=seed), corpus=brief) for seed in SEEDS]
     ends[name] = torch.tensor([run.validation_bits_per_byte for run in runs])
 means = {name: found.mean().item() for name, found in ends.items()}
 dot_rows(
@@ -1521,6 +1597,29 @@ def expert_information(
 check("10.expert_information")
 
 # %% [markdown]
+# **Change this.** Again experts and labels that know nothing of each other. There are 256 bytes and 8
+# experts: how many tokens does a probe need, for chance to tell less than a twentieth of a bit?
+
+# %% change=true
+# Change these and run the cell again.
+n_tokens = 1_000
+n_labels = 256
+n_experts = 8
+
+information = yours("10.expert_information")
+draws = torch.Generator().manual_seed(0)
+experts_N = torch.randint(n_experts, (n_tokens,), generator=draws)
+labels_N = torch.randint(n_labels, (n_tokens,), generator=draws)
+shuffles_RN = torch.stack([torch.randperm(n_tokens, generator=draws) for _ in range(3)])
+in_data, by_chance = information(experts_N, labels_N, shuffles_RN)
+print(f"{n_tokens:,} tokens: {in_data:.2f} bits in the data, {by_chance:.2f} by chance")
+
+# %% [markdown] only="solutions"
+# Between 20,000 (0.07 bits by chance) and 30,000 (0.04). With 1,000 tokens it is 1.27, nearly half of all
+# that 8 experts could tell. Data and chance lie so close together that the difference says what there is:
+# nothing.
+
+# %% [markdown]
 # ### Three kinds of text
 #
 # Now a text with domains, all of them at hand in Python itself: the English of the reference, source code of
@@ -1532,7 +1631,7 @@ import unicodedata
 
 from moe_lessons.data import Corpus, language_reference, standard_library
 
-TRAIN_BYTES, PROBE_BYTES, WINDOW = 200_000, 8_192, 64
+TRAIN_BYTES, PROBE_BYTES, WINDOW = 200_000, 4_096, 64
 
 
 def character_names():
@@ -1571,12 +1670,12 @@ recipe = preset("smoke").override(
     d_model=64,
     d_expert=64,
     context_length=WINDOW,
-    steps=100,
+    steps=45,
     batch_size=16,
     learning_rate=2e-3,
     alpha=0.1,
-    log_every=100,
-    evaluate_every=100,
+    log_every=45,
+    evaluate_every=45,
     device="cpu",
 )
 scopes = {"over the batch": "global_batch", "in each window": "sequence"}
@@ -1837,6 +1936,128 @@ else:
 workplace.cleanup()
 
 # %% [markdown]
+# ## A transformer of your own
+#
+# So far your answers were checked and the package's code did the work. Now the other way round. Twelve
+# exercises of this course ask for a part of this model. What none of them asks for, embedding, norms, rotary
+# positions, first weights and AdamW, the package lends. Where an exercise is still open, its part stands in.
+
+# %%
+from moe_lessons.own import OwnTransformer, Parts, parts_card
+
+parts = Parts(
+    router_logits=yours("01.router_logits"),
+    topk_gates=yours("01.topk_gates"),
+    moe_sorted=yours("02.moe_sorted"),
+    expert_bank=yours("02.expert_bank"),
+    causal_attention=yours("10.causal_attention"),
+    moe_block=yours("10.moe_block"),
+    training_loss=yours("10.training_loss"),
+    training_steps=yours("10.training_step"),
+    balancing_loss=yours("05.balancing_loss"),
+    effective_experts=yours("04.effective_experts"),
+    bits_per_byte=yours("10.bits_per_byte"),
+    mixtral_keys=yours("10.mixtral_keys"),
+)
+
+# %%
+parts_card(parts)
+
+# %% [markdown]
+# Here is the whole model. Whatever is called `parts` is on the card. The rest is maps and norms.
+
+# %%
+for method in (OwnTransformer.forward, OwnTransformer.attend, OwnTransformer.mix):
+    print(inspect.getsource(method))
+
+# %% [markdown]
+# There are three ways through the experts, because there are three purposes. In *training* the loss wants
+# the router's logits, so router, gates and sorted layer are called one by one. In *evaluation* nobody asks
+# for the logits: your block does it in one call. In *writing* there are few tokens. There, to ask all
+# experts in a few large products is simpler than to sort. All three should give what the package's model
+# gives with the same weights:
+
+# %%
+mine = small.override(steps=120, learning_rate=4e-3)
+own = OwnTransformer(parts, mine.model, generator=torch.Generator().manual_seed(mine.seed))
+some_BL = corpus.validation_M[: 4 * 32].view(4, 32)
+with torch.no_grad():
+    package_BLV = own.frame(some_BL).logits_BLV
+    for purpose in ("train", "evaluate", "write"):
+        off = (own(some_BL, purpose).logits_BLV - package_BLV).abs().max().item()
+        print(f"{purpose}: the package's logits, to a thousandth: {off < 1e-3}")
+
+# %% [markdown]
+# Train it. Your training loss is what `backward()` is called on; your two measures of the load watch. At
+# the end your training steps come in. They know models of one matrix, and the head is one: what the rest of
+# the model makes of each byte is its input. So the head gets its last steps from you. (A right answer may
+# be a slow one: after 30 seconds of computing no further step begins.)
+
+# %% tags=["nbval-ignore-output"] why="trained"
+from moe_lessons.own import evaluate_own, polish_head, train_own
+
+text_M = corpus.validation_M[:2049]
+ends_at = {"before": evaluate_own(own, text_M)}
+watched_steps = train_own(own, mine, corpus.train_N, seconds=30)
+ends_at["trained"] = evaluate_own(own, text_M)
+polish_head(own, mine, corpus.train_N, steps=20, micro_batches=4, peak=0.3)
+ends_at["and the head's last steps"] = evaluate_own(own, text_M)
+for name, now_at in ends_at.items():
+    print(f"{name:<28}{now_at:.2f} bits per byte, by {parts.bits_per_byte.label}")
+line_chart(
+    {parts.training_loss.label: ([r.step for r in watched_steps], [r.loss for r in watched_steps])},
+    title=f"Step {watched_steps[-1].step}: a loss of {watched_steps[-1].loss:.2f} nats",
+    x_label="step",
+    y_label="training loss of one batch (nats)",
+    caption="Each point is the loss of one batch of 8 windows.",
+)
+
+# %%
+last_watched = watched_steps[-1]
+print("fresh: between 8 and 9 bits:", 8 < ends_at["before"] < 9)
+print("trained: beats the unigram by more than half a bit:", ends_at["trained"] < unigram - 0.5)
+print("the head's last steps help:", ends_at["and the head's last steps"] < ends_at["trained"])
+print("the load loss ends below 1.3 (1 is even):", last_watched.load_loss < 1.3)
+print("every layer uses more than 5 of 8 experts:", min(last_watched.effective_experts) > 5)
+
+# %% [markdown]
+# And now it writes. It has seen a fraction of what the model above has seen, with a window of 32 bytes. Do
+# not expect sentences.
+
+# %% tags=["nbval-ignore-output"] why="trained"
+from moe_lessons.own import write_own
+
+print(write_own(own, b"The ", 160, temperature=0.5).decode(errors="replace"))
+
+# %% [markdown]
+# The last part names its tensors. The folder is a Mixtral model, which `transformers` loads without knowing
+# anything of this course or of you:
+
+# %% tags=["nbval-ignore-output"] why="machine"
+from moe_lessons.own import export_own
+
+with tempfile.TemporaryDirectory() as workplace:
+    folder = export_own(own, Path(workplace) / "my-own-mixtral")
+    if importlib.util.find_spec("transformers") is not None:
+        theirs = MixtralForCausalLM.from_pretrained(folder).eval()
+        with torch.no_grad():
+            off = (theirs(some_BL).logits - own(some_BL).logits_BLV).abs().max().item()
+        print(f"{type(theirs).__name__} and your parts: logits differ by {off:.0e} at most")
+    else:
+        print("transformers is not installed here; pip install transformers, and run this cell again")
+
+# %% [markdown]
+# Built from scratch, and it runs where Mixtral runs. To keep the folder, call
+# `export_own(own, "my-own-mixtral")`. Its model card says whose the parts are. Here is where you stand, with
+# what happened on the way:
+
+# %%
+parts_card(parts)
+
+# %% [markdown]
+# Once an exercise has passed, run this section again: its part is yours from then on, in every lesson.
+
+# %% [markdown]
 # ## What you take along
 #
 # - Bits per byte on held-out text, beside baselines, says whether a model learns. The training loss alone
@@ -1853,6 +2074,7 @@ workplace.cleanup()
 # - "Better than dense" needs to say: equal what? By step, FLOPs or seconds? With how many seeds?
 # - A measure of specialisation needs its value by chance, and what the token alone gives away.
 # - Weights under the right names are a model that others can run. Compare logits, not shapes.
+# - A dozen short functions are a model: with the same weights, yours and the package's give the same logits.
 #
 # ### Check yourself
 

@@ -17,7 +17,7 @@ FLOORS = (
     "course model",
     "build explore grade training",
     "interop",
-    "bench inspect",
+    "bench inspect own",
     "commands",
     "__main__ lab",
 )

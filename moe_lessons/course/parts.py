@@ -28,11 +28,13 @@ class Part:
     exercise : Exercise
     own : callable or None
         The learner's function, bare: for a timing, say. None if this is the package's.
+    stopped : str
+        The first error that the learner's raised, named; empty as long as there was none.
     """
 
     exercise: Exercise
     own: Callable[..., Any] | None
-    _raised: bool = field(default=False, init=False)
+    stopped: str = field(default="", init=False)
 
     @property
     def __name__(self) -> str:
@@ -55,10 +57,10 @@ class Part:
             try:
                 return as_asked(self.exercise, self.own(*args), args)
             except (Exception, SystemExit) as error:
-                if not self._raised:  # once is enough: it may stand in a loop
+                if not self.stopped:  # once is enough: it may stand in a loop
                     name = f"{self.exercise.entry}: yours ({self.exercise.id})"
                     say(f"{name} stopped with {_named(error)}; the package's goes on")
-                self._raised = True
+                    self.stopped = _named(error)
         return self.exercise.reference(*args)
 
     def __repr__(self) -> str:

@@ -122,6 +122,7 @@ def test_an_answer_that_raises_is_named_once_and_the_package_goes_on(printed):
     assert said[1].startswith("scale: yours (99.scale) stopped with IndexError: index 99 is out of bounds")
     assert said[1].endswith("; the package's goes on")
     assert len(said) == 2
+    assert part.stopped.startswith("IndexError: index 99 is out of bounds")
 
 
 @pytest.mark.parametrize("end", ["raise SystemExit", "raise NotImplementedError('your code here')"])

@@ -21,9 +21,10 @@ LESSON = Lesson(
         "write attention, the block, the training loss with its two router losses, the step, the evaluation;",
         "watch a run: is it learning, are its experts used, can it see the future?",
         "compare with dense models so that the comparison means something, and say what came out;",
-        "measure what experts take up, against chance, and export the model to where Mixtral runs.",
+        "measure what experts take up, against chance, and export the model to where Mixtral runs;",
+        "put your own parts together to a transformer, train it, let it write, and export it.",
     ),
-    minutes=150,
+    minutes=170,
     prerequisites=("lessons 01 and 02", "having seen a transformer's attention once"),
     exercises=(
         BITS_PER_BYTE,

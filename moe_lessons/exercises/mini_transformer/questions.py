@@ -41,7 +41,7 @@ PREDICTIONS = (
     Prediction(
         id="10.p_dense",
         question=(
-            "150 steps on the same text. Who predicts held-out bytes better: our small MoE model, or a dense "
+            "80 steps on the same text. Who predicts held-out bytes better: our small MoE model, or a dense "
             "one with as many active parameters?"
         ),
         options=(
