@@ -483,7 +483,9 @@ toy = ToyRun(
 start_SDE = toy.router_SDE.detach().clone()
 toy.advance(60)
 moved = ((toy.router_SDE.detach() - start_SDE).norm() / start_SDE.norm()).item()
-print(f"K = {TOP_K}, rescaled: {RENORMALIZE}. The router has moved by more than 1 % of its size:", moved > 0.01)
+print(
+    f"K = {TOP_K}, rescaled: {RENORMALIZE}. The router has moved by more than 1 % of its size:", moved > 0.01
+)
 print(f"by more than a hundred-thousandth of it: {moved > 1e-5}")
 print(f"the error has fallen by half: {(toy.error_NS[-10:].mean() < toy.error_NS[0].mean() / 2).item()}")
 
@@ -748,7 +750,9 @@ for p in PRESETS.values():
     routed = routing.GATES[p.gate](logits_TE, max(p.top_k, 2), **extra)
     said = whose_gate(logits_TE, routed.topk_ids_TK, routed.topk_weights_TK)
     recognised.append(SAME.get(said, said) == SAME.get(p.gate, p.gate))
-    print(f"{p.name:<15} {p.gate:<20} recognised as {said:<15}{'' if recognised[-1] else '  <- not that one'}")
+    print(
+        f"{p.name:<15} {p.gate:<20} recognised as {said:<15}{'' if recognised[-1] else '  <- not that one'}"
+    )
 print(f"{whose_gate.label} recognises {sum(recognised)} of {len(recognised)}")
 
 # %% [markdown]

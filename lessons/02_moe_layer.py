@@ -625,7 +625,9 @@ D_MODEL = 4096
 D_EXPERT = 14336
 
 router, chosen = N_EXPERTS * D_MODEL, 2 * 3 * D_MODEL * D_EXPERT
-print(f"{N_EXPERTS:,} experts of width {D_EXPERT:,}, D = {D_MODEL:,}: router / chosen = {router / chosen:.2%}")
+print(
+    f"{N_EXPERTS:,} experts of width {D_EXPERT:,}, D = {D_MODEL:,}: router / chosen = {router / chosen:.2%}"
+)
 
 # %% [markdown] only="solutions"
 # Solve $E D = 0.1 \cdot 3 K D F$ for E: 8,602 experts, and D has cancelled. How wide the model is makes no
@@ -894,7 +896,9 @@ TOP_K = 2
 counts_of_draws = []
 for seed in range(20):
     layer = MoELayer(16, 8, N_EXPERTS, TOP_K, generator=torch.Generator().manual_seed(seed))
-    layer(torch.randn(N_TOKENS, 16, generator=torch.Generator().manual_seed(100 + seed))).hidden.sum().backward()
+    layer(
+        torch.randn(N_TOKENS, 16, generator=torch.Generator().manual_seed(100 + seed))
+    ).hidden.sum().backward()
     reached_E = layer.experts.down_proj.grad.flatten(1).ne(0).any(1)
     counts_of_draws.append(int(reached_E.sum()))
 complete = sum(reached == N_EXPERTS for reached in counts_of_draws)
