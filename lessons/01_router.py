@@ -136,9 +136,9 @@ got = these_E.bfloat16().float().softmax(dim=0)[0].item()
 print(f"{LOGIT + LEAD:g} becomes {these_E[0].bfloat16().item():g}: probability {kept:.3f} becomes {got:.3f}")
 
 # %% [markdown] only="solutions"
-# At 127 nothing is lost: below 128 the neighbouring numbers are half a unit apart, so 127.5 is one of them. At
-# 255 expert 0 *gains*: 255.5 lies between 255 and 256 and becomes 256, and 0.142 turns into 0.214. Rounding
-# does not weaken a router's choices. It moves them, either way.
+# At 127 nothing is lost: below 128 the neighbouring numbers are half a unit apart, so 127.5 is one of them.
+# At 255 expert 0 *gains*: 255.5 lies between 255 and 256 and becomes 256, and 0.142 turns into 0.214.
+# Rounding does not weaken a router's choices. It moves them, either way.
 
 # %% [markdown]
 # ## What a router vector does
@@ -235,10 +235,10 @@ one, other = (sum(column) / len(shares) for column in zip(*shares, strict=True))
 print(f"{TOP_K} of {N_EXPERTS}, vector of expert 0 times {TIMES:g}: mean share {one:.0%} -> {other:.0%}")
 
 # %% [markdown] only="solutions"
-# At K = 1 the share falls from 17 % to 5 %, as expected. At K = 5 it *rises*, from 84 % to 95 %. A vector of
-# almost no length gives a logit of almost 0, to every token. What decides is then how many of the other five
-# are above 0: none of them for few tokens, and all five for few as well. An expert that says nothing about any
-# token comes in the middle, and whether the middle is chosen depends on K.
+# At K = 1 the share falls from 17 % to 5 %, as expected. At K = 5 it *rises*, from 84 % to 95 %. A vector
+# of almost no length gives a logit of almost 0, to every token. What decides is then how many of the other
+# five are above 0: none of them for few tokens, and all five for few as well. An expert that says nothing
+# about any token comes in the middle, and whether the middle is chosen depends on K.
 
 # %% [markdown]
 # ## Choosing K, for a whole batch
@@ -403,9 +403,9 @@ gates = yours("01.topk_gates")
 
 # %% [markdown]
 # Here is a layer that routes with them. `MoELayer` takes a function of your own as its gate. The router's
-# matrix is multiplied by `to_logits`, and the experts are the package's; you write them in lesson 02. Beside it
-# stand two layers with the same weights and named gates: one that rescales, and one that keeps the
-# probabilities.
+# matrix is multiplied by `to_logits`, and the experts are the package's; you write them in lesson 02.
+# Beside it stand two layers with the same weights and named gates: one that rescales, and one that keeps
+# the probabilities.
 
 # %%
 to_logits = yours("01.router_logits")
@@ -463,9 +463,10 @@ claim("L19", "wrong", holds=min(largest[False]) > 1e4 * max(largest[True]))
 # K = 2 on the trap is gone, because two weights that sum to 1 can still trade.
 
 # %% [markdown]
-# **Change this.** A toy model (a router and eight experts that learn to imitate a function; lesson 04 takes it
-# apart) trains for 60 steps with `gates` at K = 1, rescaled. How far does its router get? And with `TOP_K = 2`?
-# With `RENORMALIZE = False`? Then the last resort: does a larger `LEARNING_RATE` help at K = 1, rescaled?
+# **Change this.** A toy model (a router and eight experts that learn to imitate a function; lesson 04 takes
+# it apart) trains for 60 steps with `gates` at K = 1, rescaled. How far does its router get? And with
+# `TOP_K = 2`? With `RENORMALIZE = False`? Then the last resort: does a larger `LEARNING_RATE` help at K =
+# 1, rescaled?
 
 # %% change=true
 # Change these and run the cell again.
@@ -491,8 +492,8 @@ print(f"the error has fallen by half: {(toy.error_NS[-10:].mean() < toy.error_NS
 
 # %% [markdown] only="solutions"
 # At K = 1, rescaled, the router stays where it was drawn, and with a learning rate of 1 it still does. The
-# error falls all the same, since the experts learn: nothing looks broken. `TOP_K = 2` or `RENORMALIZE = False`
-# is enough, and the router moves by more than a tenth of its size.
+# error falls all the same, since the experts learn: nothing looks broken. `TOP_K = 2` or
+# `RENORMALIZE = False` is enough, and the router moves by more than a tenth of its size.
 
 # %% tags=["nbval-ignore-output"] why="widget"
 quiz("01.q_k1")
@@ -603,8 +604,9 @@ print(f"the equations and {v3_gates.label}: {own} of 50 tokens agree")
 claim("L21", "correct", holds=agree == 50 and v3.top_k == 8 and v3.n_shared_experts == 1)
 
 # %% [markdown]
-# **Change this.** The four logits from above once more. How large must the bias of expert 3 be before the token
-# gets it? What does its arrival do to the weight of expert 0, which has no bias? And what does a bias of 100 do?
+# **Change this.** The four logits from above once more. How large must the bias of expert 3 be before the
+# token gets it? What does its arrival do to the weight of expert 0, which has no bias? And what does a bias
+# of 100 do?
 
 # %% change=true
 # Change these and run the cell again.
@@ -618,9 +620,9 @@ pairs = sorted(zip(ids_TK[0].tolist(), weights_TK[0].tolist(), strict=True))
 print(f"bias {BIAS:g} on expert 3:", ", ".join(f"expert {e} with weight {w:.3f}" for e, w in pairs))
 
 # %% [markdown] only="solutions"
-# From 0.354 on: that is how far its score, 0.269, lies below the second best, 0.622. Its arrival *raises* the
-# weight of expert 0 from 0.540 to 0.731, for a weight is a share among the chosen, and expert 0 now shares with
-# a weaker one. And 100 does what 0.4 does. Once the expert is in, its bias has no more to say.
+# From 0.354 on: that is how far its score, 0.269, lies below the second best, 0.622. Its arrival *raises*
+# the weight of expert 0 from 0.540 to 0.731, for a weight is a share among the chosen, and expert 0 now
+# shares with a weaker one. And 100 does what 0.4 does. Once the expert is in, its bias has no more to say.
 
 # %% tags=["nbval-ignore-output"] why="widget"
 quiz("01.q_bias")
@@ -734,9 +736,9 @@ check("01.gate_family")
 
 # %% [markdown]
 # Put it to work. Each preset says which gate its model was published with. We let that gate route 40 random
-# tokens, with the model's own E and K, hide its name, and ask. The sigmoid gates also get a bias and the model's
-# scale. Where a preset has K = 1, of which the exercise says nothing, we ask at K = 2; and DeepSeek-V2's factor
-# of 16 is left out for the same reason.
+# tokens, with the model's own E and K, hide its name, and ask. The sigmoid gates also get a bias and the
+# model's scale. Where a preset has K = 1, of which the exercise says nothing, we ask at K = 2; and
+# DeepSeek-V2's factor of 16 is left out for the same reason.
 
 # %%
 whose_gate = yours("01.gate_family")
@@ -893,8 +895,8 @@ svg.routing_strip(
 # </details>
 
 # %% [markdown]
-# **Change this.** Layer 1 has seen less of the surroundings: one round of attention, where layer 2 has two. Does
-# the same letter take fewer paths there? Try `LAYER = 1`, other models (0 to 3), and the space, `" "`.
+# **Change this.** Layer 1 has seen less of the surroundings: one round of attention, where layer 2 has two.
+# Does the same letter take fewer paths there? Try `LAYER = 1`, other models (0 to 3), and the space, `" "`.
 
 # %% change=true tags=["nbval-ignore-output"] why="trained"
 # Change these and run the cell again.

@@ -184,8 +184,9 @@ nonnegative = bool((weights_TK >= 0).all()) and torch.allclose(weights_TK.sum(1)
 claim("L10", "correct", holds=is_weighted_sum and nonnegative)
 
 # %% [markdown]
-# Your two functions are enough for that, whichever way you go about it: one expert at a time, or all experts on
-# all tokens and then those that were chosen. (What has not passed yet is the package's; the lines say which.)
+# Your two functions are enough for that, whichever way you go about it: one expert at a time, or all
+# experts on all tokens and then those that were chosen. (What has not passed yet is the package's; the
+# lines say which.)
 
 # %%
 expert, bank = yours("02.swiglu"), yours("02.expert_bank")
@@ -369,8 +370,8 @@ for name in ways:
 reveal("02.gather")
 
 # %% [markdown]
-# **Change this.** A chat model writes one token after another, so T is 1. Which of the four ways would you take
-# then? And with 256 experts?
+# **Change this.** A chat model writes one token after another, so T is 1. Which of the four ways would you
+# take then? And with 256 experts?
 
 # %% change=true tags=["nbval-ignore-output"] why="timing"
 # Change these and run the cell again.
@@ -388,10 +389,11 @@ with torch.no_grad():
         print(f"{name:<18}{took:8.2f} ms")
 
 # %% [markdown] only="solutions"
-# For one token the order is the other way round: the gather comes first. It copies the matrices of K experts, and
-# no other way gets by with fewer. With `N_EXPERTS = 256` it is more than ten times as fast as each of the others:
-# the dense mask multiplies with all 256 experts, and the two that go through the experts ask each one, although
-# only two have a row. The sparse layer that is best for a batch is not the one that is best for a chat.
+# For one token the order is the other way round: the gather comes first. It copies the matrices of K
+# experts, and no other way gets by with fewer. With `N_EXPERTS = 256` it is more than ten times as fast as
+# each of the others: the dense mask multiplies with all 256 experts, and the two that go through the
+# experts ask each one, although only two have a row. The sparse layer that is best for a batch is not the
+# one that is best for a chat.
 
 # %% [markdown]
 # The gather copies one number for every number that it multiplies. Memory is slower than arithmetic, and a
@@ -438,8 +440,8 @@ check("02.moe_sorted")
 # %% [markdown]
 # ### Yours beside the four
 #
-# Two more ways, then: the loop over tokens and the sorted layer that you wrote, on the same inputs. (A loop that
-# has not passed yet is the package's plain loop.)
+# Two more ways, then: the loop over tokens and the sorted layer that you wrote, on the same inputs. (A loop
+# that has not passed yet is the package's plain loop.)
 
 # %%
 from moe_lessons.svg import dot_rows
@@ -540,10 +542,10 @@ else:
     print(f"Nothing was compared: {remark}")
 
 # %% [markdown]
-# And yours? `MoELayer` takes a gate and a way to its experts as functions. So here is a layer that chooses with
-# the gates of lesson 01 and computes with the two functions of this one, with the same weights as Mixtral's block.
-# Both differences are measured, in the output and in four gradients: of the input, the router, and the experts'
-# two tensors.
+# And yours? `MoELayer` takes a gate and a way to its experts as functions. So here is a layer that chooses
+# with the gates of lesson 01 and computes with the two functions of this one, with the same weights as
+# Mixtral's block. Both differences are measured, in the output and in four gradients: of the input, the
+# router, and the experts' two tensors.
 
 # %%
 gates = yours("01.topk_gates")
@@ -615,8 +617,9 @@ for name in ("Mixtral-8x7B", "Qwen3-30B-A3B", "DeepSeek-V3"):
     print(f"{name:<14} router / chosen experts = {router / experts:.2%}")
 
 # %% [markdown]
-# **Change this.** Mixtral's experts again, with K = 2. How many of them would it take until the router costs a
-# tenth of what the chosen experts cost? And does a wider model (a larger D) get there sooner or later?
+# **Change this.** Mixtral's experts again, with K = 2. How many of them would it take until the router
+# costs a tenth of what the chosen experts cost? And does a wider model (a larger D) get there sooner or
+# later?
 
 # %% change=true
 # Change these and run the cell again.
@@ -631,8 +634,8 @@ print(
 
 # %% [markdown] only="solutions"
 # Solve $E D = 0.1 \cdot 3 K D F$ for E: 8,602 experts, and D has cancelled. How wide the model is makes no
-# difference. What does is the width of an expert: with `D_EXPERT = 256` it takes 154 experts. So a router shows in
-# models with many *narrow* experts.
+# difference. What does is the width of an expert: with `D_EXPERT = 256` it takes 154 experts. So a router
+# shows in models with many *narrow* experts.
 
 # %% [markdown]
 # What does *not* stay flat: all E experts must be held somewhere, and a batch reads most of them. How many
@@ -906,10 +909,11 @@ print(f"{N_TOKENS} tokens reach {min(counts_of_draws)} to {max(counts_of_draws)}
 print(f"all of them in {complete} of 20 draws")
 
 # %% [markdown] only="solutions"
-# With 8 experts, 8 tokens (16 choices) reach all of them in 7 of 20 draws and 16 tokens in 19. With 64 experts
-# and K = 2 it takes far more than eight times as many: 128 tokens reach 52 to 60 of them, and even 512 reach all 64
-# in only 2 draws. An untrained router does not choose evenly, and the last experts wait long. So the more experts
-# there are, the larger the batch has to be before each of them learns in every step.
+# With 8 experts, 8 tokens (16 choices) reach all of them in 7 of 20 draws and 16 tokens in 19. With 64
+# experts and K = 2 it takes far more than eight times as many: 128 tokens reach 52 to 60 of them, and even
+# 512 reach all 64 in only 2 draws. An untrained router does not choose evenly, and the last experts wait
+# long. So the more experts there are, the larger the batch has to be before each of them learns in every
+# step.
 
 # %% [markdown]
 # ### The case K = 1
@@ -1016,8 +1020,8 @@ def router_gradient(hidden_TD, logits_TE, topk_ids_TK, results_TKD, upstream_TD,
 check("02.router_gradient")
 
 # %% [markdown]
-# **Change this.** Your formula on random numbers, with both kinds of weights. At K = 1 one of the gradients is
-# zero, as it must be. What happens to the two as K grows? At which K are they equal?
+# **Change this.** Your formula on random numbers, with both kinds of weights. At K = 1 one of the gradients
+# is zero, as it must be. What happens to the two as K grows? At which K are they equal?
 
 # %% change=true
 # Change these and run the cell again.
@@ -1039,9 +1043,9 @@ print(f"K = {TOP_K} of {N_EXPERTS}: size of the router's gradient", end=" ")
 print(f"{size[True]:.1f} rescaled, {size[False]:.1f} with the probabilities kept")
 
 # %% [markdown] only="solutions"
-# Kept, the gradient grows with K, from 28.5 to 41.5. Rescaled, it is 0 at K = 1, largest at K = 2 (50.6), and then
-# falls. At K = 8 both are 41.5: where all experts are chosen there is nothing to rescale, and the two rules are one
-# function. The trap of K = 1 is not the end of a slope. It is a cliff.
+# Kept, the gradient grows with K, from 28.5 to 41.5. Rescaled, it is 0 at K = 1, largest at K = 2 (50.6),
+# and then falls. At K = 8 both are 41.5: where all experts are chosen there is nothing to rescale, and the
+# two rules are one function. The trap of K = 1 is not the end of a slope. It is a cliff.
 
 # %% [markdown]
 # ## Experts that are something else

@@ -269,9 +269,9 @@ claim(
 # %% [markdown]
 # ### Your counter on every model
 #
-# How far do nine numbers get? We take those that your `mixtral` asks for from every published model with experts
-# in `published()`, as if it were built like Mixtral. What else a model has, the nine numbers do not say, and the
-# course's `count` reads it from the config. Each model goes to the first kind that fits it.
+# How far do nine numbers get? We take those that your `mixtral` asks for from every published model with
+# experts in `published()`, as if it were built like Mixtral. What else a model has, the nine numbers do not
+# say, and the course's `count` reads it from the config. Each model goes to the first kind that fits it.
 
 # %%
 HEADS = (  # three of the nine numbers, under the names that configs give them
@@ -347,9 +347,8 @@ exact = [name for name, pair in own.items() if pair == (mixtures[name].total, mi
 near = [name for name in own if abs(over_total[name] - 1) < 1e-3 and abs(over_active[name] - 1) < 1e-3]
 print(f"Of {len(mixtures)} models it counts {len(exact)} to the last parameter: {', '.join(exact)};")
 print(f"{len(near)} to 0.1 %. Without nine numbers: {', '.join(n for n in mixtures if n not in own)}.")
-print(
-    f"dots.llm1: {over_total['dots.llm1']:.4f} of the total, {over_active['dots.llm1']:.2f} of the active ones"
-)
+one = "dots.llm1"
+print(f"{one}: {over_total[one]:.4f} of all parameters, {over_active[one]:.2f} of the active ones")
 
 # %% tags=["nbval-ignore-output"] why="image"
 kinds = sorted({kind_of(name) for name in own})
@@ -360,17 +359,16 @@ svg.dot_rows(
     dot_label="a model",
     value_format="{:.2f}",
     width=720,
-    caption="At 1.0 the two agree. Left of it something was left out, right of it something was counted that is "
-    "not there.",
+    caption="At 1.0 the two agree. Left of it something is missing, right of it there is something too much.",
 )
 
 # %% [markdown]
-# Look at dots.llm1, in the last line. Its total comes out right to 0.1 %, and its active count is off by 15 %. It
-# has two shared experts that the nine numbers know nothing of. Beside 128 routed experts they hardly show; beside
-# the 6 that a token chooses they are a quarter. A total that comes out right proves little.
+# Look at dots.llm1, in the last line. Its total comes out right to 0.1 %, and its active count is off by 15
+# %. It has two shared experts that the nine numbers know nothing of. Beside 128 routed experts they hardly
+# show; beside the 6 that a token chooses they are a quarter. A total that comes out right proves little.
 #
-# Your other function counts one block, shared experts included. So what does it make of the same models, layer for
-# layer? If it agrees, all that the first one missed lies outside the block.
+# Your other function counts one block, shared experts included. So what does it make of the same models,
+# layer for layer? If it agrees, all that the first one missed lies outside the block.
 
 # %%
 block = yours("03.swiglu_moe_params")
@@ -391,9 +389,9 @@ print(f"{block.label} gives the block of {len(agreeing)} of {len(mixtures)} mode
 print(", ".join(f"{name} ({over_block[name]:.2f})" for name in mixtures if name not in agreeing))
 
 # %% [markdown]
-# **Change this.** Mixtral with finer experts: cut each one into eight of an eighth of the width, and let a token
-# choose eight times as many (64 experts, 16 chosen, width 1,792). What happens to the two counts? Then set `TOP_K`
-# back to 2: how much of what a token uses is still experts?
+# **Change this.** Mixtral with finer experts: cut each one into eight of an eighth of the width, and let a
+# token choose eight times as many (64 experts, 16 chosen, width 1,792). What happens to the two counts?
+# Then set `TOP_K` back to 2: how much of what a token uses is still experts?
 
 # %% change=true
 # Change these and run the cell again.
@@ -404,15 +402,15 @@ D_EXPERT = 14336
 finer_total, finer_active = whole_model(32000, 4096, 32, 32, 8, 128, D_EXPERT, N_EXPERTS, TOP_K)
 _, no_experts = whole_model(32000, 4096, 32, 32, 8, 128, D_EXPERT, N_EXPERTS, 0)
 print(
-    f"{TOP_K} of {N_EXPERTS} experts of width {D_EXPERT:,}: {finer_total:,} parameters, {finer_active:,} active,"
+    f"{TOP_K} of {N_EXPERTS} experts, width {D_EXPERT:,}: {finer_total:,} parameters, {finer_active:,} active"
 )
-print(f"of which {1 - no_experts / finer_active:.0%} are experts")
+print(f"(of these {1 - no_experts / finer_active:.0%} experts)")
 
 # %% [markdown] only="solutions"
-# Both counts grow by the same 7,340,032 in 46.7 billion: 56 more router rows of width 4,096 in each of 32 layers.
-# Nothing else has changed, and a token can now be given any 16 of 64 experts in place of any 2 of 8. With `TOP_K =
-# 2` a token uses 3.0 billion, and only 47 % of them are experts. Attention and the two tables do not shrink with
-# K, so in a very sparse model they are the larger half.
+# Both counts grow by the same 7,340,032 in 46.7 billion: 56 more router rows of width 4,096 in each of 32
+# layers. Nothing else has changed, and a token can now be given any 16 of 64 experts in place of any 2 of
+# 8. With `TOP_K = 2` a token uses 3.0 billion, and only 47 % of them are experts. Attention and the two
+# tables do not shrink with K, so in a very sparse model they are the larger half.
 
 # %% [markdown]
 # ### Names and experts
@@ -655,14 +653,14 @@ by_kind(attention_of, FLOPs=over_flops)
 print(f"within 1 %: {sum(abs(ratio - 1) < 0.01 for ratio in over_flops.values())} of {len(over_flops)}")
 
 # %% [markdown]
-# The formula is right where every layer looks at all positions. A window or a state costs less than it says, and so
-# does an index that picks a few positions; an encoder does not run again for each new token. Latents alone cost
-# *more* in decode, because each head then multiplies with the whole latent. They are cheap in bytes instead, as
-# you will see.
+# The formula is right where every layer looks at all positions. A window or a state costs less than it
+# says, and so does an index that picks a few positions; an encoder does not run again for each new token.
+# Latents alone cost *more* in decode, because each head then multiplies with the whole latent. They are
+# cheap in bytes instead, as you will see.
 
 # %% [markdown]
-# **Change this.** From which context on does attention in Mixtral cost as much as all the weights? And what do its
-# shared key-value heads save of these FLOPs: what if each of the 32 query heads had its own?
+# **Change this.** From which context on does attention in Mixtral cost as much as all the weights? And what
+# do its shared key-value heads save of these FLOPs: what if each of the 32 query heads had its own?
 
 # %% change=true
 # Change these and run the cell again.
@@ -676,9 +674,10 @@ print(f"{N_KV_HEADS} key-value heads, context {CONTEXT:,}: weights {without / BI
 print(f"attention to the context {(with_context - without) / BILLION:.1f} GFLOP")
 
 # %% [markdown] only="solutions"
-# At about 48,600 tokens the two are level. And shared key-value heads save nothing here: with `N_KV_HEADS = 32`
-# attention to the context costs exactly the same, since every query head multiplies with every key, whoever else
-# uses that key. (The weights cost 1.6 GFLOP more.) What they save is memory, as the section on the cache shows.
+# At about 48,600 tokens the two are level. And shared key-value heads save nothing here: with
+# `N_KV_HEADS = 32` attention to the context costs exactly the same, since every query head multiplies with
+# every key, whoever else uses that key. (The weights cost 1.6 GFLOP more.) What they save is memory, as the
+# section on the cache shows.
 
 # %% [markdown]
 # ## Bytes
@@ -825,8 +824,9 @@ by_kind(attention_of, cache=over_cache)
 print(f"DeepSeek-V3 keeps {over_cache['DeepSeek-V3']:.0f} times less than a key and a value for each head")
 
 # %% [markdown]
-# **Change this.** Mixtral on *one* GPU of 80 GB, texts of 32,768 tokens. In bf16 the weights alone do not fit. How
-# many texts fit with 4-bit weights? Then spend another bit: 3 bits for the weights, or 8 for the cache?
+# **Change this.** Mixtral on *one* GPU of 80 GB, texts of 32,768 tokens. In bf16 the weights alone do not
+# fit. How many texts fit with 4-bit weights? Then spend another bit: 3 bits for the weights, or 8 for the
+# cache?
 
 # %% change=true
 # Change these and run the cell again.
@@ -839,8 +839,8 @@ room = max(0, int((80 - weights_gb) / cache_gb))
 print(f"weights {weights_gb:.1f} GB, cache {cache_gb:.2f} GB a text: {room} texts fit on 80 GB")
 
 # %% [markdown] only="solutions"
-# With 4-bit weights 13 texts fit. One more bit from the weights makes 14; half of the cache's bits make 26. Once
-# the weights fit with room to spare, the room is taken by the cache, and that is where saving pays.
+# With 4-bit weights 13 texts fit. One more bit from the weights makes 14; half of the cache's bits make 26.
+# Once the weights fit with room to spare, the room is taken by the cache, and that is where saving pays.
 
 # %% tags=["nbval-ignore-output"] why="widget"
 quiz("03.q_gb")
@@ -916,8 +916,9 @@ picture(
 )
 
 # %% [markdown]
-# **Change this.** 64 tokens touch most of 256 experts if they choose at random. How alike must they be until half of
-# the experts stay untouched? (`LIKENESS` is 0 for tokens that have nothing in common and 1 for equal ones.)
+# **Change this.** 64 tokens touch most of 256 experts if they choose at random. How alike must they be
+# until half of the experts stay untouched? (`LIKENESS` is 0 for tokens that have nothing in common and 1
+# for equal ones.)
 
 # %% change=true
 # Change these and run the cell again.
@@ -929,8 +930,8 @@ found = touched(256, TOP_K, TOKENS, draws=50, likeness=LIKENESS)
 print(f"{TOKENS} tokens, likeness {LIKENESS:g}: they touch {found / 256:.0%} of 256 experts")
 
 # %% [markdown] only="solutions"
-# Not very: between a likeness of 0.3 (55 % are touched) and 0.5 (39 %). But a larger batch makes up for it. 256
-# tokens of likeness 0.5 touch 57 % again.
+# Not very: between a likeness of 0.3 (55 % are touched) and 0.5 (39 %). But a larger batch makes up for it.
+# 256 tokens of likeness 0.5 touch 57 % again.
 
 # %% [markdown]
 # Real routers are uneven and similar tokens choose alike, so fewer are touched, as in the last column. It
@@ -1002,8 +1003,8 @@ print(f"{'times as slow as dense, equal active':<41}" + "".join(f"{x:7.1f}" for 
 print(f"{'times as fast as Llama-2-70B':<41}" + "".join(f"{x:7.1f}" for x in faster.values()))
 
 # %% [markdown]
-# **Change this.** Take a GPU that reads twice as fast. Does the stretch shrink in which Mixtral is the slower one?
-# And one that computes twice as fast? Guess both before you look.
+# **Change this.** Take a GPU that reads twice as fast. Does the stretch shrink in which Mixtral is the
+# slower one? And one that computes twice as fast? Guess both before you look.
 
 # %% change=true
 # Change these and run the cell again.
@@ -1011,7 +1012,7 @@ TB_PER_SECOND = 3.35
 TFLOPS = 989
 
 behind = []
-for b, row in zip(BATCH_SIZES, times["Mixtral"], strict=True):
+for b in BATCH_SIZES:
     read_s = decode_read_bytes(model, b, context=0) / (TB_PER_SECOND * 1e12)
     dense_s = max(2 * active / (TB_PER_SECOND * 1e12), 2 * active * b / (TFLOPS * 1e12))
     slowdown = max(read_s, 2 * active * b / (TFLOPS * 1e12)) / dense_s
@@ -1019,9 +1020,9 @@ for b, row in zip(BATCH_SIZES, times["Mixtral"], strict=True):
 print(f"more than 1.5 times as slow as a dense model of equal active size: batch {behind[0]} to {behind[-1]}")
 
 # %% [markdown] only="solutions"
-# Reading twice as fast, the stretch ends at half the batch, 304 in place of 609. Computing twice as fast makes it
-# *longer*, up to 1,218: the dense model, too, then waits for its bytes up to a larger batch, and it has fewer of
-# them. GPUs have gained FLOP/s faster than TB/s, which does not help a MoE model in the middle.
+# Reading twice as fast, the stretch ends at half the batch, 304 in place of 609. Computing twice as fast
+# makes it *longer*, up to 1,218: the dense model, too, then waits for its bytes up to a larger batch, and
+# it has fewer of them. In the stretch between, only faster reading helps.
 
 # %%
 equal_total = {b: row["dense, equal total"] / row["Mixtral"] for b, row in at_batch.items()}
