@@ -752,9 +752,8 @@ for p in PRESETS.values():
     routed = routing.GATES[p.gate](logits_TE, max(p.top_k, 2), **extra)
     said = whose_gate(logits_TE, routed.topk_ids_TK, routed.topk_weights_TK)
     recognised.append(SAME.get(said, said) == SAME.get(p.gate, p.gate))
-    print(
-        f"{p.name:<15} {p.gate:<20} recognised as {said:<15}{'' if recognised[-1] else '  <- not that one'}"
-    )
+    verdict = said if recognised[-1] else f"{said}, which it is not"
+    print(f"{p.name:<15} {p.gate:<20} recognised as {verdict}")
 print(f"{whose_gate.label} recognises {sum(recognised)} of {len(recognised)}")
 
 # %% [markdown]

@@ -448,26 +448,24 @@ from moe_lessons.svg import dot_rows
 
 loop, sorted_way = yours("02.moe_loop"), yours("02.moe_sorted")
 built = {
-    loop.label: loop if loop.is_yours else oracle,
-    sorted_way.label: lambda *rows: sorted_way(*rows)[0],
+    loop: loop if loop.is_yours else oracle,
+    sorted_way: lambda *rows: sorted_way(*rows)[0],
 }
 with torch.no_grad():
-    for name, way in built.items():
+    for part, way in built.items():
         close = relative_error(way(*inputs), expected_TD) < 1e-5
-        print(f"{name} agrees with the package's loop to 1e-5: {close}")
+        print(f"{part.label} agrees with the package's plain loop to 1e-5: {close}")
 
 # %% tags=["nbval-ignore-output"] why="timing"
+six_ways = ways | {part.label: way for part, way in built.items()}
 with torch.no_grad():
-    times = {
-        name: [milliseconds(lambda way=way: way(*inputs), repeats=2)] for name, way in (ways | built).items()
-    }
+    six_ms = {name: milliseconds(lambda way=way: way(*inputs), repeats=2) for name, way in six_ways.items()}
 dot_rows(
-    times,
-    title="Token by token is by far the slowest; sorted is in the front",
+    {name: [took] for name, took in six_ms.items()},
+    title=f"{loop.label} and {sorted_way.label}, beside the four".capitalize(),
     x_label=f"milliseconds, forward, T={T}, E={E}, K={K}",
     dot_label="best of 2",
-    x_range=(0, max(row[0] for row in times.values())),
-    caption="The first four are those from above.",
+    x_range=(0, max(six_ms.values())),
 )
 
 # %% [markdown]
@@ -550,10 +548,10 @@ else:
 # %%
 gates = yours("01.topk_gates")
 
-for name, way in built.items():
+for part, way in built.items():
     found = compare_with_mixtral(gate=lambda logits_TE, top_k: gates(logits_TE, top_k, True), path=way)
     if found:
-        print(f"{gates.label} and {name} against Mixtral's block:", end=" ")
+        print(f"{gates.label} and {part.label} against Mixtral's block:", end=" ")
         print(f"output and {len(found) - 1} gradients within 1e-5: {all(e < 1e-5 for e in found.values())}")
     else:
         print(f"Nothing was compared: {remark}")
@@ -905,7 +903,9 @@ for seed in range(20):
     reached_E = layer.experts.down_proj.grad.flatten(1).ne(0).any(1)
     counts_of_draws.append(int(reached_E.sum()))
 complete = sum(reached == N_EXPERTS for reached in counts_of_draws)
-print(f"{N_TOKENS} tokens reach {min(counts_of_draws)} to {max(counts_of_draws)} of {N_EXPERTS} experts;")
+print(
+    f"T = {N_TOKENS}: {min(counts_of_draws)} to {max(counts_of_draws)} of {N_EXPERTS} experts get a gradient,"
+)
 print(f"all of them in {complete} of 20 draws")
 
 # %% [markdown] only="solutions"
