@@ -223,8 +223,9 @@ TIMES = 2.0
 TOP_K = 1
 N_EXPERTS = 6
 
+draws = range(100)
 shares = []
-for seed in range(100):
+for seed in draws:
     generator = torch.Generator().manual_seed(seed)
     hidden_TD = torch.randn(1000, 2, generator=generator, dtype=torch.float64)
     router_ED = F.normalize(torch.randn(N_EXPERTS, 2, generator=generator, dtype=torch.float64), dim=-1)

@@ -894,8 +894,9 @@ N_TOKENS = 1
 N_EXPERTS = 8
 TOP_K = 2
 
+draws = range(20)
 counts_of_draws = []
-for seed in range(20):
+for seed in draws:
     layer = MoELayer(16, 8, N_EXPERTS, TOP_K, generator=torch.Generator().manual_seed(seed))
     layer(
         torch.randn(N_TOKENS, 16, generator=torch.Generator().manual_seed(100 + seed))
