@@ -625,7 +625,8 @@ N_EXPERTS = 8
 D_MODEL = 4096
 D_EXPERT = 14336
 
-router, chosen = N_EXPERTS * D_MODEL, 2 * 3 * D_MODEL * D_EXPERT
+router = N_EXPERTS * D_MODEL
+chosen = 2 * 3 * D_MODEL * D_EXPERT
 print(
     f"{N_EXPERTS:,} experts of width {D_EXPERT:,}, D = {D_MODEL:,}: router / chosen = {router / chosen:.2%}"
 )
