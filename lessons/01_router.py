@@ -424,8 +424,8 @@ with torch.no_grad():
     print(f"{to_logits.label} gives the layer's logits:", end=" ")
     print(torch.allclose(logits_TE, output.routing.logits_TE, atol=1e-5))
     for gate in ("topk_softmax", "softmax_topk"):
-        same = torch.allclose(output.hidden, layer_with(gate)(tokens_TD).hidden, atol=1e-5)
-        print(f"{gates.label} in a layer gives what {gate} gives: {same}")
+        alike = torch.allclose(output.hidden, layer_with(gate)(tokens_TD).hidden, atol=1e-5)
+        print(f"{gates.label} in a layer gives what {gate} gives: {alike}")
 
 # %% [markdown]
 # ### The trap at K = 1
