@@ -469,6 +469,11 @@ dot_rows(
 )
 
 # %% [markdown]
+# A sorted layer belongs near `sort and split`, whose work it does. A loop over tokens multiplies no more than
+# that, but in thousands of tiny steps, each with one row of one token; most of its time goes into starting
+# them. You wrote it to be right, and that is how it has just been used: everything faster is held against it.
+
+# %% [markdown]
 # ## Is this the layer that people run?
 #
 # Agreement among our own versions could be a shared mistake. So we hold the layer against the Mixtral block
