@@ -189,7 +189,7 @@ claim("L10", "correct", holds=is_weighted_sum and nonnegative)
 # lines say which.)
 
 # %%
-expert, bank = yours("02.swiglu"), yours("02.expert_bank")
+expert, all_experts = yours("02.swiglu"), yours("02.expert_bank")
 
 one_by_one_TD = torch.zeros_like(x_TD)
 for t, chosen in enumerate(ids_TK.tolist()):
@@ -197,11 +197,11 @@ for t, chosen in enumerate(ids_TK.tolist()):
         row_1D = expert(x_TD[t : t + 1], *gate_up[e].chunk(2), down[e])
         one_by_one_TD[t] = one_by_one_TD[t] + weights_TK[t, k] * row_1D[0]
 
-answers_ETD = bank(x_TD, gate_up, down, False)
+answers_ETD = all_experts(x_TD, gate_up, down, False)
 results_TKD = answers_ETD[ids_TK, torch.arange(5).unsqueeze(1)]
 all_at_once_TD = (weights_TK.unsqueeze(-1) * results_TKD).sum(dim=1)
 
-for part, built_TD in ((expert, one_by_one_TD), (bank, all_at_once_TD)):
+for part, built_TD in ((expert, one_by_one_TD), (all_experts, all_at_once_TD)):
     print(f"all 5 tokens with {part.label}: the layer's output:", torch.allclose(built_TD, y_TD, atol=1e-5))
 
 # %% [markdown]
@@ -1160,13 +1160,13 @@ x_TD = randn(20, 16)
 
 with torch.no_grad():
     ids_TK, weights_TK = gates(layer.router(x_TD), 2, True)
-    answers_ETD = bank(x_TD, layer.experts.gate_up_proj, layer.experts.down_proj, False)
+    answers_ETD = all_experts(x_TD, layer.experts.gate_up_proj, layer.experts.down_proj, False)
     results_TKD = answers_ETD[ids_TK, torch.arange(20).unsqueeze(1)]
     for_all = layer.shared_experts.gate_up_proj, layer.shared_experts.down_proj
     built_TD = shared(x_TD, results_TKD, weights_TK, 1.0, *for_all)
     whole_TD = layer(x_TD).hidden
     without_TD = (weights_TK.unsqueeze(-1) * results_TKD).sum(dim=1)
-print(f"{gates.label}, {bank.label}, {shared.label}: the package's layer:", end=" ")
+print(f"{gates.label}, {all_experts.label}, {shared.label}: the package's layer:", end=" ")
 print(torch.allclose(built_TD, whole_TD, atol=1e-4))
 print(f"without the shared part: {torch.allclose(without_TD, whole_TD, atol=1e-4)}")
 
