@@ -556,8 +556,8 @@ gates = yours("01.topk_gates")
 for part, way in built.items():
     found = compare_with_mixtral(gate=lambda logits_TE, top_k: gates(logits_TE, top_k, True), path=way)
     if found:
-        print(f"{gates.label} and {part.label} against Mixtral's block:", end=" ")
-        print(f"output and {len(found) - 1} gradients within 1e-5: {all(e < 1e-5 for e in found.values())}")
+        print(f"{gates.label} and {part.label}, against Mixtral's block:")
+        print(f"  output and {len(found) - 1} gradients within 1e-5: {all(e < 1e-5 for e in found.values())}")
     else:
         print(f"Nothing was compared: {remark}")
 
@@ -1166,8 +1166,8 @@ with torch.no_grad():
     built_TD = shared(x_TD, results_TKD, weights_TK, 1.0, *for_all)
     whole_TD = layer(x_TD).hidden
     without_TD = (weights_TK.unsqueeze(-1) * results_TKD).sum(dim=1)
-print(f"{gates.label}, {all_experts.label}, {shared.label}: the package's layer:", end=" ")
-print(torch.allclose(built_TD, whole_TD, atol=1e-4))
+print(f"{gates.label}, {all_experts.label}, {shared.label}:")
+print(f"  the package's layer: {torch.allclose(built_TD, whole_TD, atol=1e-4)};", end=" ")
 print(f"without the shared part: {torch.allclose(without_TD, whole_TD, atol=1e-4)}")
 
 # %% [markdown]

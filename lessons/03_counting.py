@@ -368,7 +368,7 @@ svg.dot_rows(
 # show; beside the 6 that a token chooses they are a quarter. A total that comes out right proves little.
 #
 # Your other function counts one block, shared experts included. So what does it make of the same models,
-# layer for layer? If it agrees, all that the first one missed lies outside the block.
+# layer for layer? Where it agrees, you know all about the block, and what else was missed lies outside it.
 
 # %%
 block = yours("03.swiglu_moe_params")
@@ -386,7 +386,9 @@ def block_ratio(name):
 over_block = {name: block_ratio(name) for name in mixtures}
 agreeing = [name for name, ratio in over_block.items() if abs(ratio - 1) < 1e-3]
 print(f"{block.label} gives the block of {len(agreeing)} of {len(mixtures)} models to 0.1 %; it does not for")
-print(", ".join(f"{name} ({over_block[name]:.2f})" for name in mixtures if name not in agreeing))
+for name in mixtures:
+    if name not in agreeing:
+        print(f"  {name:<24} {over_block[name]:.2f} times as many")
 
 # %% [markdown]
 # **Change this.** Mixtral with finer experts: cut each one into eight of an eighth of the width, and let a
