@@ -546,9 +546,9 @@ else:
 
 # %% [markdown]
 # And yours? `MoELayer` takes a gate and a way to its experts as functions. So here is a layer that chooses
-# with the gates of lesson 01 and computes with the two functions of this one, with the same weights as
-# Mixtral's block. Both differences are measured, in the output and in four gradients: of the input, the
-# router, and the experts' two tensors.
+# with the gates of lesson 01 and computes with the two functions of this one, with the weights of Mixtral's
+# block. We compare the output and four gradients: of the input, of the router, and of the experts' two
+# tensors.
 
 # %%
 gates = yours("01.topk_gates")

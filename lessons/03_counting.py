@@ -406,7 +406,7 @@ _, no_experts = whole_model(32000, 4096, 32, 32, 8, 128, D_EXPERT, N_EXPERTS, 0)
 print(
     f"{TOP_K} of {N_EXPERTS} experts, width {D_EXPERT:,}: {finer_total:,} parameters, {finer_active:,} active"
 )
-print(f"(of these {1 - no_experts / finer_active:.0%} experts)")
+print(f"({1 - no_experts / finer_active:.0%} of these in experts)")
 
 # %% [markdown] only="solutions"
 # Both counts grow by the same 7,340,032 in 46.7 billion: 56 more router rows of width 4,096 in each of 32
