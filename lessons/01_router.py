@@ -122,6 +122,25 @@ claim("L25", "correct", holds=abs(exact - 0.142) < 5e-4 and abs(rounded - 0.091)
 # router in fp32.
 
 # %% [markdown]
+# **Change this.** The footnote's logits once more. Half a unit of lead was lost at 128. Is it lost at 127 as
+# well? And at 255, does expert 0 lose again?
+
+# %% change=true
+# Change these and run the cell again.
+LOGIT = 128.0
+LEAD = 0.5
+
+these_E = torch.tensor([LOGIT + LEAD] + [LOGIT] * 10)
+kept = these_E.softmax(dim=0)[0].item()
+got = these_E.bfloat16().float().softmax(dim=0)[0].item()
+print(f"{LOGIT + LEAD:g} becomes {these_E[0].bfloat16().item():g}: probability {kept:.3f} becomes {got:.3f}")
+
+# %% [markdown] only="solutions"
+# At 127 nothing is lost: below 128 the neighbouring numbers are half a unit apart, so 127.5 is one of them.
+# At 255 expert 0 *gains*: 255.5 lies between 255 and 256 and becomes 256, and 0.142 turns into 0.214.
+# Rounding does not weaken a router's choices. It moves them, either way.
+
+# %% [markdown]
 # ## What a router vector does
 #
 # Logits are inner products, and an inner product has two parts: the *angle* between token and router vector,
@@ -193,6 +212,34 @@ reveal("01.norm")
 # So a long router vector makes an expert popular where few experts are chosen, and unpopular with half of the
 # tokens where many are. Lesson 04 comes back to this: a vector that grows in training is one way in which a
 # few experts take everything.
+
+# %% [markdown]
+# **Change this.** That was a vector made longer. Now make it short, a hundredth of its length (`TIMES =
+# 0.01`). You would expect that nobody chooses such an expert. Is that so at K = 1? At K = 5?
+
+# %% change=true
+# Change these and run the cell again.
+TIMES = 2.0
+TOP_K = 1
+N_EXPERTS = 6
+
+draws = range(100)
+shares = []
+for seed in draws:
+    generator = torch.Generator().manual_seed(seed)
+    hidden_TD = torch.randn(1000, 2, generator=generator, dtype=torch.float64)
+    router_ED = F.normalize(torch.randn(N_EXPERTS, 2, generator=generator, dtype=torch.float64), dim=-1)
+    shares.append([share_of_expert_0(hidden_TD, router_ED, TOP_K)])
+    router_ED[0] *= TIMES
+    shares[-1].append(share_of_expert_0(hidden_TD, router_ED, TOP_K))
+one, other = (sum(column) / len(shares) for column in zip(*shares, strict=True))
+print(f"{TOP_K} of {N_EXPERTS}, vector of expert 0 times {TIMES:g}: mean share {one:.0%} -> {other:.0%}")
+
+# %% [markdown] only="solutions"
+# At K = 1 the share falls from 17 % to 5 %, as expected. At K = 5 it *rises*, from 84 % to 95 %. A vector
+# of almost no length gives a logit of almost 0, to every token. What decides is then how many of the other
+# five are above 0: none of them for few tokens, and all five for few as well. An expert that says nothing
+# about any token comes in the middle, and whether the middle is chosen depends on K.
 
 # %% [markdown]
 # ## Choosing K, for a whole batch
@@ -356,6 +403,31 @@ check("01.topk_gates")
 gates = yours("01.topk_gates")
 
 # %% [markdown]
+# Here is a layer that routes with them. `MoELayer` takes a function of your own as its gate. The router's
+# matrix is multiplied by `to_logits`, and the experts are the package's; you write them in lesson 02.
+# Beside it stand two layers with the same weights and named gates: one that rescales, and one that keeps
+# the probabilities.
+
+# %%
+to_logits = yours("01.router_logits")
+
+
+def layer_with(gate):
+    """A layer of 8 experts, the same weights every time."""
+    return MoELayer(16, 32, 8, 2, gate=gate, generator=torch.Generator().manual_seed(0))
+
+
+with torch.no_grad():
+    routed_by_gates = layer_with(lambda logits_TE, top_k: gates(logits_TE, top_k, True))
+    output = routed_by_gates(tokens_TD)
+    logits_TE = to_logits(tokens_TD, routed_by_gates.router.weight)
+    print(f"{to_logits.label} gives the layer's logits:", end=" ")
+    print(torch.allclose(logits_TE, output.routing.logits_TE, atol=1e-5))
+    for gate in ("topk_softmax", "softmax_topk"):
+        alike = torch.allclose(output.hidden, layer_with(gate)(tokens_TD).hidden, atol=1e-5)
+        print(f"{gates.label} in a layer gives what {gate} gives: {alike}")
+
+# %% [markdown]
 # ### The trap at K = 1
 #
 # You may have noticed a strange case in that check: K = 1, renormalised. A single weight, rescaled to sum to
@@ -390,6 +462,39 @@ claim("L19", "wrong", holds=min(largest[False]) > 1e4 * max(largest[True]))
 # What is left of the second gradient is rounding. The router would stay as it was drawn while the experts
 # adapt to it. Switch, which uses K = 1, therefore keeps the probability (arXiv 2101.03961, section 2.1). From
 # K = 2 on the trap is gone, because two weights that sum to 1 can still trade.
+
+# %% [markdown]
+# **Change this.** A toy model (a router and eight experts that learn to imitate a function; lesson 04 takes
+# it apart) trains for 60 steps with `gates` at K = 1, rescaled. How far does its router get? And with
+# `TOP_K = 2`? With `RENORMALIZE = False`? Then the last resort: does a larger `LEARNING_RATE` help at K =
+# 1, rescaled?
+
+# %% change=true
+# Change these and run the cell again.
+TOP_K = 1
+RENORMALIZE = True
+LEARNING_RATE = 0.1
+
+from moe_lessons.toy import EachSeed, Toy, ToyRun
+
+toy = ToyRun(
+    Toy(n_seeds=2, n_tokens=64),
+    EachSeed(lambda logits_TE: gates(logits_TE, TOP_K, RENORMALIZE)),
+    optimizer=lambda trained: torch.optim.SGD(trained, lr=LEARNING_RATE),
+)
+start_SDE = toy.router_SDE.detach().clone()
+toy.advance(60)
+moved = ((toy.router_SDE.detach() - start_SDE).norm() / start_SDE.norm()).item()
+print(
+    f"K = {TOP_K}, rescaled: {RENORMALIZE}. The router has moved by more than 1 % of its size:", moved > 0.01
+)
+print(f"by more than a hundred-thousandth of it: {moved > 1e-5}")
+print(f"the error has fallen by half: {(toy.error_NS[-10:].mean() < toy.error_NS[0].mean() / 2).item()}")
+
+# %% [markdown] only="solutions"
+# At K = 1, rescaled, the router stays where it was drawn, and with a learning rate of 1 it still does. The
+# error falls all the same, since the experts learn: nothing looks broken. `TOP_K = 2` or
+# `RENORMALIZE = False` is enough, and the router moves by more than a tenth of its size.
 
 # %% tags=["nbval-ignore-output"] why="widget"
 quiz("01.q_k1")
@@ -498,6 +603,27 @@ print(f"the equations and {v3_gates.label}: {own} of 50 tokens agree")
 
 # %%
 claim("L21", "correct", holds=agree == 50 and v3.top_k == 8 and v3.n_shared_experts == 1)
+
+# %% [markdown]
+# **Change this.** The four logits from above once more. How large must the bias of expert 3 be before the
+# token gets it? What does its arrival do to the weight of expert 0, which has no bias? And what does a bias
+# of 100 do?
+
+# %% change=true
+# Change these and run the cell again.
+BIAS = 0.3
+TOP_K = 2
+SCALE = 1.0
+
+four_TE = torch.tensor([[1.0, 0.5, 0.0, -1.0]])
+ids_TK, weights_TK = v3_gates(four_TE, torch.tensor([0.0, 0.0, 0.0, BIAS]), TOP_K, SCALE)
+pairs = sorted(zip(ids_TK[0].tolist(), weights_TK[0].tolist(), strict=True))
+print(f"bias {BIAS:g} on expert 3:", ", ".join(f"expert {e} with weight {w:.3f}" for e, w in pairs))
+
+# %% [markdown] only="solutions"
+# From 0.354 on: that is how far its score, 0.269, lies below the second best, 0.622. Its arrival *raises*
+# the weight of expert 0 from 0.540 to 0.731, for a weight is a share among the chosen, and expert 0 now
+# shares with a weaker one. And 100 does what 0.4 does. Once the expert is in, its bias has no more to say.
 
 # %% tags=["nbval-ignore-output"] why="widget"
 quiz("01.q_bias")
@@ -608,6 +734,28 @@ def gate_family(logits_TE, topk_ids_TK, topk_weights_TK):
 
 # %%
 check("01.gate_family")
+
+# %% [markdown]
+# Put it to work. Each preset says which gate its model was published with. We let that gate route 40 random
+# tokens, with the model's own E and K, hide its name, and ask. The sigmoid gates also get a bias and the
+# model's scale. Where a preset has K = 1, of which the exercise says nothing, we ask at K = 2; and
+# DeepSeek-V2's factor of 16 is left out for the same reason.
+
+# %%
+whose_gate = yours("01.gate_family")
+SAME = {"softmax_topk_renorm": "topk_softmax"}  # one function under two names
+recognised = []
+for p in PRESETS.values():
+    generator = torch.Generator().manual_seed(1)
+    logits_TE = torch.randn(40, p.n_experts, generator=generator)
+    bias_E = 0.1 * torch.randn(p.n_experts, generator=generator)
+    extra = {"expert_bias_E": bias_E, "scale": p.scale} if p.gate == "sigmoid" else {}
+    routed = routing.GATES[p.gate](logits_TE, max(p.top_k, 2), **extra)
+    said = whose_gate(logits_TE, routed.topk_ids_TK, routed.topk_weights_TK)
+    recognised.append(SAME.get(said, said) == SAME.get(p.gate, p.gate))
+    verdict = said if recognised[-1] else f"{said}, which it is not"
+    print(f"{p.name:<15} {p.gate:<20} recognised as {verdict}")
+print(f"{whose_gate.label} recognises {sum(recognised)} of {len(recognised)}")
 
 # %% [markdown]
 # ## How large is K?
@@ -745,6 +893,29 @@ svg.routing_strip(
 # one path is counted next.
 #
 # </details>
+
+# %% [markdown]
+# **Change this.** Layer 1 has seen less of the surroundings: one round of attention, where layer 2 has two.
+# Does the same letter take fewer paths there? Try `LAYER = 1`, other models (0 to 3), and the space, `" "`.
+
+# %% change=true tags=["nbval-ignore-output"] why="trained"
+# Change these and run the cell again.
+LETTER = "e"
+LAYER = 2
+MODEL = 0
+
+text = runs[MODEL].corpus.validation_M[:4096]
+with torch.no_grad():
+    routings = runs[MODEL].model(text.view(64, 64)).routings
+ids_TK = gates(routings[LAYER - 1].logits_TE, 4, True)[0][text == ord(LETTER)]
+n_paths = len(ids_TK.sort(dim=-1).values.unique(dim=0))
+print(f"layer {LAYER} of model {MODEL}: {len(ids_TK)} times {LETTER!r}, {n_paths} different sets of experts")
+
+# %% [markdown] only="solutions"
+# Mostly, but not as a rule. When this was written, model 0 sent its 403 letters `e` to 2 different sets of
+# experts in layer 1 and to 21 in layer 2; its spaces to 6 and to 14. In model 1 the `e` had *more* paths in
+# layer 1, 27 against 22. One round of attention is enough for a router to read the surroundings. Whether it
+# does is left to training, and comes out differently from seed to seed.
 
 # %% [markdown]
 # Two questions for all four models, on 4,096 bytes of held-out text. Do tokens take different paths? And does

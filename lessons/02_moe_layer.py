@@ -184,6 +184,27 @@ nonnegative = bool((weights_TK >= 0).all()) and torch.allclose(weights_TK.sum(1)
 claim("L10", "correct", holds=is_weighted_sum and nonnegative)
 
 # %% [markdown]
+# Your two functions are enough for that, whichever way you go about it: one expert at a time, or all
+# experts on all tokens and then those that were chosen. (What has not passed yet is the package's; the
+# lines say which.)
+
+# %%
+expert, all_experts = yours("02.swiglu"), yours("02.expert_bank")
+
+one_by_one_TD = torch.zeros_like(x_TD)
+for t, chosen in enumerate(ids_TK.tolist()):
+    for k, e in enumerate(chosen):
+        row_1D = expert(x_TD[t : t + 1], *gate_up[e].chunk(2), down[e])
+        one_by_one_TD[t] = one_by_one_TD[t] + weights_TK[t, k] * row_1D[0]
+
+answers_ETD = all_experts(x_TD, gate_up, down, False)
+results_TKD = answers_ETD[ids_TK, torch.arange(5).unsqueeze(1)]
+all_at_once_TD = (weights_TK.unsqueeze(-1) * results_TKD).sum(dim=1)
+
+for part, built_TD in ((expert, one_by_one_TD), (all_experts, all_at_once_TD)):
+    print(f"all 5 tokens with {part.label}: the layer's output:", torch.allclose(built_TD, y_TD, atol=1e-5))
+
+# %% [markdown]
 # That the other four experts contribute nothing, to the last bit, you saw in lesson 01. And the choice is
 # made again in every layer, from the hidden state there.
 
@@ -349,6 +370,32 @@ for name in ways:
 reveal("02.gather")
 
 # %% [markdown]
+# **Change this.** A chat model writes one token after another, so T is 1. Which of the four ways would you
+# take then? And with 256 experts?
+
+# %% change=true tags=["nbval-ignore-output"] why="timing"
+# Change these and run the cell again.
+N_TOKENS = 1024
+N_EXPERTS = 16
+TOP_K = 2
+
+generator.manual_seed(4)
+few_TD, logits_TE = randn(N_TOKENS, D), randn(N_TOKENS, N_EXPERTS)
+stacks = randn(N_EXPERTS, 2 * d_expert, D), randn(N_EXPERTS, D, d_expert)
+_, few_ids_TK, few_weights_TK = topk_softmax(logits_TE, TOP_K)
+with torch.no_grad():
+    for name, way in ways.items():
+        took = milliseconds(lambda way=way: way(few_TD, few_ids_TK, few_weights_TK, *stacks), repeats=3)
+        print(f"{name:<18}{took:8.2f} ms")
+
+# %% [markdown] only="solutions"
+# For one token the order is the other way round: the gather comes first. It copies the matrices of K
+# experts, and no other way gets by with fewer. With `N_EXPERTS = 256` it is more than ten times as fast as
+# each of the others: the dense mask multiplies with all 256 experts, and the two that go through the
+# experts ask each one, although only two have a row. The sparse layer that is best for a batch is not the
+# one that is best for a chat.
+
+# %% [markdown]
 # The gather copies one number for every number that it multiplies. Memory is slower than arithmetic, and a
 # matrix that is used for one token cannot be reused for the next. For a *single* token (a chat model
 # writing its answer) there is nothing to reuse anyway, and the gather is a fair choice.
@@ -391,6 +438,42 @@ def moe_sorted(hidden_TD, topk_ids_TK, topk_weights_TK, gate_up_E2FD, down_EDF):
 check("02.moe_sorted")
 
 # %% [markdown]
+# ### Yours beside the four
+#
+# Two more ways, then: the loop over tokens and the sorted layer that you wrote, on the same inputs. (A loop
+# that has not passed yet is the package's plain loop.)
+
+# %%
+from moe_lessons.svg import dot_rows
+
+loop, sorted_way = yours("02.moe_loop"), yours("02.moe_sorted")
+built = {
+    loop: loop if loop.is_yours else oracle,
+    sorted_way: lambda *rows: sorted_way(*rows)[0],
+}
+with torch.no_grad():
+    for part, way in built.items():
+        close = relative_error(way(*inputs), expected_TD) < 1e-5
+        print(f"{part.label} agrees with the package's plain loop to 1e-5: {close}")
+
+# %% tags=["nbval-ignore-output"] why="timing"
+six_ways = ways | {part.label: way for part, way in built.items()}
+with torch.no_grad():
+    six_ms = {name: milliseconds(lambda way=way: way(*inputs), repeats=2) for name, way in six_ways.items()}
+dot_rows(
+    {name: [took] for name, took in six_ms.items()},
+    title=f"{loop.label} and {sorted_way.label}, beside the four".capitalize(),
+    x_label=f"milliseconds, forward, T={T}, E={E}, K={K}",
+    dot_label="best of 2",
+    x_range=(0, max(six_ms.values())),
+)
+
+# %% [markdown]
+# A sorted layer belongs near `sort and split`, whose work it does. A loop over tokens multiplies no more than
+# that, but in thousands of tiny steps, each with one row of one token; most of its time goes into starting
+# them. You wrote it to be right, and that is how it has just been used: everything faster is held against it.
+
+# %% [markdown]
 # ## Is this the layer that people run?
 #
 # Agreement among our own versions could be a shared mistake. So we hold the layer against the Mixtral block
@@ -421,8 +504,11 @@ print(remark)
 
 
 # %%
-def compare_with_mixtral(swap=False):
-    """Relative error of the output and each gradient; empty where there is nothing to compare with."""
+def compare_with_mixtral(swap=False, **parts):
+    """Relative error of the output and each gradient; empty where there is nothing to compare with.
+
+    ``parts`` are functions that our layer is to use.
+    """
     if modeling is None:
         return {}
     from transformers import MixtralConfig
@@ -430,7 +516,7 @@ def compare_with_mixtral(swap=False):
     generator.manual_seed(5)
     config = MixtralConfig(hidden_size=16, intermediate_size=24, num_local_experts=8, num_experts_per_tok=2)
     config._experts_implementation = "eager"
-    theirs, ours = modeling.MixtralSparseMoeBlock(config), MoELayer(16, 24, 8, 2)
+    theirs, ours = modeling.MixtralSparseMoeBlock(config), MoELayer(16, 24, 8, 2, **parts)
     pairs = {
         "router": (ours.router.weight, theirs.gate.weight),
         "gate and up": (ours.experts.gate_up_proj, theirs.experts.gate_up_proj),
@@ -457,6 +543,23 @@ if same:
     print("With gate and up swapped, every one of them is off:", all(e > 0.05 for e in other.values()))
 else:
     print(f"Nothing was compared: {remark}")
+
+# %% [markdown]
+# And yours? `MoELayer` takes a gate and a way to its experts as functions. So here is a layer that chooses
+# with the gates of lesson 01 and computes with the two functions of this one, with the weights of Mixtral's
+# block. We compare the output and four gradients: of the input, of the router, and of the experts' two
+# tensors.
+
+# %%
+gates = yours("01.topk_gates")
+
+for part, way in built.items():
+    found = compare_with_mixtral(gate=lambda logits_TE, top_k: gates(logits_TE, top_k, True), path=way)
+    if found:
+        print(f"{gates.label} and {part.label}, against Mixtral's block:")
+        print(f"  output and {len(found) - 1} gradients within 1e-5: {all(e < 1e-5 for e in found.values())}")
+    else:
+        print(f"Nothing was compared: {remark}")
 
 # %% [markdown]
 # On disk, a Mixtral checkpoint keeps the old names: `block_sparse_moe.experts.N.w1`, `w2`, `w3`. `w1` is the
@@ -515,6 +618,28 @@ for name in ("Mixtral-8x7B", "Qwen3-30B-A3B", "DeepSeek-V3"):
     router = preset.n_experts * preset.d_model
     experts = preset.top_k * preset.parameters_per_expert
     print(f"{name:<14} router / chosen experts = {router / experts:.2%}")
+
+# %% [markdown]
+# **Change this.** Mixtral's experts again, with K = 2. How many of them would it take until the router
+# costs a tenth of what the chosen experts cost? And does a wider model (a larger D) get there sooner or
+# later?
+
+# %% change=true
+# Change these and run the cell again.
+N_EXPERTS = 8
+D_MODEL = 4096
+D_EXPERT = 14336
+
+router = N_EXPERTS * D_MODEL
+chosen = 2 * 3 * D_MODEL * D_EXPERT
+print(
+    f"{N_EXPERTS:,} experts of width {D_EXPERT:,}, D = {D_MODEL:,}: router / chosen = {router / chosen:.2%}"
+)
+
+# %% [markdown] only="solutions"
+# Solve $E D = 0.1 \cdot 3 K D F$ for E: 8,602 experts, and D has cancelled. How wide the model is makes no
+# difference. What does is the width of an expert: with `D_EXPERT = 256` it takes 154 experts. So a router
+# shows in models with many *narrow* experts.
 
 # %% [markdown]
 # What does *not* stay flat: all E experts must be held somewhere, and a batch reads most of them. How many
@@ -766,6 +891,38 @@ learns = all(found["router rows with one"] >= 2 for found in results)
 claim("L23", "correct", holds=exact and learns and not ids_differentiable)
 
 # %% [markdown]
+# **Change this.** One token leaves six of eight experts without a gradient. How many tokens does a batch need
+# until every expert learns something from it? Guess, then try 4, 8, 16, ... And with 64 experts?
+
+# %% change=true
+# Change these and run the cell again.
+N_TOKENS = 1
+N_EXPERTS = 8
+TOP_K = 2
+
+draws = range(20)
+counts_of_draws = []
+for seed in draws:
+    layer = MoELayer(16, 8, N_EXPERTS, TOP_K, generator=torch.Generator().manual_seed(seed))
+    layer(
+        torch.randn(N_TOKENS, 16, generator=torch.Generator().manual_seed(100 + seed))
+    ).hidden.sum().backward()
+    reached_E = layer.experts.down_proj.grad.flatten(1).ne(0).any(1)
+    counts_of_draws.append(int(reached_E.sum()))
+complete = sum(reached == N_EXPERTS for reached in counts_of_draws)
+print(
+    f"T = {N_TOKENS}: {min(counts_of_draws)} to {max(counts_of_draws)} of {N_EXPERTS} experts get a gradient,"
+)
+print(f"all of them in {complete} of 20 draws")
+
+# %% [markdown] only="solutions"
+# With 8 experts, 8 tokens (16 choices) reach all of them in 7 of 20 draws and 16 tokens in 19. With 64
+# experts and K = 2 it takes far more than eight times as many: 128 tokens reach 52 to 60 of them, and even
+# 512 reach all 64 in only 2 draws. An untrained router does not choose evenly, and the last experts wait
+# long. So the more experts there are, the larger the batch has to be before each of them learns in every
+# step.
+
+# %% [markdown]
 # ### The case K = 1
 #
 # You met this trap in lesson 01: Mixtral's weights sum to 1, and with K = 1 that rule makes the single weight
@@ -870,6 +1027,34 @@ def router_gradient(hidden_TD, logits_TE, topk_ids_TK, results_TKD, upstream_TD,
 check("02.router_gradient")
 
 # %% [markdown]
+# **Change this.** Your formula on random numbers, with both kinds of weights. At K = 1 one of the gradients
+# is zero, as it must be. What happens to the two as K grows? At which K are they equal?
+
+# %% change=true
+# Change these and run the cell again.
+TOP_K = 1
+N_EXPERTS = 8
+
+gradient_of = yours("02.router_gradient")
+generator.manual_seed(12)
+hidden_TD, upstream_TD, router_ED = randn(64, 16), randn(64, 16), randn(N_EXPERTS, 16) / 4
+answers_ETD = randn(N_EXPERTS, 64, 16)
+logits_TE = hidden_TD @ router_ED.T
+ids_TK = logits_TE.topk(TOP_K).indices
+results_TKD = answers_ETD[ids_TK, torch.arange(64).unsqueeze(1)]
+size = {}
+for renormalize in (True, False):
+    found_ED = gradient_of(hidden_TD, logits_TE, ids_TK, results_TKD, upstream_TD, renormalize)
+    size[renormalize] = found_ED.norm().item()
+print(f"K = {TOP_K} of {N_EXPERTS}: size of the router's gradient", end=" ")
+print(f"{size[True]:.1f} rescaled, {size[False]:.1f} with the probabilities kept")
+
+# %% [markdown] only="solutions"
+# Kept, the gradient grows with K, from 28.5 to 41.5. Rescaled, it is 0 at K = 1, largest at K = 2 (50.6),
+# and then falls. At K = 8 both are 41.5: where all experts are chosen there is nothing to rescale, and the
+# two rules are one function. The trap of K = 1 is not the end of a slope. It is a cliff.
+
+# %% [markdown]
 # ## Experts that are something else
 #
 # Nothing in the sum asks for SwiGLU. An expert must take a vector of width D, return one of width D, and
@@ -959,6 +1144,31 @@ def with_shared_expert(hidden_TD, results_TKD, topk_weights_TK, scale, gate_up_2
 
 # %%
 check("02.shared_expert")
+
+# %% [markdown]
+# That was the last part of a layer. Put yours together: the gates of lesson 01 choose, `expert_bank` answers,
+# `with_shared_expert` adds up. Beside it stands the package's layer with two shared experts and the same
+# weights; and, so that the comparison can fail, the same layer without them.
+
+# %%
+shared = yours("02.shared_expert")
+generator.manual_seed(11)
+layer = MoELayer(16, 12, 6, 2, n_shared_experts=2, generator=generator)
+for parameter in layer.parameters():
+    parameter.data = 0.3 * randn(*parameter.shape)
+x_TD = randn(20, 16)
+
+with torch.no_grad():
+    ids_TK, weights_TK = gates(layer.router(x_TD), 2, True)
+    answers_ETD = all_experts(x_TD, layer.experts.gate_up_proj, layer.experts.down_proj, False)
+    results_TKD = answers_ETD[ids_TK, torch.arange(20).unsqueeze(1)]
+    for_all = layer.shared_experts.gate_up_proj, layer.shared_experts.down_proj
+    built_TD = shared(x_TD, results_TKD, weights_TK, 1.0, *for_all)
+    whole_TD = layer(x_TD).hidden
+    without_TD = (weights_TK.unsqueeze(-1) * results_TKD).sum(dim=1)
+print(f"{gates.label}, {all_experts.label}, {shared.label}:")
+print(f"  the package's layer: {torch.allclose(built_TD, whole_TD, atol=1e-4)};", end=" ")
+print(f"without the shared part: {torch.allclose(without_TD, whole_TD, atol=1e-4)}")
 
 # %% [markdown]
 # ## Is the second expert a spare?

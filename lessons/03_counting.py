@@ -267,6 +267,154 @@ claim(
 )
 
 # %% [markdown]
+# ### Your counter on every model
+#
+# How far do nine numbers get? We take those that your `mixtral` asks for from every published model with
+# experts in `published()`, as if it were built like Mixtral. What else a model has, the nine numbers do not
+# say, and the course's `count` reads it from the config. Each model goes to the first kind that fits it.
+
+# %%
+HEADS = (  # three of the nine numbers, under the names that configs give them
+    ("num_attention_heads", "n_heads", "num_q_heads", "num_heads"),
+    ("num_key_value_heads", "kv_n_heads", "num_kv_heads", "num_heads"),
+    ("head_dim", "v_head_dim", "key_size", "d_kv"),
+)
+
+
+def nine_numbers(name):
+    """What a counter of models like Mixtral asks for; None where the config has no such number."""
+    m, config = describe(name), published()[name].config
+    config = config | config.get("attn_config", {})
+    n_heads, n_kv_heads, d_head = (next((config[f] for f in names if f in config), None) for names in HEADS)
+    moe, _ = m.moes[0]
+    outside = m.vocab_size, m.d_model, m.n_layers, n_heads, n_kv_heads, d_head or m.d_model // n_heads
+    return *outside, moe.expert[-1].n_in, moe.n_experts, moe.top_k
+
+
+def attention_of(name):
+    """Which kind of attention a model has."""
+    layers = [layer for layer, _ in describe(name).layers]
+    attentions = [layer.attention for layer in layers if layer.attention]
+    if any(layer.encoder for layer in layers):
+        return "an encoder beside the decoder"
+    fields = published()[name].config.keys()
+    if fields & {"q_lora_rank", "kv_lora_rank"}:
+        return "latents (MLA)" + (", few positions read" if "index_topk" in fields else "")
+    if any(attention.state_elements for attention in attentions):
+        return "a state in place of most attention"
+    if any(read.limit for attention in attentions for read in attention.reads):
+        return "windows in some layers"
+    return "grouped queries, as Mixtral"
+
+
+def kind_of(name):
+    """The first thing about a model that the nine numbers do not say."""
+    m, parts = describe(name), mixtures[name].components
+    if sum(matrix.copies for matrix in m.moes[0][0].expert) != 3:
+        return "two matrices in an expert"
+    if attention_of(name).startswith(("latents", "a state")):
+        return attention_of(name)
+    if parts["dense_ffn"]:
+        return "dense layers, mostly with shared experts"
+    if parts["shared_experts"]:
+        return "shared experts"
+    return "one table for embedding and head" if m.tied else "as Mixtral, to biases and small norms"
+
+
+def by_kind(kind_of, **columns):
+    """Print how far own numbers are from the course's, for each kind of model: lowest to highest ratio."""
+    print(f"{'':<43}{'models':>6}" + "".join(f"{label:>18}" for label in columns))
+    names = sorted(next(iter(columns.values())), key=lambda name: (kind_of(name), name))
+    for kind in dict.fromkeys(map(kind_of, names)):
+        of_kind = [name for name in names if kind_of(name) == kind]
+        spans = [
+            f"{min(r[n] for n in of_kind):.3f} to {max(r[n] for n in of_kind):.3f}" for r in columns.values()
+        ]
+        print(f"{kind:<43}{len(of_kind):>6}" + "".join(f"{span:>18}" for span in spans))
+
+
+# %%
+whole_model = yours("03.mixtral")
+mixtures = {name: count(describe(name)) for name in published() if describe(name).moes}
+asked = {name: nine_numbers(name) for name in mixtures}
+own = {name: whole_model(*numbers) for name, numbers in asked.items() if None not in numbers}
+over_total = {name: total / mixtures[name].total for name, (total, _) in own.items()}
+over_active = {name: active / mixtures[name].active for name, (_, active) in own.items()}
+
+print(f"{whole_model.label}, as a multiple of the course's count")
+by_kind(kind_of, total=over_total, active=over_active)
+exact = [name for name, pair in own.items() if pair == (mixtures[name].total, mixtures[name].active)]
+near = [name for name in own if abs(over_total[name] - 1) < 1e-3 and abs(over_active[name] - 1) < 1e-3]
+print(f"Of {len(mixtures)} models it counts {len(exact)} to the last parameter: {', '.join(exact)};")
+print(f"{len(near)} to 0.1 %. Without nine numbers: {', '.join(n for n in mixtures if n not in own)}.")
+one = "dots.llm1"
+print(f"{one}: {over_total[one]:.4f} of all parameters, {over_active[one]:.2f} of the active ones")
+
+# %% tags=["nbval-ignore-output"] why="image"
+kinds = sorted({kind_of(name) for name in own})
+svg.dot_rows(
+    {kind: [over_active[name] for name in own if kind_of(name) == kind] for kind in kinds},
+    title="Nine numbers are enough for models like Mixtral, and for no other kind",
+    x_label=f"active parameters: {whole_model.label} / the course's count",
+    dot_label="a model",
+    value_format="{:.2f}",
+    width=720,
+    caption="At 1.0 the two agree. Left of it something is missing, right of it there is something too much.",
+)
+
+# %% [markdown]
+# Look at dots.llm1, in the last line. Its total comes out right to 0.1 %, and its active count is off by 15
+# %. It has two shared experts that the nine numbers know nothing of. Beside 128 routed experts they hardly
+# show; beside the 6 that a token chooses they are a quarter. A total that comes out right proves little.
+#
+# Your other function counts one block, shared experts included. So what does it make of the same models,
+# layer for layer? Where it agrees, you know all about the block, and what else was missed lies outside it.
+
+# %%
+block = yours("03.swiglu_moe_params")
+
+
+def block_ratio(name):
+    """One block by your function over the same block in the course's description."""
+    m, moe = describe(name), describe(name).moes[0][0]
+    d_shared = max((matrix.n_in for matrix in moe.shared if matrix.n_out == m.d_model), default=0)
+    held = moe.router_parameters + moe.n_experts * moe.expert_parameters
+    held += sum(matrix.parameters for matrix in moe.shared)
+    return block(m.d_model, moe.expert[-1].n_in, moe.n_experts, d_shared) / held
+
+
+over_block = {name: block_ratio(name) for name in mixtures}
+agreeing = [name for name, ratio in over_block.items() if abs(ratio - 1) < 1e-3]
+print(f"{block.label} gives the block of {len(agreeing)} of {len(mixtures)} models to 0.1 %; it does not for")
+for name in mixtures:
+    if name not in agreeing:
+        print(f"  {name:<24} {over_block[name]:.2f} times as many")
+
+# %% [markdown]
+# **Change this.** Mixtral with finer experts: cut each one into eight of an eighth of the width, and let a
+# token choose eight times as many (64 experts, 16 chosen, width 1,792). What happens to the two counts?
+# Then set `TOP_K` back to 2: how much of what a token uses is still experts?
+
+# %% change=true
+# Change these and run the cell again.
+N_EXPERTS = 8
+TOP_K = 2
+D_EXPERT = 14336
+
+finer_total, finer_active = whole_model(32000, 4096, 32, 32, 8, 128, D_EXPERT, N_EXPERTS, TOP_K)
+_, no_experts = whole_model(32000, 4096, 32, 32, 8, 128, D_EXPERT, N_EXPERTS, 0)
+print(
+    f"{TOP_K} of {N_EXPERTS} experts, width {D_EXPERT:,}: {finer_total:,} parameters, {finer_active:,} active"
+)
+print(f"({1 - no_experts / finer_active:.0%} of these in experts)")
+
+# %% [markdown] only="solutions"
+# Both counts grow by the same 7,340,032 in 46.7 billion: 56 more router rows of width 4,096 in each of 32
+# layers. Nothing else has changed, and a token can now be given any 16 of 64 experts in place of any 2 of
+# 8. With `TOP_K = 2` a token uses 3.0 billion, and only 47 % of them are experts. Attention and the two
+# tables do not shrink with K, so in a very sparse model they are the larger half.
+
+# %% [markdown]
 # ### Names and experts
 #
 # Names are no help. "16x3.8B" (Phi-3.5-MoE) multiplies to 60.8 and the model has 41.9 billion. "A3B" in
@@ -490,6 +638,50 @@ def flops_per_token(total, active, embedding, n_layers, n_heads, d_head, n_posit
 check("03.flops_per_token")
 
 # %% [markdown]
+# Your function on all of these models at a context of 32,768, beside the course's `decode_flops`. It gets the
+# parameters from `count`, so what differs now is attention alone.
+
+# %%
+flops_of = yours("03.flops_per_token")
+over_flops = {}
+for name, c in mixtures.items():
+    m, (_, _, n_layers, n_heads, _, d_head, *_) = describe(name), asked[name]
+    looked_up = 0 if m.tied else c.components["embedding"]  # a tied table is multiplied with, as head
+    inference, _ = flops_of(c.total, c.active, looked_up, n_layers, n_heads, d_head, 32768)
+    over_flops[name] = inference / decode_flops(m, 32768).total
+
+print(f"{flops_of.label}, as a multiple of the course's count")
+by_kind(attention_of, FLOPs=over_flops)
+print(f"within 1 %: {sum(abs(ratio - 1) < 0.01 for ratio in over_flops.values())} of {len(over_flops)}")
+
+# %% [markdown]
+# The formula is right where every layer looks at all positions. A window or a state costs less than it
+# says, and so does an index that picks a few positions; an encoder does not run again for each new token.
+# Latents alone cost *more* in decode, because each head then multiplies with the whole latent. They are
+# cheap in bytes instead, as you will see.
+
+# %% [markdown]
+# **Change this.** From which context on does attention in Mixtral cost as much as all the weights? And what
+# do its shared key-value heads save of these FLOPs: what if each of the 32 query heads had its own?
+
+# %% change=true
+# Change these and run the cell again.
+CONTEXT = 4096
+N_KV_HEADS = 8
+
+kv_total, kv_active = whole_model(32000, 4096, 32, 32, N_KV_HEADS, 128, 14336, 8, 2)
+with_context, _ = flops_of(kv_total, kv_active, 32000 * 4096, 32, 32, 128, CONTEXT)
+without, _ = flops_of(kv_total, kv_active, 32000 * 4096, 32, 32, 128, 0)
+print(f"{N_KV_HEADS} key-value heads, context {CONTEXT:,}: weights {without / BILLION:.1f} GFLOP,", end=" ")
+print(f"attention to the context {(with_context - without) / BILLION:.1f} GFLOP")
+
+# %% [markdown] only="solutions"
+# At about 48,600 tokens the two are level. And shared key-value heads save nothing here: with
+# `N_KV_HEADS = 32` attention to the context costs exactly the same, since every query head multiplies with
+# every key, whoever else uses that key. (The weights cost 1.6 GFLOP more.) What they save is memory, as the
+# section on the cache shows.
+
+# %% [markdown]
 # ## Bytes
 #
 # Weights first. Every parameter is held, chosen or not, and its dtype decides how many bytes it takes. MXFP4
@@ -616,6 +808,42 @@ def memory(total, active, n_layers, n_heads, n_kv_heads, d_head, context, batch,
 # %%
 check("03.memory")
 
+# %% [markdown]
+# And once more all models: the cache of one text of 32,768 tokens, by your function and by the course's
+# `kv_cache_bytes`. Where the ratio is far above 1, a model keeps less than its heads suggest.
+
+# %%
+size_of = yours("03.memory")
+over_cache = {}
+for name, c in mixtures.items():
+    _, _, n_layers, n_heads, n_kv_heads, d_head, *_ = asked[name]
+    n_kv_heads = n_kv_heads or n_heads
+    _, cache_gb = size_of(c.total, c.active, n_layers, n_heads, n_kv_heads, d_head, 32768, 1, 16, 16)
+    over_cache[name] = cache_gb * BILLION / kv_cache_bytes(describe(name), 32768)
+
+print(f"{size_of.label}, as a multiple of the course's count")
+by_kind(attention_of, cache=over_cache)
+print(f"DeepSeek-V3 keeps {over_cache['DeepSeek-V3']:.0f} times less than a key and a value for each head")
+
+# %% [markdown]
+# **Change this.** Mixtral on *one* GPU of 80 GB, texts of 32,768 tokens. In bf16 the weights alone do not
+# fit. How many texts fit with 4-bit weights? Then spend another bit: 3 bits for the weights, or 8 for the
+# cache?
+
+# %% change=true
+# Change these and run the cell again.
+WEIGHT_BITS = 16
+CACHE_BITS = 16
+
+here = moe_model.total, moe_model.active
+weights_gb, cache_gb = size_of(*here, 32, 32, 8, 128, 32768, 1, WEIGHT_BITS, CACHE_BITS)
+room = max(0, int((80 - weights_gb) / cache_gb))
+print(f"weights {weights_gb:.1f} GB, cache {cache_gb:.2f} GB a text: {room} texts fit on 80 GB")
+
+# %% [markdown] only="solutions"
+# With 4-bit weights 13 texts fit. One more bit from the weights makes 14; half of the cache's bits make 26.
+# Once the weights fit with room to spare, the room is taken by the cache, and that is where saving pays.
+
 # %% tags=["nbval-ignore-output"] why="widget"
 quiz("03.q_gb")
 
@@ -690,6 +918,24 @@ picture(
 )
 
 # %% [markdown]
+# **Change this.** 64 tokens touch most of 256 experts if they choose at random. How alike must they be
+# until half of the experts stay untouched? (`LIKENESS` is 0 for tokens that have nothing in common and 1
+# for equal ones.)
+
+# %% change=true
+# Change these and run the cell again.
+LIKENESS = 0.0
+TOKENS = 64
+TOP_K = 8
+
+found = touched(256, TOP_K, TOKENS, draws=50, likeness=LIKENESS)
+print(f"{TOKENS} tokens, likeness {LIKENESS:g}: they touch {found / 256:.0%} of 256 experts")
+
+# %% [markdown] only="solutions"
+# Not very: between a likeness of 0.3 (55 % are touched) and 0.5 (39 %). But a larger batch makes up for it.
+# 256 tokens of likeness 0.5 touch 57 % again.
+
+# %% [markdown]
 # Real routers are uneven and similar tokens choose alike, so fewer are touched, as in the last column. It
 # slows the rise and does not stop it. At 64 chats a server with Mixtral reads nearly the whole model for
 # each step. The *computation* is still that of 12.9 billion per token. So is the cost that of the active
@@ -757,6 +1003,28 @@ slower = {b: row["Mixtral"] / row["dense, equal active"] for b, row in at_batch.
 faster = {b: row["Llama-2-70B"] / row["Mixtral"] for b, row in at_batch.items()}
 print(f"{'times as slow as dense, equal active':<41}" + "".join(f"{x:7.1f}" for x in slower.values()))
 print(f"{'times as fast as Llama-2-70B':<41}" + "".join(f"{x:7.1f}" for x in faster.values()))
+
+# %% [markdown]
+# **Change this.** Take a GPU that reads twice as fast. Does the stretch shrink in which Mixtral is the
+# slower one? And one that computes twice as fast? Guess both before you look.
+
+# %% change=true
+# Change these and run the cell again.
+TB_PER_SECOND = 3.35
+TFLOPS = 989
+
+behind = []
+for b in BATCH_SIZES:
+    read_s = decode_read_bytes(model, b, context=0) / (TB_PER_SECOND * 1e12)
+    dense_s = max(2 * active / (TB_PER_SECOND * 1e12), 2 * active * b / (TFLOPS * 1e12))
+    slowdown = max(read_s, 2 * active * b / (TFLOPS * 1e12)) / dense_s
+    behind += [b] if slowdown > 1.5 else []
+print(f"more than 1.5 times as slow as a dense model of equal active size: batch {behind[0]} to {behind[-1]}")
+
+# %% [markdown] only="solutions"
+# Reading twice as fast, the stretch ends at half the batch, 304 in place of 609. Computing twice as fast
+# makes it *longer*, up to 1,218: the dense model, too, then waits for its bytes up to a larger batch, and
+# it has fewer of them. In the stretch between, only faster reading helps.
 
 # %%
 equal_total = {b: row["dense, equal total"] / row["Mixtral"] for b, row in at_batch.items()}

@@ -48,6 +48,8 @@ class Part:
     @property
     def label(self) -> str:
         """Whose it is and its name, for a chart: ``"your topk_gates"``, ``"the package's topk_gates"``."""
+        if self._raised:
+            return f"the package's {self.exercise.entry} (yours stopped)"
         whose = "your" if self.is_yours else "the package's"
         return f"{whose} {self.exercise.entry}"
 

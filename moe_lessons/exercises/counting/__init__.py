@@ -20,7 +20,7 @@ LESSON = Lesson(
         "compute the bytes of weights, KV cache and optimizer state, in the unit you will be billed in",
         "say when a batch reads all experts, and decide between MoE and dense with numbers",
     ),
-    minutes=100,
+    minutes=120,
     prerequisites=("[lesson 02](02_moe_layer.ipynb)", "multiplication"),
     exercises=(SWIGLU_MOE_PARAMS, MIXTRAL, FLOPS_PER_TOKEN, MEMORY, FOUR_NUMBERS),
     quizzes=QUIZZES,
