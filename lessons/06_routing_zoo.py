@@ -1,5 +1,6 @@
 # %% tags=["setup"]
 from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
+from moe_lessons.course.puzzles import puzzle
 
 start("06_routing_zoo")
 
@@ -654,6 +655,30 @@ claim("L75", "correct", holds=one["error"][0] - one["error"][1] > pair["error"][
 # Turn the question round. Instead of each token taking its best experts, let each **expert** take its best
 # tokens: T·K/E of them, no more and no fewer. This is *expert choice* (Zhou et al., arXiv 2202.09368). No
 # loss, no bias, nothing to tune, and the balance is perfect by construction.
+
+# %% [markdown]
+# {{puzzle 06.p_podium}}
+
+
+# %% puzzle="06.p_podium"
+@puzzle("06.p_podium")
+def podium(points_NM, k):
+    ### BEGIN SOLUTION
+    return points_NM.topk(k, dim=0).values.mean(dim=0)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# {{puzzle 06.p_marked}}
+
+
+# %% puzzle="06.p_marked"
+@puzzle("06.p_marked")
+def marked(ids_NK, n_columns):
+    ### BEGIN SOLUTION
+    return torch.zeros(len(ids_NK), n_columns).scatter(1, ids_NK, 1.0)
+    ### END SOLUTION
+
 
 # %% [markdown]
 # {{exercise 06.expert_choice}}
