@@ -326,8 +326,9 @@ claim("L18", "contested", holds=gap < 1e-6 and another and both_in_use)
 # with the other convention, and the model computes something else. No shape tells you.
 
 # %% [markdown]
-# Two warm-ups first, a line each. A puzzle judges itself as soon as its cell runs, on what its picture shows and
-# on an input that you do not see. Nothing is counted; run its cell as it stands to see what is asked.
+# Two warm-ups first, a line each. A puzzle judges itself as soon as its cell runs: on the input that its
+# picture shows, and on one that you do not see. Nothing is counted. Run its cell as it stands to see what is
+# asked.
 
 # %% [markdown]
 # {{puzzle 01.p_centred}}

@@ -37,17 +37,16 @@ def puzzle(id: str) -> Callable[[Answer], Answer]:
     ... def sent_back(order_N):
     ...     return ...
     ○ 02.p_inverse: not tried yet; the picture shows what goes in and what is wanted
-    02.p_inverse: what goes in, and what is wanted. order_N [5]: 2 0 4 1 3 | wanted [5]: 1 3 0 4 2.
+    02.p_inverse: given and wanted. order_N [5]: 2 0 4 1 3 | wanted [5]: 1 3 0 4 2.
     """
 
     def decorate(function: Answer) -> Answer:
-        _judged(id, function)
+        _say_and_show(id, function)
         return function
 
     return decorate
 
 
-@never_raises
 def _judged(id: str, function: Any) -> None:
     try:
         found = registry.puzzle(id)
@@ -60,33 +59,35 @@ def _judged(id: str, function: Any) -> None:
 
 
 _judged.__name__ = "puzzle"  # what `never_raises` calls it
+_say_and_show = never_raises(_judged)
 
 
 def picture(verdict: Verdict) -> Drawing:
     """What goes in, what came out and what is wanted, side by side; cells that differ carry a cross."""
-    panels = [_grid(name, value) for name, value in arguments(verdict.given).items()]
+    given = arguments(verdict.given)
+    numbers = [f"{name} = {value}" for name, value in given.items() if not isinstance(value, Tensor)]
+    panels = [_grid(name, value) for name, value in given.items() if isinstance(value, Tensor)]
+    panels += [Grid(", ".join(numbers))] if numbers else []
     wanted = _grid("wanted", verdict.want, look="wanted")
     id, got, caption = verdict.puzzle.id, verdict.got, ""
     if verdict.status == "untried":
-        title = f"{id}: what goes in, and what is wanted"
+        title = f"{id}: given and wanted"
         panels.append(wanted)
     elif verdict.status == "right":
-        title = f"{id}: what goes in, and what comes out, as wanted"
+        title = f"{id}: given, and yours as wanted"
         panels.append(_grid("yours", got, look="yours"))
     else:
         differs = verdict.differs
-        title = f"{id}: what goes in, what came out, and what is wanted"
+        title = f"{id}: given, yours and wanted"
         panels += [_grid("yours", got, differs, look="yours"), wanted]
         if differs is not None and bool(differs.any()):
             caption = "A cross marks what differs."
-    return grids(panels, title=title, caption=caption)
+    return grids(panels, title=title, together=1 + (verdict.status == "wrong"), caption=caption)
 
 
-def _grid(name: str, value: Any, differs: Tensor | None = None, look: str = "given") -> Grid:
+def _grid(name: str, value: Tensor | None, differs: Tensor | None = None, look: str = "given") -> Grid:
     if value is None:
         return Grid(f"{name}: nothing", look=look)
-    if not isinstance(value, Tensor):
-        return Grid(f"{name} = {value}", look=look)
     if value.ndim > 2:
         return Grid(f"{name} {list(value.shape)}", look=look)
     rows = value.reshape(1, -1) if value.ndim < 2 else value
@@ -108,6 +109,5 @@ def _shown(value: float | bool) -> str:
         return "T" if value else "F"
     if value != value:
         return "?"
-    if abs(value) >= 1e5:
-        return f"{value:.0e}"
-    return f"{round(value, 2) + 0.0:.2f}".rstrip("0").rstrip(".")
+    short = f"{value:.0e}" if abs(value) >= 1e5 else f"{round(value, 2) + 0.0:.2f}".rstrip("0").rstrip(".")
+    return short.replace("-", "\N{MINUS SIGN}")

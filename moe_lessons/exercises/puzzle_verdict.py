@@ -45,6 +45,7 @@ class _Outcome:
 
     numbers: Tensor | None = None
     problem: str = ""
+    error: str = ""
     untried: bool = False
 
 
@@ -98,8 +99,8 @@ def _outcome(function: Callable[..., Any], given: Mapping[str, Any]) -> _Outcome
     except NotImplementedError:
         return _Outcome(untried=True)
     except (Exception, SystemExit) as error:
-        said = " ".join(str(error).split("\n")[0].split())[:160]
-        return _Outcome(problem=f"it stops with {type(error).__name__}: {said}".removesuffix(": "))
+        said, kind = " ".join(str(error).split("\n")[0].split())[:160], type(error).__name__
+        return _Outcome(problem=f"it stops with {kind}: {said}".removesuffix(": "), error=kind)
 
 
 def _numbers(returned: Any) -> _Outcome:
@@ -155,14 +156,17 @@ def _differs(got: Tensor, want: Tensor) -> Tensor:
 
 def _slip(puzzle: Puzzle, outcomes: tuple[_Outcome, _Outcome]) -> str:
     """The sentence of the mistake that comes to the same on both inputs; empty if none does."""
+    # Where one input gives numbers, the other may stop in other words: the order of two factors changes them.
+    exact = all(outcome.numbers is None for outcome in outcomes)
     for slip in puzzle.slips:
         made = [_outcome(slip.wrong, given) for given in puzzle.inputs]
-        if all(map(_same, made, outcomes)):
+        if all(_same(one, other, exact) for one, other in zip(made, outcomes, strict=True)):
             return slip.message
     return ""
 
 
-def _same(one: _Outcome, other: _Outcome) -> bool:
+def _same(one: _Outcome, other: _Outcome, exact: bool) -> bool:
     if one.numbers is None or other.numbers is None:
-        return one.numbers is other.numbers and one.problem == other.problem
+        alike = one.problem == other.problem if exact else bool(one.error) and one.error == other.error
+        return one.numbers is other.numbers and alike
     return one.numbers.shape == other.numbers.shape and not bool(_differs(one.numbers, other.numbers).any())

@@ -40,7 +40,7 @@ class Grid:
     def side(self) -> float:
         """Width of a cell in px."""
         longest = max((len(cell) for row in self.cells for cell in row), default=1)
-        return max(_SIDE, 7.6 * longest + 10)
+        return max(_SIDE, 7.6 * longest + 14)
 
     @property
     def width(self) -> float:
@@ -61,7 +61,9 @@ class Grid:
         return f"{self.label}: {'; '.join(rows)}" if rows else self.label
 
 
-def grids(panels: Sequence[Grid], *, title: str, caption: str = "", width: float = MAX_WIDTH) -> Drawing:
+def grids(
+    panels: Sequence[Grid], *, title: str, together: int = 1, caption: str = "", width: float = MAX_WIDTH
+) -> Drawing:
     """Draw tables from left to right, and on in a new line where they do not fit.
 
     Parameters
@@ -69,6 +71,8 @@ def grids(panels: Sequence[Grid], *, title: str, caption: str = "", width: float
     panels : sequence of Grid
     title : str
         The one thing that the figure says.
+    together : int
+        So many of the last tables stay in one line, to be compared.
     caption : str
         Text under the drawing.
     width : float
@@ -81,8 +85,10 @@ def grids(panels: Sequence[Grid], *, title: str, caption: str = "", width: float
     One cell of two differs. x: 1 2 | yours: 1 3×.
     """
     parts, x, y, deep, used = [], 8.0, 4.0, 0.0, 0.0
-    for panel in panels:
-        if x > 8 and x + panel.width > width - 8:
+    for place, panel in enumerate(panels):
+        beside = panels[place:] if place == len(panels) - together else (panel,)
+        needed = sum(one.width for one in beside) + _GAP * (len(beside) - 1)
+        if x > 8 and x + needed > width - 8:
             x, y, deep = 8.0, y + deep, 0.0
         parts.append(element("g", _panel(panel), transform=f"translate({x:.0f} {y:.0f})"))
         deep, used = max(deep, panel.height), max(used, x + panel.width)
@@ -105,14 +111,15 @@ def _panel(panel: Grid) -> str:
         parts += [
             text(left + side * (j + 0.5), 30, str(j), text_anchor="middle", **small) for j in range(columns)
         ]
+    framed = []
     for i, row in enumerate(panel.cells):
         y = 34 + _SIDE * i
         if left:
             parts.append(text(left - 5, y + 17, str(i), text_anchor="end", **small))
-        # The marked ones last: their frames lie over their neighbours'.
-        for j in sorted(range(len(row)), key=lambda j: (i, j) in panel.marked):
-            parts.append(_cell(left + side * j, y, side, row[j], panel, marked=(i, j) in panel.marked))
-    return "".join(parts)
+        for j, shown in enumerate(row):
+            marked = (i, j) in panel.marked
+            (framed if marked else parts).append(_cell(left + side * j, y, side, shown, panel, marked=marked))
+    return "".join(parts + framed)  # frames lie over their neighbours' edges
 
 
 def _cell(x: float, y: float, side: float, shown: str, panel: Grid, *, marked: bool) -> str:

@@ -7,8 +7,8 @@ from moe_lessons.exercises.puzzle import Puzzle, Slip
 PUZZLES = (
     Puzzle(
         id="08.p_dear",
-        question="Return the numbers of the articles from dear to cheap, [N]. Of two that cost the same, "
-        "the one with the smaller number comes first.",
+        question="Article n costs `price_N[n]`. Return the numbers of the articles from dear to cheap, [N]; "
+        "of two that cost the same, the one with the smaller number comes first.",
         entry="dear_first",
         inputs=({"price_N": [3, 5, 3, 5, 1]}, {"price_N": [2, 2, 4, 2]}),
         solution=lambda price_N: price_N.argsort(descending=True, stable=True),
@@ -36,7 +36,7 @@ PUZZLES = (
             Slip(
                 "the end belongs to it",
                 "a page that equals an end belongs to a later chapter: the end is the first page that is "
-                "*not* in it",
+                "not in it",
                 lambda ends, pages: torch.searchsorted(ends, pages),
             ),
             Slip(
@@ -49,8 +49,8 @@ PUZZLES = (
     ),
     Puzzle(
         id="08.p_delivered",
-        question="Parcel p is delivered to door `door_N[p]`, and each door gets one. Return the weights "
-        "as they lie before the doors, [N]: at place d the weight of the parcel that went there.",
+        question="Parcel p weighs `weight_N[p]` and goes to door `door_N[p]`; each door gets one. Return the "
+        "weights as they then lie, door after door, [N].",
         entry="delivered",
         inputs=(
             {"weight_N": [10, 20, 30, 40], "door_N": [2, 0, 3, 1]},
@@ -60,8 +60,8 @@ PUZZLES = (
         slips=(
             Slip(
                 "read, not written",
-                "this *reads* at the doors' numbers: place p gets the weight with number `door_N[p]`. "
-                "Wanted is to *write* there: the weight with number p goes to place `door_N[p]`",
+                "this reads at the doors' numbers: place p gets the weight with number `door_N[p]`. "
+                "Wanted is to write there: the weight with number p goes to place `door_N[p]`",
                 lambda weight, door: weight[door],
             ),
             Slip(

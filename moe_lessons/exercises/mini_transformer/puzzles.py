@@ -51,7 +51,7 @@ PUZZLES = (
             ),
             Slip(
                 "shifted the wrong way",
-                "shifted the wrong way: these guesses were held against the letter *before*",
+                "shifted the wrong way: these guesses were held against the letter before",
                 lambda letters, guesses: (guesses[1:] == letters[:-1]).float().mean(),
             ),
             Slip(

@@ -15,7 +15,7 @@ PUZZLES = (
         slips=(
             Slip(
                 "along the columns",
-                "the means have shape [N], and [N] lines up with the *last* axis, so each column lost "
+                "the means have shape [N], and [N] lines up with the last axis, so each column lost "
                 "the mean of some row. Keep the axis that the mean removes",
                 lambda x: x - x.mean(dim=-1),
             ),
@@ -40,7 +40,7 @@ PUZZLES = (
         slips=(
             Slip(
                 "whole rows",
-                "indexing a table with a list of ids picks whole *rows*. Here the ids name columns, "
+                "indexing a table with a list of ids picks whole rows. Here the ids name columns, "
                 "other ones in each row",
                 lambda table, ids: table[ids],
             ),

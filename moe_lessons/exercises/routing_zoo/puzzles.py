@@ -20,7 +20,7 @@ PUZZLES = (
             Slip(
                 "each athlete",
                 "`topk` looks along the last axis unless it is told otherwise: these are each "
-                "*athlete's* best. Wanted are the best of each column",
+                "athlete's best. Wanted are the best of each column",
                 lambda points, k: points.topk(k).values.mean(dim=-1),
             ),
             Slip(

@@ -20,8 +20,8 @@ PUZZLES = (
         slips=(
             Slip(
                 "outside",
-                "a place outside stops PyTorch. A GPU reads there whatever it finds, or stops too. Do "
-                "not read there at all: bring the index inside first, then say where it was not",
+                "PyTorch stops at a place outside; a GPU may read whatever lies there. Bring the index "
+                "inside first, and then say where it was not",
                 lambda memory, places: memory[places],
             ),
             Slip(
@@ -76,7 +76,7 @@ PUZZLES = (
         slips=(
             Slip(
                 "a matrix is its rows",
-                "a matrix is `n_rows` *rows* long, not `n_rows` elements: going on by one matrix is a "
+                "a matrix is `n_rows` rows long, not `n_rows` elements: going on by one matrix is a "
                 "longer step",
                 lambda e, row, column, n_rows, n_columns: e * n_rows + row * n_columns + column,
             ),
