@@ -111,7 +111,7 @@ def _panel(panel: Grid) -> str:
         parts += [
             text(left + side * (j + 0.5), 30, str(j), text_anchor="middle", **small) for j in range(columns)
         ]
-    framed = []
+    framed: list[str] = []
     for i, row in enumerate(panel.cells):
         y = 34 + _SIDE * i
         if left:
