@@ -24,7 +24,7 @@ LESSON = Lesson(
         "compare with dense models so that the comparison means something, and say what came out;",
         "measure what experts take up, against chance, and export the model to where Mixtral runs.",
     ),
-    minutes=170,
+    minutes=150,
     prerequisites=("lessons 01 and 02", "having seen a transformer's attention once"),
     exercises=(
         BITS_PER_BYTE,
