@@ -1156,6 +1156,30 @@ print(f"expected without a limit: {expected:.1f}")
 # smaller or larger.
 
 # %% [markdown]
+# {{puzzle 06.p_teams}}
+
+
+# %% puzzle="06.p_teams"
+@puzzle("06.p_teams")
+def best_in_team(score_NM, size):
+    ### BEGIN SOLUTION
+    return score_NM.unflatten(1, (-1, size)).amax(dim=-1)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# {{puzzle 06.p_bonus}}
+
+
+# %% puzzle="06.p_bonus"
+@puzzle("06.p_bonus")
+def with_bonus(pay_NM, bonus_NG):
+    ### BEGIN SOLUTION
+    return pay_NM + bonus_NG.repeat_interleave(pay_NM.shape[1] // bonus_NG.shape[1], dim=1)
+    ### END SOLUTION
+
+
+# %% [markdown]
 # {{exercise 06.group_limited}}
 
 

@@ -662,6 +662,18 @@ reveal("09.backward")
 # Which one? The exercise asks for it.
 
 # %% [markdown]
+# {{puzzle 09.p_outer}}
+
+
+# %% puzzle="09.p_outer"
+@puzzle("09.p_outer")
+def sum_of_outer_products(a_ND, b_NF):
+    ### BEGIN SOLUTION
+    return a_ND.T @ b_NF
+    ### END SOLUTION
+
+
+# %% [markdown]
 # {{exercise 09.down_gradient}}
 
 # %% answer="09.down_gradient"

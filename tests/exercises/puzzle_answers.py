@@ -104,6 +104,19 @@ RIGHT = {
         lambda ids_NK, n_columns: (ids_NK[..., None] == torch.arange(n_columns)).any(1),
         lambda ids_NK, n_columns: [[int(c in row) for c in range(n_columns)] for row in ids_NK.tolist()],
     ],
+    "06.p_teams": [
+        lambda score_NM, size: torch.stack([team.amax(1) for team in score_NM.split(size, dim=1)], dim=1),
+        lambda score_NM, size: F.max_pool1d(score_NM, size),
+        lambda score_NM, size: score_NM.reshape(len(score_NM), -1, size).max(-1).values,
+    ],
+    "06.p_bonus": [
+        lambda pay_NM, bonus_NG: (pay_NM.unflatten(1, (bonus_NG.shape[1], -1)) + bonus_NG[..., None]).flatten(
+            1
+        ),
+        lambda pay_NM, bonus_NG: (
+            pay_NM + bonus_NG[:, torch.arange(pay_NM.shape[1]) * bonus_NG.shape[1] // pay_NM.shape[1]]
+        ),
+    ],
     "07.p_before": [
         lambda arrivals_N: F.pad(arrivals_N.cumsum(0)[:-1], (1, 0)),
         lambda arrivals_N: [sum(arrivals_N[:t].tolist()) for t in range(len(arrivals_N))],
@@ -144,6 +157,10 @@ RIGHT = {
         lambda e_N, row_N, column_N, n_rows, n_columns: torch.arange(
             (int(e_N.max()) + 1) * n_rows * n_columns
         ).view(-1, n_rows, n_columns)[e_N, row_N, column_N],
+    ],
+    "09.p_outer": [
+        lambda a_ND, b_NF: torch.einsum("nd,nf->df", a_ND, b_NF),
+        lambda a_ND, b_NF: sum(torch.outer(a, b) for a, b in zip(a_ND, b_NF, strict=True)),
     ],
     "10.p_look": [
         _may_look_by_rule,
@@ -236,6 +253,20 @@ WRONG = {
         "summed over the rows": lambda ids, n: (ids[..., None] == torch.arange(n)).float().sum(0),
         "columns missing": lambda ids, n: torch.zeros(len(ids), int(ids.max()) + 1).scatter(1, ids, 1),
     },
+    "06.p_teams": {
+        "every other one": lambda score, size: torch.stack(
+            [score[:, i :: score.shape[1] // size].amax(1) for i in range(score.shape[1] // size)], dim=1
+        ),
+        "the team of the number": lambda score, size: torch.stack(
+            [score[:, i::size].amax(1) for i in range(size)], dim=1
+        ),
+    },
+    "06.p_bonus": {
+        "dealt in turn": lambda pay, bonus: (
+            pay + torch.cat([bonus] * (pay.shape[1] // bonus.shape[1]), dim=1)
+        ),
+        "one to one": lambda pay, bonus: bonus + pay,
+    },
     "07.p_before": {
         "with their own minute": lambda arrivals: torch.cumsum(arrivals, 0),
         "round the end": lambda arrivals: np.roll(np.cumsum(arrivals.numpy()), 1),
@@ -279,6 +310,11 @@ WRONG = {
         "rows and columns": lambda e, row, column, n_rows, n_columns: (
             e * n_columns * n_rows + row * n_rows + column
         ),
+    },
+    "09.p_outer": {
+        "rows with rows": lambda a, b: torch.einsum("nd,md->nm", a, b),
+        "not added up": lambda a, b: torch.stack([torch.outer(x, y) for x, y in zip(a, b, strict=True)]),
+        "turned over": lambda a, b: (a.T @ b).T,
     },
     "10.p_look": {
         "all that came before": lambda n, width: torch.arange(n)[:, None] >= torch.arange(n),

@@ -7,8 +7,8 @@ from moe_lessons.exercises.puzzle import Puzzle, Slip
 PUZZLES = (
     Puzzle(
         id="08.p_dear",
-        question="Article n costs `price_N[n]`. Return the numbers of the articles from dear to cheap, [N]; "
-        "of two that cost the same, the one with the smaller number comes first.",
+        question="Article n costs `price_N[n]`. Return the numbers of the articles from dear to cheap, "
+        "[N]; of two that cost the same, the one with the smaller number comes first.",
         entry="dear_first",
         inputs=({"price_N": [3, 5, 3, 5, 1]}, {"price_N": [2, 2, 4, 2]}),
         solution=lambda price_N: price_N.argsort(descending=True, stable=True),
@@ -49,8 +49,8 @@ PUZZLES = (
     ),
     Puzzle(
         id="08.p_delivered",
-        question="Parcel p weighs `weight_N[p]` and goes to door `door_N[p]`; each door gets one. Return the "
-        "weights as they then lie, door after door, [N].",
+        question="Parcel p weighs `weight_N[p]` and goes to door `door_N[p]`; each door gets one. Return "
+        "the weights as they then lie, door after door, [N].",
         entry="delivered",
         inputs=(
             {"weight_N": [10, 20, 30, 40], "door_N": [2, 0, 3, 1]},

@@ -61,4 +61,57 @@ PUZZLES = (
         ),
         before="06.expert_choice",
     ),
+    Puzzle(
+        id="06.p_teams",
+        question="The M columns of `score_NM` are players, `size` neighbours are a team. Return the best "
+        "score in each team, [N, M / size].",
+        entry="best_in_team",
+        inputs=(
+            {"score_NM": [[5.0, 1.0, 2.0, 8.0], [0.0, 3.0, 4.0, 4.0]], "size": 2},
+            {"score_NM": [[1.0, 2.0, 9.0, 4.0, 5.0, 6.0]], "size": 3},
+        ),
+        solution=lambda score_NM, size: score_NM.unflatten(1, (-1, size)).amax(dim=-1),
+        slips=(
+            Slip(
+                "every other one",
+                "here each team has a player from each part of the table. Neighbours belong together",
+                lambda score, size: score.unflatten(1, (size, -1)).amax(dim=1),
+            ),
+            Slip(
+                "the team of the number",
+                "this is the best of all players with the same place in their team. It is the other new "
+                "axis that goes",
+                lambda score, size: score.unflatten(1, (-1, size)).amax(dim=1),
+            ),
+        ),
+        before="06.group_limited",
+    ),
+    Puzzle(
+        id="06.p_bonus",
+        question="The columns of `pay_NM` are people, neighbours are a team, and all teams have the same "
+        "size. Each member of team g gets the whole of `bonus_NG[n, g]` on top. Return what they get in "
+        "all, [N, M].",
+        entry="with_bonus",
+        inputs=(
+            {"pay_NM": [[5.0, 1.0, 2.0, 8.0], [0.0, 3.0, 4.0, 4.0]], "bonus_NG": [[10.0, 20.0], [0.0, 50.0]]},
+            {"pay_NM": [[1.0, 2.0, 9.0], [4.0, 5.0, 6.0]], "bonus_NG": [[10.0], [20.0]]},
+        ),
+        solution=lambda pay_NM, bonus_NG: (
+            pay_NM + bonus_NG.repeat_interleave(pay_NM.shape[1] // bonus_NG.shape[1], dim=1)
+        ),
+        slips=(
+            Slip(
+                "dealt in turn",
+                "the bonuses are dealt out in turn: first, second, first, second. Neighbours get the "
+                "same one",
+                lambda pay, bonus: pay + bonus.repeat(1, pay.shape[1] // bonus.shape[1]),
+            ),
+            Slip(
+                "one to one",
+                "[N, M] and [N, G] do not line up: each bonus must first stand at every member of its team",
+                lambda pay, bonus: pay + bonus,
+            ),
+        ),
+        before="06.group_limited",
+    ),
 )

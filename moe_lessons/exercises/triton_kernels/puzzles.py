@@ -58,7 +58,8 @@ PUZZLES = (
     Puzzle(
         id="09.p_place",
         question="A tensor [E, `n_rows`, `n_columns`] lies in memory matrix after matrix, each row after "
-        "row. Return the place of its elements `e_N`, `row_N`, `column_N`, counted from 0, [N].",
+        "row. Element n has the indices `e_N[n]`, `row_N[n]` and `column_N[n]`. Return its place, "
+        "counted from 0, [N].",
         entry="place_in_memory",
         inputs=(
             {
@@ -87,5 +88,38 @@ PUZZLES = (
             ),
         ),
         before="09.grouped_product",
+    ),
+    Puzzle(
+        id="09.p_outer",
+        question="Row n of `a_ND` times row n of `b_NF` is a matrix [D, F], each number of the one times "
+        "each number of the other. Return the sum of these matrices over all n, [D, F].",
+        entry="sum_of_outer_products",
+        inputs=(
+            {
+                "a_ND": [[1.0, 0.0, 2.0], [0.0, 1.0, 1.0], [3.0, 0.0, 0.0]],
+                "b_NF": [[1.0, 2.0, 0.0], [4.0, 0.0, 1.0], [0.0, 1.0, 1.0]],
+            },
+            {"a_ND": [[1.0, 2.0, 3.0], [2.0, 0.0, 1.0]], "b_NF": [[5.0, 1.0], [1.0, 0.0]]},
+        ),
+        solution=lambda a_ND, b_NF: a_ND.T @ b_NF,
+        slips=(
+            Slip(
+                "rows with rows",
+                "this holds the inner products of rows, [N, N]. What is added up here is the rows' "
+                "number n, which must be the inner axis of the product",
+                lambda a, b: a @ b.T,
+            ),
+            Slip(
+                "not added up",
+                "these are the matrices, one for each n. They still have to be added",
+                lambda a, b: a[:, :, None] * b[:, None, :],
+            ),
+            Slip(
+                "turned over",
+                "this is [F, D]: rows and columns are swapped",
+                lambda a, b: b.T @ a,
+            ),
+        ),
+        before="09.down_gradient",
     ),
 )
