@@ -12,6 +12,7 @@
 
 # %% tags=["setup"]
 from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
+from moe_lessons.course.puzzles import puzzle
 
 start("00_start_here")
 

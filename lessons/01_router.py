@@ -1,5 +1,6 @@
 # %% tags=["setup"]
 from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
+from moe_lessons.course.puzzles import puzzle
 
 start("01_router")
 
@@ -370,6 +371,35 @@ claim("L18", "contested", holds=gap < 1e-6 and another and both_in_use)
 # same; Switch, Grok-1 and OLMoE keep the probabilities; DeepSeek-V2 keeps them and multiplies by 16. None of
 # them is wrong, as long as training and inference agree. But load a checkpoint (a file of trained weights)
 # with the other convention, and the model computes something else. No shape tells you.
+
+# %% [markdown]
+# Two warm-ups first, a line each. A puzzle judges itself as soon as its cell runs: on the input that its
+# picture shows, and on one that you do not see. Nothing is counted. Run its cell as it stands to see what is
+# asked.
+
+# %% [markdown]
+# {{puzzle 01.p_centred}}
+
+
+# %% puzzle="01.p_centred"
+@puzzle("01.p_centred")
+def centred(x_NM):
+    ### BEGIN SOLUTION
+    return x_NM - x_NM.mean(dim=-1, keepdim=True)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# {{puzzle 01.p_picked}}
+
+
+# %% puzzle="01.p_picked"
+@puzzle("01.p_picked")
+def picked(table_NM, ids_NK):
+    ### BEGIN SOLUTION
+    return table_NM.gather(1, ids_NK)
+    ### END SOLUTION
+
 
 # %% [markdown]
 # {{exercise 01.topk_gates}}

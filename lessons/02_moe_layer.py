@@ -1,5 +1,6 @@
 # %% tags=["setup"]
 from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
+from moe_lessons.course.puzzles import puzzle
 
 start("02_moe_layer")
 
@@ -404,6 +405,42 @@ with torch.no_grad():
 # where asking "which tokens are yours?" E times is expensive, as on a GPU. Lesson 08 takes it to the limit of
 # the machine; here you write it once, plainly. Mind three things: an expert may get no token, a
 # token occurs K times among the rows, and a weight must travel with its row.
+
+# %% [markdown]
+# {{puzzle 02.p_inverse}}
+
+
+# %% puzzle="02.p_inverse"
+@puzzle("02.p_inverse")
+def place_of_each(order_N):
+    ### BEGIN SOLUTION
+    return order_N.argsort()
+    ### END SOLUTION
+
+
+# %% [markdown]
+# {{puzzle 02.p_totals}}
+
+
+# %% puzzle="02.p_totals"
+@puzzle("02.p_totals")
+def totals_of_owners(rows_ND, owner_N, n_owners):
+    ### BEGIN SOLUTION
+    return torch.zeros(n_owners, rows_ND.shape[1]).index_add(0, owner_N, rows_ND)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# {{puzzle 02.p_repeated}}
+
+
+# %% puzzle="02.p_repeated"
+@puzzle("02.p_repeated")
+def numbers_repeated(counts_E):
+    ### BEGIN SOLUTION
+    return torch.arange(len(counts_E)).repeat_interleave(counts_E)
+    ### END SOLUTION
+
 
 # %% [markdown]
 # {{exercise 02.moe_sorted}}
@@ -992,6 +1029,30 @@ print("Renormalised, SGD moves none by more than a millionth:", silent_moved < 1
 #
 # The next exercise is the hardest of this lesson and the one that explains the most. Take paper. When you
 # have the formula for the renormalised case, put K = 1 into it.
+
+# %% [markdown]
+# {{puzzle 02.p_products}}
+
+
+# %% puzzle="02.p_products"
+@puzzle("02.p_products")
+def row_products(a_ND, b_ND):
+    ### BEGIN SOLUTION
+    return (a_ND * b_ND).sum(dim=-1)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# {{puzzle 02.p_placed}}
+
+
+# %% puzzle="02.p_placed"
+@puzzle("02.p_placed")
+def placed(values_NK, ids_NK, n_columns):
+    ### BEGIN SOLUTION
+    return torch.zeros(len(ids_NK), n_columns).scatter(1, ids_NK, values_NK)
+    ### END SOLUTION
+
 
 # %% [markdown]
 # {{exercise 02.router_gradient}}

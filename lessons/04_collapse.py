@@ -1,5 +1,6 @@
 # %% tags=["setup"]
 from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
+from moe_lessons.course.puzzles import puzzle
 
 start("04_collapse")
 
@@ -75,6 +76,30 @@ line_chart(
 # %% [markdown]
 # One picture of one seed. To compare many runs we need numbers, and there are several in use. First the
 # load itself.
+
+# %% [markdown]
+# {{puzzle 04.p_present}}
+
+
+# %% puzzle="04.p_present"
+@puzzle("04.p_present")
+def mean_of_present(x_ND, present_N):
+    ### BEGIN SOLUTION
+    return x_ND[present_N].mean(dim=0)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# {{puzzle 04.p_takings}}
+
+
+# %% puzzle="04.p_takings"
+@puzzle("04.p_takings")
+def takings(spent_N, shop_N, n_shops):
+    ### BEGIN SOLUTION
+    return torch.bincount(shop_N, weights=spent_N, minlength=n_shops)
+    ### END SOLUTION
+
 
 # %% [markdown]
 # {{exercise 04.load_shares}}

@@ -1,5 +1,6 @@
 # %% tags=["setup"]
 from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
+from moe_lessons.course.puzzles import puzzle
 
 start("05_load_loss")
 
@@ -433,6 +434,18 @@ svg.heat_map(
 # second line of the print weighs the tokens by their probability for the expert.)
 
 # %% [markdown]
+# {{puzzle 05.p_left}}
+
+
+# %% puzzle="05.p_left"
+@puzzle("05.p_left")
+def left_over(money_N, price_M):
+    ### BEGIN SOLUTION
+    return money_N[:, None] - price_M
+    ### END SOLUTION
+
+
+# %% [markdown]
 # {{exercise 05.loss_gradient}}
 
 
@@ -492,6 +505,18 @@ surface
 # The two sums on the right are 1, so the right side is L − 1. If f and P are **co-sorted**, that is, if no
 # pair of experts is ordered one way by f and the other way by P, then no term on the left is negative, and L
 # is at least 1. The proof is the matrix. Build it.
+
+# %% [markdown]
+# {{puzzle 05.p_larger}}
+
+
+# %% puzzle="05.p_larger"
+@puzzle("05.p_larger")
+def is_larger(x_N):
+    ### BEGIN SOLUTION
+    return x_N[:, None] > x_N[None, :]
+    ### END SOLUTION
+
 
 # %% [markdown]
 # {{exercise 05.chebyshev}}

@@ -1,5 +1,6 @@
 # %% tags=["setup"]
 from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
+from moe_lessons.course.puzzles import puzzle
 
 start("06_routing_zoo")
 
@@ -656,6 +657,30 @@ claim("L75", "correct", holds=one["error"][0] - one["error"][1] > pair["error"][
 # loss, no bias, nothing to tune, and the balance is perfect by construction.
 
 # %% [markdown]
+# {{puzzle 06.p_podium}}
+
+
+# %% puzzle="06.p_podium"
+@puzzle("06.p_podium")
+def podium(points_NM, k):
+    ### BEGIN SOLUTION
+    return points_NM.topk(k, dim=0).values.mean(dim=0)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# {{puzzle 06.p_marked}}
+
+
+# %% puzzle="06.p_marked"
+@puzzle("06.p_marked")
+def marked(ids_NK, n_columns):
+    ### BEGIN SOLUTION
+    return torch.zeros(len(ids_NK), n_columns).scatter(1, ids_NK, 1.0)
+    ### END SOLUTION
+
+
+# %% [markdown]
 # {{exercise 06.expert_choice}}
 
 
@@ -1129,6 +1154,30 @@ print(f"expected without a limit: {expected:.1f}")
 # machine (a *group*) by the sum of its two best experts, because a token takes about two from each. These
 # logits are random. In a trained model, where experts of one machine may belong together, the loss can be
 # smaller or larger.
+
+# %% [markdown]
+# {{puzzle 06.p_teams}}
+
+
+# %% puzzle="06.p_teams"
+@puzzle("06.p_teams")
+def best_in_team(score_NM, size):
+    ### BEGIN SOLUTION
+    return score_NM.unflatten(1, (-1, size)).amax(dim=-1)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# {{puzzle 06.p_bonus}}
+
+
+# %% puzzle="06.p_bonus"
+@puzzle("06.p_bonus")
+def with_bonus(pay_NM, bonus_NG):
+    ### BEGIN SOLUTION
+    return pay_NM + bonus_NG.repeat_interleave(pay_NM.shape[1] // bonus_NG.shape[1], dim=1)
+    ### END SOLUTION
+
 
 # %% [markdown]
 # {{exercise 06.group_limited}}

@@ -1,5 +1,6 @@
 # %% tags=["setup"]
 from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
+from moe_lessons.course.puzzles import puzzle
 
 start("07_capacity")
 
@@ -142,6 +143,30 @@ for t in range(5):
 # includes the slot itself, so its positions start at 1, and then it keeps `position < C`. Read literally, an
 # expert keeps C - 1 rows and the first place stays empty. Off-by-one errors here are easy to make and hard to
 # see: nothing crashes, the model is only a little worse.
+
+# %% [markdown]
+# {{puzzle 07.p_before}}
+
+
+# %% puzzle="07.p_before"
+@puzzle("07.p_before")
+def came_before(arrivals_N):
+    ### BEGIN SOLUTION
+    return arrivals_N.cumsum(dim=0) - arrivals_N
+    ### END SOLUTION
+
+
+# %% [markdown]
+# {{puzzle 07.p_one}}
+
+
+# %% puzzle="07.p_one"
+@puzzle("07.p_one")
+def one_of_each(table_NM, column_N):
+    ### BEGIN SOLUTION
+    return table_NM[torch.arange(len(column_N)), column_N]
+    ### END SOLUTION
+
 
 # %% [markdown]
 # {{exercise 07.positions}}
@@ -461,6 +486,18 @@ copied_TD = torch.where((lost_T == 2)[:, None], x_TD, output_TD)
 after_TD = x_TD + copied_TD
 ratio_T = after_TD[lost_T == 2].norm(dim=1) / x_TD[lost_T == 2].norm(dim=1)
 print(f"length of a dropped token after the block, over its length before: {ratio_T.mean():.1f}")
+
+# %% [markdown]
+# {{puzzle 07.p_seated}}
+
+
+# %% puzzle="07.p_seated"
+@puzzle("07.p_seated")
+def seated(ticket_N, row_N, seat_N, n_rows, n_seats):
+    ### BEGIN SOLUTION
+    return torch.zeros(n_rows, n_seats).index_put((row_N, seat_N), ticket_N)
+    ### END SOLUTION
+
 
 # %% [markdown]
 # {{exercise 07.dispatch_combine}}

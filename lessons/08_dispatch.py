@@ -1,5 +1,6 @@
 # %% tags=["setup"]
 from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
+from moe_lessons.course.puzzles import puzzle
 
 start("08_dispatch")
 
@@ -264,6 +265,30 @@ Permutation()
 # stable sort makes the same ids give the same plan on every machine.
 
 # %% [markdown]
+# {{puzzle 08.p_dear}}
+
+
+# %% puzzle="08.p_dear"
+@puzzle("08.p_dear")
+def dear_first(price_N):
+    ### BEGIN SOLUTION
+    return price_N.argsort(descending=True, stable=True)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# {{puzzle 08.p_chapter}}
+
+
+# %% puzzle="08.p_chapter"
+@puzzle("08.p_chapter")
+def chapter_of(ends_E, pages_N):
+    ### BEGIN SOLUTION
+    return torch.searchsorted(ends_E, pages_N, right=True)
+    ### END SOLUTION
+
+
+# %% [markdown]
 # {{exercise 08.permutation_plan}}
 
 
@@ -300,6 +325,18 @@ for n in (3, 6, 12):
         end="",
     )
     print(" of 200 random draws")
+
+# %% [markdown]
+# {{puzzle 08.p_delivered}}
+
+
+# %% puzzle="08.p_delivered"
+@puzzle("08.p_delivered")
+def delivered(weight_N, door_N):
+    ### BEGIN SOLUTION
+    return torch.zeros_like(weight_N).scatter(0, door_N, weight_N)
+    ### END SOLUTION
+
 
 # %% [markdown]
 # {{exercise 08.undo_sort}}

@@ -1,5 +1,6 @@
 # %% tags=["setup"]
 from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
+from moe_lessons.course.puzzles import puzzle
 
 start("09_triton")
 
@@ -149,6 +150,18 @@ reveal("09.order")
 # In lesson 02 the tokens were sorted by expert: row p of the sorted list is the token of *slot*
 # `slots_S[p]`. A slot is one choice of one token, and slot t * K + k is the k-th choice of token t. A matrix
 # of D columns lies in memory row after row, so element (t, d) is t * D + d places after the first.
+
+# %% [markdown]
+# {{puzzle 09.p_inside}}
+
+
+# %% puzzle="09.p_inside"
+@puzzle("09.p_inside")
+def read_inside(memory_N, places_B):
+    ### BEGIN SOLUTION
+    return torch.where(places_B < len(memory_N), memory_N[places_B.clamp(max=len(memory_N) - 1)], 0.0)
+    ### END SOLUTION
+
 
 # %% [markdown]
 # {{exercise 09.gather_rows}}
@@ -318,6 +331,18 @@ print("row 299,594 is reached with K = 8 and", -(-299_595 // 8), "tokens")
 # So somebody must tell each program: this is your expert, and here your rows begin.
 
 # %% [markdown]
+# {{puzzle 09.p_boxes}}
+
+
+# %% puzzle="09.p_boxes"
+@puzzle("09.p_boxes")
+def boxes(pieces_E, size):
+    ### BEGIN SOLUTION
+    return (pieces_E + size - 1) // size
+    ### END SOLUTION
+
+
+# %% [markdown]
 # {{exercise 09.block_map}}
 
 
@@ -389,6 +414,18 @@ print(f"4096 times 0.5, added in fp32: {terms.float().sum().item():.0f}")
 #
 # Now yours. This is the kernel that the whole layer rests on. Take your time with the masks: there are three
 # edges, and each needs one.
+
+# %% [markdown]
+# {{puzzle 09.p_place}}
+
+
+# %% puzzle="09.p_place"
+@puzzle("09.p_place")
+def place_in_memory(e_N, row_N, column_N, n_rows, n_columns):
+    ### BEGIN SOLUTION
+    return (e_N * n_rows + row_N) * n_columns + column_N
+    ### END SOLUTION
+
 
 # %% [markdown]
 # {{exercise 09.grouped_product}}
@@ -623,6 +660,18 @@ reveal("09.backward")
 # The new one sums over *rows*. That changes three things: the loop's length differs from expert to expert,
 # the rows need a mask in the *sum* (and so `other` matters), and an expert without rows has a gradient too.
 # Which one? The exercise asks for it.
+
+# %% [markdown]
+# {{puzzle 09.p_outer}}
+
+
+# %% puzzle="09.p_outer"
+@puzzle("09.p_outer")
+def sum_of_outer_products(a_ND, b_NF):
+    ### BEGIN SOLUTION
+    return a_ND.T @ b_NF
+    ### END SOLUTION
+
 
 # %% [markdown]
 # {{exercise 09.down_gradient}}

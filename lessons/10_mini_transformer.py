@@ -7,6 +7,7 @@
 
 # %% tags=["setup"]
 from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
+from moe_lessons.course.puzzles import puzzle
 
 start("10_mini_transformer")
 
@@ -261,6 +262,18 @@ print(inspect.getsource(Attention.forward).rpartition('"""')[2])
 # later, and mixes the values by a softmax. A fourth matrix puts the heads back into the stream.
 #
 # Write that one call yourself.
+
+# %% [markdown]
+# {{puzzle 10.p_look}}
+
+
+# %% puzzle="10.p_look"
+@puzzle("10.p_look")
+def may_look(n, width):
+    ### BEGIN SOLUTION
+    return torch.ones(n, n, dtype=torch.bool).tril().triu(1 - width)
+    ### END SOLUTION
+
 
 # %% [markdown]
 # {{exercise 10.causal_attention}}
@@ -599,6 +612,18 @@ claim("L49", "wrong", holds=min(each) > 3.9 and abs(pooled - 1) < 0.05)
 # %% [markdown]
 # Pooled, four collapsed layers look like one balanced model, and there is no gradient to mend them. So the
 # loss is taken per layer and then summed. Write the whole training loss.
+
+# %% [markdown]
+# {{puzzle 10.p_next}}
+
+
+# %% puzzle="10.p_next"
+@puzzle("10.p_next")
+def share_right(letters_L, guesses_L):
+    ### BEGIN SOLUTION
+    return (guesses_L[:-1] == letters_L[1:]).float().mean()
+    ### END SOLUTION
+
 
 # %% [markdown]
 # {{exercise 10.training_loss}}

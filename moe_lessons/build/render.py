@@ -9,14 +9,15 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from moe_lessons.build import paths
-from moe_lessons.build.source import read_cells, without_solution
+from moe_lessons.build.source import STUB, STUB_OF_A_PUZZLE, read_cells, without_solution
 from moe_lessons.course.show import count
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.habits import asks_gradient
 from moe_lessons.exercises.published import with_solution
+from moe_lessons.exercises.puzzle import Puzzle
 from moe_lessons.exercises.spec import Exercise, Lesson
 
-_CARD = re.compile(r"^\{\{exercise (?P<id>[\w.]+)\}\}$")
+_CARD = re.compile(r"^\{\{(?P<kind>exercise|puzzle) (?P<id>[\w.]+)\}\}$")
 _START = re.compile(r'^start\(("\w+")\)', re.MULTILINE)
 _CHECK = re.compile(r'^check\("(?P<id>[\w.]+)"\)', re.MULTILINE)
 
@@ -28,7 +29,7 @@ def notebook(lesson_file: Path, *, solutions: bool) -> NotebookNode:
     for cell in read_cells(lesson_file):
         card = _CARD.match(cell.source.strip())
         if cell.cell_type == "markdown" and card:
-            cells.append(new_markdown_cell(_card(registry.exercise(card["id"]))))
+            cells.append(new_markdown_cell(_carded(card["kind"], card["id"])))
             continue
         if cell.metadata.pop("only", "") == "solutions" and not solutions:
             continue
@@ -56,7 +57,11 @@ def text(built: NotebookNode) -> str:
 
 
 def _code(cell: NotebookNode, solutions: bool) -> NotebookNode:
-    cell.source = with_solution(cell.source) if solutions else without_solution(cell.source)
+    puzzle = cell.metadata.pop("puzzle", None)
+    stub = STUB_OF_A_PUZZLE if puzzle else STUB
+    cell.source = with_solution(cell.source) if solutions else without_solution(cell.source, stub)
+    if puzzle:
+        cell.metadata.update(moe_lessons={"puzzle": puzzle})
     cell.outputs, cell.execution_count = [], None
     if solutions and "setup" in cell.metadata.get("tags", []):
         cell.source = _START.sub(r"start(\1, keep=False)", cell.source)
@@ -77,7 +82,7 @@ def _identify(built: NotebookNode) -> None:
     seen: dict[str, int] = {}
     for cell in built.cells:
         about = cell.metadata.get("moe_lessons", {})
-        name = "-".join(f"{kind}-{about[kind]}" for kind in ("answer", "check") if kind in about)
+        name = "-".join(f"{kind}-{about[kind]}" for kind in ("answer", "check", "puzzle") if kind in about)
         base = name.replace(".", "-") or hashlib.sha256(cell.source.encode()).hexdigest()[:12]
         seen[base] = seen.get(base, 0) + 1
         cell.id = base if seen[base] == 1 else f"{base}-{seen[base]}"
@@ -131,6 +136,14 @@ def _header(lesson: Lesson) -> str:
         f"**Time** about {lesson.minutes} minutes · **Exercises** {len(lesson.exercises)} "
         f"({count(lesson.points, 'point')}) · **Before this** {'; '.join(lesson.prerequisites)}"
     )
+
+
+def _carded(kind: str, id: str) -> str:
+    return _question(registry.puzzle(id)) if kind == "puzzle" else _card(registry.exercise(id))
+
+
+def _question(puzzle: Puzzle) -> str:
+    return f"**Puzzle** · one line, not graded · before exercise {puzzle.before}\n\n{puzzle.question}"
 
 
 def _card(exercise: Exercise) -> str:

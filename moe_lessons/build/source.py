@@ -20,7 +20,11 @@ def read_cells(lesson: Path) -> list[NotebookNode]:
     return cells
 
 
-def without_solution(code: str) -> str:
+STUB = 'raise NotImplementedError("your code here")'
+STUB_OF_A_PUZZLE = "return ..."
+
+
+def without_solution(code: str, stub: str = STUB) -> str:
     """Replace each solution block by a stub.
 
     Examples
@@ -29,7 +33,7 @@ def without_solution(code: str) -> str:
     def f():
         raise NotImplementedError("your code here")
     """
-    return SOLUTION.sub(r'\g<indent>raise NotImplementedError("your code here")\n', code + "\n").rstrip("\n")
+    return SOLUTION.sub(lambda found: f"{found['indent']}{stub}\n", code + "\n").rstrip("\n")
 
 
 def solution_lines(code: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a notebook cell calls: check, yours, hint, quiz, predict, reveal, claim, score, start.
+"""What a notebook cell calls: check, yours, hint, puzzle, quiz, predict, reveal, claim, score, start.
 
 None of these raises at a learner: what cannot be done is said in one line. (`yours` does where there is no
 such exercise: it has nothing to return.)
@@ -13,6 +13,7 @@ _EXPORTS = {
     "hint": "checking",
     "predict": "predictions",
     "progress": "scores",
+    "puzzle": "puzzles",
     "quiz": "quizzes",
     "reset": "scores",
     "reveal": "predictions",

@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import copy
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -63,4 +64,17 @@ def needed(source: str, others: Sequence[str], parts: Sequence[str] = ()) -> str
 def _defined(text: str) -> list[tuple[ast.stmt, list[str]]]:
     tree = cells.tree(text)
     definitions = [one for one in tree.body if isinstance(one, _DEFINITIONS)] if tree is not None else []
-    return [(one, list(cells.bound(one))) for one in definitions]
+    return [(_undecorated(one), list(cells.bound(one))) for one in definitions]
+
+
+def _undecorated(one: ast.stmt) -> ast.stmt:
+    """A puzzle's function without the decorator that judges it; an answer that calls it needs the rest."""
+    if not isinstance(one, ast.FunctionDef) or not any(map(_judges, one.decorator_list)):
+        return one
+    plain = copy.copy(one)  # the tree is kept, and others read it
+    plain.decorator_list = [mark for mark in one.decorator_list if not _judges(mark)]
+    return plain
+
+
+def _judges(mark: ast.expr) -> bool:
+    return isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "puzzle"

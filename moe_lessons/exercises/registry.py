@@ -5,6 +5,7 @@ import importlib
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from moe_lessons.exercises.puzzle import Puzzle
 from moe_lessons.exercises.spec import Claim, Exercise, Lesson, Prediction, Quiz
 
 _MODULES = {
@@ -22,7 +23,7 @@ _MODULES = {
 }
 """Lesson number to module of this package; each defines ``LESSON``."""
 
-Item = TypeVar("Item", Exercise, Quiz, Prediction, Claim)
+Item = TypeVar("Item", Exercise, Quiz, Prediction, Claim, Puzzle)
 
 
 def lessons() -> list[Lesson]:
@@ -62,6 +63,11 @@ def quiz(id: str) -> Quiz:
 def prediction(id: str) -> Prediction:
     """The prediction with this id."""
     return _find("prediction", id, lambda found: found.predictions)
+
+
+def puzzle(id: str) -> Puzzle:
+    """The puzzle with this id."""
+    return _find("puzzle", id, lambda found: found.puzzles)
 
 
 def _find(kind: str, id: str, of: Callable[[Lesson], Iterable[Item]]) -> Item:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from moe_lessons.exercises.puzzle import Puzzle
+
 Plain = np.ndarray | int | float | bool | str | None
 Outputs = Mapping[str, Any]
 """What an answer returned, by output name: float64, int64 or bool arrays, or text."""
@@ -223,6 +225,8 @@ class Lesson:
     exercises: tuple[Exercise, ...]
     quizzes: tuple[Quiz, ...] = ()
     predictions: tuple[Prediction, ...] = ()
+    puzzles: tuple[Puzzle, ...] = ()
+    """Warm-ups of one line before a steep exercise, not graded."""
     claims: tuple[Claim, ...] = ()
     """The claims that the lesson settles, each by an experiment in a cell."""
     sources: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ from moe_lessons.svg.base import (
 )
 from moe_lessons.svg.charts import bar_chart, line_chart
 from moe_lessons.svg.dots import dot_rows
+from moe_lessons.svg.grids import Grid, grids
 from moe_lessons.svg.tables import heat_map, routing_strip
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "DASHES",
     "MAX_WIDTH",
     "Drawing",
+    "Grid",
     "bar",
     "bar_chart",
     "color",
@@ -38,6 +40,7 @@ __all__ = [
     "element",
     "escape",
     "figure",
+    "grids",
     "heat_map",
     "ink_on",
     "line_chart",

@@ -141,6 +141,11 @@ def test_solution_blocks_at_any_depth():
     assert source.solution_lines(code) == ["a = 1", "b = 2"]
 
 
+def test_the_stub_of_a_puzzle_runs():
+    code = "def f(x):\n    ### BEGIN SOLUTION\n    return x + 1\n    ### END SOLUTION"
+    assert source.without_solution(code, source.STUB_OF_A_PUZZLE) == "def f(x):\n    return ..."
+
+
 def test_two_blocks_in_one_cell_are_two_stubs():
     block = "    ### BEGIN SOLUTION\n    x = {}\n    ### END SOLUTION\n"
     stub = source.without_solution("def f():\n" + block.format(1) + "    y = 0\n" + block.format(2))

@@ -1,5 +1,7 @@
 """The two notebooks of a lesson: what stands in them, what never does, and ids that do not change."""
 
+import json
+
 import nbformat
 import pytest
 
@@ -61,6 +63,31 @@ def test_solutions_hold_the_solution(lesson):
     for cell in solved.values():
         assert "NotImplementedError" not in cell.source
         compile(cell.source, cell.id, "exec")
+
+
+def test_a_puzzle_is_a_question_and_a_line_to_write(lesson):
+    """For learners without the line, in a cell that runs; in the solutions with it."""
+    found = registry.lesson(lesson.stem).puzzles
+    by_id = {puzzle.id: puzzle for puzzle in found}
+    for solutions in (False, True):
+        cells = notebook(lesson, solutions=solutions).cells
+        places = [n for n, cell in enumerate(cells) if "puzzle" in cell.metadata.get("moe_lessons", {})]
+        assert [cells[n].metadata["moe_lessons"] for n in places] == [{"puzzle": id} for id in by_id]
+        for n, puzzle in zip(places, found, strict=True):
+            assert cells[n - 1].source.startswith("**Puzzle**")
+            assert cells[n - 1].source.endswith(puzzle.question)
+            assert cells[n].id == f"puzzle-{puzzle.id.replace('.', '-')}"
+            assert cells[n].source.startswith(f'@puzzle("{puzzle.id}")\ndef {puzzle.entry}(')
+            assert cells[n].source.endswith("    return ...") != solutions
+            compile(cells[n].source, cells[n].id, "exec")
+
+
+def test_no_answer_to_a_puzzle_reaches_a_learner(lesson):
+    learner = text(notebook(lesson, solutions=False))
+    for cell in read_cells(lesson):
+        if "puzzle" in cell.metadata:
+            (line,) = solution_lines(cell.source)
+            assert json.dumps(line)[1:-1] not in learner
 
 
 def test_rendering_twice_gives_the_same_bytes(lesson):

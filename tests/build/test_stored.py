@@ -65,6 +65,8 @@ def test_the_stored_solutions_pass_every_check_and_every_claim(lesson, stored):
     found = registry.lesson(lesson.stem)
     for exercise in found.exercises:
         assert f"✔ {exercise.id}: passed" in printed
+    for puzzle in found.puzzles:
+        assert f"✔ {puzzle.id}: right" in printed
     for claim in found.claims:
         told = f'{claim.id}: "{claim.said}" {claim.verdict.capitalize()}. '
         assert told in " ".join(printed.split())

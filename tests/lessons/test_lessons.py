@@ -55,6 +55,8 @@ def test_learner_notebook_runs_and_scores_nothing(lesson):
     printed = printed_by(ran)
     for exercise in lesson.exercises:
         assert f"○ {exercise.id}: not attempted yet" in printed
+    for puzzle in lesson.puzzles:
+        assert f"○ {puzzle.id}: not tried yet" in printed
     assert f"Lesson {lesson.number}: 0 of {lesson.points} points" in printed
 
 
@@ -129,6 +131,35 @@ def test_everything_the_lesson_owns_is_used(lesson):
     ):
         used = {ast.literal_eval(call.args[0]) for call in calls(lesson, name)}
         assert used == {item.id for item in items}, name
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.id)
+def test_puzzles_are_used_once_and_stand_before_their_exercise(lesson):
+    """Each is asked, then answered by a function with its names, in the order in which it is declared."""
+    cells = read_cells(source(lesson))
+    asked = [n for n, cell in enumerate(cells) if cell.source.startswith("{{puzzle ")]
+    assert [cells[n].source for n in asked] == [f"{{{{puzzle {puzzle.id}}}}}" for puzzle in lesson.puzzles]
+    assert sum("puzzle" in cell.metadata for cell in cells) == len(asked)
+    for n, puzzle in zip(asked, lesson.puzzles, strict=True):
+        assert cells[n + 1].metadata["puzzle"] == puzzle.id
+        (function,) = ast.parse(cells[n + 1].source).body
+        assert [ast.unparse(mark) for mark in function.decorator_list] == [f"puzzle({puzzle.id!r})"]
+        assert function.name == puzzle.entry
+        assert [arg.arg for arg in function.args.args] == list(puzzle.inputs[0])
+        between = [cell for cell in cells[n:] if cell.cell_type == "code" and "puzzle" not in cell.metadata]
+        assert between[0].metadata.get("answer") == puzzle.before, (
+            "the exercise comes right after its puzzles"
+        )
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.id)
+def test_a_puzzles_function_replaces_nothing_of_the_lesson(lesson):
+    mine = {puzzle.entry for puzzle in lesson.puzzles}
+    assert len(mine) == len(lesson.puzzles)
+    for cell in code_cells(lesson):
+        if "puzzle" not in cell.metadata:
+            used = {node.id for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)}
+            assert not mine & (used | {exercise.entry for exercise in lesson.exercises}), cell.source
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.id)

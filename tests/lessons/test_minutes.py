@@ -11,17 +11,19 @@ LESSONS = [registry.lesson(number) for number in ("00", "01", "02", "03")]
 
 
 def minutes(lesson):
-    """Prose, cards and claims read; code looked through; exercises and questions done; no pauses."""
+    """Prose, cards and claims read; code looked through; exercises, puzzles and questions done; no pauses."""
     cells = [c for c in read_cells(paths.LESSONS / f"{lesson.id}.py") if "only" not in c.metadata]
     prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
     prose += [exercise.task for exercise in lesson.exercises]
     prose += [f"{claim.said} {claim.truth}" for claim in lesson.claims]
-    shown = [c.source for c in cells if c.cell_type == "code" and "answer" not in c.metadata]
+    prose += [puzzle.question for puzzle in lesson.puzzles]
+    shown = [c.source for c in cells if c.cell_type == "code" and not {"answer", "puzzle"} & set(c.metadata)]
     lines = sum(1 for source in shown for line in source.splitlines() if line.strip())
     return (
         sum(len(text.split()) for text in prose) / WORDS_A_MINUTE
         + lines / LINES_A_MINUTE
         + sum(exercise.minutes for exercise in lesson.exercises)
+        + sum(puzzle.minutes for puzzle in lesson.puzzles)
         + MINUTES_A_QUESTION * (len(lesson.quizzes) + len(lesson.predictions))
         + MINUTES_A_CHANGE * sum("change" in cell.metadata for cell in cells)
     )

@@ -5,6 +5,7 @@ from moe_lessons.exercises.capacity.buffers import DISPATCH_COMBINE
 from moe_lessons.exercises.capacity.claims import CLAIMS
 from moe_lessons.exercises.capacity.drop_rate import DROP_RATE
 from moe_lessons.exercises.capacity.places import PLACES
+from moe_lessons.exercises.capacity.puzzles import PUZZLES
 from moe_lessons.exercises.capacity.questions import PREDICTIONS, QUIZZES
 from moe_lessons.exercises.capacity.queues import POSITIONS
 from moe_lessons.exercises.spec import Lesson
@@ -20,11 +21,12 @@ LESSON = Lesson(
         "Say who is turned away under each priority, and which of them look into the future.",
         "Compare first come, first served with the best assignment, and drops with no drops.",
     ),
-    minutes=120,
+    minutes=125,
     prerequisites=("lesson 02", "lesson 05 for what balances a router"),
     exercises=(PLACES, POSITIONS, DROP_RATE, DISPATCH_COMBINE, ASSIGNMENT),
     quizzes=QUIZZES,
     predictions=PREDICTIONS,
+    puzzles=PUZZLES,
     claims=CLAIMS,
     sources=(
         "Lepikhin et al., [GShard](https://arxiv.org/abs/2006.16668): capacity per group, algorithm 1.",

@@ -5,6 +5,7 @@ from moe_lessons.exercises.collapse.diagnose import DIAGNOSE
 from moe_lessons.exercises.collapse.effective_experts import EFFECTIVE_EXPERTS
 from moe_lessons.exercises.collapse.imbalance import IMBALANCE
 from moe_lessons.exercises.collapse.load_shares import LOAD_SHARES
+from moe_lessons.exercises.collapse.puzzles import PUZZLES
 from moe_lessons.exercises.collapse.questions import PREDICTIONS, QUIZZES
 from moe_lessons.exercises.collapse.revive import REVIVE
 from moe_lessons.exercises.spec import Lesson
@@ -24,6 +25,7 @@ LESSON = Lesson(
     exercises=(LOAD_SHARES, EFFECTIVE_EXPERTS, IMBALANCE, DIAGNOSE, REVIVE),
     quizzes=QUIZZES,
     predictions=PREDICTIONS,
+    puzzles=PUZZLES,
     claims=CLAIMS,
     sources=(
         "Shazeer et al. 2017, *Outrageously Large Neural Networks*, [arXiv "

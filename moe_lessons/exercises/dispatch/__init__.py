@@ -5,6 +5,7 @@ from moe_lessons.exercises.dispatch.claims import CLAIMS
 from moe_lessons.exercises.dispatch.combine import COMBINE
 from moe_lessons.exercises.dispatch.grouped_product import GROUPED_PRODUCT
 from moe_lessons.exercises.dispatch.permutation_plan import PERMUTATION_PLAN
+from moe_lessons.exercises.dispatch.puzzles import PUZZLES
 from moe_lessons.exercises.dispatch.questions import PREDICTIONS, QUIZZES
 from moe_lessons.exercises.dispatch.undo_sort import UNDO_SORT
 from moe_lessons.exercises.spec import Lesson
@@ -20,11 +21,12 @@ LESSON = Lesson(
         "Predict the bytes that each stage moves, and say when bytes rather than FLOPs set the time.",
         "Draw the byte matrix of eight ranks, and say who everybody waits for.",
     ),
-    minutes=125,
+    minutes=130,
     prerequisites=("lesson 02", "lesson 07 for what padding costs"),
     exercises=(PERMUTATION_PLAN, UNDO_SORT, GROUPED_PRODUCT, COMBINE, BYTES_MOVED),
     quizzes=QUIZZES,
     predictions=PREDICTIONS,
+    puzzles=PUZZLES,
     claims=CLAIMS,
     sources=(
         "Shazeer et al., [Outrageously Large Neural Networks](https://arxiv.org/abs/1701.06538): section "

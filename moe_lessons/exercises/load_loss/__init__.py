@@ -6,6 +6,7 @@ from moe_lessons.exercises.load_loss.claims import CLAIMS
 from moe_lessons.exercises.load_loss.counterexample import COUNTEREXAMPLE
 from moe_lessons.exercises.load_loss.f_and_p import F_AND_P
 from moe_lessons.exercises.load_loss.loss_gradient import LOSS_GRADIENT
+from moe_lessons.exercises.load_loss.puzzles import PUZZLES
 from moe_lessons.exercises.load_loss.questions import PREDICTIONS, QUIZZES
 from moe_lessons.exercises.load_loss.scope import SCOPE
 from moe_lessons.exercises.load_loss.z_loss import Z_LOSS
@@ -27,6 +28,7 @@ LESSON = Lesson(
     exercises=(F_AND_P, BALANCING_LOSS, LOSS_GRADIENT, CHEBYSHEV, COUNTEREXAMPLE, Z_LOSS, SCOPE),
     quizzes=QUIZZES,
     predictions=PREDICTIONS,
+    puzzles=PUZZLES,
     claims=CLAIMS,
     sources=(
         "Fedus et al. 2021, *Switch Transformers*, [arXiv 2101.03961](https://arxiv.org/abs/2101.03961): the "

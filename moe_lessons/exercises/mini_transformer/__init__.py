@@ -6,6 +6,7 @@ from moe_lessons.exercises.mini_transformer.claims import CLAIMS
 from moe_lessons.exercises.mini_transformer.expert_information import EXPERT_INFORMATION
 from moe_lessons.exercises.mini_transformer.mixtral_keys import MIXTRAL_KEYS
 from moe_lessons.exercises.mini_transformer.moe_block import MOE_BLOCK
+from moe_lessons.exercises.mini_transformer.puzzles import PUZZLES
 from moe_lessons.exercises.mini_transformer.questions import PREDICTIONS, QUIZZES
 from moe_lessons.exercises.mini_transformer.training_loss import TRAINING_LOSS
 from moe_lessons.exercises.mini_transformer.training_step import TRAINING_STEP
@@ -37,6 +38,7 @@ LESSON = Lesson(
     ),
     quizzes=QUIZZES,
     predictions=PREDICTIONS,
+    puzzles=PUZZLES,
     claims=CLAIMS,
     sources=(
         "Jiang et al., *Mixtral of Experts*, [arXiv 2401.04088](https://arxiv.org/abs/2401.04088): the "

@@ -4,6 +4,7 @@ from moe_lessons.exercises.moe_layer.claims import CLAIMS
 from moe_lessons.exercises.moe_layer.expert_bank import EXPERT_BANK
 from moe_lessons.exercises.moe_layer.moe_loop import MOE_LOOP
 from moe_lessons.exercises.moe_layer.moe_sorted import MOE_SORTED
+from moe_lessons.exercises.moe_layer.puzzles import PUZZLES
 from moe_lessons.exercises.moe_layer.questions import PREDICTIONS, QUIZZES
 from moe_lessons.exercises.moe_layer.router_gradient import ROUTER_GRADIENT
 from moe_lessons.exercises.moe_layer.shared_expert import SHARED_EXPERT
@@ -25,6 +26,7 @@ LESSON = Lesson(
     exercises=(SWIGLU, EXPERT_BANK, MOE_LOOP, MOE_SORTED, ROUTER_GRADIENT, SHARED_EXPERT),
     quizzes=QUIZZES,
     predictions=PREDICTIONS,
+    puzzles=PUZZLES,
     claims=CLAIMS,
     sources=(
         "Shazeer et al., [Outrageously Large Neural Networks](https://arxiv.org/abs/1701.06538): the sparse "

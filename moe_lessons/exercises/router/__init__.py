@@ -2,6 +2,7 @@
 
 from moe_lessons.exercises.router.claims import CLAIMS
 from moe_lessons.exercises.router.gate_family import GATE_FAMILY
+from moe_lessons.exercises.router.puzzles import PUZZLES
 from moe_lessons.exercises.router.questions import PREDICTIONS, QUIZZES
 from moe_lessons.exercises.router.router_logits import ROUTER_LOGITS
 from moe_lessons.exercises.router.sigmoid_gates import SIGMOID_GATES
@@ -23,6 +24,7 @@ LESSON = Lesson(
     exercises=(ROUTER_LOGITS, TOPK_GATES, SIGMOID_GATES, GATE_FAMILY),
     quizzes=QUIZZES,
     predictions=PREDICTIONS,
+    puzzles=PUZZLES,
     claims=CLAIMS,
     sources=(
         "Shazeer et al. 2017, *Outrageously Large Neural Networks*, [arXiv "

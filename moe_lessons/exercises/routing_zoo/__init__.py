@@ -6,6 +6,7 @@ from moe_lessons.exercises.routing_zoo.expert_choice import EXPERT_CHOICE
 from moe_lessons.exercises.routing_zoo.group_limited import GROUP_LIMITED
 from moe_lessons.exercises.routing_zoo.leaks_future import LEAKS_FUTURE
 from moe_lessons.exercises.routing_zoo.noisy_topk import NOISY_TOPK
+from moe_lessons.exercises.routing_zoo.puzzles import PUZZLES
 from moe_lessons.exercises.routing_zoo.questions import PREDICTIONS, QUIZZES
 from moe_lessons.exercises.routing_zoo.sinkhorn import SINKHORN
 from moe_lessons.exercises.spec import Lesson
@@ -25,6 +26,7 @@ LESSON = Lesson(
     exercises=(BIAS_STEP, NOISY_TOPK, EXPERT_CHOICE, LEAKS_FUTURE, SINKHORN, GROUP_LIMITED),
     quizzes=QUIZZES,
     predictions=PREDICTIONS,
+    puzzles=PUZZLES,
     claims=CLAIMS,
     sources=(
         "Wang et al. 2024, *Auxiliary-Loss-Free Load Balancing*, [arXiv "

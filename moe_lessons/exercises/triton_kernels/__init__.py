@@ -6,6 +6,7 @@ from moe_lessons.exercises.triton_kernels.combine_rows import COMBINE_ROWS
 from moe_lessons.exercises.triton_kernels.down_gradient import DOWN_GRADIENT
 from moe_lessons.exercises.triton_kernels.gather_rows import GATHER_ROWS
 from moe_lessons.exercises.triton_kernels.grouped_product import GROUPED_PRODUCT
+from moe_lessons.exercises.triton_kernels.puzzles import PUZZLES
 from moe_lessons.exercises.triton_kernels.questions import PREDICTIONS, QUIZZES
 
 LESSON = Lesson(
@@ -18,7 +19,7 @@ LESSON = Lesson(
         "predict how many bytes a kernel moves, and count them",
         "tell a kernel that is right from one that only looks right in the interpreter",
     ),
-    minutes=140,
+    minutes=145,
     prerequisites=(
         "[lesson 02](02_moe_layer.ipynb): the layer as sorted rows",
         "matrix products by tiles help",
@@ -26,6 +27,7 @@ LESSON = Lesson(
     exercises=(GATHER_ROWS, BLOCK_MAP, GROUPED_PRODUCT, COMBINE_ROWS, DOWN_GRADIENT),
     quizzes=QUIZZES,
     predictions=PREDICTIONS,
+    puzzles=PUZZLES,
     sources=(
         "Tillet, Kung, Cox 2019, *Triton: An Intermediate Language and Compiler for Tiled Neural Network "
         "Computations*, [MAPL 2019](https://doi.org/10.1145/3315508.3329973)",
