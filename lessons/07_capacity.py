@@ -290,8 +290,8 @@ for n_groups in (1, 8, 64):
 rows_per_expert = 64
 n_experts = 64
 
-n_tokens = rows_per_expert * n_experts
-chance = capacity.expected_drop_rate(n_tokens, torch.full((n_experts,), 1 / n_experts), rows_per_expert)
+one_of_them = torch.tensor([1 / n_experts])  # all experts are alike, so what holds for one holds for all
+chance = capacity.expected_drop_rate(rows_per_expert * n_experts, one_of_them, rows_per_expert)
 print(f"{rows_per_expert} rows for each of {n_experts} experts: {chance:.2%} dropped at factor 1")
 
 # %% [markdown] only="solutions"
@@ -301,8 +301,10 @@ print(f"{rows_per_expert} rows for each of {n_experts} experts: {chance:.2%} dro
 
 # %% only="solutions"
 for n_experts in (2, 8, 64):
-    uniform_E = torch.full((n_experts,), 1 / n_experts)
-    rates = [capacity.expected_drop_rate(rows * n_experts, uniform_E, rows) for rows in (64, 400, 800, 1600)]
+    one_of_them = torch.tensor([1 / n_experts])
+    rates = [
+        capacity.expected_drop_rate(rows * n_experts, one_of_them, rows) for rows in (64, 400, 800, 1600)
+    ]
     told = "   ".join(f"{rate:.2%}" for rate in rates)
     print(f"{n_experts:>2} experts, 64, 400, 800 and 1,600 rows for each: {told}")
 
@@ -735,12 +737,12 @@ print(
 
 # %% [markdown] only="solutions"
 # It does nothing for the last one: at factor 1 it gets both experts in fewer than one batch in four, with 15
-# others before it as with 511. Each of its two queues is full about half of the time, however long it is.
+# others before it as with 255. Each of its two queues is full about half of the time, however long it is.
 # Room does help: at factor 1.5 both serve it in most batches, at 2 in nearly all. It is *certain* of both
 # only at E/K = 4, where there are as many places as tokens, and three places in four stay empty.
 
 # %% only="solutions"
-for n_before in (15, 63, 511):
+for n_before in (15, 63, 255):
     told = [f"{factor}: {last_in_line(n_before, factor)[0][2]}" for factor in (1.0, 1.5, 2.0, 4.0)]
     print(f"{n_before:>3} before it; both experts in so many of 100 batches at factor {', '.join(told)}")
 

@@ -868,9 +868,8 @@ def tokens_needed(n_experts, top_k, d_expert):
     return None
 
 
-print(
-    f"{top_k} of {n_experts} experts of width {d_expert}: {tokens_needed(n_experts, top_k, d_expert)} tokens"
-)
+enough_tokens = tokens_needed(n_experts, top_k, d_expert) or "no number of"
+print(f"{top_k} of {n_experts} experts of width {d_expert}: {enough_tokens} tokens")
 
 # %% [markdown] only="solutions"
 # Split in two, it takes about a fifth more tokens. Split in eight, no batch is large enough: with
@@ -882,7 +881,9 @@ print(
 for split in (1, 2, 4, 8):
     sizes_now = 256 * split, 8 * split, 2048 // split
     most = v3.d_model * sizes_now[2] / (v3.d_model + sizes_now[2])
-    print(f"split in {split}: {tokens_needed(*sizes_now)} tokens; FLOPs per byte at most {most:.0f}")
+    print(
+        f"split in {split}: {tokens_needed(*sizes_now) or 'no number of'} tokens; FLOPs per byte at most {most:.0f}"
+    )
 
 # %%
 generator.manual_seed(89)
@@ -1156,10 +1157,10 @@ slowed = times_as_long(n_ranks, popular_share)
 print(f"{n_ranks} ranks, one with {popular_share:.1%} of the rows: {slowed:.2f} times as long")
 
 # %% [markdown] only="solutions"
-# Much more: of 64 ranks each should have a sixty-fourth, so a quarter is sixteen times too much, and all 63
-# others wait. What counts is the largest share times the number of ranks, max over mean once more. A tenth
-# is lost with eight ranks as soon as one has 13.75 % instead of 12.5 % of the rows. The more devices, the
-# more balance costs, or its absence.
+# Much more, about fifteen times as long: the fair share of one of 64 ranks is a sixty-fourth, a quarter is
+# sixteen times that, and all 63 others wait. What counts is the largest share times the number of ranks, max
+# over mean once more. Of eight ranks it is enough that one has 13.75 % of the rows instead of 12.5 %, and a
+# tenth of the time is gone. The more devices there are, the more one popular rank costs.
 
 # %% only="solutions"
 for n_ranks, popular_share in ((8, 1 / 4), (64, 1 / 4), (8, 0.1375), (64, 0.1375)):
