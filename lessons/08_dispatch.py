@@ -849,7 +849,7 @@ svg.line_chart(
 # </details>
 
 # %% [markdown]
-# **Change this.** Finer experts are in fashion. Split each of V3's in two: twice as many, half as wide,
+# **Change this.** Split each of V3's experts in two: twice as many, half as wide,
 # twice as many for each token. Weights and FLOPs stay as they were. Does the batch that leaves the memory's
 # roof stay, too? And if you split them in eight?
 
@@ -872,18 +872,17 @@ enough_tokens = tokens_needed(n_experts, top_k, d_expert) or "no number of"
 print(f"{top_k} of {n_experts} experts of width {d_expert}: {enough_tokens} tokens")
 
 # %% [markdown] only="solutions"
-# Split in two, it takes about a fifth more tokens. Split in eight, no batch is large enough: with
-# n rows without end the FLOPs per byte come to D · F / (D + F), and at F = 256 that is below 295. A narrow
-# product reads and writes more in rows than it multiplies. That is what fusing is for: gate, up and
-# activation in one kernel write less.
+# Split in two, it takes about a fifth more tokens. Split in eight, no batch is large enough: with n rows
+# without end the FLOPs per byte come to D · F / (D + F), and at F = 256 that is below 295. A narrow product
+# does too little with each row that it fetches. Here fusing helps: gate, up and activation in one kernel
+# write less.
 
 # %% only="solutions"
 for split in (1, 2, 4, 8):
     sizes_now = 256 * split, 8 * split, 2048 // split
     most = v3.d_model * sizes_now[2] / (v3.d_model + sizes_now[2])
-    print(
-        f"split in {split}: {tokens_needed(*sizes_now) or 'no number of'} tokens; FLOPs per byte at most {most:.0f}"
-    )
+    needed = tokens_needed(*sizes_now) or "no number of"
+    print(f"split in {split}: {needed} tokens; FLOPs per byte at most {most:.0f}")
 
 # %%
 generator.manual_seed(89)
