@@ -1137,7 +1137,7 @@ print("the slowest rank doubles the layer's time:", 1.9 < slower < 2.1)
 # %% change=true
 # Change these and run the cell again.
 n_ranks = 8
-popular_share = 1 / 4
+popular_share = 0.25
 
 
 def times_as_long(n_ranks, popular_share):
