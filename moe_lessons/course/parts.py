@@ -40,8 +40,8 @@ class Part:
 
     @property
     def is_yours(self) -> bool:
-        """Whether this is the learner's."""
-        return self.own is not None
+        """Whether this is the learner's, and has not stopped with an error since."""
+        return self.own is not None and not self._raised
 
     @property
     def label(self) -> str:

@@ -115,7 +115,9 @@ def test_the_next_kernel_finds_it_with_the_four_names_and_a_helper_from_another_
 def test_an_answer_that_raises_is_named_once_and_the_package_goes_on(printed):
     keep("def scale(x_N, factor):\n    return x_N[99]")
     part = yours("99.scale")
+    assert part.label == "your scale"
     results = [part(X, factor).tolist() for factor in (1, 2, 3)]
+    assert (part.is_yours, part.label) == (False, "the package's scale")  # it was the package's that ran
     assert results == [[1, 2], [2, 4], [3, 6]]
     said = printed().splitlines()
     assert said[0] + "\n" == YOURS
