@@ -942,13 +942,13 @@ check("07.assignment")
 # %% [markdown]
 # The function that you were asked for answers one more question. Above, every expert had exactly its fair
 # share of places. How much does the order of service cost with fewer places, or with more? Twelve tokens and
-# three experts, forty draws for each number of places:
+# three experts, twenty draws for each number of places:
 
 # %%
 two_ways = yours("07.assignment")
 
 
-def first_come(spread, places, n_draws=40):
+def first_come(spread, places, n_draws=20):
     """Share of the best total that first come, first served reaches, and of the tokens that it drops."""
     reached, refused = [], []
     for seed in range(n_draws):
@@ -975,7 +975,7 @@ svg.line_chart(
     x_label="places of each expert; the fair share is 4",
     y_label="share (%)",
     y_range=(0, 100),
-    caption=f"Greedy and best totals by {two_ways.label}. T = 12, E = 3, mean of 40 draws. At 12 places each "
+    caption=f"Greedy and best totals by {two_ways.label}. T = 12, E = 3, mean of 20 draws. At 12 places each "
     "token has its favourite, so both totals are equal.",
 )
 
@@ -999,8 +999,8 @@ print(f"spread {spread}, {places} places: {reached:.0%} of the best total, {refu
 # %% [markdown] only="solutions"
 # No. At four places it stays about a tenth below even then: chance crowds one expert or another, and whoever
 # comes too late is dropped, although another expert has room and would score nearly as well. A spread of 0.8
-# makes that a fifth. From there to 2 the drops go on growing and the share does not fall any further: where
-# all want the same expert, the best assignment cannot do much for them either.
+# makes that nearly a fifth. From there to 2 the drops go on growing and the share falls by a few points only:
+# where all want the same expert, the best assignment cannot do much for them either.
 
 # %% only="solutions"
 for spread in (0.0, 0.8, 2.0):
