@@ -354,7 +354,7 @@ for factor in factors:
     places = places_for(T, E, K, factor)
     dropped_B = (queues_BTK >= places).float().mean(dim=(1, 2))
     measured.append(float(dropped_B.mean()))
-    expected.append(theory(T, E, K, places))
+    expected.append(float(theory(T, E, K, places)))
     error = max(float(dropped_B.std()) / 40**0.5, 1 / queues_BTK.numel())
     fits.append(abs(measured[-1] - expected[-1]) < 4 * error)
     if factor in (0.5, 1.0, 1.25, 1.5):
@@ -955,7 +955,7 @@ def first_come(spread, places, n_draws=20):
         draw = torch.Generator().manual_seed(seed)
         logits_TE = torch.randn(12, 3, generator=draw) + spread * torch.randn(3, generator=draw)
         greedy_T, greedy_total, best_total = two_ways(logits_TE.softmax(dim=-1), places)
-        reached.append(greedy_total / best_total)
+        reached.append(float(greedy_total / best_total))
         refused.append(float((greedy_T < 0).float().mean()))
     return sum(reached) / n_draws, sum(refused) / n_draws
 
