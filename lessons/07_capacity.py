@@ -307,6 +307,33 @@ for n_groups in (1, 8, 64):
     print(f"groups: {n_groups:>2}   tokens: {in_group:>4}   places: {places:>2}   dropped: {expected:.1%}")
 
 # %% [markdown]
+# **Change this.** How many rows must an expert get before chance alone, at factor 1, drops fewer than one in
+# a hundred? Guess first. Then try fewer experts: does their number matter too?
+
+# %% change=true
+# Change these and run the cell again.
+rows_per_expert = 64
+n_experts = 64
+
+one_of_them = torch.tensor([1 / n_experts])  # all experts are alike, so what holds for one holds for all
+chance = capacity.expected_drop_rate(rows_per_expert * n_experts, one_of_them, rows_per_expert)
+print(f"{rows_per_expert} rows for each of {n_experts} experts: {chance:.2%} dropped at factor 1")
+
+# %% [markdown] only="solutions"
+# About 1,600 rows. A hundredth is 0.4 / √1,600, and since it is a root, half the drops cost four times the
+# rows. The number of experts hardly matters once there are several of them. With two it does: what one has
+# too many the other has too few, √(1 - 1/2) shrinks the spread, and about half the rows will do.
+
+# %% only="solutions"
+for n_experts in (2, 8, 64):
+    one_of_them = torch.tensor([1 / n_experts])
+    rates = [
+        capacity.expected_drop_rate(rows * n_experts, one_of_them, rows) for rows in (64, 400, 800, 1600)
+    ]
+    told = "   ".join(f"{rate:.2%}" for rate in rates)
+    print(f"{n_experts:>2} experts, 64, 400, 800 and 1,600 rows for each: {told}")
+
+# %% [markdown]
 # {{exercise 07.expected_drop_rate}}
 
 
@@ -329,6 +356,58 @@ def expected_drop_rate(n_tokens, n_experts, top_k, capacity):
 
 # %%
 check("07.expected_drop_rate")
+
+# %% [markdown]
+# ### The drop curve, drawn by your functions
+#
+# Three of your answers belong together. Places for a factor, positions in a batch, and the share that theory
+# expects: with them you can measure a drop curve and lay the theory over it. What has passed is yours; for
+# the rest the package's function stands in, and the next cell says so. 40 random batches, 16 rows for each
+# expert:
+
+# %%
+places_for, queue_of = yours("07.capacity"), yours("07.positions")
+theory = yours("07.expected_drop_rate")
+T, E, K = 64, 8, 2
+factors = [0.5 + i / 8 for i in range(13)]
+queues_BTK = torch.stack(
+    [queue_of(random_ids(T, E, K, torch.Generator().manual_seed(seed)), E) for seed in range(40)]
+)
+
+measured, expected, fits = [], [], []
+for factor in factors:
+    places = places_for(T, E, K, factor)
+    dropped_B = (queues_BTK >= places).float().mean(dim=(1, 2))
+    measured.append(float(dropped_B.mean()))
+    expected.append(float(theory(T, E, K, places)))
+    error = max(float(dropped_B.std()) / 40**0.5, 1 / queues_BTK.numel())
+    fits.append(abs(measured[-1] - expected[-1]) < 4 * error)
+    if factor in (0.5, 1.0, 1.25, 1.5):
+        told = f"measured {measured[-1]:>4.0%}   expected {expected[-1]:>6.1%}"
+        print(f"factor {factor:<5} {places:>2} places   {told}")
+print(f"within 4 standard errors of the theory: {sum(fits)} of {len(factors)} factors")
+
+# %% tags=["nbval-ignore-output"] why="image"
+svg.line_chart(
+    {
+        queue_of.label: (factors, [100 * rate for rate in measured]),
+        "theory": (factors, [100 * rate for rate in expected]),
+    },
+    title="Measured drops lie on the theory's line",
+    x_label="capacity factor",
+    y_label="rows dropped (%)",
+    caption=f"T = {T}, E = {E}, K = {K}, mean of 40 batches. Measured with {places_for.label} and "
+    f"{queue_of.label}; the theory is {theory.label}. Why is the line straight at first, and then bent?",
+)
+
+# %% [markdown]
+# <details><summary>Why straight, then bent?</summary>
+#
+# With few places every expert fills up, in every batch. Then chance has no say: who finds no place is one
+# minus the factor, a straight line. Near a factor of 1 some experts have room to spare while others turn rows
+# away, and the line leaves that straight one.
+#
+# </details>
 
 # %% [markdown]
 # ## What room costs
@@ -422,6 +501,41 @@ claim(
 # little. Switch reports fewer than 1 % of tokens dropped, with a load-balancing loss and factors of 1 to
 # 1.25. With many tokens per expert that fits the table. With four of them, even a perfectly fair router drops
 # a tenth at 1.25.
+
+# %% [markdown]
+# **Change this.** `steepness` says how skewed the router is: shares go like 1, 1/2, 1/3, ... to that power,
+# and 0 is fair. At which steepness do you need twice the room of a fair router? And what is dearer at
+# steepness 1: going on to 1.5, or a limit ten times as strict?
+
+# %% change=true
+# Change these and run the cell again.
+steepness = 0.0
+most_dropped = 0.01
+
+
+def room_needed(steepness, most_dropped):
+    """The smallest factor on a grid that drops less, and the share of places that then stay empty."""
+    shares_E = torch.arange(1.0, 9.0, dtype=torch.float64) ** -steepness
+    shares_E = shares_E / shares_E.sum()
+    for factor in (round(0.5 + 0.05 * i, 2) for i in range(151)):
+        places = capacity.expert_capacity(512, 8, 1, factor)
+        if capacity.expected_drop_rate(512, shares_E, places) < most_dropped:
+            return factor, capacity.expected_padding(512, shares_E, places)
+    return math.inf, 1.0
+
+
+factor, unused = room_needed(steepness, most_dropped)
+print(f"steepness {steepness}: factor {factor} for less than {most_dropped:.1%} dropped, {unused:.0%} empty")
+
+# %% [markdown] only="solutions"
+# Before 0.75, and that is a mild skew: the favourite gets about twice its fair share. At steepness 1 a limit
+# ten times as strict, 0.1 % instead of 1 %, costs less than a tenth more room; going on to 1.5 costs about
+# 40 % more. What one pays for is the skew, not the last drops. So balance first, then buy room.
+
+# %% only="solutions"
+for steepness in (0.0, 0.5, 0.75, 1.0, 1.5):
+    told = [f"{room_needed(steepness, most)[0]} for {most:.1%}" for most in (0.01, 0.001)]
+    print(f"steepness {steepness:<5} factor {', '.join(told)}")
 
 # %% [markdown]
 # ## Out of the buffer, through the residual
@@ -590,6 +704,84 @@ claim("L90", "correct", holds=all(exact) and nothing and last["token order, fair
 # OpenMoE met this in its trained models and called it drop-towards-the-end: late tokens of a sequence, such
 # as the last turns of a dialogue, are dropped more. If capacity is counted per sequence, every sequence has
 # such an end of its own. And as you saw, it drops more in all, since it has fewer tokens per expert.
+
+# %% [markdown]
+# ### Your layer, and the last in line
+#
+# Places, positions, buffers: together they are a layer with a limit. So let us build it from your parts, with
+# the residual around it, and look at one token in it. It is the same token every time, and it stands last. In
+# front of it are 63 others, drawn anew a hundred times. What does the layer do for it?
+
+# %%
+through_buffers = yours("07.dispatch_combine")
+D, E, K = 16, 8, 2
+generator = torch.Generator().manual_seed(7)
+router_ED = 2 * torch.eye(E, D)  # expert e looks at number e of the hidden state: a fair router
+experts_EDD = torch.randn(E, D, D, generator=generator) / 4
+last_1D = torch.randn(1, D, generator=generator)
+
+
+def residual_block(hidden_TD, factor):
+    """The block's output, which slots had a place, the share of places that stay empty, and a check."""
+    gated = routing.topk_softmax(hidden_TD @ router_ED.T, K)
+    ids_TK, weights_TK = gated.topk_ids_TK, gated.topk_weights_TK
+    positions_TK, places = queue_of(ids_TK, E), places_for(len(hidden_TD), E, K, factor)
+    buffers_ECD, added_TD = through_buffers(hidden_TD, ids_TK, weights_TK, positions_TK, places, experts_EDD)
+    admission = capacity.admit(ids_TK, weights_TK, n_experts=E, capacity=places)
+    results_ECD = capacity.dispatch(hidden_TD, admission, n_experts=E) @ experts_EDD
+    right = torch.allclose(added_TD, capacity.combine(results_ECD, admission, weights_TK), atol=1e-4)
+    empty = float((buffers_ECD == 0).all(dim=-1).float().mean())
+    return hidden_TD + added_TD, positions_TK < places, empty, right
+
+
+def last_in_line(n_before, factor, n_batches=100):
+    """In how many batches the last token got none, one and both of its experts, and what else was seen."""
+    draw, served, outputs, empty, right = torch.Generator().manual_seed(0), [0, 0, 0], [], [], True
+    for _ in range(n_batches):
+        others_TD = torch.randn(n_before, D, generator=draw)
+        output_TD, kept_TK, unused, agrees = residual_block(torch.cat([others_TD, last_1D]), factor)
+        served[int(kept_TK[-1].sum())] += 1
+        outputs.append(output_TD[-1])
+        empty.append(unused)
+        right = right and agrees
+    return served, torch.stack(outputs), sum(empty) / n_batches, right
+
+
+served, outputs_BD, unused, right = last_in_line(n_before=63, factor=1.0)
+print("experts that served it: none, one, both, in", ", ".join(map(str, served)), "of 100 batches")
+different = {tuple(round(x, 3) for x in row) for row in outputs_BD.tolist()}
+print(f"one token, {len(different)} different outputs; places that stay empty: {unused:.0%}")
+print("the package's buffers give the same outputs:", right)
+
+# %% [markdown]
+# The token did not change, only those before it. It comes out of the block in up to four ways: with both
+# experts, with one, with the other, or just as it went in. This is what the answer to a question looks like
+# if it shares a batch with other people's questions.
+
+# %% [markdown]
+# **Change this.** A larger batch drops a smaller share of its tokens, as you have seen. Does that help the
+# one who stands last? And from which factor on does its answer no longer depend on the others?
+
+# %% change=true
+# Change these and run the cell again.
+n_before = 63
+factor = 1.0
+
+served, outputs_BD, unused, _ = last_in_line(n_before, factor)
+print(
+    f"{n_before} before it, factor {factor}: none, one, both in {served} of 100 batches, {unused:.0%} empty"
+)
+
+# %% [markdown] only="solutions"
+# It does nothing for the last one: at factor 1 it gets both experts in fewer than one batch in four, with 15
+# others before it as with 255. Each of its two queues is full about half of the time, however long it is.
+# Room does help: at factor 1.5 both serve it in most batches, at 2 in nearly all. It is *certain* of both
+# only at E/K = 4, where there are as many places as tokens, and three places in four stay empty.
+
+# %% only="solutions"
+for n_before in (15, 63, 255):
+    told = [f"{factor}: {last_in_line(n_before, factor)[0][2]}" for factor in (1.0, 1.5, 2.0, 4.0)]
+    print(f"{n_before:>3} before it; both experts in so many of 100 batches at factor {', '.join(told)}")
 
 # %% [markdown]
 # ### Four orders of service
@@ -783,6 +975,74 @@ def assignment(scores_TE, capacity):
 
 # %%
 check("07.assignment")
+
+# %% [markdown]
+# The function that you were asked for answers one more question. Above, every expert had exactly its fair
+# share of places. How much does the order of service cost with fewer places, or with more? Twelve tokens and
+# three experts, twenty draws for each number of places:
+
+# %%
+two_ways = yours("07.assignment")
+
+
+def first_come(spread, places, n_draws=20):
+    """Share of the best total that first come, first served reaches, and of the tokens that it drops."""
+    reached, refused = [], []
+    for seed in range(n_draws):
+        draw = torch.Generator().manual_seed(seed)
+        logits_TE = torch.randn(12, 3, generator=draw) + spread * torch.randn(3, generator=draw)
+        greedy_T, greedy_total, best_total = two_ways(logits_TE.softmax(dim=-1), places)
+        reached.append(float(greedy_total / best_total))
+        refused.append(float((greedy_T < 0).float().mean()))
+    return sum(reached) / n_draws, sum(refused) / n_draws
+
+
+print("places   served first come, first served, as a share of the best total   dropped")
+by_places = {places: first_come(0.8, places) for places in (2, 3, 4, 5, 6, 8, 12)}
+for places, (reached, refused) in by_places.items():
+    print(f"{places:>6}   {reached:>30.0%} {refused:>39.0%}")
+
+# %% tags=["nbval-ignore-output"] why="image"
+svg.line_chart(
+    {
+        "greedy / best": (list(by_places), [100 * reached for reached, _ in by_places.values()]),
+        "dropped": (list(by_places), [100 * refused for _, refused in by_places.values()]),
+    },
+    title="First come, first served needs far more than the fair share of places",
+    x_label="places of each expert; the fair share is 4",
+    y_label="share (%)",
+    y_range=(0, 100),
+    caption=f"Greedy and best totals by {two_ways.label}. T = 12, E = 3, mean of 20 draws. At 12 places each "
+    "token has its favourite, so both totals are equal.",
+)
+
+# %% [markdown]
+# From two places to four the drops fall by half and yet the share hardly moves: the best assignment gains
+# from new places as well, and knows better what to do with them. Not before there is room for the
+# favourite's crowd do the two meet.
+
+# %% [markdown]
+# **Change this.** `spread` says how unequal the experts' appeal is. With 0 they are equally attractive. Is
+# first come, first served the best assignment then?
+
+# %% change=true
+# Change these and run the cell again.
+spread = 0.8
+places = 4
+
+reached, refused = first_come(spread, places)
+print(f"spread {spread}, {places} places: {reached:.0%} of the best total, {refused:.0%} dropped")
+
+# %% [markdown] only="solutions"
+# No. At four places it stays about a tenth below even then: chance crowds one expert or another, and whoever
+# comes too late is dropped, although another expert has room and would score nearly as well. A spread of 0.8
+# makes that nearly a fifth. From there to 2 the drops go on growing and the share falls by a few points only:
+# where all want the same expert, the best assignment cannot do much for them either.
+
+# %% only="solutions"
+for spread in (0.0, 0.8, 2.0):
+    reached, refused = first_come(spread, 4)
+    print(f"spread {spread}, 4 places: {reached:.0%} of the best total, {refused:.0%} dropped")
 
 # %% [markdown]
 # ## What does a drop cost?

@@ -111,6 +111,8 @@ def milliseconds(function, repeats=4):
         began = time.perf_counter()
         function()
         times.append(1000 * (time.perf_counter() - began))
+        if sum(times) > 2000:
+            break  # so slow that one is enough
     return min(times)
 
 
@@ -133,7 +135,7 @@ def dense_limit(inputs):
     return milliseconds(run)
 
 
-def time_all(inputs, title):
+def time_all(inputs, title, ways=ways):
     ms = {name: milliseconds(lambda way=way: forward_backward(way, inputs)) for name, way in ways.items()}
     ms["dense limit"] = dense_limit(inputs)
     display(
@@ -233,6 +235,32 @@ print(
     f"one layer's experts in bf16: {stack_bytes / 1e9:.1f} GB, and twice for each expert: {2 * v3.n_experts}"
 )
 print("the last line of the table, in gradients per expert:", round(indexed[-1] / one_gradient[-1] / 64, 1))
+
+# %% [markdown]
+# **Change this.** Double the tokens, the experts, or the width of each expert. Which of the three makes
+# `W[e]` allocate most, and which hardly anything?
+
+# %% change=true
+# Change these and run the cell again.
+n_tokens = 64
+n_experts = 32
+d_expert = 32
+
+generator.manual_seed(83)
+inputs = make_inputs(T=n_tokens, D=32, d_expert=d_expert, E=n_experts, K=4)
+a, b = (backward_bytes(way, inputs) / 1e6 for way in (loop_over_experts, unbound_loop))
+print(f"T = {n_tokens}, E = {n_experts}, F = {d_expert}:  W[e] {a:.1f} MB, unbound {b:.1f} MB")
+
+# %% [markdown] only="solutions"
+# Twice the experts is nearly four times the bytes, twice the width nearly twice. Twice the tokens hardly
+# shows: the zeros that `W[e]` fills in are as many as there are weights, whoever comes. Unbound, the bytes
+# never more than double.
+
+# %% only="solutions"
+for n_tokens, n_experts, d_expert in ((64, 32, 32), (128, 32, 32), (64, 64, 32), (64, 32, 64)):
+    inputs = make_inputs(T=n_tokens, D=32, d_expert=d_expert, E=n_experts, K=4)
+    a, b = (backward_bytes(way, inputs) / 1e6 for way in (loop_over_experts, unbound_loop))
+    print(f"T = {n_tokens:>3}, E = {n_experts}, F = {d_expert}:  W[e] {a:>5.1f} MB, unbound {b:.1f} MB")
 
 # %% [markdown]
 # ## One sort
@@ -415,6 +443,54 @@ def grouped_product(rows_SD, matrices_EDF, ends_E):
 check("08.grouped_product")
 
 # %% [markdown]
+# It gives the right product, and its gradients are right. Is it also free of the trap? The same watcher as
+# above looks at its backward, with 256 rows and more and more experts. For comparison one product that takes
+# `matrices[e]` in a loop, and PyTorch's.
+
+# %%
+multiply = yours("08.grouped_product")
+
+
+def indexed_product(rows_SD, matrices_EDF, ends_E):
+    """A loop that takes each matrix out of the stack by its number."""
+    bounds = list(pairwise([0, *ends_E.tolist()]))
+    return torch.cat([rows_SD[start:end] @ matrices_EDF[e] for e, (start, end) in enumerate(bounds)])
+
+
+def pytorchs_product(rows_SD, matrices_EDF, ends_E):
+    return F.grouped_mm(rows_SD, matrices_EDF, offs=ends_E.int())
+
+
+def product_bytes(product, n_experts):
+    """What the backward of one grouped product allocates."""
+    generator.manual_seed(96)
+    matrices_EDF = randn(n_experts, 32, 32).requires_grad_()
+    results_SF = product(randn(256, 32), matrices_EDF, 256 // n_experts * torch.arange(1, n_experts + 1))
+    with Allocated() as counted:
+        torch.autograd.grad(results_SF.square().sum(), matrices_EDF)
+    return counted.bytes
+
+
+print(f"kB in the backward, with E = {', '.join(map(str, sizes))}")
+for name, product in {
+    "matrices[e]": indexed_product,
+    "grouped_mm": pytorchs_product,
+    multiply.label: multiply,
+}.items():
+    try:
+        kilobytes = [product_bytes(product, n_experts) / 1e3 for n_experts in sizes]
+    except RuntimeError as error:
+        print(f"{name:<30}has no backward here: {str(error).splitlines()[0]}")
+        continue
+    growth = kilobytes[-1] / kilobytes[0]
+    name = getattr(product, "label", name)  # asked for now: a part that has stopped is not yours any more
+    print(f"{name:<30}{''.join(f'{k:>8.0f}' for k in kilobytes)}   grows {growth:.0f} times")
+
+# %% [markdown]
+# Eight times as many experts have eight times as many weights, so their gradient is eight times as large. Up
+# to that, growth is honest work. A product that grows faster than its experts fills in zeros.
+
+# %% [markdown]
 # ## Padding against skew
 #
 # There is an older way to one product: give every expert as many rows as the busiest one has, fill up with
@@ -437,6 +513,37 @@ for skew in skews:
 print("computed rows over needed rows, 64 experts, T = 1024, K = 8; mean of 8 draws, lowest to highest")
 for skew, found in factors.items():
     print(f"skew {skew:<5} {sum(found) / 8:.1f}   ({min(found):.1f} to {max(found):.1f})")
+
+# %% [markdown]
+# **Change this.** The skew is 0, so the router is even. Can padding still compute twice as many rows as are
+# needed? Try other numbers of experts and of choices.
+
+# %% change=true
+# Change these and run the cell again.
+skew = 0.0
+n_experts = 64
+top_k = 8
+
+generator.manual_seed(93)
+padded_load_E = torch.bincount(
+    make_inputs(1024, 4, 4, n_experts, top_k, skew)[1].flatten(), minlength=n_experts
+)
+factor = float(metrics.max_over_mean(padded_load_E))
+print(
+    f"skew {skew}, E = {n_experts}, K = {top_k}: {1024 * top_k / n_experts:.0f} rows per expert on average,"
+)
+print(f"{factor:.1f} times as many computed as needed")
+
+# %% [markdown] only="solutions"
+# Yes: chance is enough, where an expert gets few rows. With 256 experts and K = 1 there are four rows per
+# expert on average, and the fullest has more than twice as many. The larger the batch, the less of this is
+# left; of a skew everything is left.
+
+# %% only="solutions"
+for n_experts, top_k in ((64, 8), (256, 8), (64, 1), (256, 1)):
+    ids_TK = make_inputs(1024, 4, 4, n_experts, top_k)[1]
+    factor = float(metrics.max_over_mean(torch.bincount(ids_TK.flatten(), minlength=n_experts)))
+    print(f"an even router, E = {n_experts:>3}, K = {top_k}: computed over needed {factor:.1f}")
 
 # %% [markdown]
 # The busiest expert cannot get more than one row of each token, so with K = 8 of 64 the factor ends at 8.
@@ -535,6 +642,77 @@ def combine(results_SD, topk_weights_TK, row_ids_S):
 check("08.combine")
 
 # %% [markdown]
+# ### A layer made of your parts
+#
+# Plan, product, and two ways back: that is a whole layer. It has to be right before it may be timed, so first
+# it is held against the loop over tokens, with its gradients.
+
+# %%
+sort_slots, put_back = yours("08.permutation_plan"), yours("08.undo_sort")
+collect = yours("08.combine")
+parts = (sort_slots, multiply, put_back, collect)
+
+
+def sorted_results(hidden_TD, ids_TK, gate_up, down):
+    """The slot at each position, and the experts' results, sorted by expert."""
+    row_ids_S, token_ids_S, ends_E = sort_slots(ids_TK, len(down))
+    pairs_S2F = multiply(hidden_TD[token_ids_S], gate_up.mT, ends_E)
+    return row_ids_S, multiply(swiglu_activation(pairs_S2F), down.mT, ends_E)
+
+
+def ends_in_combine(hidden_TD, ids_TK, weights_TK, gate_up, down):
+    row_ids_S, results_SD = sorted_results(hidden_TD, ids_TK, gate_up, down)
+    return collect(results_SD, weights_TK, row_ids_S)
+
+
+def ends_in_undo_sort(hidden_TD, ids_TK, weights_TK, gate_up, down):
+    row_ids_S, results_SD = sorted_results(hidden_TD, ids_TK, gate_up, down)
+    _, results_TKD = put_back(results_SD, row_ids_S, ids_TK.shape[1])
+    return (results_TKD * weights_TK.unsqueeze(-1)).sum(dim=1)
+
+
+def output_and_gradients(way, inputs):
+    """The output, and gradients of hidden states, weights and matrices; nothing where a backward fails."""
+    hidden_TD, ids_TK, weights_TK, gate_up, down = inputs
+    leaves = [x.detach().requires_grad_() for x in (hidden_TD, weights_TK, gate_up, down)]
+    output_TD = way(leaves[0], ids_TK, *leaves[1:])
+    try:
+        return output_TD, *torch.autograd.grad(output_TD.square().sum(), leaves)
+    except RuntimeError as error:
+        print("no backward:", str(error).splitlines()[0])
+        return ()
+
+
+generator.manual_seed(94)
+inputs = make_inputs(T=64, D=32, d_expert=48, E=8, K=4, skew=0.5)
+wanted = output_and_gradients(dispatch.moe_loop, inputs)
+own_layers = {"parts, combine": ends_in_combine, "parts, undo_sort": ends_in_undo_sort}
+for name, way in list(own_layers.items()):
+    found = output_and_gradients(way, inputs)
+    right = bool(found) and all((a - b).norm() < 1e-4 * b.norm() for a, b in zip(found, wanted, strict=True))
+    print(f"{name:<18} output and gradients are those of the loop over tokens: {right}")
+    if not right:
+        del own_layers[name]  # what is not right is not timed
+print(f"yours: {sum(part.is_yours for part in parts)} of the {len(parts)} parts")
+
+# %% [markdown]
+# Now the clock. The ways from the beginning, without the slowest, and beside them the layers above. If yours
+# stand far above `sort, split`, think of what you have learned here: a call for each row, or a `matrices[e]`?
+
+# %% tags=["nbval-ignore-output"] why="timing"
+generator.manual_seed(95)
+middle = make_inputs(T=1024, D=64, d_expert=64, E=32, K=4, skew=0.5)
+quick = {name: ways[name] for name in ("loop, unbound", "sort, split", "grouped")}
+for way in own_layers.values():
+    forward_backward(way, middle)  # a part that stops at this size stops here, and is not counted as yours
+n_yours = sum(part.is_yours for part in parts)
+time_all(
+    middle,
+    f"Layers of parts, {n_yours} of {len(parts)} yours, beside the package's (T=1024, D=F=64, E=32, K=4)",
+    quick | own_layers,
+)
+
+# %% [markdown]
 # ## Bytes
 #
 # A processor can multiply faster than it can fetch what to multiply. An H100 does 989 TFLOP/s in bf16 and
@@ -579,7 +757,7 @@ check("08.bytes_moved")
 # %% [markdown]
 # Now count. The layer is written out below, one stage after the other, as one writes it in PyTorch. A watcher
 # adds up, for each operation, the tensors it gets and the one it makes. (A gather reads the rows that it
-# fetches, not the whole tensor.) The predictions are those of the package.
+# fetches, not the whole tensor.) The predictions are those of your `bytes_moved`, once it has passed.
 
 
 # %%
@@ -631,21 +809,11 @@ def count_stages(hidden_TD, ids_TK, weights_TK, gate_up, down):
     return {name: counted.bytes for name, counted in found.items()}, output_TD
 
 
-def predicted_bytes(ids_TK, D, d_expert, itemsize):
-    T, S, busy = len(ids_TK), ids_TK.numel(), len(ids_TK.unique())
-    return {
-        "gather": 2 * S * D * itemsize,
-        "gate and up": (S * D + busy * 2 * d_expert * D + 2 * S * d_expert) * itemsize,
-        "activation": 3 * S * d_expert * itemsize,
-        "down": (S * d_expert + busy * D * d_expert + S * D) * itemsize,
-        "combine": (S * D + T * D) * itemsize,
-    }
-
-
 generator.manual_seed(88)
 inputs = make_inputs(T=128, D=64, d_expert=96, E=16, K=4)
 counted, output_TD = count_stages(*inputs)
-predicted = predicted_bytes(inputs[1], D=64, d_expert=96, itemsize=4)
+predict_bytes = yours("08.bytes_moved")
+predicted = dict(zip(counted, predict_bytes(inputs[1], 16, 64, 96, 4).tolist(), strict=True))
 print("computed the layer:", torch.allclose(output_TD, dispatch.moe_loop(*inputs), atol=1e-5))
 print(f"{'stage':<14}{'predicted':>12}{'counted':>12}{'ratio':>8}")
 for name in predicted:
@@ -719,6 +887,42 @@ svg.line_chart(
 # speed and an expert still waits for its matrix.
 #
 # </details>
+
+# %% [markdown]
+# **Change this.** Split each of V3's experts in two: twice as many, half as wide,
+# twice as many for each token. Weights and FLOPs stay as they were. Does the batch that leaves the memory's
+# roof stay, too? And if you split them in eight?
+
+# %% change=true
+# Change these and run the cell again.
+n_experts = 256
+top_k = 8
+d_expert = 2048
+
+
+def tokens_needed(n_experts, top_k, d_expert):
+    """The smallest batch, in steps of 64 tokens, that memory no longer limits; None if there is none."""
+    for T in range(64, 10**6, 64):
+        if flops_per_byte(T * top_k / n_experts, v3.d_model, d_expert) >= peak / bandwidth:
+            return T
+    return None
+
+
+enough_tokens = tokens_needed(n_experts, top_k, d_expert) or "no number of"
+print(f"{top_k} of {n_experts} experts of width {d_expert}: {enough_tokens} tokens")
+
+# %% [markdown] only="solutions"
+# Split in two, it takes about a fifth more tokens. Split in eight, no batch is large enough: with n rows
+# without end the FLOPs per byte come to D · F / (D + F), and at F = 256 that is below 295. A narrow product
+# does too little with each row that it fetches. Here fusing helps: gate, up and activation in one kernel
+# write less.
+
+# %% only="solutions"
+for split in (1, 2, 4, 8):
+    sizes_now = 256 * split, 8 * split, 2048 // split
+    most = v3.d_model * sizes_now[2] / (v3.d_model + sizes_now[2])
+    needed = tokens_needed(*sizes_now) or "no number of"
+    print(f"split in {split}: {needed} tokens; FLOPs per byte at most {most:.0f}")
 
 # %%
 generator.manual_seed(89)
@@ -965,6 +1169,42 @@ svg.bar_chart(
 # %%
 reveal("08.slowest")
 print("the slowest rank doubles the layer's time:", 1.9 < slower < 2.1)
+
+# %% [markdown]
+# **Change this.** A quarter of all rows for one of eight ranks doubles the time. The same quarter for one of
+# 64 ranks: more than that, less, or the same? And how uneven may eight ranks be before a tenth is lost?
+
+# %% change=true
+# Change these and run the cell again.
+n_ranks = 8
+popular_share = 0.25
+
+
+def times_as_long(n_ranks, popular_share):
+    """The layer's time with one popular rank, over that with none."""
+    shares_R = torch.full((n_ranks,), (1 - popular_share) / (n_ranks - 1), dtype=torch.float64)
+    shares_R[0] = popular_share
+    even_R = torch.full((n_ranks,), 1 / n_ranks, dtype=torch.float64)
+    whole = []
+    for shares in (shares_R, even_R):
+        there_R, products_R, back_R = simulate(shares, tokens_per_rank=4096)
+        whole.append(float(ranks.step_us(products_R, [there_R, back_R])))
+    return whole[0] / whole[1]
+
+
+slowed = times_as_long(n_ranks, popular_share)
+print(f"{n_ranks} ranks, one with {popular_share:.1%} of the rows: {slowed:.2f} times as long")
+
+# %% [markdown] only="solutions"
+# Much more, about fifteen times as long: the fair share of one of 64 ranks is a sixty-fourth, a quarter is
+# sixteen times that, and all 63 others wait. What counts is the largest share times the number of ranks, max
+# over mean once more. Of eight ranks it is enough that one has 13.75 % of the rows instead of 12.5 %, and a
+# tenth of the time is gone. The more devices there are, the more one popular rank costs.
+
+# %% only="solutions"
+for n_ranks, popular_share in ((8, 1 / 4), (64, 1 / 4), (8, 0.1375), (64, 0.1375)):
+    told = f"{times_as_long(n_ranks, popular_share):.2f} times as long"
+    print(f"{n_ranks:>2} ranks, one with {popular_share:.2%} of the rows: {told}")
 
 # %% [markdown]
 # How much of that is the exchange? It depends on one number that we have simply taken: the links' bandwidth.

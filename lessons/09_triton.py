@@ -101,6 +101,33 @@ print("result:", seen.outputs[0].tolist())
 print("memory:", seen.memory)
 
 # %% [markdown]
+# **Change this.** The mistake stays, only the numbers change. Can you choose them so that nothing is written
+# outside any more? (A block is a power of two.) What does that say about a test with a single size?
+
+# %% change=true
+# Change these and run the cell again.
+n = 10
+block = 4
+
+
+def careless(x, out):
+    careless_kernel[(triton.cdiv(n, block),)](x, out, n, 2.0, BLOCK=block)
+
+
+tried = watch(careless, {"x": torch.arange(float(n)), "out": torch.full((n,), float("nan"))}, ["out"])
+print(f"n = {n}, blocks of {block}: {tried.memory}")
+
+# %% [markdown] only="solutions"
+# With any size that is a multiple of the block: blocks of 2 for these ten, or 12 elements. Then no place is
+# left over for a mask to keep out, and the kernel is clean with the same mistake in it. Most real sizes are
+# multiples of 16 or 128, so a missing mask can live long. Test sizes that divide by nothing: 7, 13, 45.
+
+# %% only="solutions"
+for n, block in ((10, 4), (10, 2), (12, 4), (13, 4)):
+    tried = watch(careless, {"x": torch.arange(float(n)), "out": torch.full((n,), float("nan"))}, ["out"])
+    print(f"n = {n}, blocks of {block}: {tried.memory}")
+
+# %% [markdown]
 # The result is right, and two numbers were written into memory that belongs to someone else. It may be
 # another tensor, which is now wrong, many lines away from the mistake. So looking at the result is not
 # enough. One more case, and this time you decide first.
@@ -303,6 +330,36 @@ print(f"the whole up projection: at least {limit.kernels_ms['up']:.2f} ms")
 print(f"and {gather_bytes / 2 / 1e6:.0f} MB of memory to hold the copy, in every layer, until backward")
 
 # %% [markdown]
+# **Change this.** Make the experts finer: twice as many, half as wide, twice as many for each token. The up
+# projection's arithmetic stays the same. What does a gather of its own cost beside it, after one such step,
+# and after three?
+
+# %% change=true
+# Change these and run the cell again.
+n_experts = 64
+top_k = 8
+d_expert = 2048
+
+finer = real | {"n_experts": n_experts, "top_k": top_k, "d_expert": d_expert}
+up_ms = roofline(**finer, device="H100").kernels_ms["up"]
+own_ms = 1000 * 2 * finer["n_tokens"] * top_k * finer["d_model"] * 2 / CEILINGS["H100"].bytes_per_s
+print(f"{top_k} of {n_experts} experts of width {d_expert}, at least:", end=" ")
+print(f"{own_ms:.2f} ms for a gather, {up_ms:.2f} ms for the up projection")
+
+# %% [markdown] only="solutions"
+# Each step doubles it: twice as many rows are copied, for the same arithmetic. At 8 of 64 the gather is about
+# an eighth of the up projection's limit; after three steps it is about as much as the projection itself. So a
+# fused gather matters most where experts are fine.
+
+# %% only="solutions"
+for step in range(4):
+    finer = real | {"n_experts": 64 << step, "top_k": 8 << step, "d_expert": 2048 >> step}
+    up_ms = roofline(**finer, device="H100").kernels_ms["up"]
+    own_ms = gather_ms * 2**step
+    share = own_ms / up_ms
+    print(f"{8 << step} of {64 << step}, width {2048 >> step}: the gather takes {share:.0%} of that time")
+
+# %% [markdown]
 # ## A trap: 2,147,483,647
 #
 # `row * n_columns` is a product of 32-bit integers, unless you say otherwise. Those end at $2^{31} - 1$. A
@@ -382,6 +439,36 @@ for block in (16, 64, 128, 256):
     print(f"blocks of {block:3d} rows: {computed / 65536 - 1:.1%} more rows are computed than there are")
 
 # %% [markdown]
+# **Change this.** With fewer rows, which block computes less than a tenth too much? Try a batch a sixteenth
+# as large, and then one in which every expert gets four rows or so.
+
+# %% change=true
+# Change these and run the cell again.
+n_rows = 65536
+n_experts = 64
+block = 128
+
+generator.manual_seed(95)
+counts_E = torch.bincount(torch.randint(0, n_experts, (n_rows,), generator=generator), minlength=n_experts)
+computed = int((-(-counts_E // block) * block).sum())
+print(f"{n_rows} rows, {n_experts} experts, blocks of {block}: {computed / n_rows - 1:.1%} too many")
+
+# %% [markdown] only="solutions"
+# Half a block for each expert is what it costs, so blocks must be smaller than a fifth of an expert's rows.
+# With 4,096 rows for 64 experts not even 16 will do, and 16 is the least that a matrix unit takes. With four
+# rows for each expert most of what is computed is padding, whatever one does. There the time goes into
+# fetching matrices anyway, as lesson 08 counted.
+
+# %% only="solutions"
+for n_rows, n_experts in ((65536, 64), (4096, 64), (1024, 256)):
+    counts_E = torch.bincount(
+        torch.randint(0, n_experts, (n_rows,), generator=generator), minlength=n_experts
+    )
+    wasted = [int((-(-counts_E // block) * block).sum()) / n_rows - 1 for block in (16, 64, 128)]
+    told = ", ".join(f"{share:.0%}" for share in wasted)
+    print(f"{n_rows} rows, {n_experts} experts, blocks of 16, 64 and 128: {told} too many")
+
+# %% [markdown]
 # About half a block for each expert. With 64 rows per expert rather than 1024, half a block of 128 would be
 # as much as the rows themselves; so small batches want small blocks.
 
@@ -403,6 +490,39 @@ for term in terms:
     narrow = narrow + term
 print(f"4096 times 0.5, added in fp16: {narrow.item():.0f}")
 print(f"4096 times 0.5, added in fp32: {terms.float().sum().item():.0f}")
+
+# %% [markdown]
+# **Change this.** Where did the sum stop? Halve the term: does it get further, or stop sooner? Then try
+# `"bfloat16"`.
+
+# %% change=true
+# Change these and run the cell again.
+term = 0.5
+dtype = "float16"
+
+
+def stops_at(term, dtype):
+    """The sum at which adding the term once more changes nothing, and how often it was added."""
+    total, step, n_terms = torch.zeros((), dtype=getattr(torch, dtype)), torch.tensor(term), 0
+    step = step.to(total.dtype)
+    while n_terms < 10_000 and total + step != total:
+        total, n_terms = total + step, n_terms + 1
+    return float(total), n_terms
+
+
+total, n_terms = stops_at(term, dtype)
+print(f"{term} in {dtype}: stops at {total:g}, after {n_terms} terms")
+
+# %% [markdown] only="solutions"
+# Sooner: at half the sum, after as many terms. The size of the term has next to no part in it. A number of
+# 11 bits cannot count much beyond 2,000 equal terms, and one of 8 bits, bf16, not much beyond 250. An expert
+# with more rows than that would have a gradient that stands still.
+
+# %% only="solutions"
+for dtype in ("float16", "bfloat16"):
+    for term in (0.5, 0.25, 3.0):
+        total, n_terms = stops_at(term, dtype)
+        print(f"{term} in {dtype}: stops at {total:g}, after {n_terms} terms")
 
 # %% [markdown]
 # From 1024 on, fp16 numbers lie one apart, and adding one half rounds back to where we were. A popular
@@ -744,6 +864,183 @@ pairs = list(zip(gradients(moe_triton), gradients(moe_loop), strict=True))
 for name, (found, expected) in zip(("tokens", "weights", "gate and up", "down"), pairs, strict=True):
     close, zero = relative_error(found, expected) < 1e-2, relative_error(0 * found, expected)
     print(f"d {name:<12} agrees: {close}; all zeros would be off by {zero:.0f}")
+
+# %% [markdown]
+# ## A layer of your kernels
+#
+# You have a kernel for every kind of work in this layer. Do they make one? Those that have passed are yours;
+# where one is missing, plain PyTorch does the same work, and the lines below say which it is.
+
+# %%
+fetch, cut = yours("09.gather_rows"), yours("09.block_map")
+multiply, collect = yours("09.grouped_product"), yours("09.combine_rows")
+sum_rows = yours("09.down_gradient")
+
+# %% [markdown]
+# First each on its own, beside the package's kernel for the same work, on the small layer from above. In
+# fp16, since that is what yours were made for.
+
+# %%
+from moe_lessons.kernels.combine import combine
+from moe_lessons.kernels.product import product
+from moe_lessons.kernels.weight_gradient import weight_gradient
+
+
+def unwritten(*shape, dtype=torch.float16):
+    return torch.full(shape, float("nan"), dtype=dtype, device=device)
+
+
+def called(kernel, *inputs, shape, dtype=torch.float16):
+    """Let a function fill a new tensor, its last argument, and return it."""
+    out = unwritten(*shape, dtype=dtype)
+    kernel(*inputs, out)
+    return out
+
+
+generator.manual_seed(96)
+act16_SF, grad16_SD, down16_EDF = act_SF.half(), randn(S, D).half(), (10 * down_EDF).half()
+results16_SD = randn(S, D).half()
+in_order = plan._replace(slots_S=torch.arange(S, device=device), top_k=1)
+sixteen = INTERPRETER.down  # tiles of 16 by 16, as in yours
+
+pairs = {
+    multiply: (
+        lambda: called(multiply, act16_SF, down16_EDF, plan.blocks_G2, plan.ends_E, shape=(S, D)),
+        lambda: product(act16_SF, down16_EDF, plan, sixteen),
+    ),
+    collect: (
+        lambda: called(collect, results16_SD, weights_TK, plan.rows_S, shape=(T, D)),
+        lambda: combine(results16_SD, weights_TK, plan),
+    ),
+    sum_rows: (
+        lambda: called(sum_rows, grad16_SD, act16_SF, plan.ends_E, shape=(E, D, F)),
+        lambda: weight_gradient(grad16_SD, act16_SF, in_order, sixteen, unwritten(E, D, F)),
+    ),
+}
+traffic = {}
+for part, calls in pairs.items():
+    results = []
+    for whose, call in zip(("yours", "the package's"), calls, strict=True):
+        with count_traffic() as traffic[part, whose]:
+            results.append(call())
+    print(f"{part.__name__:<16} agrees with the package's kernel: {relative_error(*results) < 1e-2}")
+
+# %% tags=["nbval-ignore-output"] why="machine"
+once = {  # two bytes for each number
+    multiply: 2
+    * (S * F + int((plan.ends_E.diff(prepend=plan.ends_E.new_zeros(1)) > 0).sum()) * D * F + S * D),
+    collect: 2 * (S * D + T * D),
+    sum_rows: 2 * (S * D + S * F + E * D * F),
+}
+print(f"{'bytes':<18}{'read':>8}{'written':>9}      {'read':>8}{'written':>9}      at least, together")
+for part in pairs:
+    numbers = []
+    for whose in ("yours", "the package's"):
+        moved = traffic[part, whose]
+        seen = moved.counted and moved.written_bytes
+        numbers += [f"{moved.read_bytes:,}", f"{moved.written_bytes:,}"] if seen else ["-", "-"]
+    print("{:<18}{:>8}{:>9}      {:>8}{:>9}".format(part.__name__, *numbers), f"{once[part]:>23,}")
+print("left yours, right the package's; - where no kernel of yours has passed, or none can be watched")
+print("at least: every row and every matrix once, as read and as written, without ids")
+
+# %% [markdown]
+# What is written is the same. If yours read more, where? `print(traffic[multiply, "yours"].report())` shows
+# it, tensor by tensor. The package has no gather to compare with: its products find their rows themselves.
+#
+# Now all five together. `torch.autograd.Function` is PyTorch's place for a forward and a backward of one's
+# own. Below are the lines of the table in *Backward*, in order. Every product, every gather and every sum
+# over rows is one of the five. Only SwiGLU and two multiplications by weights are left to PyTorch: in the
+# package they are epilogues.
+
+# %%
+from moe_lessons.experts import swiglu_activation
+
+
+class OwnKernels(torch.autograd.Function):
+    """The layer, forward and backward; inputs and output are fp32, products run in fp16."""
+
+    @staticmethod
+    def forward(ctx, hidden_TD, ids_TK, weights_TK, gate_up_E2FD, down_EDF):
+        n_experts = len(down_EDF)
+        plan = make_plan(ids_TK, n_experts, 16)
+        counts_E = plan.ends_E.diff(prepend=plan.ends_E.new_zeros(1)).cpu().long()
+        blocks_G2 = cut(counts_E, 16, len(plan.blocks_G2)).int().to(device)
+        ctx.plan = plan = plan._replace(blocks_G2=blocks_G2)
+        x_SD = rows_of(hidden_TD, plan)
+        pre_S2F = through_matrices(x_SD, gate_up_E2FD, plan)
+        act_SF = swiglu_activation(pre_S2F)
+        y_SD = through_matrices(act_SF, down_EDF, plan)
+        ctx.save_for_backward(x_SD, pre_S2F, act_SF, y_SD, weights_TK, gate_up_E2FD, down_EDF)
+        return per_token(y_SD, weights_TK, plan)
+
+    @staticmethod
+    def backward(ctx, d_out_TD):
+        x_SD, pre_S2F, act_SF, y_SD, weights_TK, gate_up_E2FD, down_EDF = ctx.saved_tensors
+        plan = ctx.plan
+        d_out_SD = rows_of(d_out_TD, plan)
+        d_weights_TK = (d_out_SD * y_SD).sum(dim=1)[plan.rows_S].view_as(weights_TK)
+        d_y_SD = d_out_SD * weights_TK.flatten()[plan.slots_S].unsqueeze(1)
+        d_act_SF = through_matrices(d_y_SD, down_EDF.mT, plan)
+        with torch.enable_grad():
+            leaf_S2F = pre_S2F.requires_grad_()
+            (d_pre_S2F,) = torch.autograd.grad(swiglu_activation(leaf_S2F), leaf_S2F, d_act_SF)
+        d_x_SD = through_matrices(d_pre_S2F, gate_up_E2FD.mT, plan)
+        d_hidden_TD = per_token(d_x_SD, torch.ones_like(weights_TK), plan)
+        d_gate_up_E2FD = summed(d_pre_S2F, x_SD, gate_up_E2FD, plan)
+        return d_hidden_TD, None, d_weights_TK, d_gate_up_E2FD, summed(d_y_SD, act_SF, down_EDF, plan)
+
+
+def rows_of(tokens_TD, plan):
+    shape = (len(plan.slots_S), tokens_TD.shape[1])
+    out_SD = unwritten(*shape, dtype=torch.float32)
+    fetch(tokens_TD.contiguous(), plan.slots_S, out_SD, plan.top_k)
+    return out_SD
+
+
+def through_matrices(rows_SF, matrices_EDF, plan):
+    rows_SF, matrices_EDF = rows_SF.half().contiguous(), matrices_EDF.half().contiguous()
+    shape = (len(rows_SF), matrices_EDF.shape[1])
+    return called(multiply, rows_SF, matrices_EDF, plan.blocks_G2, plan.ends_E, shape=shape).float()
+
+
+def per_token(rows_SD, weights_TK, plan):
+    shape = (len(weights_TK), rows_SD.shape[1])
+    return called(collect, rows_SD, weights_TK.contiguous(), plan.rows_S, shape=shape, dtype=torch.float32)
+
+
+def summed(grad_SD, act_SF, like_EDF, plan):
+    return called(sum_rows, grad_SD.half(), act_SF.half(), plan.ends_E, shape=like_EDF.shape).float()
+
+
+def through_kernels(*inputs):
+    return OwnKernels.apply(*inputs)
+
+
+from moe_lessons import MoELayer
+
+generator.manual_seed(97)
+layers = [
+    MoELayer(d_model=D, d_expert=F, n_experts=E, top_k=K, path=path).to(device)
+    for path in (through_kernels, "loop")
+]
+layers[1].load_state_dict(layers[0].state_dict())
+x_TD, found = randn(T, D), []
+for layer in layers:
+    leaf_TD = x_TD.clone().requires_grad_()
+    with count_traffic():
+        output_TD, _ = layer(leaf_TD)
+        (output_TD * upstream_TD).sum().backward()
+    found.append({"output": output_TD.detach(), "d tokens": leaf_TD.grad})
+    found[-1] |= {f"d {name}": parameter.grad for name, parameter in layer.named_parameters()}
+for name, wanted in found[1].items():
+    print(f"{name:<24} agrees with the loop over tokens: {relative_error(found[0][name], wanted) < 1e-2}")
+parts = (fetch, cut, multiply, collect, sum_rows)
+print(f"yours: {sum(part.is_yours for part in parts)} of the {len(parts)} parts")
+
+# %% [markdown]
+# That is a MoE layer whose heavy work runs in kernels written by one person, with gradients down to the
+# router. The package's kernels differ from it in what they save: no copy of the rows, no copy of the
+# activations, and no call that waits for the host.
 
 # %% [markdown]
 # ## How fast could it be?

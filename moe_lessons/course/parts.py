@@ -42,13 +42,13 @@ class Part:
 
     @property
     def is_yours(self) -> bool:
-        """Whether this is the learner's."""
-        return self.own is not None
+        """Whether this is the learner's, and has not stopped with an error since."""
+        return self.own is not None and not self.stopped
 
     @property
     def label(self) -> str:
         """Whose it is and its name, for a chart: ``"your topk_gates"``, ``"the package's topk_gates"``."""
-        if self._raised:
+        if self.stopped:
             return f"the package's {self.exercise.entry} (yours stopped)"
         whose = "your" if self.is_yours else "the package's"
         return f"{whose} {self.exercise.entry}"

@@ -29,7 +29,7 @@ def rows(parts: Parts) -> list[Row]:
     found = []
     for name, (id, role) in ROLES.items():
         part = getattr(parts, name)
-        yours, stopped = getattr(part, "is_yours", False), getattr(part, "stopped", "")
+        yours, stopped = getattr(part, "own", None) is not None, getattr(part, "stopped", "")
         found.append(Row(registry.exercise(id).entry, id, role, yours, stopped))
     return found
 

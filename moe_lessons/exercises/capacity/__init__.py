@@ -21,7 +21,7 @@ LESSON = Lesson(
         "Say who is turned away under each priority, and which of them look into the future.",
         "Compare first come, first served with the best assignment, and drops with no drops.",
     ),
-    minutes=125,
+    minutes=150,
     prerequisites=("lesson 02", "lesson 05 for what balances a router"),
     exercises=(PLACES, POSITIONS, DROP_RATE, DISPATCH_COMBINE, ASSIGNMENT),
     quizzes=QUIZZES,

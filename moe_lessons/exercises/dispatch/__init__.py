@@ -21,7 +21,7 @@ LESSON = Lesson(
         "Predict the bytes that each stage moves, and say when bytes rather than FLOPs set the time.",
         "Draw the byte matrix of eight ranks, and say who everybody waits for.",
     ),
-    minutes=130,
+    minutes=150,
     prerequisites=("lesson 02", "lesson 07 for what padding costs"),
     exercises=(PERMUTATION_PLAN, UNDO_SORT, GROUPED_PRODUCT, COMBINE, BYTES_MOVED),
     quizzes=QUIZZES,

@@ -19,7 +19,7 @@ LESSON = Lesson(
         "predict how many bytes a kernel moves, and count them",
         "tell a kernel that is right from one that only looks right in the interpreter",
     ),
-    minutes=145,
+    minutes=160,
     prerequisites=(
         "[lesson 02](02_moe_layer.ipynb): the layer as sorted rows",
         "matrix products by tiles help",
