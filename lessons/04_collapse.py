@@ -219,8 +219,9 @@ from moe_lessons import metrics
 
 def rows_of(shares_NSE):
     """How many rows [S, E] each expert got in these steps of a toy run, whole numbers."""
-    # 256 tokens in each step. With K = 2 it is twice as many rows, which no number of this lesson feels.
-    return (256 * shares_NSE.sum(dim=0)).round().long()
+    # As if 256 tokens had 4 experts each in every step: whole numbers at K = 1, 2 and 4, and the scale is no
+    # matter for what we compute from them.
+    return (1024 * shares_NSE.sum(dim=0)).round().long()
 
 
 both_numbers = yours("04.effective_experts")
@@ -322,16 +323,15 @@ for name, run in runs.items():
     print(f"{name:<28}{cv_S:>6.2f}{violation_S:>9.2f}{dead_S:>12.0f}")
 
 # %% [markdown]
-# MaxVio is the one that a cluster feels, and the one that jumps first. The number of dead experts is the
-# plainest and the slowest: a layer can be down to three effective experts while few of them are quite dead.
-# And `mu=4, K=2` has a lower alarm than `mu=4, K=1` for a reason that is partly arithmetic, as above.
+# PLACEHOLDER04
 
 # %%
 claim("L70", "wrong", holds=evens_out and middle["mu=4, K=1"] < 4 and spread > 1)
 
 # %% [markdown]
 # So it is no law, and the same code with other data does the opposite.
-#
+
+# %% [markdown]
 # **Change this.** A small learning rate is the first thing that one tries. Does it *prevent* the collapse at
 # `mu` = 4, or only delay it? Try 1e-3, then 1e-3 with 600 steps, and 3e-4; look at the error, too.
 
@@ -880,7 +880,8 @@ for name, method in methods.items():
 # Two rows say more than the table of means did. Without balancing, layer 1 looked like a layer that has lost
 # half of its experts and holds the rest. Its history says that it is still going down. And with the loss at
 # 0.001, layer 1 seems fine by its effective number, while one expert in it gets nothing at all.
-#
+
+# %% [markdown]
 # **Change this.** How often must a job write its loads? Here the bias of lesson 06 moves by far too much in
 # each step, so that the experts take turns. Four runs, one row for every `every` steps. From which interval
 # on is the illness invisible? And is it there at all with a step of 0.3, or of 0.1?
@@ -993,9 +994,9 @@ half_gone = math.log(0.5) / math.log(kept_a_step)
 print(f"left after {n_starved:,} steps: {kept_a_step**n_starved:.1%}; half gone after {half_gone:,.0f}")
 
 # %% [markdown] only="solutions"
-# 5.0 %; half is gone after 23,105 steps. Halving one number and doubling the other changes nothing: only their
-# product counts. With a decay of 0.01 it is 74.1 %. (A schedule lowers the rate, so in a real run more is
-# left: what counts is the sum of the rates.) Whoever revives an expert late revives a small one.
+# It is 5.0 %, and half is gone after 23,105 steps. Halving one number and doubling the other changes nothing:
+# only their product counts. With a decay of 0.01 it is 74.1 %. (A schedule lowers the rate, so in a real run
+# more is left: what counts is the sum of the rates.) Whoever revives an expert late revives a small one.
 
 # %%
 claim("L71", "correct", holds=exact_zero and bool(off < 0.01) and fates["AdamW, decay 0.1"][1] < 0.6)
