@@ -368,7 +368,7 @@ print(f"an even router, by chance alone: {sum(even_vio) / 400:.2f}")
 # %% [markdown] only="solutions"
 # With 64 tokens an expert has eight rows on average, and chance alone moves them: an even router has a MaxVio
 # of 0.64 (of 0.22 with 512 tokens). Your bias comes down to 0.70, with a step of 0.001 as with 0.01, and more
-# is not to be had. With 512 tokens the larger step shows, a little: 0.29 instead of 0.23. A step of 0.1 is too
+# is not to be had. With 512 tokens the larger step shows a little: 0.29 instead of 0.23. A step of 0.1 is too
 # much for either (1.39 and 1.21).
 
 # %%
