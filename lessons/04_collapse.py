@@ -882,8 +882,10 @@ for name, method in methods.items():
 
 # %% [markdown]
 # Two rows say more than the table of means did. Without balancing, layer 1 looked like a layer that has lost
-# half of its experts and holds the rest. Its history says that it is still going down. And with the loss at
-# 0.001, layer 1 seems fine by its effective number, while one expert in it gets nothing at all.
+# half of its experts and holds the rest: its history says that it is still going down. And with the loss at
+# 0.001 an expert of layer 1 is dead. Or is it? The table counts no dead one there. The file keeps shares to
+# three decimals: this expert gets fewer than one row in two thousand, and not none. A log that rounds cannot
+# tell the starving from the dead.
 
 # %% [markdown]
 # **Change this.** How often must a job write its loads? Here the bias of lesson 06 moves by far too much in
