@@ -277,6 +277,8 @@ check("05.balancing_loss")
 own_factors, own_loss = yours("05.f_and_p"), yours("05.balancing_loss")
 COLLAPSING = Toy(n_seeds=8, mu=4.0, n_tokens=128, even_start=True)
 everyone_T = torch.ones(128, dtype=torch.bool)
+if not own_factors(torch.zeros(2, 3).requires_grad_(), torch.tensor([[0], [1]]))[1].requires_grad:
+    print("Your P comes without a gradient (detach? no_grad? item?), so that here P · P can do nothing.")
 
 
 def product(factor):
