@@ -316,7 +316,7 @@ svg.line_chart(
         )
         for name, run in at_work.items()
     },
-    title="A product of counts does nothing, one of probabilities nearly as much as f · P",
+    title="A product of counts does nothing, one of probabilities about as much as f · P",
     x_label="step",
     y_label="effective experts of 8, exp(H), mean of 8 seeds",
     y_range=(1, 8),
