@@ -105,14 +105,20 @@ print(f"prices against the optimum: the totals differ by at most {max(gap, 1e-4)
 # Look at where $b$ stands, and where it does not. It is added to the **scores** $s$, not to the logits $z$,
 # and it does not appear in the weight. Do both of these matter?
 #
-# First the logits. An argument against them comes to mind at once, and this lesson used to print it: the
-# sigmoid is steep at 0 and flat far out, so a bias on the logit lifts the score of an undecided token and
-# hardly that of one that is sure. An expert that all tokens are sure about could not be made less popular.
-# Try it: sixteen experts, two per token, and expert 0 has a logit of 6 for *every* token. The sign rule
-# moves a bias on the logits, and beside it a bias on the scores. Eight routers each.
+# First the logits. An argument against them comes to mind at once: the sigmoid is steep at 0 and flat far
+# out, so a bias on the logit lifts the score of an undecided token and hardly that of one that is sure. An
+# expert that all tokens are sure about could not be made less popular. Try it: sixteen experts, two per
+# token, and expert 0 has a logit of 6 for *every* token. The sign rule moves a bias on the logits, and
+# beside it a bias on the scores. Eight routers each.
 
 # %% tags=["nbval-ignore-output"] why="trained"
 N_SURE, SURE_STEPS = 8, 600
+
+
+def loads_of(scores_STE, bias_SE, top_k=2):
+    """Rows of each expert for S routers at once."""
+    ids_SR = (scores_STE + bias_SE.unsqueeze(1)).topk(top_k, dim=-1).indices.flatten(1)
+    return torch.zeros(bias_SE.shape).scatter_add_(1, ids_SR, torch.ones(ids_SR.shape))
 
 
 def steer_the_sure(on_scores, step):
@@ -123,9 +129,7 @@ def steer_the_sure(on_scores, step):
     for _ in range(SURE_STEPS):
         logits_STE = torch.randn(N_SURE, 512, 16, generator=generator) + favour_SE.unsqueeze(1)
         logits_STE[..., 0] = 6.0
-        ranked_STE = (logits_STE.sigmoid() if on_scores else logits_STE) + bias_SE.unsqueeze(1)
-        ids_SR = ranked_STE.topk(2, dim=-1).indices.flatten(1)
-        load_SE = torch.zeros(N_SURE, 16).scatter_add_(1, ids_SR, torch.ones(ids_SR.shape))
+        load_SE = loads_of(logits_STE.sigmoid() if on_scores else logits_STE, bias_SE)
         vio.append(max_violation(load_SE))
         share_0.append(load_SE[:, 0] / load_SE.sum(dim=1))
         bias_SE = balancing.sign_update(bias_SE, load_SE, step)
@@ -133,11 +137,8 @@ def steer_the_sure(on_scores, step):
 
 
 generator = torch.Generator().manual_seed(1)
-chance_SR = torch.randn(N_SURE * 100, 512, 16, generator=generator).topk(2, dim=-1).indices.flatten(1)
-chance_vio_N = max_violation(
-    torch.zeros(len(chance_SR), 16).scatter_add_(1, chance_SR, torch.ones(chance_SR.shape))
-)
-by_chance_sure = chance_vio_N.mean().item()
+even_NTE = torch.randn(100 * N_SURE, 512, 16, generator=generator)
+by_chance_sure = max_violation(loads_of(even_NTE, torch.zeros(100 * N_SURE, 16))).mean().item()
 sure = {
     "on the logits, step 0.01": steer_the_sure(False, 0.01),
     "on the scores, step 0.001": steer_the_sure(True, 0.001),
@@ -276,13 +277,6 @@ rules = {
 }
 generator = torch.Generator().manual_seed(0)
 favour_SE = torch.randn(S, N_EXPERTS, generator=generator)
-
-
-def loads_of(scores_STE, bias_SE):
-    """Rows of each expert for S routers at once."""
-    ids_SR = (scores_STE + bias_SE.unsqueeze(1)).topk(TOP_K, dim=-1).indices.flatten(1)
-    return torch.zeros(len(ids_SR), N_EXPERTS).scatter_add_(1, ids_SR, torch.ones(ids_SR.shape))
-
 
 bias_RSE = {name: torch.zeros(S, N_EXPERTS) for name in rules}
 history = {name: [] for name in rules}
