@@ -29,10 +29,13 @@ start("04_collapse")
 # Here is one setting, chosen on purpose so that something happens: K = 1, and `mu` = 4.
 
 # %%
+import math
+
 import torch
 import torch.nn.functional as F
 
 from moe_lessons.toy import Decision, TopK, Toy, ToyRun, load_balancing
+from moe_lessons.toy.zoo import SelectionBias
 
 STEPS = 200
 COMMON = Toy(mu=4.0, even_start=True)  # even_start: a router that starts nearly even; more on it below
@@ -174,6 +177,29 @@ def effective_experts(counts_LE: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 check("04.effective_experts")
 
 # %% [markdown]
+# **Change this.** One of 64 experts gets half of all rows, and the other 63 share the rest evenly. Before you
+# run the cell: what will the two numbers say? Then: how large may that one share become until the second
+# number says 2, and what does the first say there?
+
+# %% change=true
+# Change these and run the cell again.
+n_experts = 64
+largest_share = 0.5
+
+both_numbers = yours("04.effective_experts")
+others = 1000  # rows of each of the other experts
+largest = round(largest_share / (1 - largest_share) * (n_experts - 1) * others)
+by_entropy, by_cv = both_numbers(torch.tensor([[largest] + (n_experts - 1) * [others]]))
+print(f"one expert has {largest_share:.0%} of the rows, {n_experts - 1} others share the rest")
+print(f"exp(H) = {by_entropy.item():.1f}   E / (1 + CV²) = {by_cv.item():.1f}")
+
+# %% [markdown] only="solutions"
+# 15.9 and 3.9, for one and the same layer. The entropy sees that 63 experts are still in use; the squares see
+# little but the full one. From a share of about 0.7 on the second number says 2 (2.0 at 0.7), where the first
+# says 6.4. With 256 experts and a share of a half it is 31.9 against 4.0: the second does not even notice
+# that there are four times as many. A paper that reports one of them has not told you the other.
+
+# %% [markdown]
 # Both numbers say how many experts there are. Three others are used as alarms: the CV itself; **MaxVio**, by
 # what fraction of the mean the fullest expert exceeds the mean (on a cluster everybody waits for that one);
 # and the number of **dead** experts, those that got nothing at all.
@@ -215,9 +241,21 @@ predict("04.race", unlocks=explorable)
 # %%
 from moe_lessons import metrics
 
-start_S, end_S = (metrics.effective_experts(shares) for shares in (race.shares_NSE[0], late(race)))
+
+def rows_of(shares_NSE):
+    """How many rows [S, E] each expert got in these steps of a toy run, whole numbers."""
+    # As if 256 tokens had 4 experts each in every step: whole numbers at K = 1, 2 and 4, and the scale is no
+    # matter for what we compute from them.
+    return (1024 * shares_NSE.sum(dim=0)).round().long()
+
+
+both_numbers = yours("04.effective_experts")
+start_S, start_by_cv_S = both_numbers(rows_of(race.shares_NSE[:1]))  # a seed is what a layer was
+end_S, end_by_cv_S = both_numbers(rows_of(race.shares_NSE[-20:]))
 alone = int((end_S < 1.01).sum())
 print(f"median effective experts: {start_S.median():.0f} at step 0, {end_S.median():.0f} at the end")
+by_cv = f"{start_by_cv_S.median():.0f} at step 0, {end_by_cv_S.median():.0f} at the end"
+print(f"by E / (1 + CV²):         {by_cv}")
 print("runs that end lower than they began:", at_least(15, int((end_S < start_S).sum())), "of 16")
 print("runs with a single expert left:", "fewer than 4" if alone < 4 else alone)
 winner_S = late(race).argmax(dim=-1)
@@ -298,12 +336,55 @@ print(left_of_what_can_go == sorted(left_of_what_can_go))
 # part of what could be lost that is left, it still holds. The rows differ in one more thing: at K = 1 the
 # weight is the probability itself, at K = 2 and 4 the weights are rescaled to sum to 1.
 
+# %% [markdown]
+# And the alarms? Would they have rung? The same nine rows, read by `04.imbalance`.
+
+# %% tags=["nbval-ignore-output"] why="trained"
+alarms = yours("04.imbalance")
+print(f"medians of 16 runs, last 20 steps, by {alarms.label}")
+print(f"{'':<28}{'CV':>6}{'MaxVio':>9}{'dead of 8':>12}")
+for name, run in runs.items():
+    cv_S, violation_S, dead_S = (x.double().quantile(0.5) for x in alarms(rows_of(run.shares_NSE[-20:])))
+    print(f"{name:<28}{cv_S:>6.2f}{violation_S:>9.2f}{dead_S:>12.0f}")
+
+# %% [markdown]
+# Read as waiting time: at `mu=4, K=1` the fullest expert has more than four times the mean, and a cluster
+# waits for it, while about half of the experts have nothing to do. Careful across K, though. No expert can
+# get more than every token, so MaxVio is at most E/K − 1, that is 7, 3 and 1 for K = 1, 2 and 4. Against that
+# ceiling the order turns round: the fullest expert has come about half of the way at K = 1, and about four
+# fifths at K = 4.
+
 # %%
 claim("L70", "wrong", holds=evens_out and middle["mu=4, K=1"] < 4 and spread > 1)
 
 # %% [markdown]
 # So it is no law, and the same code with other data does the opposite.
-#
+
+# %% [markdown]
+# **Change this.** A small learning rate is the first thing that one tries. Does it *prevent* the collapse at
+# `mu` = 4, or only delay it? Try 1e-3, then 1e-3 with 600 steps, and 3e-4; look at the error, too.
+
+# %% change=true tags=["nbval-ignore-output"] why="trained"
+# Change these and run the cell again.
+learning_rate = 3e-3
+n_steps = 200
+
+slow = ToyRun(Toy(mu=4.0, even_start=True, n_seeds=8, learning_rate=learning_rate), TopK(1)).advance(n_steps)
+began_S = metrics.effective_experts(slow.shares_NSE[0])
+slow_S = metrics.effective_experts(late(slow))
+print(
+    f"median effective experts of 8 runs: {began_S.median():.1f} at step 0, {slow_S.median():.1f} at the",
+    end="",
+)
+print(f" end; error there {slow.error_NS[-20:].mean():.2f}")
+
+# %% [markdown] only="solutions"
+# It delays it. With 1e-3 and 200 steps there are a few more experts left than with 3e-3 (3.2 against 2.7),
+# but with three times as many steps as few (2.7), at about the same error (0.42 against 0.47). At 3e-4 five
+# of six are still there after 200 steps, because nothing has been learned yet: the error is 2.1. Learning and
+# collapse go together here.
+
+# %% [markdown]
 # ### A trap in the last row
 #
 # In the last row the router is drawn as routers usually are, and the runs *begin* with about 1.7 effective
@@ -813,6 +894,48 @@ def diagnose(shares_NE: torch.Tensor) -> str:
 check("04.diagnose")
 
 # %% [markdown]
+# Now logs of real runs. The result file of `benchmarks/collapse.py` keeps the load history of each method's
+# first seed, 30 rows of 20 steps each. N has to be a multiple of 4, so the first two rows stay out.
+
+# %%
+verdict = yours("04.diagnose")
+said = {}
+for name, method in methods.items():
+    shares_NLE = torch.tensor(method["runs"][0]["load_shares_by_layer"])[2:]
+    said[name] = [str(verdict(shares_NE)) for shares_NE in shares_NLE.unbind(dim=1)]
+    print(f"{name:<22} layer 0: {said[name][0]:<14} layer 1: {said[name][1]}")
+
+# %% [markdown]
+# Two rows say more than the table of means did. Without balancing, layer 1 looked like a layer that has lost
+# half of its experts and holds the rest: its history says that it is still going down. And with the loss at
+# 0.001 an expert of layer 1 is dead. Or is it? The table counts no dead one there. The file keeps shares to
+# three decimals: this expert gets fewer than one row in two thousand, and not none. A log that rounds cannot
+# tell the starving from the dead.
+
+# %% [markdown]
+# **Change this.** How often must a job write its loads? Here the bias of lesson 06 moves by far too much in
+# each step, so that the experts take turns. Four runs, one row for every `every` steps. From which interval
+# on is the illness invisible? And is it there at all with a step of 0.3, or of 0.1?
+
+# %% change=true tags=["nbval-ignore-output"] why="trained"
+# Change these and run the cell again.
+every = 1
+bias_rate = 1.0
+
+swinging = ToyRun(Toy(n_seeds=4, mu=2.0, even_start=True), SelectionBias(1, rate=bias_rate)).advance(120)
+logged_NSE = swinging.shares_NSE.unflatten(0, (-1, every)).mean(dim=1)  # every must divide 120
+logged_NSE = logged_NSE[len(logged_NSE) % 4 :]
+print(f"{len(logged_NSE)} rows each:", ", ".join(str(verdict(run_NE)) for run_NE in logged_NSE.unbind(dim=1)))
+print(f"effective experts of a row, mean: {metrics.effective_experts(logged_NSE).mean():.1f}")
+
+# %% [markdown] only="solutions"
+# With a row for every step all four are oscillating, with 3.2 effective experts in a row. With a row for
+# every *two* steps all four are healthy (5.2), and with five steps more so (6.8): the mean over a swing is
+# even. At a step of 0.3 one run of the four is on the wrong side of the line (4.5 on average), at 0.1 none
+# (6.5). A log of means cannot show what happens within an interval. Write the fullest expert of *each* step
+# beside the mean.
+
+# %% [markdown]
 # ## What becomes of a starved expert?
 #
 # An expert that no token chose took no part in the output. So the gradient of all its weights is zero; not
@@ -885,6 +1008,26 @@ exact_zero = bool((decayed.up_SDEF.grad.abs().amax(dim=(1, 3))[starved_SE] == 0)
 print("at least 16 starved experts in 16 runs:", int(starved_SE.sum()) >= 16)
 print("their gradient is exactly zero:", exact_zero)
 print(f"their weights shrink to {expected:.3f} of what they were, within 1 %:", bool(off < 0.01))
+
+# %% [markdown]
+# **Change this.** A real run has a smaller learning rate and many more steps: 3e-4, a decay of 0.1, 100,000
+# steps. An expert starves from the first step on. How much of its weights is left at the end? And if you
+# halve the learning rate and double the decay?
+
+# %% change=true
+# Change these and run the cell again.
+peak_rate = 3e-4
+decay = 0.1
+n_starved = 100_000
+
+kept_a_step = 1 - peak_rate * decay
+half_gone = math.log(0.5) / math.log(kept_a_step)
+print(f"left after {n_starved:,} steps: {kept_a_step**n_starved:.1%}; half gone after {half_gone:,.0f}")
+
+# %% [markdown] only="solutions"
+# It is 5.0 %, and half is gone after 23,105 steps. Halving one number and doubling the other changes nothing:
+# only their product counts. With a decay of 0.01 it is 74.1 %. (A schedule lowers the rate, so in a real run
+# more is left: what counts is the sum of the rates.) Whoever revives an expert late revives a small one.
 
 # %%
 claim("L71", "correct", holds=exact_zero and bool(off < 0.01) and fates["AdamW, decay 0.1"][1] < 0.6)
@@ -978,29 +1121,42 @@ check("04.revive")
 
 # %% [markdown]
 # Does it help? We take the state of the race after 150 steps and go on from it in four ways, with the same
-# tokens: nothing; revive the dead; switch the balancing loss on; both. First your guess about the second way.
+# tokens: nothing; revive the dead, with the function of the exercise; switch the balancing loss on; both.
+# First your guess about the second way.
 
 # %% tags=["nbval-ignore-output"] why="widget"
 predict("04.revive")
 
 
 # %%
-def split_busy(run, noise=0.1):
-    """Replace the dead experts of every seed of a toy run, as in the exercise."""
+split = yours("04.revive")
+
+
+def flat(up_DEF, down_EFD):
+    """All numbers of each expert in one row, [E, P], a copy."""
+    return torch.cat([up_DEF.transpose(0, 1).flatten(1), down_EFD.flatten(1)], dim=1)
+
+
+def revive_dead(run, noise=0.1):
+    """Hand each seed of a toy run to `split`, and put what it returns back, Adam's memory too."""
     generator = torch.Generator().manual_seed(1)
-    shares_SE = late(run)
-    moments = [run.optimizer.state[p] for p in (run.router_SDE, run.up_SDEF, run.down_SEFD)]
+    of_router, of_up, of_down = (run.optimizer.state[p] for p in (run.router_SDE, run.up_SDEF, run.down_SEFD))
     with torch.no_grad():
-        for s, shares_E in enumerate(shares_SE):
-            busy = [e for e in shares_E.argsort(descending=True).tolist() if shares_E[e] > 0]
-            for i, d in enumerate((shares_E == 0).nonzero().flatten().tolist()):
-                donor_D = run.router_SDE[s, :, busy[i % len(busy)]]
-                jitter_D = noise * donor_D.std() * torch.randn(len(donor_D), generator=generator)
-                run.router_SDE[s, :, d] = donor_D + jitter_D
-                run.up_SDEF[s, :, d] = run.up_SDEF[s, :, busy[i % len(busy)]]
-                run.down_SEFD[s, d] = run.down_SEFD[s, busy[i % len(busy)]]
-                for key in ("exp_avg", "exp_avg_sq"):
-                    moments[0][key][s, :, d], moments[1][key][s, :, d], moments[2][key][s, d] = 0, 0, 0
+        for s, counts_E in enumerate(rows_of(run.shares_NSE[-20:])):
+            router_ED = run.router_SDE[s].T.clone()
+            noise_ED = noise * router_ED.std() * torch.randn(router_ED.shape, generator=generator)
+            experts_EP = flat(run.up_SDEF[s], run.down_SEFD[s])
+            for key in ("exp_avg", "exp_avg_sq"):  # the two kinds of momentum that Adam keeps
+                memory_EP = flat(of_up[key][s], of_down[key][s])
+                made = split(router_ED.clone(), experts_EP.clone(), memory_EP, counts_E, noise_ED)
+                up_EX, down_EX = made[2].split(memory_EP.shape[1] // 2, dim=1)
+                of_up[key][s] = up_EX.unflatten(1, (router_ED.shape[1], -1)).transpose(0, 1)
+                of_down[key][s] = down_EX.unflatten(1, (-1, router_ED.shape[1]))
+                of_router[key][s][:, counts_E == 0] = 0
+            up_EX, down_EX = made[1].split(experts_EP.shape[1] // 2, dim=1)
+            run.router_SDE[s] = made[0].T
+            run.up_SDEF[s] = up_EX.unflatten(1, (router_ED.shape[1], -1)).transpose(0, 1)
+            run.down_SEFD[s] = down_EX.unflatten(1, (-1, router_ED.shape[1]))
 
 
 at_150 = ToyRun(COMMON, TopK(1), loss=load_balancing, alpha=0.0).advance(150)
@@ -1008,7 +1164,7 @@ arms = {name: at_150.fork() for name in ("nothing", "revive", "loss 0.3", "loss 
 was_dead_SE = late(at_150) == 0
 for name, run in arms.items():
     if "revive" in name:
-        split_busy(run)
+        revive_dead(run)
     run.alpha = 0.3 if "loss" in name else 0.0
     run.advance(150)
 dead = {name: int((late(run) == 0).sum()) for name, run in arms.items()}

@@ -267,6 +267,81 @@ def balancing_loss(logits_NTE, mask_T, top_k):
 check("05.balancing_loss")
 
 # %% [markdown]
+# ### At work
+#
+# Does it balance anything? Lesson 04's toy at `mu` = 4 collapses by itself. We train it four times from the
+# same start: without a loss, with your `balancing_loss` (a seed is what a layer was), and with the two
+# products that were *not* taken, made of your `f_and_p`: f · f, the first answer that came to mind, and
+# P · P, which has a gradient and counts nobody. Which of them will balance?
+
+# %%
+own_factors, own_loss = yours("05.f_and_p"), yours("05.balancing_loss")
+COLLAPSING = Toy(n_seeds=8, mu=4.0, n_tokens=128, even_start=True)
+everyone_T = torch.ones(128, dtype=torch.bool)
+if not own_factors(torch.zeros(2, 3).requires_grad_(), torch.tensor([[0], [1]]))[1].requires_grad:
+    print("Your P comes without a gradient (detach? no_grad? item?), so that here P · P can do nothing.")
+
+
+def product(factor):
+    """E times the sum of a factor's square, for every seed; factor 0 is f, 1 is P."""
+
+    def loss(decision):
+        ids_ST1 = decision.chosen_STE.int().argmax(dim=-1, keepdim=True)
+        both = [own_factors(*each) for each in zip(decision.logits_STE, ids_ST1, strict=True)]
+        return 8 * torch.stack([factors[factor].square().sum() for factors in both])
+
+    return loss
+
+
+tried = {
+    "no loss": None,
+    "f · f": product(0),
+    "P · P": product(1),
+    "f · P": lambda decision: own_loss(decision.logits_STE, everyone_T, 1).reshape(()),
+}
+at_work = {
+    name: ToyRun(COLLAPSING, TopK(1), loss=loss, alpha=0.1).advance(200) for name, loss in tried.items()
+}
+left = {name: effective_experts(run.shares_NSE[-20:].mean(dim=0)).mean() for name, run in at_work.items()}
+same = torch.equal(at_work["f · f"].shares_NSE, at_work["no loss"].shares_NSE)
+print(f"f · f: every load of every step as without a loss: {same}")
+for name in ("f · P", "P · P"):
+    print(f"{name}: more than 1.5 effective experts ahead of no loss: {left[name] > left['no loss'] + 1.5}")
+
+# %% tags=["nbval-ignore-output"] why="image"
+svg.line_chart(
+    {
+        own_loss.label if name == "f · P" else name: (
+            list(range(5, 200, 10)),
+            effective_experts(run.shares_NSE).mean(dim=1).unflatten(0, (-1, 10)).mean(dim=1).tolist(),
+        )
+        for name, run in at_work.items()
+    },
+    title="A product of counts does nothing, one of probabilities about as much as f · P",
+    x_label="step",
+    y_label="effective experts of 8, exp(H), mean of 8 seeds",
+    y_range=(1, 8),
+    caption="alpha = 0.1. Two of the four lines are one. "
+    + "; ".join(f"{name} ends at {value:.1f}" for name, value in left.items())
+    + ".",
+)
+
+# %% [markdown]
+# f · f is not weak, it is nothing: the same loads to the last bit. That P · P balances here, too, may
+# surprise you. It makes the *probabilities* even, and in this toy the load follows. It need not. Take the
+# worst case, in which everybody prefers expert 0 by a hair. All probabilities are nearly even, so P · P is
+# content, and the load is as uneven as can be:
+
+# %%
+hair_TE = torch.zeros(1000, 8, dtype=torch.float64)
+hair_TE[:, 0] = 1e-4
+hair_TE.requires_grad_()
+hair_P_E = hair_TE.softmax(dim=-1).mean(dim=0)
+for name, factor_E in (("P · P", hair_P_E), ("f · P", F.one_hot(torch.tensor(0), 8))):
+    (push_TE,) = torch.autograd.grad(8 * (factor_E * hair_P_E).sum(), hair_TE, retain_graph=True)
+    print(f"{name}: pushes expert 0, which has all tokens, down by {push_TE[:, 0].sum():.4f}")
+
+# %% [markdown]
 # ### One loss for all layers together?
 
 # %% tags=["nbval-ignore-output"] why="widget"
@@ -309,6 +384,24 @@ print(f"one layer at a time:          {sum(per_layer) / 8:.2f} (mean)   the pack
 # %%
 reveal("05.pooled")
 claim("L49", "wrong", holds=abs(pooled - 1) < 0.01 and min(per_layer) > 7.99 and min(package) > 7.99)
+
+# %% [markdown]
+# **Change this.** Above, every layer had a favourite of its own. Let two layers share one, then four, then
+# let all eight collapse on the same expert. How many layers must agree until the pooled number says 2?
+
+# %% change=true
+# Change these and run the cell again.
+favourites = [0, 1, 2, 3, 4, 5, 6, 7]
+certainty = 20.0
+
+heap = [certainty * F.one_hot(torch.full((512,), e), 8).float() for e in favourites]
+print(f"all layers in one heap: {load_balancing_loss_func(tuple(heap), 8, 1):.2f}", end="   ")
+print(f"by {own_loss.label}: {own_loss(torch.stack(heap), torch.ones(512, dtype=torch.bool), 1):.2f}")
+
+# %% [markdown] only="solutions"
+# With [0, 0, 2, 3, 4, 5, 6, 7] it is 1.25, with four on one expert, [0, 0, 0, 0, 4, 5, 6, 7], it is 2.50. Two
+# pairs of four, [0, 0, 0, 0, 1, 1, 1, 1], are 4, and only all on one gives the 8 that is true of every layer.
+# Three on one and two on another, [0, 0, 0, 1, 1, 5, 6, 7], give 2 exactly. Your loss says 8 each time.
 
 # %% [markdown]
 # A perfect score for a model that is dead from top to bottom. It has been discussed since 2023 (issue 28255
@@ -456,9 +549,9 @@ def loss_gradient(logits_TE, topk_ids_TK):
     logits_TE: [T, E] fp32. topk_ids_TK: [T, K] integers. f counts as a constant.
     Returns [T, E].
     """
-    ### BEGIN SOLUTION
     n_tokens, n_experts = logits_TE.shape
-    f_E = torch.bincount(topk_ids_TK.flatten(), minlength=n_experts) / topk_ids_TK.numel()
+    f_E = torch.bincount(topk_ids_TK.flatten(), minlength=n_experts) / topk_ids_TK.numel()  # as in f_and_p
+    ### BEGIN SOLUTION
     p_TE = logits_TE.softmax(dim=-1)
     met_T1 = (p_TE * f_E).sum(dim=-1, keepdim=True)
     return n_experts / n_tokens * p_TE * (f_E - met_T1)
@@ -633,7 +726,29 @@ claim(
 )
 
 # %% [markdown]
-# A crowd that hardly means it, and a minority that does. Now you, for any number of tokens and experts:
+# A crowd that hardly means it, and a minority that does.
+
+# %% [markdown]
+# **Change this.** How low can you get with these two numbers, the part of the crowd and how far it is ahead?
+
+# %% change=true
+# Change these and run the cell again.
+crowd = 0.74
+lead = 0.04
+
+two_TE = torch.zeros(10_000, 2, dtype=torch.float64)
+two_TE[: round(crowd * 10_000), 0] = lead
+two_TE[round(crowd * 10_000) :, 1] = 20.0
+two_f, two_P = f_and_P(two_TE)
+print(f"load {two_f[0]:.0%} and {two_f[1]:.0%}: loss {2 * (two_f * two_P).sum():.4f}")
+
+# %% [markdown] only="solutions"
+# A smaller lead lowers it as long as expert 0 has the larger part of the tokens: with 0.04 and 74 % it is
+# 0.882, with 0.0001 and 75 % it is 0.8750, and nothing that you try is below that. With 60 % it is 0.92, with
+# 90 % 0.93. That 7/8 is the lowest value there is for two experts is shown below.
+
+# %% [markdown]
+# Now you, for any number of tokens and experts:
 
 # %% [markdown]
 # {{exercise 05.counterexample}}
@@ -790,9 +905,10 @@ svg.line_chart(
 predict("05.descend")
 
 # %% [markdown]
-# Here is gradient descent on this loss alone, with the gradient from your exercise. There is no router, every
-# token has its own free logits. We start close to the lowest places: 75 to 25 % for two experts, and half of
-# the experts dead for eight. Sixteen draws each, which differ in how much each token prefers its expert.
+# Here is gradient descent on this loss alone. There is no router, every token has its own free logits. We
+# start close to the lowest places: 75 to 25 % for two experts, and half of the experts dead for eight.
+# Sixteen draws each, which differ in how much each token prefers its expert. The picture below walks the
+# first of them with the gradient from your exercise, and then starts from your counterexample.
 
 
 # %%
@@ -830,15 +946,40 @@ for name, start_STE in [("2 experts", two_STE), ("8 experts", eight_STE)]:
 # %%
 reveal("05.descend")
 
+# %%
+own_gradient, own_example = yours("05.loss_gradient"), yours("05.counterexample")
+
+
+def walk(logits_TE, steps=60, rate=0.02):
+    """The losses on the way down the learner's gradient; `rate` has the factor 1 / T in it, as above."""
+    losses = []
+    for _ in range(steps):
+        ids_T1 = logits_TE.argmax(dim=-1, keepdim=True)
+        losses.append(balancing.load_balancing_loss(logits_TE, ids_T1).item())
+        logits_TE = logits_TE - rate * len(logits_TE) * own_gradient(logits_TE, ids_T1)
+    return losses
+
+
+example_TE = own_example(400, 8).double()
+generator = torch.Generator().manual_seed(0)
+walks = {
+    "2 experts": walk(two_STE[0]),
+    "8 experts": walk(eight_STE[0]),
+    own_example.label: walk(example_TE + 0.3 * torch.rand(400, 8, generator=generator, dtype=torch.float64)),
+}
+off = max(abs(walks[name][-1] - ways[name][0][59, 0].item()) for name in ways)
+print(f"walked with {own_gradient.label}: the losses end where those above are at step 60: {off < 0.02}")
+
 # %% tags=["nbval-ignore-output"] why="image"
 svg.line_chart(
-    {name: (list(range(60)), losses[:60, 0].tolist()) for name, (losses, _) in ways.items()},
+    {name: (list(range(60)), losses) for name, losses in walks.items()},
     title="Gradient descent climbs: the loss rises to its balanced value",
     x_label="step of gradient descent",
     y_label="E · sum(f · P)",
     references={"balanced": 1.0},
     y_range=(0.4, 1.1),
-    caption="The first of 16 draws. Both start near the lowest places there are, and leave them.",
+    caption=f"Down {own_gradient.label}, from near the lowest places there are, and from the logits of "
+    f"{own_example.label}, each moved by a random number below 0.3.",
 )
 
 # %% [markdown]
@@ -847,10 +988,33 @@ svg.line_chart(
 # places are nothing like that. Their tokens sit on the fence between a full expert and an empty one, and are
 # pushed towards the empty one, as they should be. Once they cross, f jumps. The gradient had taken f for a
 # constant, so it never saw the jump coming, and the loss goes up.
-#
+
+# %% [markdown]
+# **Change this.** Two experts again, 75 % at expert 0. What if all tokens of that crowd were *identical*? Set
+# `spread` to 0. And does a larger step, of 1, hurt as long as they differ?
+
+# %% change=true
+# Change these and run the cell again.
+spread = 0.3
+step = 0.02
+
+crowd_STE = torch.zeros(1, 400, 2, dtype=torch.float64)
+crowd_STE[0, :300, 0] = 0.01 + spread * torch.linspace(0, 1, 300, dtype=torch.float64)
+crowd_STE[0, 300:, 1] = 6.0
+crowd_losses, crowd_load_SE = descend(crowd_STE, 400, step)
+lowest, highest = crowd_losses[-50:].aminmax()
+print(f"loss in the last 50 of 400 steps: {lowest:.2f} to {highest:.2f}; ", end="")
+print(f"at the end {crowd_load_SE[0, 0]:.0%} of the load at expert 0")
+
+# %% [markdown] only="solutions"
+# Identical tokens cross together, and back together: the loss swings between 0.88 and 1.25 for ever, and
+# three quarters of the load stand now here, now there. A spread of 0.01 is not enough either, at this step.
+# With 0.3 all is at rest, at 1.00 and 50 %, and a step fifty times as large does no harm: what brings rest is
+# that tokens differ, not that steps are small.
+
+# %% [markdown]
 # So the loss is best read as a **push**, not as a height: the force is E·f on P, and it rests when the loads
-# that each token can see are equal. (In a dull special case it does not come to rest at all. If all tokens of
-# the crowd are *identical*, they cross together, and back together. Real tokens differ.)
+# that each token can see are equal.
 #
 # What remains for practice: watch the loads, not the value of this loss. 1 may be a collapse, below 1 is
 # never balanced, and above 1 is worse than balanced.
@@ -946,6 +1110,34 @@ def z_loss(logits_TE):
 
 # %%
 check("05.z_loss")
+
+# %% [markdown]
+# **Change this.** Your z-loss in the collapsing toy. Give it a larger weight, 0.1, then 1. Does the load get
+# more even? Does the largest logit get smaller? And the smallest?
+
+# %% change=true tags=["nbval-ignore-output"] why="trained"
+# Change these and run the cell again.
+weight = 0.01
+n_steps = 200
+
+own_z = yours("05.z_loss")
+held = ToyRun(
+    COLLAPSING, TopK(1), loss=lambda decision: own_z(decision.logits_STE.flatten(0, 1)), alpha=weight
+).advance(n_steps)
+print(f"{'':<12}{'effective experts':>18}{'logits from':>14}{'to':>7}{'error':>8}")
+for name, run in (("without", at_work["no loss"]), ("with it", held)):
+    fresh_STD = run.world.batch(512, torch.Generator().manual_seed(0)).inputs_STD
+    z_STE = (fresh_STD @ run.router_SDE).detach()
+    in_use_S = effective_experts(run.shares_NSE[-20:].mean(dim=0))
+    print(f"{name:<12}{in_use_S.mean():>18.1f}{z_STE.min():>14.1f}{z_STE.max():>7.1f}", end="")
+    print(f"{run.error_NS[-20:].mean():>8.2f}")
+
+# %% [markdown] only="solutions"
+# It holds the *largest* logit: from 10.3 without it to 4.7, 2.1 and 1.2. The smallest it leaves alone (-8.8
+# without it, about -12 with it), since a very negative logit adds nothing to the sum. And it balances
+# nothing:
+# 3.0 effective experts without it, 3.5, 3.2 and 3.5 with it. The error says what too much costs: 0.51, 0.49,
+# 0.56, 0.62.
 
 # %% [markdown]
 # ## Even, but where?

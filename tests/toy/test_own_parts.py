@@ -7,7 +7,8 @@ import torch
 
 from moe_lessons.exercises import registry
 from moe_lessons.toy import BiasStep, EachSeed, TopK, Toy, ToyRun, load_balancing
-from moe_lessons.toy.zoo import SelectionBias
+from moe_lessons.toy.own_router import OwnRouter
+from moe_lessons.toy.zoo import ExpertChoice, SelectionBias, fresh_error
 
 SMALL = Toy(n_seeds=3, n_experts=5, n_tokens=32, mu=1.0)
 STEPS = 8
@@ -83,3 +84,43 @@ def test_wrong_shapes_name_the_part():
         ToyRun(SMALL, BiasStep(my_step, 2, rate=0.1)).advance(1)
     with pytest.raises(ValueError, match=r"gate three returned ids of torch.float32: give whole numbers"):
         ToyRun(SMALL, BiasStep(three, 2, rate=0.1)).advance(1)
+
+
+def weights_of_all(gate):
+    """A router that returns a row of weights, made of one that returns ids and weights."""
+
+    def router(logits_TE, training):
+        ids_TK, weights_TK = gate(logits_TE, 2, False)
+        return torch.zeros_like(logits_TE).scatter(1, ids_TK, weights_TK)
+
+    return router
+
+
+def test_a_router_of_either_kind():
+    gates = reference("01.topk_gates")
+    for router in (lambda logits_TE, training: gates(logits_TE, 2, False), weights_of_all(gates)):
+        same(ToyRun(SMALL, OwnRouter(router)), ToyRun(SMALL, TopK(2)))
+
+
+def test_expert_choice_of_ones_own():
+    choice, gates = reference("06.expert_choice"), reference("01.topk_gates")
+    settings = Toy(n_seeds=3, n_experts=4, n_tokens=32, mu=1.0)
+
+    def router(logits_TE, training):
+        return choice(logits_TE, 2) if training else gates(logits_TE, 2, False)
+
+    mine, theirs = ToyRun(settings, OwnRouter(router)), ToyRun(settings, ExpertChoice(2))
+    same(mine, theirs)
+    for alone in (False, True):
+        torch.testing.assert_close(fresh_error(mine, alone=alone), fresh_error(theirs, alone=alone))
+    assert not torch.allclose(fresh_error(mine, alone=True), fresh_error(mine, alone=False))
+
+
+def test_a_router_in_double_precision_trains_too():
+    ToyRun(SMALL, OwnRouter(lambda logits_TE, training: logits_TE.double().softmax(dim=-1))).advance(2)
+
+
+def test_what_is_no_routing_is_refused():
+    for wrong in (lambda z, training: z[:, :2], lambda z, training: (z, z, z)):
+        with pytest.raises(ValueError, match="returned"):
+            ToyRun(SMALL, OwnRouter(wrong)).advance(1)

@@ -97,7 +97,8 @@ BALANCING_LOSS = Exercise(
     task=(
         "Return one scalar: the mean over the N layers of `E · sum(f · P)`. In each layer, `f` is the share "
         "of the routed rows that an expert gets (they sum to 1), `P` the mean probability from the softmax "
-        "over all E. Padding (`mask_T` False) counts in neither. Gradients are checked too."
+        "over all E. Padding (`mask_T` False) counts in neither. Gradients are checked too. (The point is "
+        "what becomes of layers and padding: you may copy your `f_and_p` into the cell.)"
     ),
     entry="balancing_loss",
     points=4,

@@ -111,7 +111,7 @@ LOSS_GRADIENT = Exercise(
     ),
     entry="loss_gradient",
     points=4,
-    minutes=20,
+    minutes=18,
     difficulty=4,
     outputs=(Output("gradient_TE", "TE", atol=1e-6),),
     draw=draw,

@@ -109,11 +109,12 @@ SCOPE = Exercise(
         "One step sees M micro-batches of B sequences of L tokens. Return the loss `E · sum(f · P)` at "
         'one of three scopes: `"sequence"` (one loss for each of the M·B sequences), `"micro_batch"` (one '
         'for each micro-batch), `"global_batch"` (one for all tokens together). Of several losses, return '
-        "the mean. f is the share of routed rows. Gradients are checked too."
+        "the mean. f is the share of routed rows. Gradients are checked too. (A group is what a layer was: "
+        "you may copy your `balancing_loss` into the cell, and spend your time on the groups.)"
     ),
     entry="scoped_loss",
     points=4,
-    minutes=12,
+    minutes=10,
     difficulty=3,
     outputs=(Output("loss"), Output("gradient_MBLE", "MBLE")),
     draw=draw,

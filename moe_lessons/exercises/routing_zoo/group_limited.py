@@ -154,7 +154,7 @@ GROUP_LIMITED = Exercise(
     ),
     entry="group_limited_topk",
     points=4,
-    minutes=15,
+    minutes=12,
     difficulty=4,
     outputs=(Output("topk_ids_TK", "TK", kind="int"), Output("topk_weights_TK", "TK")),
     draw=draw,
