@@ -135,8 +135,12 @@ def experts(plan: Plan, column: Column, on: bool) -> str:
         tall = (end - start) * column.row
         parts.append(_box(column, start * column.row + 1, tall - 2, tint(color(e), 0.3), False, on))
         center, middle = column.x + column.width / 2, column.top + start * column.row + tall / 2
-        parts.append(text(center, middle - 2, f"W{e}", text_anchor="middle", font_weight="600"))
-        parts.append(marker(e, center, middle + 9, 4))
+        # One row has no room for two lines.
+        name, mark = ((0, -2), (0, 9)) if tall > 30 else ((-6, 4), (11, 0))
+        parts.append(
+            text(center + name[0], middle + name[1], f"W{e}", text_anchor="middle", font_weight="600")
+        )
+        parts.append(marker(e, center + mark[0], middle + mark[1], 4))
     return "".join(parts)
 
 
@@ -145,10 +149,9 @@ def legend(plan: Plan, x: float, y: float) -> str:
     parts = []
     for e in range(len(plan.ends)):
         size = plan.ends[e] - plan.starts[e]
+        said = f"{size} row{'s' if size > 1 else ''}" if size else "idle"
         parts.append(marker(e, x + 130 * e + 6, y - 4, 5))
-        parts.append(
-            text(x + 130 * e + 16, y, f"expert {e}: {size} rows" if size else f"expert {e}: idle", fill=MUTED)
-        )
+        parts.append(text(x + 130 * e + 16, y, f"expert {e}: {said}", fill=MUTED))
     return "".join(parts)
 
 
