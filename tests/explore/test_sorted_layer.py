@@ -241,7 +241,7 @@ def test_each_stage_adds_to_the_one_before():
 
 
 def test_titles_differ_and_captions_ask():
-    states = [with_bugs(stage=stage) for stage in range(LAST + 1)] + [with_bugs(*bugs) for bugs in SETS[1:]]
+    states = [with_bugs(stage=stage) for stage in range(LAST + 1)] + [with_bugs(bug) for bug in BUGS]
     assert len({view.title(state) for state in states}) == len(states)
     for bugs, routing in itertools.product(SETS, ROUTINGS):
         assert view.question(with_bugs(*bugs, routing=routing)).endswith("?")

@@ -61,7 +61,7 @@ def verdicts(state: State, x: float, top: float, tall: float, on: bool) -> str:
         sign, ink = ("✓", INK) if found.right else ("✗", WRONG)
         parts.append(text(x, y - 3, f"{sign} {found.said}", font_size=11.5, font_weight="700", fill=ink))
         if state.terms(t):
-            parts.append(text(x, y + 12, sum_of(state, t), font_size=11, fill=MUTED))
+            parts.append(text(x, y + 12, sum_of(state, t), font_size=10.5, fill=MUTED))
     return "".join(parts)
 
 
@@ -81,11 +81,11 @@ def sum_of(state: State, token: int) -> str:
     Examples
     --------
     >>> sum_of(simulate(Params(bugs=frozenset({"no_inverse"}))), 0)
-    '.30 r1 + .60 r2  (weights .90)'
+    '.30 r1 + .60 r2 (weights .90)'
     """
     terms = state.terms(token)
     total = sum(weight for weight, _ in terms)
-    note = "" if abs(total - 1) < 1e-9 else f"  (weights {amount(total)})"
+    note = "" if abs(total - 1) < 1e-9 else f" (weights {amount(total)})"
     return " + ".join(f"{amount(weight)} r{slot}" for weight, slot in terms) + note
 
 

@@ -37,7 +37,7 @@ from moe_lessons.svg import Drawing, figure, text
 TOP, ROW = 40.0, 22.0
 # Column, its left edge and width, the two lines above it, and the stage that fills it.
 LAYOUT = {
-    "in": (6, 32, ("tokens", "x"), "tokens"),
+    "in": (10, 32, ("tokens", "x"), "tokens"),
     "slots": (56, 44, ("slots", "t · K + k"), "slots"),
     "sorted": (154, 44, ("sorted", "by expert"), "sort"),
     "experts": (226, 36, ("experts", "W"), "experts"),
@@ -85,7 +85,7 @@ def _layer(state: State) -> tuple[str, float]:
         body += positions(state, columns["back"], on["back"])
         body += wrong_places(state, columns["back"], on["back"])
     body += tokens(state, columns["out"], on["out"], "y")
-    body += verdicts(state, columns["out"].right + 8, TOP, state.top_k * ROW, on["out"] or stopped)
+    body += verdicts(state, columns["out"].right + 5, TOP, state.top_k * ROW, on["out"] or stopped)
     body += legend(state, 8, foot + 44)
     return body, foot + 52
 
@@ -139,7 +139,7 @@ def title(state: State) -> str:
     )
     if state.params.stage < STAGES.index("sum") and not (state.crashed and state.params.stage > 3):
         return early[state.params.stage]
-    found = " + ".join(BUGS[bug] for bug in BUGS if bug in state.params.bugs) or "No bug"
+    found = _names(state)[0] if len(state.params.bugs) == 1 else f"{len(state.params.bugs) or 'No'} bugs"
     if state.crashed:
         return f"{found}: no output, for expert {len(state.sizes)} was not counted"
     right, total = n_right(state), len(state.ids)
@@ -186,7 +186,9 @@ def in_words(state: State) -> str:
     """The rest of the alt text."""
     order = ", ".join(map(str, state.row_ids))
     counted = ", ".join(map(str, state.sizes))
-    parts = [f"Slots in sorted order: {order}. Group sizes: {counted}."]
+    parts = [
+        f"Switched on: {', '.join(_names(state)) or 'no bug'}. Slots in sorted order: {order}. Group sizes: {counted}."
+    ]
     if reached(state, "sum"):
         made = (f"y{t}: {verdict(state, t).said}, {sum_of(state, t)}" for t in range(len(state.ids)))
         parts.append("; ".join(made) + ".")
@@ -194,6 +196,10 @@ def in_words(state: State) -> str:
         missing = len(state.sizes)
         parts.append(f"IndexError: expert {missing} asks for group {missing}, groups are 0 to {missing - 1}.")
     return " ".join([*parts, question(state)])
+
+
+def _names(state: State) -> list[str]:
+    return [name for bug, name in BUGS.items() if bug in state.params.bugs]
 
 
 def strip() -> Drawing:
