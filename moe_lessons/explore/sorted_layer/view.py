@@ -186,9 +186,8 @@ def in_words(state: State) -> str:
     """The rest of the alt text."""
     order = ", ".join(map(str, state.row_ids))
     counted = ", ".join(map(str, state.sizes))
-    parts = [
-        f"Switched on: {', '.join(_names(state)) or 'no bug'}. Slots in sorted order: {order}. Group sizes: {counted}."
-    ]
+    switched = ", ".join(_names(state)) or "no bug"
+    parts = [f"Switched on: {switched}. Slots in sorted order: {order}. Group sizes: {counted}."]
     if reached(state, "sum"):
         made = (f"y{t}: {verdict(state, t).said}, {sum_of(state, t)}" for t in range(len(state.ids)))
         parts.append("; ".join(made) + ".")
