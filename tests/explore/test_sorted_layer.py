@@ -1,4 +1,5 @@
 import itertools
+import re
 import statistics
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moe_lessons.build import paths
 from moe_lessons.course import store
 from moe_lessons.exercises.moe_layer.questions import PREDICTIONS
 from moe_lessons.experts import swiglu
@@ -149,6 +151,12 @@ def prediction(id):
 @pytest.mark.parametrize("bug", BUGS)
 def test_every_switch_has_its_prediction(bug):
     assert len(prediction(bug).options) == 3
+
+
+def test_the_lesson_lets_each_prediction_open_its_own_switch():
+    lesson = (paths.LESSONS / "02_moe_layer.py").read_text(encoding="utf-8")
+    asked = re.findall(r'predict\("02\.(\w+)", unlocks=sorted_rows\.switch\("(\w+)"\)\)', lesson)
+    assert asked == [(bug, bug) for bug in BUGS]
 
 
 def test_the_truth_of_each_prediction_holds_in_the_picture():
