@@ -58,12 +58,14 @@ class View:
         self._asked = widgets.VBox([])
         self._frame = widgets.HTML()
         wrap = widgets.Layout(flex_flow="row wrap", max_width="720px")
-        rows = [w for _, w in self._controls]
+        switches = [w for c, w in self._controls if isinstance(c, Switch)]
+        rows = [w for c, w in self._controls if not isinstance(c, Switch)]
         self.box = widgets.VBox(
             [
                 self._asked,
                 self._frame,
                 widgets.HBox([w for _, w in self._landmarks], layout=wrap),
+                *([widgets.HBox(switches, layout=wrap)] if switches else []),
                 widgets.HBox(rows, layout=wrap),
             ]
         )
@@ -82,6 +84,8 @@ class View:
             for spec, widget in self._controls:
                 widget.value = spec.read(self._shown.params)
                 widget.disabled = self._shown.waits(spec)
+                if isinstance(spec, Switch):  # a dark page hardly shows that a box is disabled
+                    widget.description = f"{spec.label} (locked)" if widget.disabled else spec.label
             for landmark, button in self._landmarks:
                 button.disabled = self._shown.waits(landmark)
             self._draw()
@@ -111,13 +115,14 @@ class View:
         if isinstance(spec, Choice):
             widget = lib.Dropdown(options=spec.options, value=value, **common)
         elif isinstance(spec, Switch):
-            widget = lib.Checkbox(value=value, **common)
+            widget = lib.Checkbox(value=value, indent=False, **common)
+            widget.layout.margin = "2px 20px 2px 2px"
         else:
             whole = float(spec.step).is_integer() and float(spec.low).is_integer()
             kind, cast = (lib.IntSlider, int) if whole else (lib.FloatSlider, float)
             ends = {"min": cast(spec.low), "max": cast(spec.high), "step": cast(spec.step)}
             widget = kind(value=cast(value), **ends, **common)
-        widget.layout.width = "350px"
+        widget.layout.width = "auto" if isinstance(spec, Switch) else "350px"
         if hasattr(widget, "tooltip"):
             widget.tooltip = spec.hint  # at least "": None shows as "null"
         widget.observe(self._dragged(spec), "value")

@@ -296,15 +296,17 @@ def checkbox(explorable, bug):
             yield from walk(child)
 
     boxes = [w for w in walk(explorable._view.box) if isinstance(w, widgets.Checkbox)]
-    return next(w for w in boxes if w.description == BUGS[bug])
+    return next(w for w in boxes if w.description.removesuffix(" (locked)") == BUGS[bug])
 
 
 def test_each_switch_waits_for_its_own_prediction(shown):
     assert all(checkbox(shown, bug).disabled for bug in BUGS)
+    assert checkbox(shown, "no_inverse").description == "No inverse (locked)"
     checkbox(shown, "no_inverse").value = True
     assert shown.params.bugs == frozenset()
     shown.switch("no_inverse").unlock()
     assert [checkbox(shown, bug).disabled for bug in BUGS] == [False, True, True, True]
+    assert checkbox(shown, "no_inverse").description == "No inverse"
     assert shown.locked
     checkbox(shown, "no_inverse").value = False
     checkbox(shown, "no_inverse").value = True
