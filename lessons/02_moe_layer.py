@@ -407,6 +407,36 @@ with torch.no_grad():
 # token occurs K times among the rows, and a weight must travel with its row.
 
 # %% [markdown]
+# ### Which token gets whose output?
+#
+# Here is that layer with five tokens and K = 2. Walk through it with *Stage*: ten slots, sorted, split, run,
+# weighted, put back, added up. Beside each output stands what it is made of; `.70 r0` is the result of slot 0
+# times its weight.
+#
+# The four switches are bugs that people write. Each unlocks once you have committed to its prediction, below
+# the picture.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+from moe_lessons.explore import SortedLayer
+
+sorted_rows = SortedLayer()
+display(sorted_rows)
+predict("02.no_inverse", unlocks=sorted_rows.switch("no_inverse"))
+predict("02.wrong_inverse", unlocks=sorted_rows.switch("wrong_inverse"))
+predict("02.weights_twice", unlocks=sorted_rows.switch("weights_twice"))
+predict("02.no_minlength", unlocks=sorted_rows.switch("no_minlength"))
+
+# %% [markdown]
+# Turn on one bug at a time, and read the red lines. Then change the routing: which one hides the wrong order,
+# and which one brings out the fourth bug?
+
+# %%
+reveal("02.no_inverse")
+reveal("02.wrong_inverse")
+reveal("02.weights_twice")
+reveal("02.no_minlength")
+
+# %% [markdown]
 # {{puzzle 02.p_inverse}}
 
 

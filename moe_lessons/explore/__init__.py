@@ -12,6 +12,7 @@ _EXPORTS = {
     "Permutation": "permutation.explorable",
     "Router": "router.explorable",
     "RoutingStrip": "routing_strip.explorable",
+    "SortedLayer": "sorted_layer.explorable",
     "Surface": "surface.explorable",
 }
 
@@ -24,6 +25,7 @@ __all__ = [
     "Permutation",
     "Router",
     "RoutingStrip",
+    "SortedLayer",
     "Surface",
 ]
 

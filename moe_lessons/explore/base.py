@@ -41,6 +41,16 @@ class Choice(Generic[P]):
 
 
 @dataclass(frozen=True)
+class Switch(Generic[P]):
+    """Something to turn on and off."""
+
+    label: str
+    read: Callable[[P], bool]
+    write: Callable[[P, bool], P]
+    hint: str = ""
+
+
+@dataclass(frozen=True)
 class Landmark(Generic[P]):
     """A button that jumps to an interesting place."""
 
@@ -85,7 +95,7 @@ class Question:
         return f"{sign} You predicted: {said}. What happens: {true}. {self.because}"
 
 
-Control = Slider[P] | Choice[P]
+Control = Slider[P] | Choice[P] | Switch[P]
 
 
 class View(Protocol):
@@ -205,6 +215,10 @@ class Explorable(ABC, Generic[P]):
         self.locked = False
         if self._view is not None:
             self._view.refresh()
+
+    def waits(self, control: Control[P] | Landmark[P]) -> bool:
+        """Whether a control waits for a prediction: all of them do, until the last one is committed."""
+        return self.locked
 
     def close(self) -> None:
         """Take the widgets off the page."""

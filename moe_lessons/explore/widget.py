@@ -11,7 +11,16 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from moe_lessons.explore.base import Choice, Control, Explorable, Question, Slider, show_with
+from moe_lessons.explore.base import (
+    Choice,
+    Control,
+    Explorable,
+    Landmark,
+    Question,
+    Slider,
+    Switch,
+    show_with,
+)
 
 _open: dict[str, "View"] = {}
 """The view of each explorable now on a page; running its cell again closes the one before."""
@@ -45,16 +54,18 @@ class View:
         # JupyterLab may run callbacks on several threads at once.
         self._lock = threading.RLock()
         self._controls = [(c, self._make(c)) for c in shown.controls()]
-        self._landmarks = [self._button(m.label, m.hint, self._jump(m.go)) for m in shown.landmarks()]
+        self._landmarks = [(m, self._button(m.label, m.hint, self._jump(m))) for m in shown.landmarks()]
         self._asked = widgets.VBox([])
         self._frame = widgets.HTML()
         wrap = widgets.Layout(flex_flow="row wrap", max_width="720px")
-        rows = [w for _, w in self._controls]
+        switches = [w for c, w in self._controls if isinstance(c, Switch)]
+        rows = [w for c, w in self._controls if not isinstance(c, Switch)]
         self.box = widgets.VBox(
             [
                 self._asked,
                 self._frame,
-                widgets.HBox(self._landmarks, layout=wrap),
+                widgets.HBox([w for _, w in self._landmarks], layout=wrap),
+                *([widgets.HBox(switches, layout=wrap)] if switches else []),
                 widgets.HBox(rows, layout=wrap),
             ]
         )
@@ -72,9 +83,11 @@ class View:
         with self._hushed():
             for spec, widget in self._controls:
                 widget.value = spec.read(self._shown.params)
-                widget.disabled = self._shown.locked
-            for button in self._landmarks:
-                button.disabled = self._shown.locked
+                widget.disabled = self._shown.waits(spec)
+                if isinstance(spec, Switch):  # a dark page hardly shows that a box is disabled
+                    widget.description = f"{spec.label} (locked)" if widget.disabled else spec.label
+            for landmark, button in self._landmarks:
+                button.disabled = self._shown.waits(landmark)
             self._draw()
 
     def close(self) -> None:
@@ -101,12 +114,15 @@ class View:
         common = {"description": spec.label, "disabled": True, "style": {"description_width": "110px"}}
         if isinstance(spec, Choice):
             widget = lib.Dropdown(options=spec.options, value=value, **common)
+        elif isinstance(spec, Switch):
+            widget = lib.Checkbox(value=value, indent=False, **common)
+            widget.layout.margin = "2px 20px 2px 2px"
         else:
             whole = float(spec.step).is_integer() and float(spec.low).is_integer()
             kind, cast = (lib.IntSlider, int) if whole else (lib.FloatSlider, float)
             ends = {"min": cast(spec.low), "max": cast(spec.high), "step": cast(spec.step)}
             widget = kind(value=cast(value), **ends, **common)
-        widget.layout.width = "350px"
+        widget.layout.width = "auto" if isinstance(spec, Switch) else "350px"
         if hasattr(widget, "tooltip"):
             widget.tooltip = spec.hint  # at least "": None shows as "null"
         widget.observe(self._dragged(spec), "value")
@@ -121,7 +137,7 @@ class View:
         def changed(change: Any) -> None:
             with self._lock:
                 params = self._shown.params
-                if self._quiet or self._shown.locked or _only_rounded(spec, change["new"], params):
+                if self._quiet or self._shown.waits(spec) or _only_rounded(spec, change["new"], params):
                     return
                 self._shown.params = spec.write(params, change["new"])
                 # One control may set what another shows: the angle is that of the chosen expert.
@@ -129,11 +145,11 @@ class View:
 
         return changed
 
-    def _jump(self, go: Callable[[Any], Any]) -> Callable[[Any], None]:
+    def _jump(self, landmark: Landmark[Any]) -> Callable[[Any], None]:
         def pressed(_: Any) -> None:
             with self._lock:
-                if not self._shown.locked:
-                    self._shown.params = go(self._shown.params)
+                if not self._shown.waits(landmark):
+                    self._shown.params = landmark.go(self._shown.params)
                     self.refresh()
 
         return pressed

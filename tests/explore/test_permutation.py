@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from moe_lessons.dispatch import permutation_plan
 from moe_lessons.explore.permutation import view as permutation_view
 from moe_lessons.explore.permutation.explorable import Permutation
-from moe_lessons.explore.permutation.state import N_EXPERTS, ROUTINGS, STAGES, Params, simulate
+from moe_lessons.explore.permutation.state import ROUTINGS, STAGES, Params, simulate
+from moe_lessons.explore.rows.plan import N_EXPERTS
 
 params = st.builds(
     Params,

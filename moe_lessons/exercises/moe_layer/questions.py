@@ -22,6 +22,74 @@ PREDICTIONS = (
         ),
     ),
     Prediction(
+        id="02.no_inverse",
+        question=(
+            "The results lie sorted by expert. Someone forgets to undo the sort and adds them up two by two "
+            "as they lie: the first two for token 0, the next two for token 1, and so on. What happens?"
+        ),
+        options=(
+            "Nothing: a sum does not depend on the order of its terms",
+            "An error: the shapes no longer fit",
+            "No error, but most tokens get rows of other tokens",
+        ),
+        truth=2,
+        because=(
+            "The shapes fit, so nothing complains. A token is right only where its rows happen to lie in "
+            "their own places."
+        ),
+    ),
+    Prediction(
+        id="02.wrong_inverse",
+        question=(
+            "The sort returned `order`, the slot at each position. Someone undoes it with `results[order]`. "
+            "Can the output be right?"
+        ),
+        options=(
+            "Always: the same order leads there and back",
+            "For some routings",
+            "Never",
+        ),
+        truth=1,
+        because=(
+            "It is right where `order` is its own inverse, as where the sort does nothing but swap pairs. So "
+            "a small test may pass by luck."
+        ),
+    ),
+    Prediction(
+        id="02.weights_twice",
+        question=(
+            "The weights come in slot order and must be sorted like the rows. Someone sorts them twice. All "
+            "results return to their own tokens. What are a token's two weights now?"
+        ),
+        options=(
+            "Its own, in the other order",
+            "Others, which still add up to 1",
+            "Others, which mostly do not add up to 1",
+        ),
+        truth=2,
+        because=(
+            "They come from the slots of different tokens, and only one token's own weights are made to add "
+            "up to 1."
+        ),
+    ),
+    Prediction(
+        id="02.no_minlength",
+        question=(
+            "`bincount` ends at the largest id that it meets, unless `minlength` asks for more. There are "
+            "experts 0 to 3, and nobody chooses expert 1. Someone leaves `minlength` out. What happens?"
+        ),
+        options=(
+            "Nothing, with this routing",
+            "The rows of experts 2 and 3 reach the wrong experts",
+            "An error: there are only three groups",
+        ),
+        truth=0,
+        because=(
+            "An idle expert in the middle is counted as 0. Once the last expert is idle, its count is "
+            "missing: a loop over all experts finds no group for it."
+        ),
+    ),
+    Prediction(
         id="02.gradient",
         question=(
             "One token, 8 experts, K = 2, and the weights are the two largest of a softmax over all 8. "

@@ -1,1 +1,1 @@
-"""The dispatch permutation: `state` plans it, `panels` and `view` draw, `explorable` has the controls."""
+"""The dispatch permutation: `state` plans it, `view` draws, `explorable` has the controls."""

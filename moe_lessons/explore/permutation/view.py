@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from moe_lessons.explore.permutation.panels import (
+from moe_lessons.explore.permutation.state import Params, State, reached, simulate
+from moe_lessons.explore.rows.columns import (
     Column,
     boundaries,
     experts,
@@ -10,11 +11,9 @@ from moe_lessons.explore.permutation.panels import (
     legend,
     links,
     positions,
-    reached,
     rows,
     tokens,
 )
-from moe_lessons.explore.permutation.state import Params, State, simulate
 from moe_lessons.svg import Drawing, figure
 
 TOP, ROW = 40.0, 20.0

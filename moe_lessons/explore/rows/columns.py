@@ -1,8 +1,8 @@
-"""The columns of the dispatch permutation: tokens, slots, sorted rows, experts, and lines between them."""
+"""The columns of a picture of sorted rows: tokens, slots, rows, experts, and the lines between them."""
 
 from dataclasses import dataclass
 
-from moe_lessons.explore.permutation.state import N_EXPERTS, STAGES, State
+from moe_lessons.explore.rows.plan import Plan
 from moe_lessons.svg import color, element, marker, text, tint
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d0d0d0"
@@ -36,13 +36,13 @@ def heading(column: Column, words: tuple[str, str], on: bool) -> str:
     )
 
 
-def tokens(state: State, column: Column, on: bool, letter: str) -> str:
+def tokens(plan: Plan, column: Column, on: bool, letter: str) -> str:
     """Draw one box per token, as tall as its K slots; `letter` is x for inputs and y for outputs."""
     parts = []
     # The followed one last: its thick frame lies over its neighbours.
-    for t in sorted(range(len(state.ids)), key=state.params.token.__eq__):
-        followed = t == state.params.token
-        tall = state.top_k * column.row
+    for t in sorted(range(len(plan.ids)), key=plan.token.__eq__):
+        followed = t == plan.token
+        tall = plan.top_k * column.row
         parts.append(_box(column, t * tall, tall, "#ffffff", followed and on, on))
         if on:
             weight = "700" if followed else "400"
@@ -55,13 +55,13 @@ def tokens(state: State, column: Column, on: bool, letter: str) -> str:
     return "".join(parts)
 
 
-def rows(state: State, column: Column, order: tuple[int, ...], on: bool, *, letter: str = "") -> str:
+def rows(plan: Plan, column: Column, order: tuple[int, ...], on: bool, *, letter: str = "") -> str:
     """Draw one box per slot in the given order, with the slot's number and its expert's marker."""
     parts = []
     size = min(12.0, column.row - 3)
-    for place, slot in sorted(enumerate(order), key=lambda row: row[1] in state.slots):
-        followed = slot in state.slots
-        fill = tint(color(state.expert(slot)), 0.45 if followed else 0.16)
+    for place, slot in sorted(enumerate(order), key=lambda row: row[1] in plan.slots):
+        followed = slot in plan.slots
+        fill = tint(color(plan.expert(slot)), 0.45 if followed else 0.16)
         parts.append(
             _box(column, place * column.row, column.row, fill if on else "#ffffff", followed and on, on)
         )
@@ -71,31 +71,31 @@ def rows(state: State, column: Column, order: tuple[int, ...], on: bool, *, lett
             shown = f"{letter}{slot}"
             parts.append(
                 text(column.x + 6, y + 0.36 * size, shown, font_size=size, font_weight=weight)
-                + marker(state.expert(slot), column.right - 8, y, min(4.2, column.row / 3.4))
+                + marker(plan.expert(slot), column.right - 8, y, min(4.2, column.row / 3.4))
             )
     return "".join(parts)
 
 
-def links(state: State, left: Column, right: Column, ends: dict[int, tuple[float, float]], on: bool) -> str:
+def links(plan: Plan, left: Column, right: Column, ends: dict[int, tuple[float, float]], on: bool) -> str:
     """Draw a line for each slot from its height on the left to its height on the right."""
     parts = []
-    for slot in sorted(ends, key=lambda s: s in state.slots):
-        followed = slot in state.slots
+    for slot in sorted(ends, key=lambda s: s in plan.slots):
+        followed = slot in plan.slots
         y1, y2 = ends[slot]
         look: dict[str, str | float] = {"stroke": FAINT, "stroke_width": 0.8}
         if followed:
             look = {"stroke": INK, "stroke_width": 2.2}
-            if slot != state.slots[0]:
+            if slot != plan.slots[0]:
                 look["stroke_dasharray"] = "6 3"
         if on:
             parts.append(element("line", x1=left.right + 1, x2=right.x - 1, y1=y1, y2=y2, **look))
     return "".join(parts)
 
 
-def positions(state: State, column: Column, on: bool, size: float = 10) -> str:
+def positions(plan: Plan, column: Column, on: bool, size: float = 10) -> str:
     """Number the sorted positions, left of their boxes; on a white rim, for lines end there."""
     rim: dict[str, str | float] = {"paint_order": "stroke", "stroke": "#ffffff", "stroke_width": 3}
-    places = range(len(state.row_ids)) if on else ()
+    places = range(len(plan.row_ids)) if on else ()
     return "".join(
         text(
             column.x - 4, column.middle(p) + 3.5, str(p), text_anchor="end", font_size=size, fill=MUTED, **rim
@@ -104,57 +104,55 @@ def positions(state: State, column: Column, on: bool, size: float = 10) -> str:
     )
 
 
-def boundaries(state: State, column: Column, on: bool, size: float = 11) -> str:
+def boundaries(plan: Plan, column: Column, on: bool, size: float = 11) -> str:
     """Draw each expert's range beside the sorted rows, with its ends."""
     if not on:
         return ""
     x = column.right + 3
     parts = []
-    for start, end in zip(state.starts, state.ends, strict=True):
+    for start, end in zip(plan.starts, plan.ends, strict=True):
         top, bottom = column.top + start * column.row, column.top + end * column.row
         if end > start:
             parts.append(
                 element("polyline", points=_bracket(x, top + 2, bottom - 2), fill="none", stroke=INK)
             )
-    shown = sorted({0, *state.ends})
+    shown = sorted({0, *plan.ends})
     for bound in shown:
         y = column.top + bound * column.row
         parts.append(text(x + 6, y + 4, str(bound), font_size=size, font_weight="600"))
     return "".join(parts)
 
 
-def experts(state: State, column: Column, on: bool) -> str:
+def experts(plan: Plan, column: Column, on: bool) -> str:
     """Draw each expert's matrix beside its rows; an idle one has none."""
     if not on:
-        return _box(column, 0, len(state.row_ids) * column.row, "#ffffff", False, on)
+        return _box(column, 0, len(plan.row_ids) * column.row, "#ffffff", False, on)
     parts = []
-    for e in range(N_EXPERTS):
-        start, end = state.starts[e], state.ends[e]
+    for e in range(len(plan.ends)):
+        start, end = plan.starts[e], plan.ends[e]
         if end == start:
             continue
         tall = (end - start) * column.row
         parts.append(_box(column, start * column.row + 1, tall - 2, tint(color(e), 0.3), False, on))
         center, middle = column.x + column.width / 2, column.top + start * column.row + tall / 2
-        parts.append(text(center, middle - 2, f"W{e}", text_anchor="middle", font_weight="600"))
-        parts.append(marker(e, center, middle + 9, 4))
+        # One row has no room for two lines.
+        name, mark = ((0, -2), (0, 9)) if tall > 30 else ((-6, 4), (11, 0))
+        parts.append(
+            text(center + name[0], middle + name[1], f"W{e}", text_anchor="middle", font_weight="600")
+        )
+        parts.append(marker(e, center + mark[0], middle + mark[1], 4))
     return "".join(parts)
 
 
-def legend(state: State, x: float, y: float) -> str:
+def legend(plan: Plan, x: float, y: float) -> str:
     """Name the experts' markers and how many rows each has."""
     parts = []
-    for e in range(N_EXPERTS):
-        size = state.ends[e] - state.starts[e]
+    for e in range(len(plan.ends)):
+        size = plan.ends[e] - plan.starts[e]
+        said = f"{size} row{'s' if size > 1 else ''}" if size else "idle"
         parts.append(marker(e, x + 130 * e + 6, y - 4, 5))
-        parts.append(
-            text(x + 130 * e + 16, y, f"expert {e}: {size} rows" if size else f"expert {e}: idle", fill=MUTED)
-        )
+        parts.append(text(x + 130 * e + 16, y, f"expert {e}: {said}", fill=MUTED))
     return "".join(parts)
-
-
-def reached(state: State, stage: str) -> bool:
-    """Whether the rows have come as far as this stage."""
-    return state.params.stage >= STAGES.index(stage)
 
 
 def _box(column: Column, top: float, tall: float, fill: str, followed: bool, on: bool) -> str:

@@ -1,0 +1,1 @@
+"""A sorted layer and its bugs: `state` follows the rows, `view` draws, `explorable` has the switches."""
