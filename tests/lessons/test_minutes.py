@@ -7,7 +7,7 @@ from moe_lessons.build.source import read_cells
 from moe_lessons.exercises import registry
 
 WORDS_A_MINUTE, LINES_A_MINUTE, MINUTES_A_QUESTION, MINUTES_A_CHANGE = 200, 20, 1, 2
-LESSONS = [registry.lesson(number) for number in ("00", "01", "02", "03", "04", "05", "06")]
+LESSONS = registry.lessons()
 
 
 def minutes(lesson):

@@ -20,7 +20,7 @@ LESSON = Lesson(
         "read a load history and name what is the matter",
         "say what becomes of a starved expert under your optimizer, and bring it back",
     ),
-    minutes=120,
+    minutes=125,
     prerequisites=("[lesson 01](01_router.ipynb)", "[lesson 02](02_moe_layer.ipynb)"),
     exercises=(LOAD_SHARES, EFFECTIVE_EXPERTS, IMBALANCE, DIAGNOSE, REVIVE),
     quizzes=QUIZZES,

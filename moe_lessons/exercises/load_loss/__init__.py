@@ -23,7 +23,7 @@ LESSON = Lesson(
         "say what the theorem about its minimum proves, where it fails, and why training balances anyway",
         "choose where the load shall be even: in a sequence, a micro-batch or the global batch",
     ),
-    minutes=160,
+    minutes=165,
     prerequisites=("[lesson 01](01_router.ipynb)", "lesson 04 for why balance is needed at all"),
     exercises=(F_AND_P, BALANCING_LOSS, LOSS_GRADIENT, CHEBYSHEV, COUNTEREXAMPLE, Z_LOSS, SCOPE),
     quizzes=QUIZZES,

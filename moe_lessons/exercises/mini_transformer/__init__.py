@@ -25,7 +25,7 @@ LESSON = Lesson(
         "measure what experts take up, against chance, and export the model to where Mixtral runs;",
         "put your own parts together to a transformer, train it, let it write, and export it.",
     ),
-    minutes=170,
+    minutes=210,
     prerequisites=("lessons 01 and 02", "having seen a transformer's attention once"),
     exercises=(
         BITS_PER_BYTE,

@@ -21,7 +21,7 @@ LESSON = Lesson(
         "Tell conditional computation from an ensemble, and name a task where each wins.",
         "Derive the router's gradient and see at once why K = 1 with renormalised weights has none.",
     ),
-    minutes=155,
+    minutes=165,
     prerequisites=("[lesson 01](01_router.ipynb)", "matrix products and backward in PyTorch"),
     exercises=(SWIGLU, EXPERT_BANK, MOE_LOOP, MOE_SORTED, ROUTER_GRADIENT, SHARED_EXPERT),
     quizzes=QUIZZES,

@@ -19,7 +19,7 @@ LESSON = Lesson(
         "read from a model card, or from the numbers alone, which of six gates a model uses",
         "say what a gate's weight means and what it does not",
     ),
-    minutes=100,
+    minutes=105,
     prerequisites=("[lesson 00](00_start_here.ipynb)", "softmax and top-k"),
     exercises=(ROUTER_LOGITS, TOPK_GATES, SIGMOID_GATES, GATE_FAMILY),
     quizzes=QUIZZES,

@@ -21,7 +21,7 @@ LESSON = Lesson(
         "write noisy top-k, expert choice, Sinkhorn and group-limited routing, each in a few lines",
         "say for each of ten routers what it guarantees and what it costs, from measurements with error bars",
     ),
-    minutes=140,
+    minutes=150,
     prerequisites=("[lesson 05](05_load_loss.ipynb)", "[lesson 01](01_router.ipynb): sigmoid gates"),
     exercises=(BIAS_STEP, NOISY_TOPK, EXPERT_CHOICE, LEAKS_FUTURE, SINKHORN, GROUP_LIMITED),
     quizzes=QUIZZES,
