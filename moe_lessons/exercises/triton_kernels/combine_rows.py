@@ -270,8 +270,8 @@ COMBINE_ROWS = Exercise(
         "A program owns a piece of one token's output. Which K rows does it need, and who tells it where "
         "they sit?",
         "Slot number: `token * TOP_K + k`, with `token = tl.program_id(0).to(tl.int64)`. It is the index "
-        "into `rows_S` *and* into `weights_TK`, which lie both in the order of slots. Only `results_SD` is in "
-        "the order of rows.",
+        "into `rows_S` *and* into `weights_TK`, which lie both in the order of slots. Only `results_SD` lies "
+        "in the order of rows.",
         "`acc = tl.zeros((BLOCK,), tl.float32)`; for each k: load the row number, load that row's piece with "
         "mask and `other`, convert to fp32, multiply with the weight, add to `acc`.",
     ),
