@@ -229,14 +229,15 @@ LEAKS_FUTURE = Exercise(
             "Leaks were missed where only the *choice* changes. A choice does not move with a small change, "
             "and a gradient sees nothing at all: it flips when one token overtakes another. Put quite "
             "different tokens at the end, large ones too, and try many.",
-            detects=_overlooks(CHUNKED, CROWD),
+            # A single random try misses one or the other of these by chance, and hardly ever all.
+            detects=_overlooks(CHUNKED, CROWD, "expert_choice", "batch_bias"),
             hint=2,
         ),
         Misconception(
             "one_token_changed",
             "A leak was missed that shows only when *several* later tokens change together: with one of them "
             "changed, the batch is nearly what it was. Replace everything from a position on.",
-            detects=_overlooks(CROWD, may_miss=set(HARD) - {CHUNKED}),
+            detects=_overlooks(CROWD),
             hint=2,
         ),
         Misconception(
