@@ -133,7 +133,8 @@ def _halves(rng: np.random.Generator, favourite_T: np.ndarray) -> np.ndarray:
 def _suits(kind: str, logits_TE: Tensor) -> bool:
     """One fresh end at each position shows it, every time; so does a beginning that is routed alone.
 
-    A crowd shows with a fresh second half alone: who overlooks it has changed less.
+    A crowd shows with a fresh second half alone, and experts that choose with a fresh last token alone: who
+    overlooks these has changed less, and no single try decides by chance which mistake that is.
     """
     if kind == CROWD and set(logits_TE.argmax(dim=-1).bincount(minlength=SIZES[1]).tolist()) != {3}:
         return False
@@ -142,10 +143,8 @@ def _suits(kind: str, logits_TE: Tensor) -> bool:
     def shows(after_TE: Tensor, position: int) -> bool:
         return bool((after_TE[:position] - before_TE[:position]).abs().max() > 1e-3)
 
-    half = len(logits_TE) // 2
-    if kind == CROWD and not all(
-        shows(SUBJECTS[kind](_replaced(logits_TE, half, s)), half) for s in range(9)
-    ):
+    start = {CROWD: len(logits_TE) // 2, "expert_choice": len(logits_TE) - 1}.get(kind)
+    if start and not all(shows(SUBJECTS[kind](_replaced(logits_TE, start, s)), start) for s in range(9)):
         return False
     return any(shows(SUBJECTS[kind](logits_TE[:t]), t) for t in positions) and all(
         any(shows(SUBJECTS[kind](_replaced(logits_TE, t, 20 * t + s)), t) for t in positions)
@@ -249,7 +248,7 @@ LEAKS_FUTURE = Exercise(
             "and a gradient sees nothing at all: it flips when one token overtakes another. Put quite "
             "different tokens at the end, large ones too, and try many.",
             # A single random try misses one or the other of these by chance, and hardly ever all.
-            detects=_overlooks(CHUNKED, CROWD, "expert_choice", "batch_bias"),
+            detects=_overlooks(CROWD, "expert_choice", "batch_bias"),
             hint=2,
         ),
         Misconception(
