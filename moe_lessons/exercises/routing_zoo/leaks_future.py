@@ -255,7 +255,7 @@ LEAKS_FUTURE = Exercise(
             "one_token_changed",
             "A leak was missed that shows only when *several* later tokens change together: with one of them "
             "changed, the batch is nearly what it was. Replace everything from a position on.",
-            detects=_overlooks(CROWD),
+            detects=_overlooks(CROWD, may_miss=set(HARD) - {"expert_choice"}),
             hint=2,
         ),
         Misconception(
