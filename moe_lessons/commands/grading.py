@@ -9,8 +9,7 @@ from pathlib import Path
 
 import click
 
-from moe_lessons.exercises import registry
-from moe_lessons.grade import escape, feedback, merge, report, resume, sandbox, settings, similar
+from moe_lessons.grade import catalogue, escape, feedback, merge, report, resume, sandbox, settings, similar
 from moe_lessons.grade.guard import alone, stoppable
 from moe_lessons.grade.progress import Progress
 from moe_lessons.grade.records import OWN, UNSAFE, ClassGrades, Isolation, Limits, RefusedError
@@ -101,7 +100,7 @@ def _ready(out: Path, unsafe: bool) -> Isolation:
 
 
 def _require_known(again: frozenset[str], learners: set[str]) -> None:
-    lessons = registry.lessons()
+    lessons = catalogue.lessons()
     known = learners | {one.number for one in lessons} | {e.id for one in lessons for e in one.exercises}
     for what in again - known:
         raise RefusedError(f"--regrade {what}: no exercise, lesson or learner of that name")

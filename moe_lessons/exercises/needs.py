@@ -2,11 +2,21 @@
 
 import importlib.util
 from collections.abc import Iterable
+from typing import Protocol, TypeVar
 
-from moe_lessons.exercises.spec import Exercise
+
+class Needs(Protocol):
+    """What is known of an exercise here."""
+
+    @property
+    def driver(self) -> str:
+        """The name of what calls the answer."""
 
 
-def missing(exercise: Exercise) -> str:
+One = TypeVar("One", bound=Needs)
+
+
+def missing(exercise: Needs) -> str:
     """Say what this machine lacks for an exercise; empty if nothing.
 
     Examples
@@ -19,6 +29,6 @@ def missing(exercise: Exercise) -> str:
     return "needs Linux" if lacks else ""
 
 
-def runnable(exercises: Iterable[Exercise]) -> tuple[Exercise, ...]:
+def runnable(exercises: Iterable[One]) -> tuple[One, ...]:
     """Those that this machine can run: no score counts the others."""
     return tuple(exercise for exercise in exercises if not missing(exercise))

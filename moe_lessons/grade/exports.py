@@ -12,8 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from moe_lessons.exercises import registry
-from moe_lessons.grade import escape
+from moe_lessons.grade import catalogue, escape
 from moe_lessons.grade.records import CANNOT_RUN, PASSED, ClassGrades, Grade, Outcome
 
 Roster = Mapping[str, Mapping[str, str]]
@@ -89,7 +88,7 @@ def _parts(graded: ClassGrades, columns: str) -> list[tuple[str, Callable[[Outco
     """Titles of columns, and which outcomes each is made of."""
     if columns == "lesson":
         return [
-            (f"{number} {registry.lesson(number).title}", _of_lesson(number)) for number in graded.lessons
+            (f"{number} {catalogue.lesson(number).title}", _of_lesson(number)) for number in graded.lessons
         ]
     ids = {o.exercise: o.title for grade in graded.grades for o in grade.outcomes}
     return [(f"{id} {title}", _is(id)) for id, title in sorted(ids.items())]

@@ -9,8 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from moe_lessons.exercises import registry
-from moe_lessons.grade import escape
+from moe_lessons.grade import catalogue, escape
 from moe_lessons.grade.records import (
     CANNOT_RUN,
     FAILED,
@@ -51,7 +50,7 @@ def page(grade: Grade, seed: int, note: str) -> str:
         mine = [outcome for outcome in grade.outcomes if outcome.exercise.startswith(f"{number}.")]
         lessons.append(
             {
-                "title": f"{number} · {registry.lesson(number).title}",
+                "title": f"{number} · {catalogue.lesson(number).title}",
                 "points": sum(outcome.points for outcome in mine),
                 "of": sum(outcome.of for outcome in mine),
                 "exercises": [_exercise(outcome, grade.comments) for outcome in mine],

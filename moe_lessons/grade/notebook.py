@@ -8,8 +8,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from moe_lessons.exercises import registry
-from moe_lessons.exercises.judge import Report
+from moe_lessons.grade import catalogue
 from moe_lessons.grade.records import Limits
 
 
@@ -51,10 +50,9 @@ def assemble(folder: Path, answers: list[Answer]) -> NotebookNode:
 
 
 def _check(index: int, answer: Answer) -> NotebookNode:
-    exercise = registry.exercise(answer.exercise)
-    right = Report(exercise, "passed").line + "\n"
+    exercise = catalogue.exercise(answer.exercise)
     cell = _cell(f"answer-{index}", f"session.grade({index})  # {exercise.id}")
-    cell.outputs = [new_output("stream", name="stdout", text=right)]
+    cell.outputs = [new_output("stream", name="stdout", text=exercise.right + "\n")]
     cell.metadata = NotebookNode(
         tags=["nbval-check-output"],
         moe_lessons={"learner": answer.learner, "exercise": exercise.id, "points": exercise.points},

@@ -5,7 +5,7 @@ import stat
 from functools import cache
 from pathlib import Path
 
-from moe_lessons.exercises import registry
+from moe_lessons.grade import catalogue
 from moe_lessons.grade.reader import Reader
 from moe_lessons.grade.records import Notebook
 
@@ -44,7 +44,7 @@ def read(path: Path, name: str) -> Notebook:
 
 @cache
 def _reader() -> Reader:
-    lessons = registry.lessons()
+    lessons = catalogue.lessons()
     return Reader(
         {
             "lessons": {lesson.number: lesson.id for lesson in lessons},

@@ -3,10 +3,10 @@
 import time
 from collections.abc import Sequence
 
-from moe_lessons.exercises import needs, registry
-from moe_lessons.exercises.spec import Exercise
-from moe_lessons.grade import batches
+from moe_lessons.exercises import needs
+from moe_lessons.grade import batches, catalogue
 from moe_lessons.grade.batches import Progress, Tick
+from moe_lessons.grade.catalogue import Asked
 from moe_lessons.grade.nbval_run import Key
 from moe_lessons.grade.notebook import Answer
 from moe_lessons.grade.records import (
@@ -115,9 +115,7 @@ def grade_class(
     return ClassGrades(grades, seed, limits, isolation, tuple(counted), seconds, len(submissions))
 
 
-def _asked(
-    submission: Submission, submissions: Sequence[Submission], lessons: Sequence[str]
-) -> list[Exercise]:
+def _asked(submission: Submission, submissions: Sequence[Submission], lessons: Sequence[str]) -> list[Asked]:
     numbers = set(lessons)
     if not numbers and submission.alone:
         numbers = submission.lessons
@@ -125,7 +123,7 @@ def _asked(
         shared = [other for other in submissions if not other.alone] or submissions
         numbers = {number for other in shared for number in other.lessons}
         numbers = numbers or {number for other in submissions for number in other.lessons}
-    known = {lesson.number: lesson for lesson in registry.lessons()}
+    known = {lesson.number: lesson for lesson in catalogue.lessons()}
     for number in numbers - set(known):
         raise RefusedError(f"no lesson {number!r}; there are {', '.join(known)}")
     return [exercise for number in sorted(numbers) for exercise in known[number].exercises]
@@ -136,7 +134,7 @@ def _answer(place: int, submission: Submission, id: str) -> Answer:
     return Answer(place, id, found.file, code, found.beside.get(id, ""))
 
 
-def _outcome(place: int, submission: Submission, exercise: Exercise, verdicts: dict[Key, Verdict]) -> Outcome:
+def _outcome(place: int, submission: Submission, exercise: Asked, verdicts: dict[Key, Verdict]) -> Outcome:
     lacks = needs.missing(exercise)
     if lacks:
         finding = ("runs on the machine that graded", False, lacks)
@@ -152,7 +150,7 @@ def _outcome(place: int, submission: Submission, exercise: Exercise, verdicts: d
     return Outcome(exercise.id, exercise.title, points, exercise.points, verdict, looks)
 
 
-def _why_not(submission: Submission, exercise: Exercise) -> str:
+def _why_not(submission: Submission, exercise: Asked) -> str:
     if exercise.id in submission.answers:
         return FAULT
     return NOT_FOUND if exercise.lesson in submission.lessons else NOT_HANDED_IN

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from moe_lessons.exercises import registry
+from moe_lessons.grade import catalogue
 from moe_lessons.grade.records import Grade, Late, Notebook, RefusedError, Submission
 
 EXPORTS = ("canvas", "moodle", "gradescope")
@@ -50,7 +50,7 @@ def read(path: Path) -> Settings:
         if key not in _KEYS:
             raise RefusedError(f"{path.name}: no setting {key!r}; there are {', '.join(_KEYS)}")
     lessons = tuple(str(number) for number in _listed(said, "lessons", path))
-    known = [lesson.number for lesson in registry.lessons()]
+    known = [lesson.number for lesson in catalogue.lessons()]
     for number in lessons:
         if number not in known:
             raise RefusedError(f"{path.name}: no lesson {number!r}; there are {', '.join(known)}")
@@ -96,7 +96,7 @@ def _late(said: dict[str, Any], path: Path) -> dict[str, tuple[Late, ...]]:
     for row in _table(said, "late", path, ("learner", "days", "percent"), ("lesson",)):
         lesson = row.get("lesson", "")
         if lesson:
-            _require(lesson in {one.number for one in registry.lessons()}, said["late"], row, "lesson")
+            _require(lesson in {one.number for one in catalogue.lessons()}, said["late"], row, "lesson")
         try:
             late = Late(lesson, float(row["days"] or 0), float(row["percent"] or 0))
         except ValueError:
@@ -108,7 +108,7 @@ def _late(said: dict[str, Any], path: Path) -> dict[str, tuple[Late, ...]]:
 
 def _comments(said: dict[str, Any], path: Path) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
-    known = {one.id for lesson in registry.lessons() for one in lesson.exercises}
+    known = {one.id for lesson in catalogue.lessons() for one in lesson.exercises}
     for row in _table(said, "comments", path, ("learner", "comment"), ("exercise",)):
         id = row.get("exercise", "")
         _require(not id or id in known, said["comments"], row, "exercise")

@@ -89,6 +89,50 @@ def compile_launch(launch: Launch, capability: int) -> Any:
         In a process where Triton is in interpreter mode.
     """
     from triton.backends.compiler import GPUTarget
+
+    return triton.compile(_source(launch), target=GPUTarget("cuda", capability, 32), options=launch.options)
+
+
+def intermediate_code(launch: Launch) -> str:
+    """The text of a launch in Triton's first stage, before any optimisation: quick, and near the source."""
+    from triton._C.libtriton import ir
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler.compiler import make_backend
+
+    target, source, context = GPUTarget("cuda", 80, 32), _source(launch), ir.context()
+    backend = make_backend(target)
+    options = backend.parse_options(dict(launch.options))
+    ir.load_dialects(context)
+    backend.load_dialects(context)
+    code_generation = backend.get_codegen_implementation(options)
+    return str(source.make_ir(target, options, code_generation, backend.get_module_map(), context))
+
+
+def narrow_products(code: str) -> list[str]:
+    """The 32-bit multiplications by a width or a stride, where offsets into large tensors wrap around.
+
+    Parameters
+    ----------
+    code : str
+        Of `intermediate_code`, or "ttir" of a compiled kernel. Widths and strides are told by their names:
+        `d_model`, `n_in`, `stride_k` and the like.
+    """
+    sizes = set(re.findall(r"(%(?:d_\w+|n_in|n_out|n_m|n_n|stride_\w+)): i32", code))
+    found = []
+    for line in code.splitlines():
+        made = re.match(r"\s*(%\w+) = (\S+) (.*?) :.*?(\S+)(?: loc|$)", line)
+        if not made:
+            continue
+        name, operation, operands, dtype = made.groups()
+        uses = {operand.strip() for operand in operands.split(",")} & sizes
+        if uses and operation in ("tt.splat", "tt.broadcast", "tt.expand_dims"):
+            sizes.add(name)
+        elif uses and operation == "arith.muli" and "i32" in dtype:
+            found.append(line.strip())
+    return found
+
+
+def _source(launch: Launch) -> Any:
     from triton.compiler import ASTSource
 
     from moe_lessons.kernels.common import INTERPRETED
@@ -104,8 +148,7 @@ def compile_launch(launch: Launch, capability: int) -> Any:
         signature[name] = triton.runtime.jit.mangle_type(value)
         if isinstance(value, Tensor) or value % 16 == 0:
             attributes[(index,)] = [["tt.divisibility", 16]]
-    source = ASTSource(launch.kernel, signature, constants, attributes)
-    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=launch.options)
+    return ASTSource(launch.kernel, signature, constants, attributes)
 
 
 def read_machine_code(binary: Any) -> Machine:

@@ -16,7 +16,13 @@ from moe_lessons.exercises import answers, registry
 from moe_lessons.exercises.judge import draw
 from moe_lessons.exercises.kernel_driver import _cause
 from moe_lessons.exercises.published import with_solution
-from moe_lessons.kernels.compiled import compile_launch, read_machine_code, record_launches
+from moe_lessons.kernels.compiled import (
+    compile_launch,
+    intermediate_code,
+    narrow_products,
+    read_machine_code,
+    record_launches,
+)
 
 KERNELS = [exercise for exercise in registry.lesson("09").exercises if exercise.driver == "kernel"]
 
@@ -40,6 +46,12 @@ def test_solution_compiles(exercise, capability):
     has_product = exercise.id in ("09.grouped_product", "09.down_gradient")
     assert (machine.mma + machine.wgmma > 0) == has_product
     assert machine.spill_bytes == machine.atomics == 0
+
+
+@pytest.mark.parametrize("exercise", KERNELS, ids=lambda exercise: exercise.id)
+def test_solution_holds_for_tensors_beyond_32_bits(exercise):
+    """What the card promises of the published answer."""
+    assert narrow_products(intermediate_code(launch(exercise, with_solution))) == []
 
 
 @pytest.mark.parametrize("exercise", KERNELS, ids=lambda exercise: exercise.id)

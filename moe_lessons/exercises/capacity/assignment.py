@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
@@ -53,6 +52,8 @@ def _total(scores_TE: Tensor, ids_T: Tensor) -> float:
 
 
 def _best(scores_TX: Tensor, maximize: bool = True) -> float:
+    from scipy.optimize import linear_sum_assignment  # large, and no other exercise needs it
+
     rows, columns = linear_sum_assignment(scores_TX.numpy(), maximize=maximize)
     return float(scores_TX.numpy()[rows, columns].sum())
 

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy import stats
 
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
 
@@ -33,7 +32,9 @@ Probability = Callable[[np.ndarray, int, int, int], np.ndarray]
 
 
 def _binomial(n: np.ndarray, t: int, e: int, k: int) -> np.ndarray:
-    return np.asarray(stats.binom.pmf(n, t, k / e))
+    """Probability of each count n. Not SciPy's: every process that judges would carry it."""
+    p = k / e
+    return np.array([math.comb(t, i) * p**i * (1 - p) ** (t - i) for i in n.tolist()])
 
 
 def _overflow(t: int, e: int, k: int, c: int, probability: Probability = _binomial, most: int = 0) -> float:
@@ -49,7 +50,8 @@ def reference(n_tokens: int, n_experts: int, top_k: int, capacity: int) -> float
 
 def _poisson(t: int, e: int, k: int, c: int, most: int = 0) -> float:
     def probability(n: np.ndarray, t: int, e: int, k: int) -> np.ndarray:
-        return np.asarray(stats.poisson.pmf(n, t * k / e))
+        mean = t * k / e
+        return np.array([math.exp(i * math.log(mean) - mean - math.lgamma(i + 1)) for i in n.tolist()])
 
     return e * _overflow(t, e, k, c, probability, most=most or t * k + 400) / (t * k)
 
@@ -63,8 +65,8 @@ def _normal(t: int, e: int, k: int, c: int) -> float:
     if spread == 0:
         return max(0.0, mean - c) / mean
     z = (c - mean) / spread
-    over = spread * (stats.norm.pdf(z) - z * stats.norm.sf(z))
-    return float(over / mean)
+    density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return spread * (density - z * math.erfc(z / math.sqrt(2)) / 2) / mean
 
 
 def _not_negative(case: Case, got: Outputs, want: Outputs) -> str | None:
@@ -145,7 +147,7 @@ DROP_RATE = Exercise(
             "overflow_probability",
             "That is the probability that an expert overflows. The question is how many rows it then drops: "
             "weigh every count n by its surplus n - C.",
-            wrong=lambda t, e, k, c: float(stats.binom.sf(c, t, k / e)),
+            wrong=lambda t, e, k, c: float(_binomial(np.arange(c + 1, t + 1), t, e, k).sum()),
             hint=1,
         ),
         Misconception(

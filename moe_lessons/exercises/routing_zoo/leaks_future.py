@@ -115,12 +115,27 @@ def _args(rng: np.random.Generator, kind: str) -> dict[str, Any]:
     """Logits on which a hard leak shows beyond doubt to whoever looks for it in an apt way."""
     while True:
         logits_TE = (1.5 * rng.standard_normal(SIZES)).astype(np.float32)
+        if kind == CROWD:
+            logits_TE = logits_TE[_halves(rng, logits_TE.argmax(axis=1))]
         if kind not in HARD or _suits(kind, torch.from_numpy(logits_TE)):
             return {"route": kind, "logits_TE": logits_TE}
 
 
+def _halves(rng: np.random.Generator, favourite_T: np.ndarray) -> np.ndarray:
+    """Tokens in an order in which two experts are the favourites of the first half, two of the second.
+
+    Then a second half of other tokens, even a single draw of it, almost always leaves the batch uneven.
+    """
+    second_T = np.isin(favourite_T, rng.permutation(SIZES[1])[: SIZES[1] // 2])
+    return np.lexsort((rng.random(SIZES[0]), second_T))
+
+
 def _suits(kind: str, logits_TE: Tensor) -> bool:
-    """One fresh end at each position shows it, every time; so does a beginning that is routed alone."""
+    """One fresh end at each position shows it, every time; so does a beginning that is routed alone.
+
+    A crowd shows with a fresh second half alone, and experts that choose with a fresh last token alone: who
+    overlooks these has changed less, and no single try decides by chance which mistake that is.
+    """
     if kind == CROWD and set(logits_TE.argmax(dim=-1).bincount(minlength=SIZES[1]).tolist()) != {3}:
         return False
     before_TE, positions = SUBJECTS[kind](logits_TE), range(1, len(logits_TE))
@@ -128,6 +143,9 @@ def _suits(kind: str, logits_TE: Tensor) -> bool:
     def shows(after_TE: Tensor, position: int) -> bool:
         return bool((after_TE[:position] - before_TE[:position]).abs().max() > 1e-3)
 
+    start = {CROWD: len(logits_TE) // 2, "expert_choice": len(logits_TE) - 1}.get(kind)
+    if start and not all(shows(SUBJECTS[kind](_replaced(logits_TE, start, s)), start) for s in range(9)):
+        return False
     return any(shows(SUBJECTS[kind](logits_TE[:t]), t) for t in positions) and all(
         any(shows(SUBJECTS[kind](_replaced(logits_TE, t, 20 * t + s)), t) for t in positions)
         for s in range(10)
@@ -229,14 +247,15 @@ LEAKS_FUTURE = Exercise(
             "Leaks were missed where only the *choice* changes. A choice does not move with a small change, "
             "and a gradient sees nothing at all: it flips when one token overtakes another. Put quite "
             "different tokens at the end, large ones too, and try many.",
-            detects=_overlooks(CHUNKED, CROWD),
+            # A single random try misses one or the other of these by chance, and hardly ever all.
+            detects=_overlooks(CROWD, "expert_choice", "batch_bias"),
             hint=2,
         ),
         Misconception(
             "one_token_changed",
             "A leak was missed that shows only when *several* later tokens change together: with one of them "
             "changed, the batch is nearly what it was. Replace everything from a position on.",
-            detects=_overlooks(CROWD, may_miss=set(HARD) - {CHUNKED}),
+            detects=_overlooks(CROWD, may_miss=set(HARD) - {"expert_choice"}),
             hint=2,
         ),
         Misconception(

@@ -12,6 +12,7 @@ from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
     GROWING_NUMBER,
     PYTHON_ONLY,
+    SIZES,
     array,
     computes,
     kernel,
@@ -134,7 +135,7 @@ COMBINE_ROWS = Exercise(
         "Write the kernel behind `combine_rows`: token t collects its K rows and adds them with their "
         "weights. Slot t * K + k sits in row `rows_S[t * K + k]` of `results_SD`, and `weights_TK[t, k]` "
         "is its weight. One program makes one piece of BLOCK columns of one token, adds in fp32, in the "
-        "order k = 0, 1, ..., and stores once. No atomics."
+        "order k = 0, 1, ..., and stores once. No atomics." + SIZES
     ),
     entry="combine_rows",
     points=4,
@@ -268,8 +269,9 @@ COMBINE_ROWS = Exercise(
     hints=(
         "A program owns a piece of one token's output. Which K rows does it need, and who tells it where "
         "they sit?",
-        "Slot number: `token * TOP_K + k`. It is the index into `rows_S` *and* into `weights_TK`, which lie "
-        "both in the order of slots. Only `results_SD` is in the order of rows.",
+        "Slot number: `token * TOP_K + k`, with `token = tl.program_id(0).to(tl.int64)`. It is the index "
+        "into `rows_S` *and* into `weights_TK`, which lie both in the order of slots. Only `results_SD` lies "
+        "in the order of rows.",
         "`acc = tl.zeros((BLOCK,), tl.float32)`; for each k: load the row number, load that row's piece with "
         "mask and `other`, convert to fp32, multiply with the weight, add to `acc`.",
     ),

@@ -11,6 +11,7 @@ from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
     GROWING_NUMBER,
     PYTHON_ONLY,
+    SIZES,
     array,
     computes,
     either,
@@ -151,7 +152,7 @@ DOWN_GRADIENT = Exercise(
         "those results, write the kernel behind `down_gradient`: `d_down_EDF[e]` becomes the sum over the "
         "rows p of expert e of the outer product of `grad_SD[p]` and `act_SF[p]`. One program makes one "
         "BLOCK by BLOCK tile of one expert's gradient and walks over that expert's rows, BLOCK at a time. "
-        "Add up in fp32; an expert without rows has gradient zero, and that must be written too."
+        "Add up in fp32; an expert without rows has gradient zero, and that must be written too." + SIZES
     ),
     entry="down_gradient",
     points=5,
@@ -291,7 +292,8 @@ DOWN_GRADIENT = Exercise(
         "The rows of expert e begin at `ends_E[e - 1]`, for e = 0 at 0, and end before `ends_E[e]`. In the "
         "loop both tiles are masked along rows and along columns, with `other=0.0`.",
         "Load the gradient's tile *as its transpose*: [D, rows], with `grad_SD + row[None, :] * d_model + "
-        "d[:, None]`. The activations are [rows, F]. Then `acc = tl.dot(grad, act, acc)`.",
+        "d[:, None]`, where `row` is an int64 (`.to(tl.int64)`). The activations are [rows, F]. Then "
+        "`acc = tl.dot(grad, act, acc)`.",
     ),
     notice=(
         "An expert without rows walks over nothing and still stores its tile of zeros: memory that is "

@@ -10,6 +10,7 @@ from moe_lessons.exercises.spec import Case, Exercise, Outputs, Plain
 from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
     PYTHON_ONLY,
+    SIZES,
     array,
     computes,
     either,
@@ -138,7 +139,7 @@ GATHER_ROWS = Exercise(
         "Write the kernel behind `gather_rows`: row p of `out_SD` becomes a copy of the token that slot "
         "`slots_S[p]` belongs to. Slots are numbered t * K + k, so the token is the slot divided by K, "
         "rounded down. One program copies one piece of BLOCK columns of one row. `out_SD` arrives full of "
-        "NaN; write each of its elements once, and touch nothing outside the tensors."
+        "NaN; write each of its elements once, and touch nothing outside the tensors." + SIZES
     ),
     entry="gather_rows",
     points=3,
@@ -270,8 +271,8 @@ GATHER_ROWS = Exercise(
         "mine?",
         "A row of width D begins at D times its number, in `hidden_TD` and in `out_SD` alike. Columns are "
         "`first + tl.arange(0, BLOCK)`; the mask `column < d_model` belongs to the load *and* the store.",
-        "`row = tl.program_id(0)`, `column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)`, and "
-        "`token = tl.load(slots_S + row) // TOP_K`.",
+        "`row = tl.program_id(0).to(tl.int64)`, `column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)`, "
+        "and `token = tl.load(slots_S + row) // TOP_K`.",
     ),
     notice=(
         "The row number is widened to 64 bits *before* it is multiplied: rows times width can exceed what "

@@ -11,6 +11,7 @@ from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
     GROWING_NUMBER,
     PYTHON_ONLY,
+    SIZES,
     array,
     computes,
     kernel,
@@ -77,7 +78,7 @@ GROUPED_PRODUCT = Exercise(
         "where e is the expert that row p belongs to. One program computes a tile of BLOCK rows by BLOCK "
         "columns: its expert and first row stand in `blocks_G2` (a spare block has expert -1: return at "
         "once), the expert's rows end before `ends_E[e]`. Walk over F in steps of BLOCK, with `tl.dot`, and "
-        "add up in fp32: the inputs are fp16. `out_SD` arrives full of NaN; write each element once."
+        "add up in fp32: the inputs are fp16. `out_SD` arrives full of NaN; write each element once." + SIZES
     ),
     entry="grouped_product",
     points=5,
@@ -234,7 +235,8 @@ GROUPED_PRODUCT = Exercise(
         "Before any product: which block am I, whose is it, which rows and which columns are mine, and where "
         "do this expert's rows end?",
         "`rows_SF` is [S, F]: element (p, k) lies at p * F + k. `down_EDF` is [E, D, F]: element (e, n, k) "
-        "lies at (e * D + n) * F + k. Each load is masked along both of its axes, with `other=0.0`.",
+        "lies at (e * D + n) * F + k; widen p and e with `.to(tl.int64)` as soon as they are loaded. "
+        "Each load is masked along both of its axes, with `other=0.0`.",
         "`acc = tl.zeros((BLOCK, BLOCK), tl.float32)`; in the loop, x is [rows, k] and w is [k, n], and "
         "`acc = tl.dot(x, w, acc)`; at the end store `acc.to(tl.float16)`.",
     ),

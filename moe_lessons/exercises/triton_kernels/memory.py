@@ -11,6 +11,11 @@ from moe_lessons.exercises.spec import Case, Misconception, Output, Outputs, Pro
 
 BLOCK = 16
 """Rows and columns of a tile: the least that `tl.dot` takes, and quick in the interpreter."""
+SIZES = (
+    " The tensors here are small, and so are their offsets: 32 bits hold them. The published answer also "
+    "holds beyond 2**31 elements."
+)
+"""What a card says of sizes: `tests/exercises/test_kernel_solutions.py` reads the compiled text for it."""
 MEMORY, COMPILED = Output("memory", kind="text"), Output("compiled", kind="text")
 Emulate = Callable[[Case], np.ndarray]
 
