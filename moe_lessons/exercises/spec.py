@@ -6,11 +6,12 @@ text, so the same spec serves in the learner's own process and across a process 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from moe_lessons.exercises.puzzle import Puzzle
+if TYPE_CHECKING:  # a worker of the grader has this module and knows no puzzles
+    from moe_lessons.exercises.puzzle import Puzzle
 
 Plain = np.ndarray | int | float | bool | str | None
 Outputs = Mapping[str, Any]
@@ -225,7 +226,7 @@ class Lesson:
     exercises: tuple[Exercise, ...]
     quizzes: tuple[Quiz, ...] = ()
     predictions: tuple[Prediction, ...] = ()
-    puzzles: tuple[Puzzle, ...] = ()
+    puzzles: "tuple[Puzzle, ...]" = ()
     """Warm-ups of one line before a steep exercise, not graded."""
     claims: tuple[Claim, ...] = ()
     """The claims that the lesson settles, each by an experiment in a cell."""

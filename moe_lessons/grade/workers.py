@@ -92,7 +92,8 @@ class WarmParent:
             except (OSError, EOFError, wire.WireError) as error:
                 mine.close()
                 if last:
-                    raise WorkerFault(f"no worker could be started: {error or self._errors()}") from None
+                    said = f"{error} ({self._errors()})" if str(error) else self._errors()
+                    raise WorkerFault(f"no worker could be started: {said}") from None
                 self._stop()
                 self._launch()
         raise AssertionError
