@@ -97,7 +97,7 @@ types: .venv/.installed-dev
 
 unit: .venv/.installed-dev
 	@echo "==> tests, doctests, learner notebooks"
-	@$(QUIET_CORES) $(BIN)/python -m pytest -q -n 3 --dist loadfile
+	@$(QUIET_CORES) $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 solutions: .venv/.installed-dev
 	@echo "==> solutions, run again and compared with their stored output"
