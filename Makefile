@@ -101,7 +101,7 @@ unit: .venv/.installed-dev
 
 solutions: .venv/.installed-dev
 	@echo "==> solutions, run again and compared with their stored output"
-	@$(QUIET_CORES) $(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=900 solutions/
+	@$(QUIET_CORES) $(BIN)/python -m pytest -q -n 3 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=900 solutions/
 
 # The same with the newest of everything; .venv is remade by the next `make test` after `make clean`.
 newest: .venv/.installed-dev

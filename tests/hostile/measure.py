@@ -101,16 +101,13 @@ def measure(chosen: Sequence[str] | None, *, jobs: int = 2, quick: bool = False)
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)  # whatever outlives the grader becomes ours to see
         before = set(_children())
         began = time.monotonic()
-        files = set(os.listdir(tempfile.gettempdir()))
+        (folder / "tmp").mkdir()  # its own: others may grade beside us, and put their files into the system's
         ran, counts.memory_mb = _grade(folder, jobs)
         counts.seconds = time.monotonic() - began
         if ran.returncode != 0:
             counts.crashed.append(f"exit code {ran.returncode}: {ran.stderr[-500:]}")
         counts.leftovers += _left_running(before)
-        left = set(os.listdir(tempfile.gettempdir())) - files
-        counts.leftovers += [
-            f"file {name}" for name in sorted(left) if name.startswith("moe-lessons-grading")
-        ]
+        counts.leftovers += [f"file {path.name}" for path in sorted((folder / "tmp").iterdir())]
         counts.escapes += [f"markup in {page.name}" for page in _marked_up(folder / "out" / "feedback")]
         with suppress(FileNotFoundError):
             _compare(json.loads((folder / "out" / "results.json").read_text()), picked, counts)
@@ -158,7 +155,7 @@ def _grade(folder: Path, jobs: int) -> tuple[subprocess.CompletedProcess[str], f
         str(folder / "out"),
     ]
     command += ["--timeout", str(CALL_SECONDS), "--total", str(NOTEBOOK_SECONDS), "-j", str(jobs)]
-    environment = {**os.environ, "HOSTILE_SECRET": "secret"}
+    environment = {**os.environ, "HOSTILE_SECRET": "secret", "TMPDIR": str(folder / "tmp")}
     with open(folder / "said.txt", "w+", encoding="utf-8", errors="replace") as said:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, env=environment)
         most = 0.0

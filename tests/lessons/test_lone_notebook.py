@@ -32,7 +32,9 @@ def installed(tmp_path_factory):
     return site
 
 
-@pytest.mark.parametrize("lesson", ["00_start_here", "01_router"])
+@pytest.mark.parametrize(
+    "lesson", ["00_start_here", "03_counting", pytest.param("01_router", marks=pytest.mark.slow)]
+)
 def test_runs_alone(lesson, installed, tmp_path):
     notebook = tmp_path / f"{lesson}.ipynb"
     notebook.write_bytes((paths.NOTEBOOKS / notebook.name).read_bytes())
