@@ -1,6 +1,6 @@
 # %% tags=["setup"]
-from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
-from moe_lessons.course.puzzles import puzzle
+from moe_lessons.course import check, claim, claims_table, hint, predict, puzzle, quiz, rerun
+from moe_lessons.course import reveal, score, start, yours
 
 start("01_router")
 
@@ -141,6 +141,9 @@ print(f"{LOGIT + LEAD:g} becomes {these_E[0].bfloat16().item():g}: probability {
 # At 255 expert 0 *gains*: 255.5 lies between 255 and 256 and becomes 256, and 0.142 turns into 0.214.
 # Rounding does not weaken a router's choices. It moves them, either way.
 
+# %% only="solutions"
+rerun("LOGIT = 127.0", "LOGIT = 255.0")
+
 # %% [markdown]
 # ## What a router vector does
 #
@@ -241,6 +244,9 @@ print(f"{TOP_K} of {N_EXPERTS}, vector of expert 0 times {TIMES:g}: mean share {
 # of almost no length gives a logit of almost 0, to every token. What decides is then how many of the other
 # five are above 0: none of them for few tokens, and all five for few as well. An expert that says nothing
 # about any token comes in the middle, and whether the middle is chosen depends on K.
+
+# %% only="solutions"
+rerun("TIMES = 0.01", "TIMES = 0.01; TOP_K = 5")
 
 # %% [markdown]
 # ## Choosing K, for a whole batch
@@ -524,7 +530,10 @@ print(f"the error has fallen by half: {(toy.error_NS[-10:].mean() < toy.error_NS
 # %% [markdown] only="solutions"
 # At K = 1, rescaled, the router stays where it was drawn, and with a learning rate of 1 it still does. The
 # error falls all the same, since the experts learn: nothing looks broken. `TOP_K = 2` or
-# `RENORMALIZE = False` is enough, and the router moves by more than a tenth of its size.
+# `RENORMALIZE = False` is enough, and the router moves.
+
+# %% only="solutions"
+rerun("LEARNING_RATE = 1.0", "TOP_K = 2", "RENORMALIZE = False")
 
 # %% tags=["nbval-ignore-output"] why="widget"
 quiz("01.q_k1")
@@ -654,6 +663,9 @@ print(f"bias {BIAS:g} on expert 3:", ", ".join(f"expert {e} with weight {w:.3f}"
 # From 0.354 on: that is how far its score, 0.269, lies below the second best, 0.622. Its arrival *raises*
 # the weight of expert 0 from 0.540 to 0.731, for a weight is a share among the chosen, and expert 0 now
 # shares with a weaker one. And 100 does what 0.4 does. Once the expert is in, its bias has no more to say.
+
+# %% only="solutions"
+rerun("BIAS = 0.353", "BIAS = 0.354", "BIAS = 0.4", "BIAS = 100.0")
 
 # %% tags=["nbval-ignore-output"] why="widget"
 quiz("01.q_bias")
@@ -946,6 +958,9 @@ print(f"layer {LAYER} of model {MODEL}: {len(ids_TK)} times {LETTER!r}, {n_paths
 # experts in layer 1 and to 21 in layer 2; its spaces to 6 and to 14. In model 1 the `e` had *more* paths in
 # layer 1, 27 against 22. One round of attention is enough for a router to read the surroundings. Whether it
 # does is left to training, and comes out differently from seed to seed.
+
+# %% only="solutions" tags=["nbval-ignore-output"] why="trained"
+rerun("LAYER = 1", 'LETTER = " "; LAYER = 1', 'LETTER = " "', "MODEL = 1; LAYER = 1", "MODEL = 1")
 
 # %% [markdown]
 # Two questions for all four models, on 4,096 bytes of held-out text. Do tokens take different paths? And does

@@ -1,6 +1,6 @@
 # %% tags=["setup"]
-from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
-from moe_lessons.course.puzzles import puzzle
+from moe_lessons.course import check, claim, claims_table, hint, predict, puzzle, quiz, rerun
+from moe_lessons.course import reveal, score, start, yours
 
 start("02_moe_layer")
 
@@ -396,6 +396,9 @@ with torch.no_grad():
 # experts ask each one, although only two have a row. The sparse layer that is best for a batch is not the
 # one that is best for a chat.
 
+# %% only="solutions" tags=["nbval-ignore-output"] why="timing"
+rerun("N_TOKENS = 1", "N_TOKENS = 1; N_EXPERTS = 256")
+
 # %% [markdown]
 # The gather copies one number for every number that it multiplies. Memory is slower than arithmetic, and a
 # matrix that is used for one token cannot be reused for the next. For a *single* token (a chat model
@@ -708,6 +711,9 @@ print(
 # difference. What does is the width of an expert: with `D_EXPERT = 256` it takes 154 experts. So a router
 # shows in models with many *narrow* experts.
 
+# %% only="solutions"
+rerun("N_EXPERTS = 8602", "N_EXPERTS = 8602; D_MODEL = 8192", "N_EXPERTS = 154; D_EXPERT = 256")
+
 # %% [markdown]
 # What does *not* stay flat: all E experts must be held somewhere, and a batch reads most of them. How many
 # different experts does a batch touch, with an untrained router?
@@ -989,6 +995,9 @@ print(f"all of them in {complete} of 20 draws")
 # long. So the more experts there are, the larger the batch has to be before each of them learns in every
 # step.
 
+# %% only="solutions"
+rerun("N_TOKENS = 8", "N_TOKENS = 16", "N_TOKENS = 128; N_EXPERTS = 64", "N_TOKENS = 512; N_EXPERTS = 64")
+
 # %% [markdown]
 # ### The case K = 1
 #
@@ -1144,6 +1153,9 @@ print(f"{size[True]:.1f} rescaled, {size[False]:.1f} with the probabilities kept
 # Kept, the gradient grows with K, from 28.5 to 41.5. Rescaled, it is 0 at K = 1, largest at K = 2 (50.6),
 # and then falls. At K = 8 both are 41.5: where all experts are chosen there is nothing to rescale, and the
 # two rules are one function. The trap of K = 1 is not the end of a slope. It is a cliff.
+
+# %% only="solutions"
+rerun("TOP_K = 2", "TOP_K = 4", "TOP_K = 8")
 
 # %% [markdown]
 # ## Experts that are something else

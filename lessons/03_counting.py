@@ -1,6 +1,6 @@
 # %% tags=["setup"]
-from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
-from moe_lessons.course.puzzles import puzzle
+from moe_lessons.course import check, claim, claims_table, hint, predict, puzzle, quiz, rerun
+from moe_lessons.course import reveal, score, start, yours
 
 start("03_counting")
 
@@ -415,6 +415,9 @@ print(f"({1 - no_experts / finer_active:.0%} of these in experts)")
 # 8. With `TOP_K = 2` a token uses 3.0 billion, and only 47 % of them are experts. Attention and the two
 # tables do not shrink with K, so in a very sparse model they are the larger half.
 
+# %% only="solutions"
+rerun("N_EXPERTS = 64; TOP_K = 16; D_EXPERT = 1792", "N_EXPERTS = 64; D_EXPERT = 1792")
+
 # %% [markdown]
 # ### Names and experts
 #
@@ -682,6 +685,9 @@ print(f"attention to the context {(with_context - without) / BILLION:.1f} GFLOP"
 # every key, whoever else uses that key. (The weights cost 1.6 GFLOP more.) What they save is memory, as the
 # section on the cache shows.
 
+# %% only="solutions"
+rerun("CONTEXT = 48_600", "N_KV_HEADS = 32")
+
 # %% [markdown]
 # ## Bytes
 #
@@ -845,6 +851,9 @@ print(f"weights {weights_gb:.1f} GB, cache {cache_gb:.2f} GB a text: {room} text
 # With 4-bit weights 13 texts fit. One more bit from the weights makes 14; half of the cache's bits make 26.
 # Once the weights fit with room to spare, the room is taken by the cache, and that is where saving pays.
 
+# %% only="solutions"
+rerun("WEIGHT_BITS = 4", "WEIGHT_BITS = 3", "WEIGHT_BITS = 4; CACHE_BITS = 8")
+
 # %% tags=["nbval-ignore-output"] why="widget"
 quiz("03.q_gb")
 
@@ -936,6 +945,9 @@ print(f"{TOKENS} tokens, likeness {LIKENESS:g}: they touch {found / 256:.0%} of 
 # Not very: between a likeness of 0.3 (55 % are touched) and 0.5 (39 %). But a larger batch makes up for it.
 # 256 tokens of likeness 0.5 touch 57 % again.
 
+# %% only="solutions"
+rerun("LIKENESS = 0.3", "LIKENESS = 0.5", "LIKENESS = 0.5; TOKENS = 256")
+
 # %% [markdown]
 # Real routers are uneven and similar tokens choose alike, so fewer are touched, as in the last column. It
 # slows the rise and does not stop it. At 64 chats a server with Mixtral reads nearly the whole model for
@@ -1026,6 +1038,9 @@ print(f"more than 1.5 times as slow as a dense model of equal active size: batch
 # Reading twice as fast, the stretch ends at half the batch, 304 in place of 609. Computing twice as fast
 # makes it *longer*, up to 1,218: the dense model, too, then waits for its bytes up to a larger batch, and
 # it has fewer of them. In the stretch between, only faster reading helps.
+
+# %% only="solutions"
+rerun("TB_PER_SECOND = 6.7", "TFLOPS = 1978")
 
 # %%
 equal_total = {b: row["dense, equal total"] / row["Mixtral"] for b, row in at_batch.items()}

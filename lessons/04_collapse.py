@@ -1,6 +1,6 @@
 # %% tags=["setup"]
-from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
-from moe_lessons.course.puzzles import puzzle
+from moe_lessons.course import check, claim, claims_table, hint, predict, puzzle, quiz, rerun
+from moe_lessons.course import reveal, score, start, yours
 
 start("04_collapse")
 
@@ -199,6 +199,9 @@ print(f"exp(H) = {by_entropy.item():.1f}   E / (1 + CV²) = {by_cv.item():.1f}")
 # says 6.4. With 256 experts and a share of a half it is 31.9 against 4.0: the second does not even notice
 # that there are four times as many. A paper that reports one of them has not told you the other.
 
+# %% only="solutions"
+rerun("largest_share = 0.7", "n_experts = 256")
+
 # %% [markdown]
 # Both numbers say how many experts there are. Three others are used as alarms: the CV itself; **MaxVio**, by
 # what fraction of the mean the fullest expert exceeds the mean (on a cluster everybody waits for that one);
@@ -383,6 +386,9 @@ print(f" end; error there {slow.error_NS[-20:].mean():.2f}")
 # but with three times as many steps as few (2.7), at about the same error (0.42 against 0.47). At 3e-4 five
 # of six are still there after 200 steps, because nothing has been learned yet: the error is 2.1. Learning and
 # collapse go together here.
+
+# %% only="solutions" tags=["nbval-ignore-output"] why="trained"
+rerun("learning_rate = 1e-3", "learning_rate = 1e-3; n_steps = 600", "learning_rate = 3e-4")
 
 # %% [markdown]
 # ### A trap in the last row
@@ -935,6 +941,9 @@ print(f"effective experts of a row, mean: {metrics.effective_experts(logged_NSE)
 # (6.5). A log of means cannot show what happens within an interval. Write the fullest expert of *each* step
 # beside the mean.
 
+# %% only="solutions" tags=["nbval-ignore-output"] why="trained"
+rerun("every = 2", "every = 5", "bias_rate = 0.3", "bias_rate = 0.1")
+
 # %% [markdown]
 # ## What becomes of a starved expert?
 #
@@ -1028,6 +1037,9 @@ print(f"left after {n_starved:,} steps: {kept_a_step**n_starved:.1%}; half gone 
 # It is 5.0 %, and half is gone after 23,105 steps. Halving one number and doubling the other changes nothing:
 # only their product counts. With a decay of 0.01 it is 74.1 %. (A schedule lowers the rate, so in a real run
 # more is left: what counts is the sum of the rates.) Whoever revives an expert late revives a small one.
+
+# %% only="solutions"
+rerun("peak_rate = 1.5e-4; decay = 0.2", "decay = 0.01")
 
 # %%
 claim("L71", "correct", holds=exact_zero and bool(off < 0.01) and fates["AdamW, decay 0.1"][1] < 0.6)

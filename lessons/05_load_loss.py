@@ -1,6 +1,6 @@
 # %% tags=["setup"]
-from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
-from moe_lessons.course.puzzles import puzzle
+from moe_lessons.course import check, claim, claims_table, hint, predict, puzzle, quiz, rerun
+from moe_lessons.course import reveal, score, start, yours
 
 start("05_load_loss")
 
@@ -403,6 +403,15 @@ print(f"by {own_loss.label}: {own_loss(torch.stack(heap), torch.ones(512, dtype=
 # pairs of four, [0, 0, 0, 0, 1, 1, 1, 1], are 4, and only all on one gives the 8 that is true of every layer.
 # Three on one and two on another, [0, 0, 0, 1, 1, 5, 6, 7], give 2 exactly. Your loss says 8 each time.
 
+# %% only="solutions"
+rerun(
+    "favourites = [0, 0, 2, 3, 4, 5, 6, 7]",
+    "favourites = [0, 0, 0, 0, 4, 5, 6, 7]",
+    "favourites = [0, 0, 0, 0, 1, 1, 1, 1]",
+    "favourites = [0, 0, 0, 0, 0, 0, 0, 0]",
+    "favourites = [0, 0, 0, 1, 1, 5, 6, 7]",
+)
+
 # %% [markdown]
 # A perfect score for a model that is dead from top to bottom. It has been discussed since 2023 (issue 28255
 # of transformers), and it is more than a display error. The *gradient* is made with the pooled f as well.
@@ -744,8 +753,11 @@ print(f"load {two_f[0]:.0%} and {two_f[1]:.0%}: loss {2 * (two_f * two_P).sum():
 
 # %% [markdown] only="solutions"
 # A smaller lead lowers it as long as expert 0 has the larger part of the tokens: with 0.04 and 74 % it is
-# 0.882, with 0.0001 and 75 % it is 0.8750, and nothing that you try is below that. With 60 % it is 0.92, with
-# 90 % 0.93. That 7/8 is the lowest value there is for two experts is shown below.
+# 0.882, with 0.0001 and 75 % it is 0.8750, and nothing that you try is below that. With 60 % it is 0.92, and
+# with 90 % as well. That 7/8 is the lowest value there is for two experts is shown below.
+
+# %% only="solutions"
+rerun("crowd = 0.75; lead = 0.0001", "crowd = 0.6; lead = 0.0001", "crowd = 0.9; lead = 0.0001")
 
 # %% [markdown]
 # Now you, for any number of tokens and experts:
@@ -1012,6 +1024,9 @@ print(f"at the end {crowd_load_SE[0, 0]:.0%} of the load at expert 0")
 # With 0.3 all is at rest, at 1.00 and 50 %, and a step fifty times as large does no harm: what brings rest is
 # that tokens differ, not that steps are small.
 
+# %% only="solutions"
+rerun("spread = 0.0", "spread = 0.01", "step = 1.0")
+
 # %% [markdown]
 # So the loss is best read as a **push**, not as a height: the force is E·f on P, and it rests when the loads
 # that each token can see are equal.
@@ -1135,9 +1150,11 @@ for name, run in (("without", at_work["no loss"]), ("with it", held)):
 # %% [markdown] only="solutions"
 # It holds the *largest* logit: from 10.3 without it to 4.7, 2.1 and 1.2. The smallest it leaves alone (-8.8
 # without it, about -12 with it), since a very negative logit adds nothing to the sum. And it balances
-# nothing:
-# 3.0 effective experts without it, 3.5, 3.2 and 3.5 with it. The error says what too much costs: 0.51, 0.49,
-# 0.56, 0.62.
+# nothing: 3.0 effective experts without it, 3.5, 3.2 and 3.5 with it. The error says what too much costs:
+# 0.51, 0.49, 0.56, 0.62.
+
+# %% only="solutions" tags=["nbval-ignore-output"] why="trained"
+rerun("weight = 0.1", "weight = 1.0")
 
 # %% [markdown]
 # ## Even, but where?

@@ -1,6 +1,6 @@
 # %% tags=["setup"]
-from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
-from moe_lessons.course.puzzles import puzzle
+from moe_lessons.course import check, claim, claims_table, hint, predict, puzzle, quiz, rerun
+from moe_lessons.course import reveal, score, start, yours
 
 start("06_routing_zoo")
 
@@ -365,6 +365,15 @@ print(f"an even router, by chance alone: {sum(even_vio) / 400:.2f}")
 # of 0.64 (of 0.22 with 512 tokens). Your bias comes down to 0.70, with a step of 0.001 as with 0.01, and more
 # is not to be had. With 512 tokens the larger step shows a little: 0.29 instead of 0.23. A step of 0.1 is too
 # much for either (1.39 and 1.21).
+
+# %% only="solutions" tags=["nbval-ignore-output"] why="trained"
+rerun(
+    "batch_tokens = 64",
+    "batch_tokens = 64; step_size = 0.01",
+    "step_size = 0.01",
+    "step_size = 0.1",
+    "batch_tokens = 64; step_size = 0.1",
+)
 
 # %%
 claim(
@@ -739,7 +748,16 @@ print(f"{(taken_T == 0).double().mean():.1%} of the tokens have none, the busies
 # %% [markdown] only="solutions"
 # With 64 experts it takes three on average: 28.6 % of the tokens have none at one, 5.3 % at two, 0.7 % at
 # three. More experts make it worse: with 256 there are still 2.6 % at three, and 0.6 % at four. With eight
-# experts two are enough for all. Meanwhile the busiest token has seven experts or more.
+# experts two are enough for all. With 64 and 256 experts the busiest token then has seven and ten.
+
+# %% only="solutions"
+rerun(
+    "per_token = 2",
+    "per_token = 3",
+    "per_token = 3; n_experts = 256",
+    "per_token = 4; n_experts = 256",
+    "per_token = 2; n_experts = 8",
+)
 
 # %% [markdown]
 # Nobody promised a token an expert. One with none passes through the residual stream, as a dropped token
@@ -994,6 +1012,9 @@ print(f"by {own_plan.label}, {rounds} rounds: the worst column is off by {worst:
 # Four rounds; three leave 1.0 %. With logits ten times as large three leave 65 % and ten still leave 25 %; it
 # takes dozens. So a number of rounds that was enough when training began may not be enough later, and nothing
 # says so.
+
+# %% only="solutions"
+rerun("rounds = 4", "scale = 10.0", "scale = 10.0; rounds = 10")
 
 # %% [markdown]
 # The plan is soft; in the end a token needs K experts, and the top-k of an even plan is nearly even, not

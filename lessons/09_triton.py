@@ -1,6 +1,6 @@
 # %% tags=["setup"]
-from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
-from moe_lessons.course.puzzles import puzzle
+from moe_lessons.course import check, claim, claims_table, hint, predict, puzzle, quiz, rerun
+from moe_lessons.course import reveal, score, start, yours
 
 start("09_triton")
 

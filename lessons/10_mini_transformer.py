@@ -6,8 +6,8 @@
 # A GPU is not needed. If there is one, the same code uses it.
 
 # %% tags=["setup"]
-from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start, yours
-from moe_lessons.course.puzzles import puzzle
+from moe_lessons.course import check, claim, claims_table, hint, predict, puzzle, quiz, rerun
+from moe_lessons.course import reveal, score, start, yours
 
 start("10_mini_transformer")
 
@@ -162,6 +162,9 @@ print(f"{per_byte:.2f} bits per byte; {share:.0%} of them for {n_surprises} byte
 # About one in a million: five such bytes in 100 then pay 51 %, and the text costs 1.95 bits per byte
 # instead of 1. At one in a thousand they pay 34 %. Nothing bounds what one byte can cost, so a model is
 # better off when it rules nothing out. With `p_usual = 0.9` one in a thousand is enough: the five pay 78 %.
+
+# %% only="solutions"
+rerun("p_surprise = 1e-6", "p_usual = 0.9")
 
 # %% [markdown]
 # ## The model: a stream and what is added to it
@@ -367,6 +370,9 @@ print(f"the slowest turns by {360 * round_trips[-1]:.1f} degrees")
 # At 10,000 six have, and the slowest turns by 1.3 degrees. In a text of 100,000 places 10,000 is too small:
 # all 16 go round. With a million 12 do, and the slowest turns by 14 degrees. That is why models for long
 # texts have larger bases.
+
+# %% only="solutions"
+rerun("base = 22.0", "base = 25.0", "length = 100_000", "length = 100_000; base = 1e6")
 
 # %% [markdown]
 # ### Before or after: where the norm sits
@@ -801,6 +807,9 @@ for n_steps in (6, 7, 12):
 # Without, it goes to 1.63 and is still at 1.07 after twelve: five good steps have not made up for one bad
 # one. A rate of 0.05 without a limit hardly suffers, and hardly learns either: 1.40 at the end. Clipping
 # lets the good steps be large.
+
+# %% only="solutions"
+rerun("max_norm = 1e6", "max_norm = 1e6; peak = 0.05")
 
 # %% [markdown]
 # ### And without?
@@ -1666,6 +1675,9 @@ print(f"{n_tokens:,} tokens: {in_data:.2f} bits in the data, {by_chance:.2f} by 
 # Between 20,000 (0.07 bits by chance) and 30,000 (0.04). With 1,000 tokens it is 1.27, nearly half of all
 # that 8 experts could tell. Data and chance lie so close together that the difference says what there is:
 # nothing.
+
+# %% only="solutions"
+rerun("n_tokens = 20_000", "n_tokens = 30_000")
 
 # %% [markdown]
 # ### Three kinds of text

@@ -1,7 +1,7 @@
-"""What a notebook cell calls: check, yours, hint, puzzle, quiz, predict, reveal, claim, score, start.
+"""What a notebook cell calls: check, yours, hint, puzzle, quiz, predict, reveal, claim, rerun, score, start.
 
 None of these raises at a learner: what cannot be done is said in one line. (`yours` does where there is no
-such exercise: it has nothing to return.)
+such exercise: it has nothing to return. And `rerun` is for the solutions.)
 """
 
 from moe_lessons.lazy import lazy
@@ -15,6 +15,7 @@ _EXPORTS = {
     "progress": "scores",
     "puzzle": "puzzles",
     "quiz": "quizzes",
+    "rerun": "changing",
     "reset": "scores",
     "reveal": "predictions",
     "score": "scores",

@@ -202,6 +202,8 @@ def test_cells_to_change_can_be_changed_and_are_answered(lesson):
         ]
         assert 2 <= [*numbers, False].index(False) <= 3, cell.source
         assert answered.metadata.get("only") == "solutions", cell.source
+        backed = cells[n + 2]  # what the answer says came out comes out of a cell
+        assert (backed.cell_type, backed.metadata.get("only")) == ("code", "solutions"), answered.source
 
 
 @pytest.mark.parametrize("lesson", LATER, ids=lambda lesson: lesson.id)
