@@ -117,7 +117,7 @@ def narrow_products(code: str) -> list[str]:
         Of `intermediate_code`, or "ttir" of a compiled kernel. Widths and strides are told by their names:
         `d_model`, `n_in`, `stride_k` and the like.
     """
-    sizes = set(re.findall(r"(%(?:d_\w+|n_in|n_out|n_m|n_n|stride_\w+)): i32", code))
+    sizes = widths(code)
     found = []
     for line in code.splitlines():
         made = re.match(r"\s*(%\w+) = (\S+) (.*?) :.*?(\S+)(?: loc|$)", line)
@@ -130,6 +130,11 @@ def narrow_products(code: str) -> list[str]:
         elif uses and operation == "arith.muli" and "i32" in dtype:
             found.append(line.strip())
     return found
+
+
+def widths(code: str) -> set[str]:
+    """The widths and strides that a text names; where there are none, `narrow_products` sees nothing."""
+    return set(re.findall(r"(%(?:d_\w+|n_in|n_out|n_m|n_n|stride_\w+)): i32", code))
 
 
 def _source(launch: Launch) -> Any:

@@ -22,6 +22,7 @@ from moe_lessons.kernels.compiled import (
     narrow_products,
     read_machine_code,
     record_launches,
+    widths,
 )
 
 KERNELS = [exercise for exercise in registry.lesson("09").exercises if exercise.driver == "kernel"]
@@ -51,7 +52,9 @@ def test_solution_compiles(exercise, capability):
 @pytest.mark.parametrize("exercise", KERNELS, ids=lambda exercise: exercise.id)
 def test_solution_holds_for_tensors_beyond_32_bits(exercise):
     """What the card promises of the published answer."""
-    assert narrow_products(intermediate_code(launch(exercise, with_solution))) == []
+    code = intermediate_code(launch(exercise, with_solution))
+    assert widths(code)
+    assert narrow_products(code) == []
 
 
 @pytest.mark.parametrize("exercise", KERNELS, ids=lambda exercise: exercise.id)
