@@ -53,6 +53,8 @@ def progress_of_its_own(tmp_path_factory):
     """What one module's tests or examples pass is not passed for the next one's: their order is open."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOE_LESSONS_HOME", str(tmp_path_factory.mktemp("progress")))
+        patch.setattr("moe_lessons.course.store._unsaved", None)
+        patch.setattr("moe_lessons.course.store._apart", False)
         yield
 
 

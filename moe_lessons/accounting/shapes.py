@@ -210,7 +210,7 @@ class Model:
     other, other_vectors : tuple of Matrix, int
         Matrices and further parameters outside the layers that are none of the above.
     n_classes : int or None
-        Rows of a head that names classes; None where it names the next token.
+        Rows of a head that names classes, or leaves out the table's padding; None where it has V rows.
     """
 
     name: str
@@ -230,7 +230,7 @@ class Model:
 
     @property
     def n_outputs(self) -> int:
-        """Rows of the head: V, or the number of classes."""
+        """Rows of the head: V, if they are not stated apart."""
         return self.vocab_size if self.n_classes is None else self.n_classes
 
     @property

@@ -90,7 +90,8 @@ def compile_launch(launch: Launch, capability: int) -> Any:
     """
     from triton.backends.compiler import GPUTarget
 
-    return triton.compile(_source(launch), target=GPUTarget("cuda", capability, 32), options=launch.options)
+    options = {"enable_fp_fusion": True, **launch.options}  # Triton 3.9 warns where this is not said
+    return triton.compile(_source(launch), target=GPUTarget("cuda", capability, 32), options=options)
 
 
 def intermediate_code(launch: Launch) -> str:

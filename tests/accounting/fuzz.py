@@ -176,6 +176,7 @@ EXTRA = {
     "axk1": LATENT,
     "axk2": LATENT,
     "bailing_hybrid": LATENT,
+    "inkling2": {"unpadded_vocab_size": 47},
     "deepseek_v2": {**LATENT, "first_k_dense_replace": 1},
     "deepseek_v3": {**LATENT, "first_k_dense_replace": 1},
     "deepseek_v32": {**LATENT, "first_k_dense_replace": 1, "qk_rope_head_dim": 8},
@@ -282,6 +283,7 @@ NOT_FOLLOWED = {
     ("bailing_hybrid", "tie_word_embeddings"),
     ("kimi_linear", "tie_word_embeddings"),
     ("nemotron_h", "tie_word_embeddings"),
+    ("inkling2", "unpadded_vocab_size"),  # the head's padding has rows of its own in 5.23, none from 5.24 on
     ("longcat_flash", "qk_head_dim"),
     ("longcat_flash", "zero_expert_num"),  # allocates two matrices for each expert that does nothing
 }
@@ -331,6 +333,8 @@ def sizes(family, model, tied):
     """All parameters, and those of routed experts that text can reach."""
     total = routed = 0
     for name, parameter in model.named_parameters():
+        if name.endswith("rotary_emb.alpha"):
+            continue  # Mistral Large 4's two numbers per model: a buffer in 5.23, a parameter from 5.24 on
         total += parameter.numel()
         if re.search(r"experts\.(?!bias)|(up|down)_embed|mlp\.(in|out)put_linear", name) and not re.search(
             r"shared|router|post_expert_norm|experts\.bias", name

@@ -117,8 +117,9 @@ def inkling2_text(fields: Fields) -> Model:
                 other_vectors=queries + 2 * d_model * kernel,
             )
         )
-    fields.ignore("swa_num_attention_heads", "swa_num_key_value_heads", "swa_head_dim", "unpadded_vocab_size")
+    fields.ignore("swa_num_attention_heads", "swa_num_key_value_heads", "swa_head_dim")
     fields.ignore("num_attention_heads", "num_key_value_heads", "head_dim", "n_layers_per_attn_res_block")
     note = "convolutions, and the queries that choose among earlier blocks, stand under other"
     model = blocks.decoder(fields, layers, final_norms=2 * d_model, notes=(BUFFER, note))
-    return dataclasses.replace(model, other_vectors=d_model)
+    rows = fields.integer("unpadded_vocab_size", default=model.vocab_size)
+    return dataclasses.replace(model, other_vectors=d_model, n_classes=rows)

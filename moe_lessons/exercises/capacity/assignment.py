@@ -1,6 +1,6 @@
 """Exercise 07.assignment: first come, first served against the best assignment there is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,32 @@ Answer = tuple[Tensor, float, float]
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Just enough places, too few, plenty; experts of unequal appeal; scores above 0."""
-    cases = []
-    for n_tokens, n_experts, capacity in [(12, 3, 4), (11, 4, 2), (6, 3, 6), (15, 5, 3)]:
-        appeal_E = 1.6 ** -np.arange(n_experts)
-        appeal_E[:-1] = rng.permutation(appeal_E[:-1])  # the last expert, where an index of -1 leads, is last
-        scores_TE = rng.uniform(0.1, 1.0, (n_tokens, n_experts)) * appeal_E
-        if capacity * n_experts <= n_tokens:  # the last tokens find their favourite full
-            favourite = int(scores_TE.max(axis=0).argmax())
-            scores_TE[: capacity + 3, favourite] += 0.5
-        scores_TE[1] += 1.0  # a token that several experts score highest
-        args: dict[str, Plain] = {"scores_TE": scores_TE.astype(np.float32), "capacity": capacity}
-        cases.append(Case(f"T={n_tokens}, E={n_experts}, C={capacity}", args))
-    return cases
+    """Just enough places, too few, plenty; experts of unequal appeal; scores above 0. No mistake passes."""
+    while True:
+        cases = [_case(rng, *sizes) for sizes in [(12, 3, 4), (11, 4, 2), (6, 3, 6), (15, 5, 3)]]
+        if all(any(_shows(wrong, case) for case in cases) for wrong in _NEARLY):
+            return cases
+
+
+def _case(rng: np.random.Generator, n_tokens: int, n_experts: int, capacity: int) -> Case:
+    appeal_E = 1.6 ** -np.arange(n_experts)
+    appeal_E[:-1] = rng.permutation(appeal_E[:-1])  # the last expert, where an index of -1 leads, is last
+    scores_TE = rng.uniform(0.1, 1.0, (n_tokens, n_experts)) * appeal_E
+    if capacity * n_experts <= n_tokens:  # the last tokens find their favourite full
+        favourite = int(scores_TE.max(axis=0).argmax())
+        scores_TE[: capacity + 3, favourite] += 0.5
+    scores_TE[1] += 1.0  # a token that several experts score highest
+    args: dict[str, Plain] = {"scores_TE": scores_TE.astype(np.float32), "capacity": capacity}
+    return Case(f"T={n_tokens}, E={n_experts}, C={capacity}", args)
+
+
+def _shows(wrong: Callable[..., Answer], case: Case) -> bool:
+    """Whether a mistake is off here, by more than rounding."""
+    scores_TE, capacity = torch.as_tensor(case.args["scores_TE"]), int(str(case.args["capacity"]))
+    got, want = wrong(scores_TE, capacity), reference(scores_TE, capacity)
+    return not torch.equal(got[0], want[0]) or any(
+        abs(a - b) > 1e-2 for a, b in zip(got[1:], want[1:], strict=True)
+    )
 
 
 def reference(scores_TE: Tensor, capacity: int) -> Answer:
@@ -134,6 +147,9 @@ def _not_below_greedy(case: Case, got: Outputs, want: Outputs) -> str | None:
         return f"the best total, {got['best_total']:.4g}, is below the greedy one, {got['greedy_total']:.4g}"
     return None
 
+
+_NEARLY = (_best_pair_first, _by_score, _falls_back, _dropped_counted, _minus_one_reads, _one_too_many)
+"""Mistakes that a draw may hide."""
 
 ASSIGNMENT = Exercise(
     id="07.assignment",

@@ -82,12 +82,7 @@ def _last_missing(t: int, e: int, k: int, c: int) -> float:
 def _simulated(case: Case, got: Outputs, want: Outputs) -> bool:
     """Near the truth and off it both ways: within 5 %, exact where nothing is left to chance."""
     rate, right = float(got["drop_rate"]), float(want["drop_rate"])
-    return abs(rate - right) < 0.05 * right + 1e-7 and not _like_normal(case, rate)
-
-
-def _like_normal(case: Case, rate: float) -> bool:
-    sizes = [int(str(v)) for v in case.args.values()]
-    return rate > 0 and abs(_normal(*sizes) - rate) < 1e-4 * rate
+    return abs(rate - right) < 0.05 * right + 1e-7
 
 
 DROP_RATE = Exercise(
@@ -169,17 +164,17 @@ DROP_RATE = Exercise(
             hint=3,
         ),
         Misconception(
-            "simulated",
-            "Close, but drawn by chance: the answer is asked for to rounding. There are only T + 1 counts; "
-            "add up all of them, each with its probability.",
-            detects=_simulated,
-            hint=2,
-        ),
-        Misconception(
             "normal",
             "Close, but an approximation: a bell curve in place of the binomial. Sum over the counts "
             "themselves, there are only T + 1 of them.",
             wrong=_normal,
+            hint=2,
+        ),
+        Misconception(
+            "simulated",
+            "Close, but drawn by chance: the answer is asked for to rounding. There are only T + 1 counts; "
+            "add up all of them, each with its probability.",
+            detects=_simulated,
             hint=2,
         ),
         Misconception(

@@ -25,7 +25,8 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
         n_experts, top_k = int(rng.integers(5, 60)), int(rng.integers(2, 5))
         n_tokens = int(rng.integers(2, 40)) * n_experts + int(rng.integers(1, n_experts))
         factor = float(rng.choice([0.75, 1.25, 1.5]))
-        if not (n_tokens * top_k * factor / n_experts).is_integer():  # `T / E * K` might land just above it
+        shares = n_tokens * top_k / n_experts, n_tokens * n_experts / top_k  # the second is a mistake's
+        if not any((share * factor).is_integer() for share in shares):  # `T / E * K` might land just above it
             sizes.append((n_tokens, n_experts, top_k, factor))
     cases = []
     for n_tokens, n_experts, top_k, factor in sizes:

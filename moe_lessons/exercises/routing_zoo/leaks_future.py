@@ -1,37 +1,23 @@
 """Exercise 06.leaks_future: a test that tells routers that see the future from those that do not."""
 
-from collections.abc import Callable, Container, Sequence
-from typing import Any
+from collections.abc import Callable, Container
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from moe_lessons.exercises.routing_zoo.leak_draws import CHOICE_MOVES, draw, replaced
 from moe_lessons.exercises.routing_zoo.leak_kinds import (
     CHUNKED,
-    CLEAN,
     CROWD,
     EQUAL_COUNTS,
     FEW_PLACES,
     HARD,
     ORDERED,
-    SOFT,
     TAIL_IN_ORDER,
 )
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs
-from moe_lessons.exercises.subjects import SUBJECTS
 
 Route = Callable[[Tensor], Tensor]
-SIZES = (12, 4)
-
-
-def _replaced(logits_TE: Tensor, position: int, seed: int) -> Tensor:
-    """Other logits from this position on, as large as the ones that were there or several times larger."""
-    generator = torch.Generator().manual_seed(seed)
-    changed_TE = logits_TE.clone()
-    fresh_TE = torch.randn(logits_TE[position:].shape, generator=generator)
-    changed_TE[position:] = fresh_TE * (1 + seed % 3)
-    return changed_TE
 
 
 def reference(route: Route, logits_TE: Tensor) -> bool:
@@ -39,7 +25,7 @@ def reference(route: Route, logits_TE: Tensor) -> bool:
     before_TE = route(logits_TE)
     for position in range(1, len(logits_TE)):
         for seed in range(6):
-            after_TE = route(_replaced(logits_TE, position, seed))
+            after_TE = route(replaced(logits_TE, position, seed))
             if (after_TE - before_TE)[:position].abs().max() > 1e-4:
                 return True
     return False
@@ -55,7 +41,7 @@ def _variant(
         before_TE = route(logits_TE)
         for position in range(1, len(logits_TE)):
             for seed in range(6):
-                after_TE = route(_replaced(logits_TE, position, seed))
+                after_TE = route(replaced(logits_TE, position, seed))
                 gap = (view(after_TE, position).float() - view(before_TE, position).float()).abs().max()
                 if gap > tolerance:
                     return True
@@ -69,7 +55,7 @@ def _first_changed(route: Route, logits_TE: Tensor) -> bool:
     before_TE = route(logits_TE)
     for seed in range(20):
         changed_TE = logits_TE.clone()
-        changed_TE[:1] = _replaced(logits_TE[:1], 0, seed)
+        changed_TE[:1] = replaced(logits_TE[:1], 0, seed)
         if (route(changed_TE) - before_TE)[1:].abs().max() > 1e-4:
             return True
     return False
@@ -102,54 +88,6 @@ def _overlooks(*missed: str, may_miss: Container[str] = HARD) -> Callable[[Case,
         return _right(case, got, want) or _kind(case) in may_miss
 
     return detects
-
-
-def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Every router once, in an order of its own."""
-    names = {**CLEAN, **SOFT, **HARD}
-    kinds = [list(names)[i] for i in rng.permutation(len(names))]
-    return [Case(f"router: {names[kind]}", _args(rng, kind)) for kind in kinds]
-
-
-def _args(rng: np.random.Generator, kind: str) -> dict[str, Any]:
-    """Logits on which a hard leak shows beyond doubt to whoever looks for it in an apt way."""
-    while True:
-        logits_TE = (1.5 * rng.standard_normal(SIZES)).astype(np.float32)
-        if kind == CROWD:
-            logits_TE = logits_TE[_halves(rng, logits_TE.argmax(axis=1))]
-        if kind not in HARD or _suits(kind, torch.from_numpy(logits_TE)):
-            return {"route": kind, "logits_TE": logits_TE}
-
-
-def _halves(rng: np.random.Generator, favourite_T: np.ndarray) -> np.ndarray:
-    """Tokens in an order in which two experts are the favourites of the first half, two of the second.
-
-    Then a second half of other tokens, even a single draw of it, almost always leaves the batch uneven.
-    """
-    second_T = np.isin(favourite_T, rng.permutation(SIZES[1])[: SIZES[1] // 2])
-    return np.lexsort((rng.random(SIZES[0]), second_T))
-
-
-def _suits(kind: str, logits_TE: Tensor) -> bool:
-    """One fresh end at each position shows it, every time; so does a beginning that is routed alone.
-
-    A crowd shows with a fresh second half alone, and experts that choose with a fresh last token alone: who
-    overlooks these has changed less, and no single try decides by chance which mistake that is.
-    """
-    if kind == CROWD and set(logits_TE.argmax(dim=-1).bincount(minlength=SIZES[1]).tolist()) != {3}:
-        return False
-    before_TE, positions = SUBJECTS[kind](logits_TE), range(1, len(logits_TE))
-
-    def shows(after_TE: Tensor, position: int) -> bool:
-        return bool((after_TE[:position] - before_TE[:position]).abs().max() > 1e-3)
-
-    start = {CROWD: len(logits_TE) // 2, "expert_choice": len(logits_TE) - 1}.get(kind)
-    if start and not all(shows(SUBJECTS[kind](_replaced(logits_TE, start, s)), start) for s in range(9)):
-        return False
-    return any(shows(SUBJECTS[kind](logits_TE[:t]), t) for t in positions) and all(
-        any(shows(SUBJECTS[kind](_replaced(logits_TE, t, 20 * t + s)), t) for t in positions)
-        for s in range(10)
-    )
 
 
 LEAKS_FUTURE = Exercise(
@@ -248,7 +186,7 @@ LEAKS_FUTURE = Exercise(
             "and a gradient sees nothing at all: it flips when one token overtakes another. Put quite "
             "different tokens at the end, large ones too, and try many.",
             # A single random try misses one or the other of these by chance, and hardly ever all.
-            detects=_overlooks(CROWD, "expert_choice", "batch_bias"),
+            detects=_overlooks(*CHOICE_MOVES),
             hint=2,
         ),
         Misconception(
