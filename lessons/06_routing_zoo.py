@@ -1244,7 +1244,7 @@ print("as in the large version:")
 measured("  of the imbalance the bias leaves", bias[2] / none[2], below=0.5, unit="%")
 measured("  noise and groups leave", [row[2] / none[2] for row in (noise_row, groups)], above=0.75, unit="%")
 measured("  MaxVio of expert choice", chosen[2], at_most=0, then="exactly even")
-measured("    what it loses alone, over half the interval", chosen[1][0] / chosen[1][1], above=1)
+measured("    what it loses alone, over the ± beside it", chosen[1][0] / chosen[1][1], above=1)
 measured("  lost alone without competition", [abs(row[1][0]) for row in (none, bias, groups)], at_most=0)
 print("  what leaks:", ", ".join(name for name, row in small.items() if row[3]))
 

@@ -216,7 +216,7 @@ counted = [
     for count in (capacity.positions_loop, capacity.positions_one_hot, capacity.positions_sorted)
 ]
 differ = sum(int((counted[0] != other).sum()) for other in counted[1:])
-print(f"positions that one of the fast ways gives otherwise than the loop: {differ} of {2 * ids_S.numel():,}")
+print(f"positions where a way without a loop differs from the loop: {differ} of {2 * ids_S.numel():,}")
 print(f"numbers in the one-hot table: {ids_S.numel() * 64:,}, for {ids_S.numel():,} answers")
 
 # %%
@@ -597,7 +597,7 @@ for lost in range(3):
     measured("  largest difference", off, below=1e-12)
 after_TD = x_TD + output_TD
 nothing = int((after_TD != x_TD)[lost_T == 2].sum())
-print(f"numbers that the block changes for who lost both: {nothing} of {after_TD[lost_T == 2].numel()}")
+print(f"numbers that the block changes where both were lost: {nothing} of {after_TD[lost_T == 2].numel()}")
 
 # %% [markdown]
 # One mistake has travelled far. A tutorial implementation of Switch, and many copies of it, end with
@@ -746,14 +746,14 @@ def residual_block(hidden_TD, factor):
 
 def last_in_line(n_before, factor, n_batches=100):
     """In how many batches the last token got none, one and both of its experts, and what else was seen."""
-    draw, served, outputs, empty, off = torch.Generator().manual_seed(0), [0, 0, 0], [], [], 0.0
+    draw, served, outputs, empty, off = torch.Generator().manual_seed(0), [0, 0, 0], [], [], []
     for _ in range(n_batches):
         others_TD = torch.randn(n_before, D, generator=draw)
         output_TD, kept_TK, unused, off_now = residual_block(torch.cat([others_TD, last_1D]), factor)
         served[int(kept_TK[-1].sum())] += 1
         outputs.append(output_TD[-1])
         empty.append(unused)
-        off = max(off, off_now)
+        off.append(off_now)
     return served, torch.stack(outputs), sum(empty) / n_batches, off
 
 
