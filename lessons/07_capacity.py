@@ -591,10 +591,8 @@ for lost in range(3):
     group = lost_T == lost
     off = (output_TD - (free_TD - missing_TD))[group].abs().max().item()
     exact.append(off < 1e-12)
-    print(
-        f"{int(group.sum())} tokens lost {lost} of 2 choices; output, against full output minus the refused"
-    )
-    measured("  largest difference", off, below=1e-12)
+    print(f"{int(group.sum())} tokens lost {lost} of 2 choices; full output minus what was refused", end="")
+    measured(", against the output: largest difference", off, below=1e-12)
 after_TD = x_TD + output_TD
 nothing = int((after_TD != x_TD)[lost_T == 2].sum())
 print(f"numbers that the block changes where both were lost: {nothing} of {after_TD[lost_T == 2].numel()}")

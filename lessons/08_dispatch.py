@@ -409,11 +409,11 @@ plan = dispatch.permutation_plan(ids_TK, n_experts=8)
 rows_SD = hidden_TD[plan.token_ids_S]
 with torch.no_grad():
     at_once_SF = F.grouped_mm(rows_SD, gate_up.mT, offs=plan.expert_ends_E)
-    one_by_one = [
+    eight_SF = [
         rows_SD[start:end] @ gate_up[e].T
         for e, (start, end) in enumerate(pairwise([0, *plan.expert_ends_E.tolist()]))
     ]
-grouped_error = float((at_once_SF - torch.cat(one_by_one)).norm() / at_once_SF.norm())
+grouped_error = float((at_once_SF - torch.cat(eight_SF)).norm() / at_once_SF.norm())
 print("rows of each expert:", plan.tokens_per_expert_E.tolist())
 measured("one grouped product against eight small ones, relative error", grouped_error, below=1e-6)
 
@@ -696,7 +696,7 @@ wanted = output_and_gradients(dispatch.moe_loop, inputs)
 own_layers = {"parts, combine": ends_in_combine, "parts, undo_sort": ends_in_undo_sort}
 for name, way in list(own_layers.items()):
     found = output_and_gradients(way, inputs)
-    errors = [float((a - b).norm() / b.norm()) for a, b in zip(found, wanted, strict=bool(found))]
+    errors = [((a - b).norm() / b.norm()).item() for a, b in zip(found, wanted, strict=bool(found))]
     errors = errors or [math.nan]  # no backward, nothing to compare
     measured(f"{name}: relative error of output and gradients against the loop", errors, below=1e-4)
     if not all(error < 1e-4 for error in errors):
