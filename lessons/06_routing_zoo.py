@@ -113,7 +113,7 @@ print(f"prices against the optimum: the totals differ by at most {max(gap, 1e-4)
 # beside it a bias on the scores. Eight routers each.
 
 # %% tags=["nbval-ignore-output"] why="trained"
-from moe_lessons.explore import one_by_one
+from moe_lessons.steps import each
 
 N_SURE, SURE_STEPS = 8, 600
 
@@ -129,9 +129,7 @@ def steer_the_sure(on_scores, step):
     generator = torch.Generator().manual_seed(0)
     favour_SE = torch.randn(N_SURE, 16, generator=generator)
     bias_SE, vio, share_0 = torch.zeros(N_SURE, 16), [], []
-    for _ in one_by_one(
-        range(SURE_STEPS), f"on the {'scores' if on_scores else 'logits'}, step {step}: batch"
-    ):
+    for _ in each(range(SURE_STEPS), f"on the {'scores' if on_scores else 'logits'}, step {step}: batch"):
         logits_STE = torch.randn(N_SURE, 512, 16, generator=generator) + favour_SE.unsqueeze(1)
         logits_STE[..., 0] = 6.0
         load_SE = loads_of(logits_STE.sigmoid() if on_scores else logits_STE, bias_SE)
@@ -286,7 +284,7 @@ favour_SE = torch.randn(S, N_EXPERTS, generator=generator)
 bias_RSE = {name: torch.zeros(S, N_EXPERTS) for name in rules}
 history = {name: [] for name in rules}
 by_chance = []
-for _ in one_by_one(range(STEPS), "batch"):
+for _ in each(range(STEPS), "batch"):
     noise_STE = torch.randn(S, N_TOKENS, N_EXPERTS, generator=generator)
     scores_STE = (noise_STE + favour_SE.unsqueeze(1)).sigmoid()
     for name, rule in rules.items():

@@ -1077,7 +1077,7 @@ predict("07.cost")
 # train all of them again with another factor, on the same data.
 
 # %%
-from moe_lessons.explore import one_by_one
+from moe_lessons.steps import each
 
 SEEDS, E, D, WIDTH, T = 16, 8, 16, 16, 256
 offset_S1 = E * torch.arange(SEEDS)[:, None]  # model s owns experts 8 s to 8 s + 7
@@ -1121,7 +1121,7 @@ def train_toy(factor, steps=250):
     optimizer = torch.optim.Adam(weights, lr=1e-2)
     dropped = []
     name = "no drops" if factor is None else f"factor {factor}"
-    for _ in one_by_one(range(steps), f"{name}: step"):
+    for _ in each(range(steps), f"{name}: step"):
         x_STD, target_STD = batch(T)
         output_STD, kept_ST, load_loss_S = toy_layer(x_STD, *weights, factor)
         loss_S = (output_STD - target_STD).square().mean(dim=(1, 2)) + 0.01 * load_loss_S

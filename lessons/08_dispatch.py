@@ -105,7 +105,7 @@ measured("relative error against a loop over tokens", errors.values(), below=1e-
 
 
 # %% tags=["nbval-ignore-output"] why="timing"
-from moe_lessons.explore import one_by_one
+from moe_lessons.steps import each
 
 
 def milliseconds(function, repeats=4):
@@ -142,7 +142,7 @@ def dense_limit(inputs):
 def time_all(inputs, title, ways=ways):
     ms = {
         name: milliseconds(lambda way=ways[name]: forward_backward(way, inputs))
-        for name in one_by_one(list(ways), "timing way")
+        for name in each(list(ways), "way")
     }
     ms["dense limit"] = dense_limit(inputs)
     display(
@@ -1247,9 +1247,11 @@ claim("L94", "imprecise", holds=off < 1e-5 and surprises == 0 and both_there)
 generator.manual_seed(91)
 V3_ids_TK = make_inputs(4096, 1, 1, v3.n_experts, v3.top_k)[1]
 home_T, node_E = torch.zeros(4096, dtype=torch.int64), ranks.contiguous_placement(v3.n_experts, G)
-each = ranks.dispatch_bytes(V3_ids_TK, home_T, node_E, row_bytes=2 * D).sum()
+every_time = ranks.dispatch_bytes(V3_ids_TK, home_T, node_E, row_bytes=2 * D).sum()
 once = ranks.dispatch_bytes(V3_ids_TK, home_T, node_E, row_bytes=2 * D, once_per_rank=True).sum()
-print(f"8 of 256 experts on 8 nodes: sent once per node, {float(once / each):.0%} of the bytes are left")
+print(
+    f"8 of 256 experts on 8 nodes: sent once per node, {float(once / every_time):.0%} of the bytes are left"
+)
 print("limited to 4 nodes, as V3 routes: at most", f"{4 / v3.top_k:.0%}")
 
 # %% [markdown]

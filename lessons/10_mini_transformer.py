@@ -610,13 +610,13 @@ for layer, routing in enumerate(output.routings):
     logits_TE[:, 2 * layer : 2 * layer + 2] += 20
     broken.append(topk_softmax(logits_TE, config.model.top_k))
 
-each = [load_balancing_loss(r.logits_TE, r.topk_ids_TK).item() for r in broken]
+loss_of_layer = [load_balancing_loss(r.logits_TE, r.topk_ids_TK).item() for r in broken]
 all_logits = torch.cat([r.logits_TE for r in broken])
 all_ids = torch.cat([r.topk_ids_TK for r in broken])
 pooled = load_balancing_loss(all_logits, all_ids).item()
-print("per layer:", [f"{value:.2f}" for value in each])
+print("per layer:", [f"{value:.2f}" for value in loss_of_layer])
 print(f"pooled:    {pooled:.2f}, the value of perfect balance")
-claim("L49", "wrong", holds=min(each) > 3.9 and abs(pooled - 1) < 0.05)
+claim("L49", "wrong", holds=min(loss_of_layer) > 3.9 and abs(pooled - 1) < 0.05)
 
 # %% [markdown]
 # Pooled, four collapsed layers look like one balanced model, and there is no gradient to mend them. So the
@@ -888,7 +888,7 @@ print(f"by its fan-in against as it is: {', '.join(f'{gap:+.3f}' for gap in gaps
 # %% tags=["nbval-ignore-output"] why="trained"
 import dataclasses
 
-from moe_lessons.explore import one_by_one
+from moe_lessons.steps import each
 from moe_lessons.training import train
 
 small = preset("smoke").override(
@@ -907,7 +907,7 @@ in_use, bits = {}, {}
 for alpha in (0.0, config.alpha):
     runs = [
         train(small.override(alpha=alpha, seed=seed), corpus=brief)
-        for seed in one_by_one(SEEDS, f"alpha {alpha}, seed")
+        for seed in each(SEEDS, f"alpha {alpha}, seed")
     ]
     in_use[alpha] = torch.tensor([run.history[-1].effective_experts_by_layer for run in runs])
     bits[alpha] = torch.tensor([run.validation_bits_per_byte for run in runs])
@@ -1366,7 +1366,7 @@ from moe_lessons.svg import dot_rows
 torch.set_num_threads(1)
 ends = {"moe": bits[config.alpha]}
 for name in ("dense_equal_active", "dense_equal_total"):
-    seeds = one_by_one(SEEDS, f"{CALLED[name]}, seed")
+    seeds = each(SEEDS, f"{CALLED[name]}, seed")
     runs = [train(rivals[name].override(seed=seed), corpus=brief) for seed in seeds]
     ends[name] = torch.tensor([run.validation_bits_per_byte for run in runs])
 means = {name: found.mean().item() for name, found in ends.items()}
@@ -1756,7 +1756,7 @@ recipe = preset("smoke").override(
 scopes = {"over the batch": "global_batch", "in each window": "sequence"}
 studied, quality = {}, {}
 for name, scope in scopes.items():
-    seeds = one_by_one(SEEDS, f"balanced {name}, seed")
+    seeds = each(SEEDS, f"balanced {name}, seed")
     runs = [train(recipe.override(balancing_scope=scope, seed=s), corpus=three_kinds) for s in seeds]
     studied[name] = [run.model for run in runs]
     quality[name] = torch.tensor([run.validation_bits_per_byte for run in runs])

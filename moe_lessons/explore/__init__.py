@@ -14,7 +14,6 @@ _EXPORTS = {
     "RoutingStrip": "routing_strip.explorable",
     "SortedLayer": "sorted_layer.explorable",
     "Surface": "surface.explorable",
-    "one_by_one": "live",
 }
 
 __all__ = [
@@ -28,7 +27,6 @@ __all__ = [
     "RoutingStrip",
     "SortedLayer",
     "Surface",
-    "one_by_one",
 ]
 
 __getattr__, __dir__ = lazy(__name__, _EXPORTS)
