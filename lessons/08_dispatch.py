@@ -1250,7 +1250,7 @@ home_T, node_E = torch.zeros(4096, dtype=torch.int64), ranks.contiguous_placemen
 every_time = ranks.dispatch_bytes(V3_ids_TK, home_T, node_E, row_bytes=2 * D).sum()
 once = ranks.dispatch_bytes(V3_ids_TK, home_T, node_E, row_bytes=2 * D, once_per_rank=True).sum()
 print(
-    f"8 of 256 experts on 8 nodes: sent once per node, {float(once / every_time):.0%} of the bytes are left"
+    f"8 of 256 experts on 8 nodes: sent once a node, {float(once / every_time):.0%} of the bytes are left"
 )
 print("limited to 4 nodes, as V3 routes: at most", f"{4 / v3.top_k:.0%}")
 
