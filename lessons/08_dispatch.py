@@ -1249,9 +1249,7 @@ V3_ids_TK = make_inputs(4096, 1, 1, v3.n_experts, v3.top_k)[1]
 home_T, node_E = torch.zeros(4096, dtype=torch.int64), ranks.contiguous_placement(v3.n_experts, G)
 every_time = ranks.dispatch_bytes(V3_ids_TK, home_T, node_E, row_bytes=2 * D).sum()
 once = ranks.dispatch_bytes(V3_ids_TK, home_T, node_E, row_bytes=2 * D, once_per_rank=True).sum()
-print(
-    f"8 of 256 experts on 8 nodes: sent once a node, {float(once / every_time):.0%} of the bytes are left"
-)
+print(f"8 of 256 experts on 8 nodes: sent once a node, {float(once / every_time):.0%} of the bytes are left")
 print("limited to 4 nodes, as V3 routes: at most", f"{4 / v3.top_k:.0%}")
 
 # %% [markdown]
