@@ -1,5 +1,5 @@
 # %% tags=["setup"]
-from moe_lessons.course import check, claim, claims_table, hint, predict, puzzle, quiz, rerun
+from moe_lessons.course import check, claim, claims_table, hint, measured, predict, puzzle, quiz, rerun
 from moe_lessons.course import reveal, score, start, yours
 
 start("06_routing_zoo")
@@ -113,6 +113,8 @@ print(f"prices against the optimum: the totals differ by at most {max(gap, 1e-4)
 # beside it a bias on the scores. Eight routers each.
 
 # %% tags=["nbval-ignore-output"] why="trained"
+from moe_lessons.steps import each
+
 N_SURE, SURE_STEPS = 8, 600
 
 
@@ -127,7 +129,7 @@ def steer_the_sure(on_scores, step):
     generator = torch.Generator().manual_seed(0)
     favour_SE = torch.randn(N_SURE, 16, generator=generator)
     bias_SE, vio, share_0 = torch.zeros(N_SURE, 16), [], []
-    for _ in range(SURE_STEPS):
+    for _ in each(range(SURE_STEPS), f"on the {'scores' if on_scores else 'logits'}, step {step}: batch"):
         logits_STE = torch.randn(N_SURE, 512, 16, generator=generator) + favour_SE.unsqueeze(1)
         logits_STE[..., 0] = 6.0
         load_SE = loads_of(logits_STE.sigmoid() if on_scores else logits_STE, bias_SE)
@@ -282,7 +284,7 @@ favour_SE = torch.randn(S, N_EXPERTS, generator=generator)
 bias_RSE = {name: torch.zeros(S, N_EXPERTS) for name in rules}
 history = {name: [] for name in rules}
 by_chance = []
-for _ in range(STEPS):
+for _ in each(range(STEPS), "batch"):
     noise_STE = torch.randn(S, N_TOKENS, N_EXPERTS, generator=generator)
     scores_STE = (noise_STE + favour_SE.unsqueeze(1)).sigmoid()
     for name, rule in rules.items():
@@ -442,7 +444,9 @@ for n in (1, 10, 100, 300):
     print(f"sign rule, step 0.001, after {n:3d} batches: MaxVio {sign_after[n]:.2f}")
 
 # %%
-print(f"one batch leaves less than half of what 100 steps leave: {one_shot < 0.5 * sign_after[100]}")
+measured(
+    "MaxVio that one batch leaves, of what 100 steps leave", one_shot / sign_after[100], below=0.5, unit="%"
+)
 claim("L137", "correct", holds=one_shot < 0.5 * sign_after[100] and one_shot < 2.5 * floor)
 
 # %% [markdown]
@@ -623,7 +627,8 @@ for top_k in (1, 2):
     weights_TK = routing.topk_softmax(logits_TE, top_k).topk_weights_TK
     (gradient_TE,) = torch.autograd.grad((weights_TK * torch.arange(1.0, top_k + 1)).sum(), logits_TE)
     router_gradient[top_k] = gradient_TE.abs().max().item()
-    print(f"K = {top_k}: the gate has a gradient: {router_gradient[top_k] > 1e-3}")
+measured("K = 1: the gate's largest gradient", router_gradient[1], below=1e-6, then="none")
+measured("K = 2: the gate's largest gradient", router_gradient[2], above=1e-3)
 since_2024 = [p for p in PRESETS.values() if p.name not in ("Switch-Base-8",)]
 two = [p.name for p in since_2024 if p.top_k == 2]
 print(
@@ -774,9 +779,7 @@ print("entries of the dispatch matrix that are exactly 0:")
 print(f"  expert choice  {(~taken_TE).float().mean():4.0%}")
 print(f"  Soft MoE       {(soft.dispatch_TEP == 0).float().mean():4.0%}")
 slot_sums = soft.dispatch_TEP.sum(dim=0)
-print(
-    f"each slot's shares of the 12 tokens sum to 1: {torch.allclose(slot_sums, torch.ones_like(slot_sums))}"
-)
+measured("each slot's shares of the 12 tokens sum to 1, up to", (slot_sums - 1).abs().max(), below=1e-5)
 
 # %%
 claim(
@@ -816,8 +819,8 @@ for name, router in routing.ROUTERS.items():
 
 # %%
 reveal("06.last_token")
-agree = all((leak.trials == 0) == routing.ROUTERS[name].causal for name, leak in leaks.items())
-print(f"the test agrees with what the package says of each router: {agree}")
+agree = sum((leak.trials == 0) == routing.ROUTERS[name].causal for name, leak in leaks.items())
+print(f"the package says which of its routers leak; the test says the same of {agree} of {len(leaks)}")
 
 # %% [markdown]
 # Every router of this table in which tokens *compete* leaks. (Competing alone does not leak: where whoever
@@ -1230,18 +1233,17 @@ for name, rule in lanes.items():
     vio = max_violation(run.shares_NSE[-50:]).mean().item()
     small[name] = interval(together_S), interval(alone_S - together_S), vio, leaky
     (error, half), (lost, half_lost), *_ = small[name]
-    print(f"{name:<34}{error:>7.3f} ± {half:.3f}{lost:>+11.3f} ± {half_lost:.3f}{vio:>9.2f}{leaky!s:>8}")
+    said = "yes" if leaky else "no"
+    print(f"{name:<34}{error:>7.3f} ± {half:.3f}{lost:>+11.3f} ± {half_lost:.3f}{vio:>9.2f}{said:>8}")
 
 # %%
 none, bias, noise_row, chosen, plan, groups = small.values()
 print("as in the large version:")
-print("  the bias leaves less than half of the imbalance:", 2 * bias[2] < none[2])
-print(
-    "  noise and groups leave more than three quarters of it:", min(noise_row[2], groups[2]) > 0.75 * none[2]
-)
-print("  expert choice is exactly even, and loses alone, beyond its interval:", end=" ")
-print(chosen[2] == 0 and chosen[1][0] > chosen[1][1])
-print("  without competition nothing is lost alone:", none[1][0] == bias[1][0] == groups[1][0] == 0)
+measured("  of the imbalance the bias leaves", bias[2] / none[2], below=0.5, unit="%")
+measured("  noise and groups leave", [row[2] / none[2] for row in (noise_row, groups)], above=0.75, unit="%")
+measured("  MaxVio of expert choice", chosen[2], at_most=0, then="exactly even")
+measured("    what it loses alone, over the ± beside it", chosen[1][0] / chosen[1][1], above=1)
+measured("  lost alone without competition", [abs(row[1][0]) for row in (none, bias, groups)], at_most=0)
 print("  what leaks:", ", ".join(name for name, row in small.items() if row[3]))
 
 # %% [markdown]

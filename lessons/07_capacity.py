@@ -1,5 +1,5 @@
 # %% tags=["setup"]
-from moe_lessons.course import check, claim, claims_table, hint, predict, puzzle, quiz, rerun
+from moe_lessons.course import check, claim, claims_table, hint, measured, predict, puzzle, quiz, rerun
 from moe_lessons.course import reveal, score, start, yours
 
 start("07_capacity")
@@ -215,7 +215,8 @@ counted = [
     count(ids_S, 64)
     for count in (capacity.positions_loop, capacity.positions_one_hot, capacity.positions_sorted)
 ]
-print("all three agree:", torch.equal(counted[0], counted[1]) and torch.equal(counted[0], counted[2]))
+differ = sum(int((counted[0] != other).sum()) for other in counted[1:])
+print(f"positions where a way without a loop differs from the loop: {differ} of {2 * ids_S.numel():,}")
 print(f"numbers in the one-hot table: {ids_S.numel() * 64:,}, for {ids_S.numel():,} answers")
 
 # %%
@@ -275,17 +276,21 @@ def drawn_drop_rates(n_tokens, n_experts, top_k, places, n_draws=300):
     return torch.stack(rates)
 
 
-print("factor 1              rows per expert   expected drops   300 draws within 4 standard errors")
-agree = []
+print("factor 1              rows per expert   expected drops   300 draws   apart, in standard errors")
+apart = []
 for n_tokens, n_experts in [(64, 8), (512, 8), (512, 64)]:
     for top_k in (1, 2):
         places = capacity.expert_capacity(n_tokens, n_experts, top_k, 1.0)
         uniform_E = torch.full((n_experts,), top_k / n_experts)
         expected = capacity.expected_drop_rate(n_tokens, uniform_E, places)
         rates = drawn_drop_rates(n_tokens, n_experts, top_k, places)
-        agree.append(abs(float(rates.mean()) - expected) < 4 * float(rates.std()) / 300**0.5)
+        apart.append(abs(float(rates.mean()) - expected) / (float(rates.std()) / 300**0.5))
         name = f"K={top_k}, T={n_tokens}, E={n_experts}"
-        print(f"{name:<20} {n_tokens * top_k // n_experts:>17} {expected:>16.1%}   {agree[-1]}")
+        print(
+            f"{name:<20} {n_tokens * top_k // n_experts:>16} {expected:>16.1%} {float(rates.mean()):>11.1%}"
+            f" {apart[-1]:>27.1f}"
+        )
+measured("standard errors between formula and draws", apart, below=4)
 
 # %%
 reveal("07.random")
@@ -374,23 +379,23 @@ queues_BTK = torch.stack(
     [queue_of(random_ids(T, E, K, torch.Generator().manual_seed(seed)), E) for seed in range(40)]
 )
 
-measured, expected, fits = [], [], []
+drops, expected, fits = [], [], []
 for factor in factors:
     places = places_for(T, E, K, factor)
     dropped_B = (queues_BTK >= places).float().mean(dim=(1, 2))
-    measured.append(float(dropped_B.mean()))
+    drops.append(float(dropped_B.mean()))
     expected.append(float(theory(T, E, K, places)))
     error = max(float(dropped_B.std()) / 40**0.5, 1 / queues_BTK.numel())
-    fits.append(abs(measured[-1] - expected[-1]) < 4 * error)
+    fits.append(abs(drops[-1] - expected[-1]) < 4 * error)
     if factor in (0.5, 1.0, 1.25, 1.5):
-        told = f"measured {measured[-1]:>4.0%}   expected {expected[-1]:>6.1%}"
+        told = f"measured {drops[-1]:>4.0%}   expected {expected[-1]:>6.1%}"
         print(f"factor {factor:<5} {places:>2} places   {told}")
 print(f"within 4 standard errors of the theory: {sum(fits)} of {len(factors)} factors")
 
 # %% tags=["nbval-ignore-output"] why="image"
 svg.line_chart(
     {
-        queue_of.label: (factors, [100 * rate for rate in measured]),
+        queue_of.label: (factors, [100 * rate for rate in drops]),
         "theory": (factors, [100 * rate for rate in expected]),
     },
     title="Measured drops lie on the theory's line",
@@ -581,14 +586,16 @@ with torch.no_grad():
     missing_TD = (parts_TKD * (routed.topk_weights_TK * ~admission.kept_TK)[..., None]).sum(dim=1)
 
 lost_T = (~admission.kept_TK).sum(dim=1)
-print("choices lost   tokens   output = full output minus what was refused")
 exact = []
 for lost in range(3):
     group = lost_T == lost
-    exact.append(torch.allclose(output_TD[group], (free_TD - missing_TD)[group], atol=1e-12))
-    print(f"{lost:>12} {int(group.sum()):>8}   {exact[-1]}")
-nothing = torch.equal(x_TD[lost_T == 2] + output_TD[lost_T == 2], x_TD[lost_T == 2])
-print("who lost both leaves the block as it came, bit for bit:", nothing)
+    off = (output_TD - (free_TD - missing_TD))[group].abs().max().item()
+    exact.append(off < 1e-12)
+    print(f"{int(group.sum())} tokens lost {lost} of 2 choices; full output minus what was refused", end="")
+    measured(", against the output: largest difference", off, below=1e-12)
+after_TD = x_TD + output_TD
+nothing = int((after_TD != x_TD)[lost_T == 2].sum())
+print(f"numbers that the block changes where both were lost: {nothing} of {after_TD[lost_T == 2].numel()}")
 
 # %% [markdown]
 # One mistake has travelled far. A tutorial implementation of Switch, and many copies of it, end with
@@ -676,8 +683,9 @@ for name, rate_T in in_order.items():
         f"{name:<27} share of all drops in each sequence: {', '.join(f'{q:.0%}' for q in quarters.tolist())}"
     )
 quarters = by_score_T.view(4, 64).sum(dim=1) / by_score_T.sum()
-spread = bool(((quarters > 0.2) & (quarters < 0.3)).all())
-print(f"by score, fair router: each sequence has between 20 % and 30 % of the drops: {spread}")
+measured(
+    "by score, fair router: share of all drops in each sequence", quarters, above=0.2, below=0.3, unit="%"
+)
 
 # %% tags=["nbval-ignore-output"] why="image"
 steps = list(range(0, T, 16))
@@ -698,7 +706,7 @@ svg.line_chart(
 # %%
 reveal("07.end")
 last = {name: float(rate_T[192:].sum() / rate_T.sum()) for name, rate_T in in_order.items()}
-claim("L90", "correct", holds=all(exact) and nothing and last["token order, fair router"] > 0.9)
+claim("L90", "correct", holds=all(exact) and nothing == 0 and last["token order, fair router"] > 0.9)
 
 # %% [markdown]
 # OpenMoE met this in its trained models and called it drop-towards-the-end: late tokens of a sequence, such
@@ -722,36 +730,36 @@ last_1D = torch.randn(1, D, generator=generator)
 
 
 def residual_block(hidden_TD, factor):
-    """The block's output, which slots had a place, the share of places that stay empty, and a check."""
+    """The block's output, which slots had a place, the share of empty places, how far it is off."""
     gated = routing.topk_softmax(hidden_TD @ router_ED.T, K)
     ids_TK, weights_TK = gated.topk_ids_TK, gated.topk_weights_TK
     positions_TK, places = queue_of(ids_TK, E), places_for(len(hidden_TD), E, K, factor)
     buffers_ECD, added_TD = through_buffers(hidden_TD, ids_TK, weights_TK, positions_TK, places, experts_EDD)
     admission = capacity.admit(ids_TK, weights_TK, n_experts=E, capacity=places)
     results_ECD = capacity.dispatch(hidden_TD, admission, n_experts=E) @ experts_EDD
-    right = torch.allclose(added_TD, capacity.combine(results_ECD, admission, weights_TK), atol=1e-4)
+    off = (added_TD - capacity.combine(results_ECD, admission, weights_TK)).abs().max().item()
     empty = float((buffers_ECD == 0).all(dim=-1).float().mean())
-    return hidden_TD + added_TD, positions_TK < places, empty, right
+    return hidden_TD + added_TD, positions_TK < places, empty, off
 
 
 def last_in_line(n_before, factor, n_batches=100):
     """In how many batches the last token got none, one and both of its experts, and what else was seen."""
-    draw, served, outputs, empty, right = torch.Generator().manual_seed(0), [0, 0, 0], [], [], True
+    draw, served, outputs, empty, off = torch.Generator().manual_seed(0), [0, 0, 0], [], [], []
     for _ in range(n_batches):
         others_TD = torch.randn(n_before, D, generator=draw)
-        output_TD, kept_TK, unused, agrees = residual_block(torch.cat([others_TD, last_1D]), factor)
+        output_TD, kept_TK, unused, off_now = residual_block(torch.cat([others_TD, last_1D]), factor)
         served[int(kept_TK[-1].sum())] += 1
         outputs.append(output_TD[-1])
         empty.append(unused)
-        right = right and agrees
-    return served, torch.stack(outputs), sum(empty) / n_batches, right
+        off.append(off_now)
+    return served, torch.stack(outputs), sum(empty) / n_batches, off
 
 
-served, outputs_BD, unused, right = last_in_line(n_before=63, factor=1.0)
+served, outputs_BD, unused, off = last_in_line(n_before=63, factor=1.0)
 print("experts that served it: none, one, both, in", ", ".join(map(str, served)), "of 100 batches")
 different = {tuple(round(x, 3) for x in row) for row in outputs_BD.tolist()}
 print(f"one token, {len(different)} different outputs; places that stay empty: {unused:.0%}")
-print("the package's buffers give the same outputs:", right)
+measured("largest difference to the package's buffers", off, below=1e-4, then="the same outputs")
 
 # %% [markdown]
 # The token did not change, only those before it. It comes out of the block in up to four ways: with both
@@ -829,7 +837,8 @@ for priority in capacity.PRIORITIES:
     seen = ["none" if x == 0 else "over 30 %" if x > 0.3 else "a few" for x in leaks[priority]]
     share = sum(rows_dropped[priority]) / (20 * T * 2)
     print(f"{priority:<10} {share:>8.0%} {weight:>14.0%}          {seen[0]:<12} {seen[1]}")
-print("all four drop the same number in every batch:", len({tuple(n) for n in rows_dropped.values()}) == 1)
+unlike = sum(len(set(counts)) > 1 for counts in zip(*rows_dropped.values(), strict=True))
+print(f"batches in which the four do not drop equally many rows: {unlike} of {len(batches)}")
 
 # %% tags=["nbval-ignore-output"] why="machine"
 print("exactly, of 200 trials (K = 1, K = 2):", {p: [round(200 * x) for x in xs] for p, xs in leaks.items()})
@@ -873,7 +882,14 @@ def placed_at(hidden_TD):
     return torch.where(placed.kept_TK, placed.expert_ids_TK, -1)
 
 
-print("it looks ahead:", leak_rate(placed_at, n_tokens=T).trials > 0.3)
+looks_ahead = leak_rate(placed_at, n_tokens=T).trials
+measured(
+    "trials in which the last token moves an earlier one",
+    looks_ahead,
+    above=0.3,
+    unit="%",
+    then="it looks ahead",
+)
 
 # %% [markdown]
 # With as many places as tokens everybody finds one in the end. But compare the columns: the tokens come back,
@@ -1061,6 +1077,8 @@ predict("07.cost")
 # train all of them again with another factor, on the same data.
 
 # %%
+from moe_lessons.steps import each
+
 SEEDS, E, D, WIDTH, T = 16, 8, 16, 16, 256
 offset_S1 = E * torch.arange(SEEDS)[:, None]  # model s owns experts 8 s to 8 s + 7
 
@@ -1102,7 +1120,8 @@ def train_toy(factor, steps=250):
     weights = [w.requires_grad_() for w in weights]
     optimizer = torch.optim.Adam(weights, lr=1e-2)
     dropped = []
-    for _ in range(steps):
+    name = "no drops" if factor is None else f"factor {factor}"
+    for _ in each(range(steps), f"{name}: step"):
         x_STD, target_STD = batch(T)
         output_STD, kept_ST, load_loss_S = toy_layer(x_STD, *weights, factor)
         loss_S = (output_STD - target_STD).square().mean(dim=(1, 2)) + 0.01 * load_loss_S
@@ -1121,12 +1140,12 @@ def train_toy(factor, steps=250):
     return float(torch.stack(dropped).mean()), losses[None], losses[1.0]
 
 
-trained = {factor: train_toy(factor) for factor in (None, 1.25, 1.0, 0.5)}
-
 # %% tags=["nbval-ignore-output"] why="trained"
 print("loss, where 1 is that of a layer that adds nothing; mean and standard deviation over 16 seeds")
 print("trained with     dropped in training   evaluated without drops   evaluated with factor 1")
-for factor, (share, free_S, tight_S) in trained.items():
+trained = {}
+for factor in (None, 1.25, 1.0, 0.5):
+    share, free_S, tight_S = trained[factor] = train_toy(factor)
     name = "no drops" if factor is None else f"factor {factor}"
     cells = [f"{loss_S.mean():.3f} ± {loss_S.std():.3f}" for loss_S in (free_S, tight_S)]
     print(f"{name:<16} {share:>12.0%} {cells[0]:>28} {cells[1]:>24}")
@@ -1136,11 +1155,13 @@ free = {factor: free_S for factor, (_, free_S, _) in trained.items()}
 tight = {factor: tight_S for factor, (_, _, tight_S) in trained.items()}
 shares = {factor: share for factor, (share, _, _) in trained.items()}
 worse = int((tight[1.0] > free[None]).sum())
-print(f"factor 1 drops about {round(shares[1.0], 1):.0%} of the tokens in training; trained so,")
-print("evaluated without drops, it differs from the layer without by less than 10 % on average:", end=" ")
-print(abs(float(free[1.0].mean() / free[None].mean()) - 1) < 0.1)
-print(f"evaluated with factor 1, it is worse than the layer without drops in {worse} of 16 seeds,")
-print("by more than a quarter on average:", float((tight[1.0] / free[None]).mean()) > 1.25)
+print("the layer trained with factor 1, against the one trained without drops")
+measured("  of its tokens training drops", shares[1.0], above=0.1, below=0.2, unit="%")
+without_drops = abs(float(free[1.0].mean() / free[None].mean()) - 1)
+measured("  evaluated without drops, mean losses differ by", without_drops, below=0.1, unit="%")
+with_drops = float((tight[1.0] / free[None]).mean()) - 1
+print(f"  evaluated with factor 1, it is worse in {worse} of 16 seeds")
+measured("  and in the mean its loss is higher by", with_drops, above=0.25, unit="%")
 
 # %%
 reveal("07.cost")
@@ -1173,8 +1194,9 @@ print(
 
 with torch.no_grad():
     no_limit = capacity.admit(routed.topk_ids_TK, routed.topk_weights_TK, n_experts=6, capacity=None)
-    same = torch.allclose(with_capacity(x_TD, routed, no_limit), free_TD, atol=1e-12)
-print("the buffered layer without a limit equals the sorted one of lesson 02:", same)
+    off = (with_capacity(x_TD, routed, no_limit) - free_TD).abs().max().item()
+print("the buffered layer without a limit, against the sorted one of lesson 02")
+measured("  largest difference", off, below=1e-12, then="the same")
 
 # %% [markdown]
 # So the buffer is the wrong container for it. The sorted rows of lesson 02 have no empty places at all:

@@ -6,7 +6,7 @@
 # A GPU is not needed. If there is one, the same code uses it.
 
 # %% tags=["setup"]
-from moe_lessons.course import check, claim, claims_table, hint, predict, puzzle, quiz, rerun
+from moe_lessons.course import check, claim, claims_table, hint, measured, predict, puzzle, quiz, rerun
 from moe_lessons.course import reveal, score, start, yours
 
 start("10_mini_transformer")
@@ -22,6 +22,7 @@ start("10_mini_transformer")
 
 # %%
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from moe_lessons.data import load_corpus, split_text
 corpus = load_corpus("language-reference", context_length=128)
 train_text = bytes(corpus.train_N.tolist())
 held_out_text = bytes(corpus.validation_M.tolist())
+N_THREADS = torch.get_num_threads()
 
 # %% tags=["nbval-ignore-output"] why="machine"
 print(f"{len(train_text):,} bytes to train on, {len(held_out_text):,} held out.")
@@ -52,8 +54,7 @@ print("positions in neither:", len(marked) - len(part) - len(other))
 seen = {train_text[i : i + 40] for i in range(len(train_text) - 39)}
 stretches = [held_out_text[i : i + 40] for i in range(len(held_out_text) - 39)]
 repeated = sum(stretch in seen for stretch in stretches) / len(stretches)
-print("share of held-out stretches of 40 bytes that the training part has too:")
-print("  below 5 %:", repeated < 0.05)
+measured("held-out stretches of 40 bytes that the training part has too", repeated, below=0.05, unit="%")
 
 # %% [markdown]
 # ## How good is a prediction? Bits per byte
@@ -93,9 +94,9 @@ bigram = bigram_bits_per_byte(corpus.train_N, corpus.validation_M)
 extra_bits = xz_bits(train_text + held_out_text) - xz_bits(train_text)
 compressor = extra_bits / len(held_out_text)
 
-print("unigram saves more than 2 of 8 bits:", unigram < 6)
-print("bigram saves at least half a bit more:", bigram < unigram - 0.5)
-print("the compressor saves at least one bit more:", compressor < bigram - 1)
+measured("the unigram saves, of 8 bits", 8 - unigram, above=2)
+measured("the bigram saves, beyond that", unigram - bigram, above=0.5)
+measured("the compressor saves, beyond that", bigram - compressor, above=1)
 
 # %% tags=["nbval-ignore-output"] why="image"
 from moe_lessons.svg import bar_chart
@@ -340,10 +341,10 @@ with torch.no_grad():
     here = attention(some_BLD, cos_LP[:128], sin_LP[:128])
     elsewhere = attention(some_BLD, cos_LP[32:160], sin_LP[32:160])
     shifted = (here - elsewhere).abs().max().item() / here.abs().max().item()
-print("two earlier bytes exchanged; the last place's output")
-print("  not turned: the same:", moves["not turned"] < 1e-4)
-print("  turned: another:", moves["turned"] > 1e-3)
-print("all places 32 further on: the same:", shifted < 1e-4)
+print("two earlier bytes exchanged; by how much of its size the last place's output moves")
+measured("  not turned", moves["not turned"], below=1e-4, then="the same")
+measured("  turned", moves["turned"], above=1e-3, then="another")
+measured("all places 32 further on", shifted, below=1e-4, then="the same")
 
 # %% [markdown]
 # (A whole model without positions is not quite blind to order: the mask lets the tenth byte see ten others,
@@ -402,8 +403,7 @@ with torch.no_grad():
     real_BLD, _ = model.blocks[0](start_BLD, *rotation)
     pre_BLD = pre_norm(model.blocks[0], start_BLD, *rotation)
     post_BLD = post_norm(model.blocks[0], start_BLD, *rotation)
-    is_pre = torch.allclose(pre_BLD, real_BLD, atol=1e-5)
-    is_post = torch.allclose(post_BLD, real_BLD, atol=1e-5)
+    off_pre, off_post = ((one_BLD - real_BLD).abs().max().item() for one_BLD in (pre_BLD, post_BLD))
     sizes = {}
     for name, one_block in (("pre", pre_norm), ("post", post_norm)):
         stream_BLD, sizes[name] = start_BLD, []
@@ -411,11 +411,14 @@ with torch.no_grad():
             stream_BLD = one_block(block, stream_BLD, *rotation)
             sizes[name].append(stream_BLD.square().mean().sqrt().item())
 
-print("our block is pre-norm:", is_pre, " post-norm:", is_post)
-print("size of the stream, from block to block:")
-print("  pre-norm: it grows:", sizes["pre"] == sorted(sizes["pre"]))
-print("  post-norm: always 1:", all(abs(size - 1) < 1e-3 for size in sizes["post"]))
-claim("L7", "imprecise", holds=is_pre and not is_post)
+print("largest difference to our block")
+measured("  pre-norm", off_pre, below=1e-5, then="the same")
+measured("  post-norm", off_post, below=1e-5, otherwise="another")
+print("size of the stream, from block to block")
+growth = [later / earlier for earlier, later in pairwise(sizes["pre"])]
+measured("  pre-norm: each against the one before", growth, above=1, then="it grows")
+measured("  post-norm: away from 1 by", [abs(size - 1) for size in sizes["post"]], below=1e-3)
+claim("L7", "imprecise", holds=off_pre < 1e-5 < off_post)
 
 # %% [markdown]
 # With pre-norm the embedding reaches the last block untouched except for what blocks add. With post-norm
@@ -475,9 +478,9 @@ def loudness(n_layers, scaled):
 
 
 ratio = {scaled: loudness(32, scaled) / loudness(2, scaled) for scaled in (True, False)}
-print("all updates together, 32 layers against 2:")
-print("  with the factor: less than 3 times as large:", ratio[True] < 3)
-print("  without: more than 5 times:", ratio[False] > 5)
+print("all updates together, 32 layers against 2")
+measured("  with the factor", ratio[True], below=3, unit="times as large")
+measured("  without", ratio[False], above=5, unit="times as large")
 
 # %% [markdown]
 # One thing the formula does not do: it takes D for every matrix, though the down projection has the hidden
@@ -535,7 +538,7 @@ check("10.moe_block")
 predict("10.p_initial_loss")
 
 # %%
-some_text = corpus.validation_M[:8193]
+some_text = corpus.validation_M[:2049]
 head_VD = model.head.weight.detach().clone()
 first_bits = {}
 for scale in (0, 1, 20):
@@ -546,9 +549,9 @@ with torch.no_grad():
     model.head.weight.copy_(head_VD)
 
 print(f"log2(256) = {math.log2(256):.0f}")
-print("a head of zeros, so no idea: 8 bits:", abs(first_bits[0] - 8) < 1e-4)
-print("the fresh model: between 8 and 9 bits:", 8 < first_bits[1] < 9)
-print("the same head, 20 times larger: more than 12 bits:", first_bits[20] > 12)
+print(f"a head of zeros, so no idea: {first_bits[0]:.4f} bits")
+measured("the fresh model", first_bits[1], above=8, below=9, unit="bits")
+measured("the same head, 20 times larger", first_bits[20], above=12, unit="bits")
 
 # %%
 reveal("10.p_initial_loss")
@@ -581,16 +584,16 @@ from moe_lessons.training.objective import router_losses
 from moe_lessons.routing import topk_softmax
 
 inputs_BL, targets_BL = training_batch(corpus.train_N, batch_size=8, context_length=128, seed=0, step=0)
-one_later = torch.equal(inputs_BL[:, 1:], targets_BL[:, :-1])
-print("the targets are the inputs, one byte later:", one_later)
+others = int((inputs_BL[:, 1:] != targets_BL[:, :-1]).sum())
+print(f"targets that are not the input one byte later: {others} of {targets_BL[:, :-1].numel()}")
 with torch.no_grad():
     output = model(inputs_BL, targets_BL)
     losses = router_losses(output.routings)
 per_layer = losses.load_balancing.item() / len(output.routings)
 print(f"alpha {config.alpha}, beta {config.z_loss_weight}")
-print("load-balancing loss per layer between 1 (even) and 2:", 1 <= per_layer < 2)
+measured("load-balancing loss per layer (1 is even)", per_layer, at_least=1, below=2)
 router_part = config.alpha * losses.load_balancing + config.z_loss_weight * losses.z
-print("router losses under 5 % of the cross entropy:", bool(router_part < 0.05 * output.loss))
+measured("router losses, of the cross entropy", router_part / output.loss, below=0.05, unit="%")
 
 # %% [markdown]
 # ### One loss per layer
@@ -607,13 +610,13 @@ for layer, routing in enumerate(output.routings):
     logits_TE[:, 2 * layer : 2 * layer + 2] += 20
     broken.append(topk_softmax(logits_TE, config.model.top_k))
 
-each = [load_balancing_loss(r.logits_TE, r.topk_ids_TK).item() for r in broken]
+loss_of_layer = [load_balancing_loss(r.logits_TE, r.topk_ids_TK).item() for r in broken]
 all_logits = torch.cat([r.logits_TE for r in broken])
 all_ids = torch.cat([r.topk_ids_TK for r in broken])
 pooled = load_balancing_loss(all_logits, all_ids).item()
-print("per layer:", [f"{value:.2f}" for value in each])
+print("per layer:", [f"{value:.2f}" for value in loss_of_layer])
 print(f"pooled:    {pooled:.2f}, the value of perfect balance")
-claim("L49", "wrong", holds=min(each) > 3.9 and abs(pooled - 1) < 0.05)
+claim("L49", "wrong", holds=min(loss_of_layer) > 3.9 and abs(pooled - 1) < 0.05)
 
 # %% [markdown]
 # Pooled, four collapsed layers look like one balanced model, and there is no gradient to mend them. So the
@@ -708,9 +711,8 @@ for name, p in fresh.named_parameters():
 largest, smallest = max(gradient_sizes.values()), min(gradient_sizes.values())
 spread = largest / smallest
 steps_taken = torch.stack(list(moved.values())) / config.learning_rate
-print("the largest gradient is more than 10 times the smallest:", spread > 10)
-print("the first step moves a typical entry of every tensor by the learning rate:")
-print("  to a tenth:", bool((steps_taken - 1).abs().max() < 0.1))
+measured("the largest gradient, over the smallest", spread, above=10)
+measured("first step of each tensor's typical entry, in learning rates", steps_taken, above=0.9, below=1.1)
 
 # %% tags=["nbval-ignore-output"] why="trained"
 for name in (max(gradient_sizes, key=gradient_sizes.get), min(gradient_sizes, key=gradient_sizes.get)):
@@ -886,6 +888,7 @@ print(f"by its fan-in against as it is: {', '.join(f'{gap:+.3f}' for gap in gaps
 # %% tags=["nbval-ignore-output"] why="trained"
 import dataclasses
 
+from moe_lessons.steps import each
 from moe_lessons.training import train
 
 small = preset("smoke").override(
@@ -899,9 +902,13 @@ small = preset("smoke").override(
 )
 brief = dataclasses.replace(corpus, validation_M=corpus.validation_M[:8193])  # enough to compare runs
 SEEDS = range(3)
+torch.set_num_threads(1)  # these models are so small that threads would only wait for each other
 in_use, bits = {}, {}
 for alpha in (0.0, config.alpha):
-    runs = [train(small.override(alpha=alpha, seed=seed), corpus=brief) for seed in SEEDS]
+    runs = [
+        train(small.override(alpha=alpha, seed=seed), corpus=brief)
+        for seed in each(SEEDS, f"alpha {alpha}, seed")
+    ]
     in_use[alpha] = torch.tensor([run.history[-1].effective_experts_by_layer for run in runs])
     bits[alpha] = torch.tensor([run.validation_bits_per_byte for run in runs])
     print(f"alpha {alpha}")
@@ -913,13 +920,12 @@ for alpha in (0.0, config.alpha):
 
 # %%
 without, with_loss = in_use[0.0], in_use[config.alpha]
-more_in_use = bool((with_loss > without).all())
-print("seeds and layers:", tuple(without.shape))
-print("every layer of every seed uses more experts with it:", more_in_use)
-print("layer 1, every seed, without it: fewer than 5:", bool(without[:, 1].max() < 5))
-print("both layers, every seed, with it: more than 6.5:", bool(with_loss.min() > 6.5))
+print(f"effective experts of 8, {without.shape[0]} seeds, {without.shape[1]} layers")
+measured("  layer 1 without it", without[:, 1], below=5)
+measured("  both layers with it", with_loss, above=6.5)
+measured("  gained by each layer of each seed", with_loss - without, above=0)
 difference = (bits[config.alpha].mean() - bits[0.0].mean()).abs().item()
-print("held-out bits per byte differ by less than 0.05:", difference < 0.05)
+measured("mean held-out bits per byte differ by", difference, below=0.05)
 
 # %% [markdown]
 # Read the last line twice. The loss does what it is for: without it the second layer hardly uses half
@@ -997,7 +1003,8 @@ def draw_load(shares):
     )
 
 
-config = preset("lesson").override(steps=120, evaluate_every=60)
+torch.set_num_threads(N_THREADS)
+config = preset("lesson").override(steps=120, evaluate_every=120)
 records = []
 loss_picture, load_picture = LiveView(), LiveView()
 loss_picture.finish(draw_loss(records, config.steps))
@@ -1010,7 +1017,7 @@ def watch(record):
     load_picture.update(lambda: draw_load(record.load_shares_by_layer))
 
 
-result = train(config, on_step=watch)
+result = train(config, corpus=corpus, on_step=watch)
 loss_picture.finish(draw_loss(records, config.steps))
 load_picture.finish(draw_load(records[-1].load_shares_by_layer))
 trained = result.model.cpu()
@@ -1024,12 +1031,12 @@ print(f"held-out bits per byte: {result.validation_bits_per_byte:.2f}")
 # %%
 held_out = result.validation_bits_per_byte
 last = records[-1]
-print("beats the unigram by more than half a bit:", held_out < unigram - 0.5)
-print("beats the bigram by more than a tenth:", held_out < bigram - 0.1)
-print("beats the compressor:", held_out < compressor)
-least_used = min(last.effective_experts_by_layer)
-print("every layer uses more than 6 of 8 experts:", least_used > 6)
-print("no expert is idle:", min(min(row) for row in last.load_shares_by_layer) > 0)
+measured("bits below the unigram", unigram - held_out, above=0.5)
+measured("bits below the bigram", bigram - held_out, above=0.1)
+measured("bits below the compressor", compressor - held_out, above=0, otherwise="it is not beaten")
+measured("effective experts of each layer", last.effective_experts_by_layer, of=8, above=6)
+least = min(min(row) for row in last.load_shares_by_layer)
+measured("the smallest share of an expert", least, above=0, unit="%", then="none is idle")
 
 # %%
 reveal("10.p_live_run")
@@ -1142,13 +1149,12 @@ with torch.no_grad():
             gate_up, down = moe.experts.gate_up_proj[e], moe.experts.down_proj[e]
             by_hand_TD[t] += weight * swiglu(hidden_TD[t], gate_up, down)
 hook.remove()
-same = torch.allclose(by_hand_TD, caught["output"].flatten(0, 1), atol=1e-4)
-total_T = routing.topk_weights_TK.sum(dim=-1)
-sums_to_1 = torch.allclose(total_T, torch.ones_like(total_T))
+off = (by_hand_TD - caught["output"].flatten(0, 1)).abs().max().item()
+off_1 = (routing.topk_weights_TK.sum(dim=-1) - 1).abs().max().item()
 print(f"tokens compared: {len(by_hand_TD)}, experts each: {moe.top_k}")
-print("the layer's output is the sum by hand:", same)
-print("weights sum to 1:", sums_to_1)
-claim("L10", "correct", holds=same and sums_to_1)
+measured("largest difference between the layer and the sum by hand", off, below=1e-4, then="the same")
+measured("the weights of a token sum to 1, up to", off_1, below=1e-5)
+claim("L10", "correct", holds=off < 1e-4 and off_1 < 1e-5)
 
 # %% [markdown]
 # ## Can it see the future?
@@ -1167,9 +1173,9 @@ with torch.no_grad():
     before, after = trained(tokens_BL), trained(changed_BL)
 moved_L = (after.logits_BLV - before.logits_BLV).abs().amax(dim=(0, 2))
 later_L = moved_L[place + 1 :]
-print("earlier logits move by rounding at most:", bool(moved_L[:place].max() < 1e-3))
-print("those at the change move:", bool(moved_L[place] > 0.1))
-print("most of the later ones move:", bool((later_L > 1e-3).float().mean() > 0.5))
+measured("earlier logits move by at most", moved_L[:place].max(), below=1e-3, then="rounding")
+measured("those at the change by", moved_L[place], above=0.1)
+measured("later places that move by more than 0.001", (later_L > 1e-3).float().mean(), above=0.5, unit="%")
 
 # %%
 reveal("10.p_causal")
@@ -1219,7 +1225,7 @@ def leaks(choose):
 
 print("windows of 16 in which earlier tokens change experts")
 print("  tokens choose:", leaks(chosen_by_tokens))
-print("  experts choose, more than half:", leaks(chosen_by_experts) > 8)
+measured("  experts choose", leaks(chosen_by_experts), of=16, above=8)
 
 # %% [markdown]
 # So the test belongs to every router you write, not to attention alone.
@@ -1232,7 +1238,7 @@ print("  experts choose, more than half:", leaks(chosen_by_experts) > 8)
 
 # %%
 from moe_lessons.data import as_tokens
-from moe_lessons.model import generate
+from moe_lessons.model import generate, generate_batch
 
 
 def write(prompt, temperature, n_tokens=120):
@@ -1249,8 +1255,11 @@ def write(prompt, temperature, n_tokens=120):
 
 logits_V = before.logits_BLV[0, -1]
 cold, plain, hot = (torch.special.entr((logits_V / t).softmax(-1)).sum() for t in (0.5, 1, 1.5))
-print("a higher temperature spreads the next byte wider:", bool(cold < plain < hot))
-print("temperature 0 writes the same each time:", write("The ", 0, 20) == write("The ", 0, 20))
+print("entropy of the next byte, against temperature 1")
+measured("  temperature 0.5", cold / plain, below=1, unit="%")
+measured("  temperature 1.5", hot / plain, above=1, unit="%")
+unlike = sum(a != b for a, b in zip(write("The ", 0, 20), write("The ", 0, 20), strict=True))
+print(f"characters in which two texts at temperature 0 differ: {unlike}")
 
 # %% tags=["nbval-ignore-output"] why="trained"
 for temperature in (0.3, 0.8, 1.3):
@@ -1299,25 +1308,25 @@ print(f"longest copied stretch: {longest} bytes")
 # result files that come with the course and name the device:
 
 # %%
-measured = {}
+on_gpu = {}
 for name in ("colab-t4", "gpu-small", "gpu-base"):
     try:
-        found = measured[name] = load_report(name)
+        found = on_gpu[name] = load_report(name)
     except FileNotFoundError:
         print(f"{name:<10} not measured")
     else:
         print(f"{name:<10} {found['device']}: {found['validation_bits_per_byte']:.2f} bits per byte")
 
 # %% tags=["nbval-ignore-output"] why="image"
-gpu_curves = {name: found["validation_curve"] for name, found in measured.items()}
-if measured:
+gpu_curves = {name: found["validation_curve"] for name, found in on_gpu.items()}
+if on_gpu:
     gpu_chart = line_chart(
         {name: (curve["step"], curve["bits_per_byte"]) for name, curve in gpu_curves.items()},
         title="The GPU presets on held-out text",
         x_label="step",
         y_label="bits per byte",
     )
-gpu_chart if measured else None
+gpu_chart if on_gpu else None
 
 # %% [markdown]
 # ## Against a dense model
@@ -1354,9 +1363,11 @@ predict("10.p_dense")
 # %% tags=["nbval-ignore-output"] why="trained"
 from moe_lessons.svg import dot_rows
 
+torch.set_num_threads(1)
 ends = {"moe": bits[config.alpha]}
 for name in ("dense_equal_active", "dense_equal_total"):
-    runs = [train(rivals[name].override(seed=seed), corpus=brief) for seed in SEEDS]
+    seeds = each(SEEDS, f"{CALLED[name]}, seed")
+    runs = [train(rivals[name].override(seed=seed), corpus=brief) for seed in seeds]
     ends[name] = torch.tensor([run.validation_bits_per_byte for run in runs])
 means = {name: found.mean().item() for name, found in ends.items()}
 dot_rows(
@@ -1370,8 +1381,9 @@ dot_rows(
 # %%
 gap_to_active = means["moe"] - means["dense_equal_active"]
 gap_to_total = means["moe"] - means["dense_equal_total"]
-print("MoE and dense with equal active: apart by less than 0.15 bits:", abs(gap_to_active) < 0.15)
-print("dense with equal total is not behind the MoE model:", gap_to_total > -0.02)
+print("held-out bits, MoE minus dense")
+measured("  equal active", gap_to_active, above=-0.15, below=0.15, then="close together")
+measured("  equal total", gap_to_total, above=-0.02, then="the dense model is not behind")
 
 # %%
 reveal("10.p_dense")
@@ -1409,20 +1421,21 @@ for size, budget in long["budgets"].items():
             f"{rate} {bits:.2f}{' *' * (float(rate) == chosen)}" for rate, bits in rates.items()
         )
         print(f"{CALLED[name]:<20}{tried}")
-    at_length = budget["tuning_steps"] == budget["steps"][-1]
-    inside = all(
+    inside = sum(
         min(map(float, rates)) < budget["variants"][name]["learning_rate"] < max(map(float, rates))
         for name, rates in budget["tuning"].items()
     )
-    print(f"tried at the length compared: {at_length}; a worse rate on either side of every best: {inside}")
+    print(f"compared after {budget['steps'][-1]} steps; a worse rate on either side of the best: ", end="")
+    print(f"{inside} of {len(budget['tuning'])} models")
     tried_best = {name: min(rates.values()) for name, rates in budget["tuning"].items()}
     lead = tried_best["moe"] - tried_best["dense_equal_active"]
     print(f"with the seed of these trials, MoE minus dense, equal active: {lead:+.3f} bits")
 
 # %% [markdown]
-# Where both are true, each kind of model has its own best rate for this length, to within a factor of two,
-# and as far as one seed can tell. Three seeds are few, too: compare what the trials' own seed says of MoE and
-# dense, equal active, with what the brackets above say.
+# Trials as long as the comparison, and a worse rate on either side of each best: so each kind of model has
+# its own best rate for this length, to within a factor of two, and as far as one seed can tell. Three seeds
+# are few, too: compare what the trials' own seed says of MoE and dense, equal active, with what the brackets
+# above say.
 #
 # Does it matter how long a trial is? The course itself first tried the rates of the large models in runs of
 # 200 steps, to save time, and compared after 600. Here is what that said, beside what you just read:
@@ -1444,7 +1457,8 @@ for name, one in short["variants"].items():
     then, now = (average(each["validation_bits_per_byte"]) for each in (one, tuned[name]))
     lost[name] = then - now
     print(f"{CALLED[name]:<20}{rates[name][0]:>20}{rates[name][1]:>10}{then:>18.3f} and {now:.3f}")
-print("the short trials chose the higher rate each time:", all(high > low for high, low in rates.values()))
+higher = sum(high > low for high, low in rates.values())
+print(f"models for which the short trials chose the higher rate: {higher} of {len(rates)}")
 print("that cost most for:", CALLED[max(lost, key=lost.get)])
 
 # %% [markdown]
@@ -1474,8 +1488,8 @@ for name, size in update.items():
     print(f"  {CALLED[name]:<20}{size / update['dense_equal_active']:.1f}")
 wider = math.sqrt(small.model.n_experts / small.model.top_k)
 as_wide = update["dense_equal_total"] / update["dense_equal_active"]
-print(f"the root of the ratio of widths is {wider:.1f}; equal total, within a quarter of it:", end=" ")
-print(abs(as_wide / wider - 1) < 0.25)
+print(f"the root of the ratio of widths: {wider:.1f}")
+measured("equal total, over that root", as_wide / wider, above=0.75, below=1.25)
 
 # %% [markdown]
 # So the widest model begins with the largest updates. Whether that is why a rate too high hurt it most, this
@@ -1561,13 +1575,14 @@ for name, (loss, cost) in published_loss.items():
     print(f"{name:<16}{loss:.3f}   {cost:g} x FLOPs")
 
 
-def same_cost(budget):
+def cost_apart(budget):
     cost = {name: one["flops_per_token"] for name, one in budget["variants"].items()}
-    return abs(cost["moe"] / cost["dense_equal_active"] - 1) < 0.02
+    return abs(cost["moe"] / cost["dense_equal_active"] - 1)
 
 
-fair = all(same_cost(budget) for budget in long["budgets"].values())
-print("in our comparison FLOPs agree within 2 %:", fair)
+apart = [cost_apart(budget) for budget in long["budgets"].values()]
+measured("in our comparison the FLOPs of MoE and dense, equal active, differ by", apart, below=0.02, unit="%")
+fair = max(apart) < 0.02
 better_at_equal_cost = published_loss["Switch, top-1"][0] < published_loss["dense"][0]
 claim("L121", "correct", holds=fair and better_at_equal_cost)
 claim("L122", "contested", holds=abs(gap_to_active) < 0.15 and better_at_equal_cost)
@@ -1741,7 +1756,8 @@ recipe = preset("smoke").override(
 scopes = {"over the batch": "global_batch", "in each window": "sequence"}
 studied, quality = {}, {}
 for name, scope in scopes.items():
-    runs = [train(recipe.override(balancing_scope=scope, seed=s), corpus=three_kinds) for s in SEEDS]
+    seeds = each(SEEDS, f"balanced {name}, seed")
+    runs = [train(recipe.override(balancing_scope=scope, seed=s), corpus=three_kinds) for s in seeds]
     studied[name] = [run.model for run in runs]
     quality[name] = torch.tensor([run.validation_bits_per_byte for run in runs])
     low, high = quality[name].aminmax()
@@ -1812,14 +1828,16 @@ dot_rows(
 # %%
 reveal("10.p_information")
 byte, domain, position = (over_batch[name] for name in ("byte", "domain", "position"))
-print("every layer of every model:", tuple(byte.shape))
-print("  the byte: more than 1 bit:", bool((byte > 1).all()))
-print("  more than five times what the domain gives:", bool((byte > 5 * domain).all()))
+print(f"{byte.shape[0]} models of {byte.shape[1]} layers, balanced over the batch")
+measured("  about the byte", byte, above=1, unit="bits")
+measured("  the byte, against the domain", byte / domain, above=5, unit="times as much")
 domain_shows = bool((domain > 10 * over_batch["domain by chance"]).all())
-print("  the domain: more than ten times chance:", domain_shows)
-print("  the position: less than a tenth of what the byte gives:", bool((position < byte / 10).all()))
+measured(
+    "  the domain, against chance", domain / over_batch["domain by chance"], above=10, unit="times as much"
+)
+measured("  the position, of what the byte gives", position / byte, below=0.1, unit="%")
 fresh_routers_sort = bool((untrained["byte"] > 0.3).all())
-print("untrained, every layer: more than 0.3 bits about the byte:", fresh_routers_sort)
+measured("untrained: about the byte", untrained["byte"], above=0.3, unit="bits")
 
 # %% [markdown]
 # So both sentences have a piece of the truth. These experts are far from all alike, and what they divide up
@@ -1856,12 +1874,13 @@ by_scope = {name: told[name]["domain"].mean(dim=1) for name in scopes}
 by_byte = {name: told[name]["domain given by the byte"].mean(dim=1) for name in scopes}
 batch_S, window_S = by_scope["over the batch"], by_scope["in each window"]
 scope_decides = bool((batch_S > window_S).all() and batch_S.mean() > 1.5 * window_S.mean())
-beyond = (by_scope["over the batch"] > 1.3 * by_byte["over the batch"]).all()
+beyond_S = by_scope["over the batch"] / by_byte["over the batch"]
 difference = (quality["over the batch"].mean() - quality["in each window"].mean()).abs()
-print("balanced over the batch, experts tell more of the domain than in each window:")
-print("  with every seed, and half as much again in the mean:", scope_decides)
-print("over the batch, more than through the byte alone:", bool(beyond))
-print("bits per byte of the two differ by less than 0.1:", bool(difference < 0.1))
+print("what experts tell of the domain, balanced over the batch")
+measured("  against in each window, seed by seed", batch_S / window_S, above=1, unit="times")
+measured("  against in each window, in the mean", batch_S.mean() / window_S.mean(), above=1.5, unit="times")
+measured("  against what goes through the byte alone", beyond_S, above=1.3, unit="times")
+measured("mean bits per byte of the two differ by", difference, below=0.1)
 claim("L57", "imprecise", holds=scope_decides)
 
 # %% [markdown]
@@ -1876,10 +1895,13 @@ claim("L57", "imprecise", holds=scope_decides)
 # %%
 alike, chance = over_batch["neighbours alike"], over_batch["shuffled alike"]
 neighbours_share = bool((alike > 1.2 * chance).all())
-print("neighbours share their first expert, every layer of every model:")
-print("  more often than shuffled tokens, by a fifth at least:", neighbours_share)
-fresh_share = bool(untrained["neighbours alike"].mean() > alike.mean())
-print("  and yet less often, in the mean, than with routers that never trained:", fresh_share)
+print("how often neighbours share their first expert")
+measured(
+    "  against shuffled tokens, each layer of each model", alike / chance, above=1.2, unit="times as often"
+)
+fresh_alike = untrained["neighbours alike"].mean()
+fresh_share = bool(fresh_alike > alike.mean())
+measured("  in the mean, against routers that never trained", alike.mean() / fresh_alike, below=1, unit="%")
 claim("L84", "contested", holds=domain_shows and bool((byte > 5 * domain).all()))
 claim("L85", "contested", holds=domain_shows and neighbours_share)
 claim("L86", "imprecise", holds=scope_decides and recipe.model.n_shared_experts == 0)
@@ -1956,11 +1978,12 @@ with safe_open(folder / "model.safetensors", framework="pt") as stored:
     up = stored.get_tensor("model.layers.2.block_sparse_moe.experts.5.w3.weight")
     print("tensors:", len(stored.keys()), "of them in layer 2:", len(keys))
 bank = trained.blocks[2].moe.experts.gate_up_proj[5]
-print("w3 of expert 5 is the last half of its bank:", torch.equal(up, bank[len(bank) // 2 :]))
+unlike = int((up != bank[len(bank) // 2 :]).sum())
+print(f"w3 of expert 5 against the last half of its bank: {unlike} of {up.numel():,} numbers differ")
 again, _ = load_model(import_folder(folder, Path(workplace.name) / "imported"))
 with torch.no_grad():
-    back = torch.allclose(again(tokens_BL).logits_BLV, before.logits_BLV, atol=1e-5)
-print("read back, the same logits:", back)
+    back = (again(tokens_BL).logits_BLV - before.logits_BLV).abs().max()
+measured("read back, the logits differ by at most", back, below=1e-5)
 
 # %% [markdown]
 # The real test is a program that knows nothing of this course. If Hugging Face's `transformers` is installed
@@ -1973,6 +1996,7 @@ import importlib.util
 if importlib.util.find_spec("transformers") is None:
     print("transformers is not installed here; pip install transformers, and run this cell again")
 else:
+    print("loading transformers takes some seconds")
     from transformers import MixtralForCausalLM, logging
 
     logging.disable_progress_bar()
@@ -1980,16 +2004,15 @@ else:
     with torch.no_grad():
         apart = (mixtral(tokens_BL).logits - before.logits_BLV).abs().max().item()
     print(f"{type(mixtral).__name__}: logits differ by {apart:.0e} at most")
+    prompts_3L = torch.stack([corpus.validation_M[at : at + 48] for at in (1_000, 5_000, 9_000)])
+    ours = generate_batch(trained, list(prompts_3L), 60, temperature=0)
+    mask_3L = torch.ones_like(prompts_3L)
+    theirs = mixtral.generate(prompts_3L, attention_mask=mask_3L, max_new_tokens=60, do_sample=False)
     kinds = set()
-    for start_at in (1_000, 5_000, 9_000):
-        prompt_L = corpus.validation_M[start_at : start_at + 48]
-        ours_L = generate(trained, prompt_L, 60, temperature=0)
-        mask = torch.ones(1, len(prompt_L), dtype=torch.long)
-        theirs_L = mixtral.generate(prompt_L[None], attention_mask=mask, max_new_tokens=60, do_sample=False)[
-            0
-        ]
+    for ours_L, theirs_L in zip(ours, theirs, strict=True):
         kinds |= set(theirs_L[48:].tolist())
-        print("the same 60 bytes:", torch.equal(ours_L, theirs_L), bytes(theirs_L[48:].tolist()))
+        unlike = int((ours_L != theirs_L).sum())
+        print(f"bytes in which ours and theirs differ: {unlike} of 60 {bytes(theirs_L[48:].tolist())}")
     print(f"{len(kinds)} different bytes among them")
 
 # %%
@@ -2045,7 +2068,7 @@ with torch.no_grad():
     package_BLV = own.frame(some_BL).logits_BLV
     for purpose in ("train", "evaluate", "write"):
         off = (own(some_BL, purpose).logits_BLV - package_BLV).abs().max().item()
-        print(f"{purpose}: the package's logits, to a thousandth: {off < 1e-3}")
+        measured(f"{purpose}: the package's logits, up to", off, below=1e-3)
 
 # %% [markdown]
 # Train it. Your training loss is what `backward()` is called on; your two measures of the load watch. At
@@ -2056,29 +2079,45 @@ with torch.no_grad():
 # %% tags=["nbval-ignore-output"] why="trained"
 from moe_lessons.own import evaluate_own, polish_head, train_own
 
+
+def draw_own(records):
+    last = records[-1]
+    return line_chart(
+        {parts.training_loss.label: ([r.step for r in records], [r.loss for r in records])},
+        title=f"Step {last.step} of {mine.steps}: a loss of {last.loss:.2f} nats",
+        x_label="step",
+        y_label="training loss of one batch (nats)",
+        x_range=(0, mine.steps),
+        caption="Each point is the loss of one batch of 8 windows.",
+    )
+
+
 text_M = corpus.validation_M[:2049]
 ends_at = {"before": evaluate_own(own, text_M)}
-watched_steps = train_own(own, mine, corpus.train_N, seconds=30)
+own_picture, watched_steps = LiveView(), []
+
+
+def watch_own(record):
+    watched_steps.append(record)
+    own_picture.update(lambda: draw_own(watched_steps))
+
+
+train_own(own, mine, corpus.train_N, seconds=30, on_record=watch_own)
+own_picture.finish(draw_own(watched_steps))
 ends_at["trained"] = evaluate_own(own, text_M)
 polish_head(own, mine, corpus.train_N, steps=20, micro_batches=4, peak=0.3)
 ends_at["and the head's last steps"] = evaluate_own(own, text_M)
 for name, now_at in ends_at.items():
     print(f"{name:<28}{now_at:.2f} bits per byte, by {parts.bits_per_byte.label}")
-line_chart(
-    {parts.training_loss.label: ([r.step for r in watched_steps], [r.loss for r in watched_steps])},
-    title=f"Step {watched_steps[-1].step}: a loss of {watched_steps[-1].loss:.2f} nats",
-    x_label="step",
-    y_label="training loss of one batch (nats)",
-    caption="Each point is the loss of one batch of 8 windows.",
-)
 
 # %%
 last_watched = watched_steps[-1]
-print("fresh: between 8 and 9 bits:", 8 < ends_at["before"] < 9)
-print("trained: beats the unigram by more than half a bit:", ends_at["trained"] < unigram - 0.5)
-print("the head's last steps help:", ends_at["and the head's last steps"] < ends_at["trained"])
-print("the load loss ends below 1.3 (1 is even):", last_watched.load_loss < 1.3)
-print("every layer uses more than 5 of 8 experts:", min(last_watched.effective_experts) > 5)
+by_head = ends_at["trained"] - ends_at["and the head's last steps"]
+measured("fresh", ends_at["before"], above=8, below=9, unit="bits per byte")
+measured("trained: bits below the unigram", unigram - ends_at["trained"], above=0.5)
+measured("bits that the head's last steps take off", by_head, above=0, then="they help")
+measured("load loss at the end (1 is even)", last_watched.load_loss, below=1.3)
+measured("effective experts of each layer", last_watched.effective_experts, of=8, above=5)
 
 # %% [markdown]
 # And now it writes. It has seen a fraction of what the model above has seen, with a window of 32 bytes. Do
