@@ -1,12 +1,31 @@
 """The panels of the capacity explorable: the queues, the batch in order, both shares against the factor."""
 
+from moe_lessons.capacity import expert_capacity
 from moe_lessons.explore.capacity.state import FACTORS, State
+from moe_lessons.explore.scale import Scale, pointer
 from moe_lessons.svg import element, marker, num, text, tint
 from moe_lessons.svg.base import polyline
+from moe_lessons.svg.charts import nice_ticks
 
 INK, MUTED, FAINT, PAPER = "#1a1a1a", "#595959", "#d9d9d9", "#ffffff"
 SERVED, LOST, VOID = "#0072B2", "#D55E00", "#8c8c8c"
+MARGIN = 38
+"""Room right of the queues for the number of one that does not fit."""
 _CENTRED: dict[str, str | float] = {"text_anchor": "middle"}
+
+
+def queue_scale(n_tokens: int, n_experts: int, k: int) -> int:
+    """Places that the picture of the queues has room for: those at the largest factor, at least twelve.
+
+    Neither factor nor skew nor draw moves it, so that a queue of more tokens is longer in every frame. A
+    few queues of a skewed router do not fit; they are torn off.
+
+    Examples
+    --------
+    >>> queue_scale(64, 8, 1)
+    20
+    """
+    return max(expert_capacity(n_tokens, n_experts, k, FACTORS[-1]), 12)
 
 
 def queues(state: State, left: float, top: float, width: float, height: float) -> str:
@@ -14,11 +33,13 @@ def queues(state: State, left: float, top: float, width: float, height: float) -
     n_experts, capacity = len(state.queues), state.capacity
     row = height / n_experts
     tall = min(row * 0.8, 24)
-    longest = max(capacity, max(map(len, state.queues)), 1)
     label = 24
-    unit = min((width - label) / longest, 1.5 * tall if row > 8 else 8)
     x0 = left + label
-    parts = []
+    full = queue_scale(state.params.n_tokens, n_experts, state.params.k)
+    scale = Scale(0, full, x0, left + width - MARGIN)
+    unit = (scale.end - x0) / full
+    parts = [_ticks(scale, top + height)]
+    free_from = top
     for e, queue in enumerate(state.queues):
         y = top + row * e + (row - tall) / 2
         if row >= 11 or e % 8 == 0:
@@ -26,11 +47,40 @@ def queues(state: State, left: float, top: float, width: float, height: float) -
         served = min(len(queue), capacity)
         parts.append(_cells(x0, y, unit, tall, queue[:served], 0, SERVED))
         parts.append(_hatched(x0 + served * unit, y, (capacity - served) * unit, tall))
-        parts.append(_cells(x0, y, unit, tall, queue[served:], served, LOST))
-    edge = x0 + capacity * unit
+        parts.append(_cells(x0, y, unit, tall, queue[served:full], served, LOST))
+        if len(queue) > full:
+            # A number where the rows are tall enough, or where none stands just above.
+            roomy = y + tall / 2 - 5 >= free_from
+            parts.append(_torn(scale.end, y, tall, len(queue) if roomy else None))
+            free_from = y + tall / 2 + 6 if roomy else free_from
+    edge = scale.at(capacity)
     parts.append(
         element("line", x1=edge, x2=edge, y1=top - 4, y2=top + height, stroke=INK, stroke_dasharray="5 3")
     )
+    return "".join(parts)
+
+
+def _ticks(scale: Scale, foot: float) -> str:
+    """How many places: the same numbers at the same spots, whatever the factor."""
+    parts = []
+    for tick in nice_ticks(0, scale.high, 4):
+        if tick <= scale.high:
+            x = scale.at(tick)
+            parts.append(element("line", x1=x, x2=x, y1=foot, y2=foot + 4, stroke=MUTED))
+            parts.append(text(x, foot + 15, f"{tick:g}", fill=MUTED, font_size=11, **_CENTRED))
+    return "".join(parts)
+
+
+def _torn(x: float, y: float, tall: float, length: int | None) -> str:
+    """The end of a queue that goes on beyond the scale: a gap, an arrow and how long it is."""
+    wide = min(5.0, max(2.0, tall / 3))
+    gap = f"M{num(x - 3 * wide)} {num(y + tall + 1)}l{num(wide)} {num(-tall - 2)}h{num(wide)}l{num(-wide)} {num(tall + 2)}z"
+    parts = [
+        element("path", d=gap, fill=PAPER),
+        pointer(x + 1, y + tall / 2, 1, 0, "#9c4400", min(9, 0.7 * tall)),
+    ]
+    if length is not None:
+        parts.append(text(x + 12, y + tall / 2 + 4, str(length), fill="#9c4400", font_weight="700"))
     return "".join(parts)
 
 
@@ -147,10 +197,10 @@ def legend(state: State, left: float, top: float) -> str:
     for i, (name, drawn, expected) in enumerate(rows):
         y = top + 8 + 20 * i
         parts.append(text(left + 22, y, name))
-        parts.append(text(left + 152, y, f"{100 * drawn:.1f} %", text_anchor="end", font_weight="700"))
+        parts.append(text(left + 162, y, f"{100 * drawn:.1f} %", text_anchor="end", font_weight="700"))
         line: dict[str, str | float] = {"stroke": LOST if i == 0 else MUTED, "stroke_width": 2}
         if i:
             line["stroke_dasharray"] = "6 3"
-        parts.append(element("line", x1=left + 162, x2=left + 182, y1=y - 4, y2=y - 4, **line))
-        parts.append(text(left + 188, y, f"mean {100 * expected:.1f} %"))
+        parts.append(element("line", x1=left + 172, x2=left + 188, y1=y - 4, y2=y - 4, **line))
+        parts.append(text(left + 193, y, f"mean {100 * expected:.1f} %"))
     return "".join(parts)
