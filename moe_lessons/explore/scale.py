@@ -96,3 +96,16 @@ def apart(places: list[float], gap: float, low: float, high: float) -> list[floa
     for i in range(len(spots) - 2, -1, -1):
         spots[i] = min(spots[i], spots[i + 1] - gap)
     return spots
+
+
+def round_ticks(high: float, count: int = 5) -> list[float]:
+    """About ``count`` round numbers from 0 until ``high`` is covered.
+
+    Examples
+    --------
+    >>> round_ticks(93.4), round_ticks(20, 4)
+    ([0.0, 20.0, 40.0, 60.0, 80.0, 100.0], [0.0, 5.0, 10.0, 15.0, 20.0])
+    """
+    power = 10.0 ** math.floor(math.log10(high / count))
+    step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= 0.999 * high / count)
+    return [float(f"{i * step:.12g}") for i in range(math.ceil(high / step - 1e-9) + 1)]

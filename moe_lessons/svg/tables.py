@@ -18,6 +18,7 @@ from moe_lessons.svg.base import (
     tint,
     visible,
 )
+from moe_lessons.svg.signed import beyond, key, lean, shade
 
 
 def routing_strip(
@@ -107,10 +108,6 @@ def _chip(x: float, y: float, width: float, expert: int, weight: float | None) -
     return "".join(parts)
 
 
-ABOVE, BELOW = "#00548A", "#9A3F00"
-"""The darkest cell above zero, and below."""
-
-
 def _largest(rows: Sequence[Sequence[float]]) -> float:
     return max((abs(v) for row in rows for v in row if math.isfinite(v)), default=0) or 1.0
 
@@ -133,8 +130,8 @@ def heat_map(
 ) -> Drawing:
     """Draw a small matrix: the darker a cell the larger its number, which is written in it.
 
-    Where there are negative numbers the scale diverges: blue above zero, orange below, and each number has
-    its sign.
+    Where there are negative numbers the scale diverges: blue above zero, orange below, each number has its
+    sign, and a bar under it leans to the right or to the left. A cell beyond ``highest`` has a mark.
 
     Parameters
     ----------
@@ -184,17 +181,21 @@ def heat_map(
         parts.append(text(left - 8, y + tall / 2 + 4, row_names[i], text_anchor="end"))
         for j, value in enumerate(row):
             known = math.isfinite(value)
-            fill = tint(BELOW if value < 0 else ABOVE, min(abs(value) / full[i], 1.0)) if known else FAINT
+            fill = shade(value, full[i]) if known else FAINT
             box = {"x": left + side * j, "y": y, "width": side - 1, "height": tall - 1}
             parts.append(element("rect", **box, fill=fill if fill != PAPER else "#fbfbfb", stroke=FAINT))
             shown = value_format.format(value) if known else "·"
             shown = f"+{shown}" if signed and value > 0 else shown.replace("-", "−")
             middle = left + side * (j + 0.5)
             ink = ink_on(fill) if known else INK
+            if known and signed:
+                parts.append(lean(box["x"] + 4, y + tall - 6, side - 9, value, full[i], ink))
+            elif known and value > full[i]:
+                parts.append(beyond(box["x"] + side - 1, y, ink))
             parts.append(
                 text(
                     middle,
-                    y + tall / 2 + 4,
+                    y + tall / 2 + (1.5 if signed else 4),
                     shown,
                     text_anchor="middle",
                     font_size=min(12, side / 2.4),
@@ -208,4 +209,8 @@ def heat_map(
         )
         desc = f"{unit}, {row_label} by {column_label}; {listed}."
     used = max(left + side * len(cells[0]) + 12, min(width, 360.0))
-    return figure(used, top + tall * len(cells) + 10, title, desc, "".join(parts), caption)
+    foot = top + tall * len(cells) + 10
+    if signed:
+        parts.append(key(min(left, used - 318), foot + 10))
+        foot += 18
+    return figure(used, foot, title, desc, "".join(parts), caption)

@@ -2,9 +2,8 @@
 
 from moe_lessons.explore.balancing_race.state import E, State
 from moe_lessons.svg import color, element, text
-from moe_lessons.svg.base import PAPER
 
-INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"
+INK, MUTED, FAINT, PAPER = "#1a1a1a", "#595959", "#d9d9d9", "#ffffff"
 INKS = ("#4d4d4d", "#C45500", "#0072B2", "#00805E")
 """One per lane, dark enough for its white letter."""
 LETTERS = "NLBE"

@@ -4,12 +4,10 @@ import math
 from functools import lru_cache
 
 from moe_lessons.explore.calculator.state import Params, State, choose, parts, simulate
-from moe_lessons.explore.scale import Scale, pointer
+from moe_lessons.explore.scale import Scale, pointer, round_ticks
 from moe_lessons.svg import COLORS, bar, element, text, tint
-from moe_lessons.svg.base import PAPER
-from moe_lessons.svg.charts import nice_ticks
 
-INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"
+INK, MUTED, FAINT, PAPER = "#1a1a1a", "#595959", "#d9d9d9", "#ffffff"
 LEFT, RIGHT = 168, 560
 ROW = 22
 HALO: dict[str, str | float] = {"paint_order": "stroke", "stroke": PAPER, "stroke_width": 3}
@@ -75,7 +73,7 @@ def waterfall_axis(model: str) -> tuple[Scale, list[float]]:
     >>> waterfall_axis("Mixtral-8x7B")[1]
     [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
     """
-    ticks = nice_ticks(0, 2 * published_state(model).parameters.total / 1e9)
+    ticks = round_ticks(2 * published_state(model).parameters.total / 1e9)
     return Scale(0, ticks[-1], LEFT, RIGHT), ticks
 
 

@@ -1,9 +1,8 @@
 """The routing strip's pictures: the live frame, before and after training, and the static strip."""
 
 from moe_lessons.explore.routing_strip.state import Params, State, simulate
-from moe_lessons.explore.scale import Scale
+from moe_lessons.explore.scale import Scale, round_ticks
 from moe_lessons.svg import Drawing, color, element, figure, ink_on, marker, text, tint, visible
-from moe_lessons.svg.charts import nice_ticks
 
 MUTED, INK, FAINT = "#595959", "#1a1a1a", "#d9d9d9"
 MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
@@ -79,7 +78,7 @@ def _loads(state: State, left: float, top: float, width: float) -> str:
     n = len(state.load)
     step = min(28.0, width / n)
     base = top + 108
-    most = nice_ticks(0, 100 * max(state.params.strip.fullest, 1 / n), 4)[-1]
+    most = round_ticks(100 * max(state.params.strip.fullest, 1 / n), 4)[-1]
     scale = Scale(0, most, base, base - 76)
     parts = [text(left, top + 10, "share of this layer's choices (%)", fill=MUTED)]
     for expert, share in enumerate(state.load):
