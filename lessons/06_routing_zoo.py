@@ -1262,9 +1262,10 @@ race = BalancingRace(ask=False)
 predict("06.race", unlocks=race)
 
 # %% [markdown]
-# On the right, every setting of both knobs is a point: balance to the left, error upwards. Drag the step from
-# 0 to the end at "equally even" first. Then try to find a setting of the loss that is as good as the best of
-# the bias. Then turn both far up.
+# On the right, every setting of both knobs is a point: balance to the left, error upwards. A lane that is off
+# the scale has an arrow in the grey strip, and its number. Drag the step from 0 to the end at "equally even"
+# first. Then try to find a setting of the loss that is as good as the best of the bias. Then turn both far
+# up.
 
 # %% tags=["nbval-ignore-output"] why="widget"
 race

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from moe_lessons.explore.capacity.panels import MUTED, in_order, legend, queues, shares
+from moe_lessons.explore.capacity.panels import MUTED, in_order, legend, queue_scale, queues, shares
 from moe_lessons.explore.capacity.state import Params, State, simulate
 from moe_lessons.svg import Drawing, element, figure, text
 
@@ -83,7 +83,11 @@ def _title(state: State) -> str:
 
 
 def _queue_label(state: State) -> str:
+    p = state.params
     places = f"{state.capacity} place{'s' if state.capacity > 1 else ''}"
+    longest = max(map(len, state.queues))
+    if longest > queue_scale(p.n_tokens, p.n_experts, p.k):
+        return f"dashed: {places}; hatched: empty; ×: dropped; ▸: goes on, to {longest}"
     return f"an expert's queue; dashed: {places}; hatched: empty; ×: dropped"
 
 
@@ -145,6 +149,7 @@ def strip() -> Drawing:
     return frames(
         STRIP,
         "Chance alone drops rows; tokens per expert and skew decide how many",
-        "A row is an expert's queue; dashed: its capacity; hatched: empty places; ×: dropped. Above: the "
-        "router is perfectly random and the factor 1. Below: what a larger factor buys, and what it cannot.",
+        "A row is an expert's queue; dashed: its capacity; hatched: empty places; ×: dropped; ▸: goes on, to "
+        "that length. Above: the router is perfectly random and the factor 1. Below: what a larger factor "
+        "buys, and what it cannot.",
     )
