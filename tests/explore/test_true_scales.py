@@ -42,6 +42,7 @@ from moe_lessons.explore.surface import panels as surface_panels
 from moe_lessons.explore.surface import state as surface
 from moe_lessons.explore.surface import view as surface_view
 
+INK = calculator_panels.INK
 N = 40
 """Settings of each explorable that are drawn."""
 
@@ -127,7 +128,7 @@ def test_calculator_shows_what_twice_the_experts_buy():
 
     def sums(params):
         page = marks(calculator_view.draw(calculator.simulate(params)))
-        return [bar.width for bar in of(page, "rect", height=16) if bar.left < 170 and bar.fill == "#1a1a1a"]
+        return [bar.width for bar in of(page, "rect", height=16) if bar.left < 170 and bar.fill == INK]
 
     before, after = sums(calculator.Params()), sums(calculator.Params(n_experts=16))
     assert after[0] == pytest.approx(before[0], abs=0.11)
@@ -221,7 +222,7 @@ def test_no_badge_of_the_race_covers_a_tick_label_or_another_badge(params):
     page = [mark for mark in marks(race_view.draw(race.simulate(params))) if mark.left > 390]
     badges = of(page, "circle", width=18)
     badges += [pill for pill in of(page, "rect", height=18) if pill.width > 30]
-    labels = [t for t in page if t.kind == "text" and t.fill not in ("#ffffff", "")]
+    labels = [t for t in page if t.kind == "text" and t.fill == race_lanes.MUTED]
     for i, badge in enumerate(badges):
         assert not [label.said for label in labels if badge.meets(label)]
         for other in badges[:i]:
@@ -262,7 +263,7 @@ def capacity_readings(settings):
                 found.beyond(len(queue), any(abs(p.y - y) < 0.2 for p in points))
             else:
                 found.add(landmark, len(queue), length)
-        edge = next(m for m in page if m.kind == "line" and m.stroke == "#1a1a1a" and m.width < 0.1)
+        edge = next(m for m in page if m.kind == "line" and m.stroke == INK and m.width < 0.1)
         found.add(landmark, state.capacity, edge.x - 32)
     return found
 
@@ -363,7 +364,7 @@ def router_readings(settings):
         shafts = [
             line
             for line in page
-            if line.kind == "line" and line.stroke in ("#1a1a1a", "#595959") and line.right < 404
+            if line.kind == "line" and line.stroke in (INK, router_panels.MUTED) and line.right < 404
         ]
         shafts = [line for line in shafts if math.dist(line.points[0], middle) < 0.2]
         for e, line in zip(order, shafts, strict=True):
@@ -453,7 +454,7 @@ def surface_readings(settings):
         (point,) = of(page, "circle", width=14)
         found.add("f", params.f, point.x)
         found.add("P", params.P, -point.y)
-        tips = [p for p in page if p.kind == "polygon" and p.fill == "#1a1a1a"]
+        tips = [p for p in page if p.kind == "polygon" and p.fill == INK]
         found.add("loss", state.loss, next(p.x for p in tips if abs(p.height - 11) < 0.2 and p.left > 430))
         head = [p for p in tips if abs(p.height - 7) < 0.2 and abs(p.width - 10) < 0.2]
         if abs(state.slope) >= 0.02:

@@ -1,7 +1,7 @@
 """The lanes of the balancing race: each with its letter, its columns of load and its two numbers."""
 
 from moe_lessons.explore.balancing_race.state import E, State
-from moe_lessons.svg import color, element, text
+from moe_lessons.svg import color, element, ink_on, text
 
 INK, MUTED, FAINT, PAPER = "#1a1a1a", "#595959", "#d9d9d9", "#ffffff"
 INKS = ("#4d4d4d", "#C45500", "#0072B2", "#00805E")
@@ -30,7 +30,7 @@ def badge(lane: int, x: float, y: float, radius: float = 9) -> str:
     letter: dict[str, str | float] = {
         "text_anchor": "middle",
         "font_weight": "700",
-        "fill": "#ffffff",
+        "fill": ink_on(INKS[lane]),
         "font_size": 11,
     }
     return disc + text(x, y + 4, LETTERS[lane], **letter)

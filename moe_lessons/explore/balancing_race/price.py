@@ -11,7 +11,7 @@ from moe_lessons.explore.balancing_race.lanes import (
 )
 from moe_lessons.explore.balancing_race.state import State
 from moe_lessons.explore.scale import Scale, apart, pointer
-from moe_lessons.svg import element, num, text
+from moe_lessons.svg import element, ink_on, num, text
 
 LOWEST, HIGHEST, MOST_VIO = -20.0, 100.0, 1.5
 """The map's limits: the difference of errors in thousandths, and MaxVio; no setting has a larger MaxVio.
@@ -98,7 +98,7 @@ def _strip(state: State, side: int, x: Scale, y: Scale) -> str:
         parts.append(pointer(at, edge, 0, -side, INKS[lane], 11))
         box = {"x": middle - PILL / 2, "y": middle_y - 9, "width": PILL, "height": 18}
         parts.append(element("rect", **box, rx=9, fill=INKS[lane], stroke="#ffffff", stroke_width=1.5))
-        label: dict[str, str | float] = {"text_anchor": "middle", "fill": "#ffffff", "font_size": 11}
+        label: dict[str, str | float] = {"text_anchor": "middle", "fill": ink_on(INKS[lane]), "font_size": 11}
         said = f"{LETTERS[lane]} {thousandths(costs[lane] / 1000)}"
         parts.append(text(middle, middle_y + 4, said, font_weight="700", **label))
     return "".join(parts)
