@@ -24,7 +24,7 @@ from moe_lessons.svg.grids import Grid, grids
 from moe_lessons.svg.letters import text_width, wrap
 from moe_lessons.svg.lines import line_chart
 from moe_lessons.svg.numbers import count, percent
-from moe_lessons.svg.palette import ACCENT, COLORS, ink_on, tint
+from moe_lessons.svg.palette import ACCENT, COLORS, SERIES, WRONG, ink_on, rim, tint
 from moe_lessons.svg.tables import heat_map, routing_strip
 
 __all__ = [
@@ -32,6 +32,8 @@ __all__ = [
     "COLORS",
     "DASHES",
     "MAX_WIDTH",
+    "SERIES",
+    "WRONG",
     "Drawing",
     "Grid",
     "bar",
@@ -49,6 +51,7 @@ __all__ = [
     "marker",
     "num",
     "percent",
+    "rim",
     "routing_strip",
     "text",
     "text_width",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from moe_lessons.svg.axes import below, covering, label_lines, left_of, y_axis
 from moe_lessons.svg.base import Drawing, color, element, figure, marker, text
 from moe_lessons.svg.letters import text_width, wrap
-from moe_lessons.svg.palette import ACCENT, COLORS, INK, PAPER, edge
+from moe_lessons.svg.palette import ACCENT, COLORS, INK, PAPER, rim
 
 _HALO: dict[str, str | float] = {
     "paint_order": "stroke",
@@ -108,6 +108,5 @@ def bar_chart(
 
 
 def _bar(middle: float, bottom: float, wide: float, tall: float, fill: str) -> str:
-    # An expert's colour that white paper would swallow has a darker rim.
-    rim: dict[str, str | float] = {"stroke": edge(fill), "stroke_width": 1} if edge(fill) != fill else {}
-    return element("rect", x=middle - wide / 2, y=bottom - tall, width=wide, height=tall, fill=fill, **rim)
+    box = {"x": middle - wide / 2, "y": bottom - tall, "width": wide, "height": tall}
+    return element("rect", **box, fill=fill, **rim(fill))

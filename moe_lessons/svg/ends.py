@@ -30,7 +30,7 @@ def room_for(names: Sequence[str], width: float) -> float:
     """Room in px that the names need to the right of the lines.
 
     >>> room_for([], 640), room_for(["loss"], 640) < room_for(["a longer name"], 640)
-    (8, True)
+    (8.0, True)
     """
     widest = max((text_width(line, SIZE) for name in names for line in _lines(name, width)), default=-FAR)
     return 8 + FAR + widest

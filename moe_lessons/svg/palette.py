@@ -24,8 +24,8 @@ VARIABLES = {
 # Okabe and Ito (2008), ordered so that neighbours also differ in lightness.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#4d4d4d")
 
-# The hues of COLORS in the same order, darker where a thin line or small text would fade on white.
-LINE_INKS = ("#0072B2", "#9A6A00", "#00805E", "#B0568A", "#277AA9", "#C45500", "#827500", "#4d4d4d")
+# The hues of COLORS in the same order, for names: dark enough for small text, and each turns in the dark.
+LINE_INKS = ("#0070B0", "#9A6A00", "#00805E", "#B0568A", "#277AA9", "#C25400", "#827500", "#4d4d4d")
 
 SERIES = (ACCENT, INK, "#7c64c0", "#737373")
 """The colours of lines that are no experts: an accent, the ink, and a lighter shade of each."""
@@ -108,6 +108,15 @@ def edge(hex_color: str) -> str:
     if hex_color in COLORS and contrast(hex_color, PAPER) < 3:
         return LINE_INKS[COLORS.index(hex_color)]
     return hex_color
+
+
+def rim(fill: str, width: float = 1) -> dict[str, str | float]:
+    """Attributes of a shape in an expert's colour: a darker rim where white paper would swallow it.
+
+    >>> rim("#0072B2"), rim("#F0E442")
+    ({}, {'stroke': '#827500', 'stroke_width': 1})
+    """
+    return {} if edge(fill) == fill else {"stroke": edge(fill), "stroke_width": width}
 
 
 def _channels(hex_color: str) -> tuple[float, float, float]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from moe_lessons.svg.base import MONO, Drawing, color, element, figure, text, visible
 from moe_lessons.svg.letters import text_width
 from moe_lessons.svg.numbers import percent
-from moe_lessons.svg.palette import FAINT, INK, MUTED, PAPER, edge, ink_on, tint
+from moe_lessons.svg.palette import FAINT, INK, MUTED, PAPER, ink_on, rim, tint
 
 
 def routing_strip(
@@ -90,8 +90,7 @@ def _chip(x: float, y: float, width: float, expert: int, weight: float | None) -
             element("rect", x=x + badge, y=y, width=held, height=17, fill=tint(fill, 0.35)),
             text(x + badge + room / 2, y + 12.5, percent(weight), text_anchor="middle", font_size=11),
         ]
-    rim: dict[str, str | float] = {"stroke": edge(fill)} if edge(fill) != fill else {}
-    parts.append(element("rect", x=x, y=y, width=badge, height=17, fill=fill, **rim))
+    parts.append(element("rect", x=x, y=y, width=badge, height=17, fill=fill, **rim(fill)))
     number = {"text_anchor": "middle", "font_weight": "600", "fill": ink_on(fill)}
     parts.append(text(x + badge / 2, y + 13, str(expert), **number))
     return "".join(parts)

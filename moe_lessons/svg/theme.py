@@ -47,7 +47,7 @@ def style(markup: str) -> str:
 
     Examples
     --------
-    >>> style('<rect fill="#5b3fb0"/>')[-61:]
+    >>> style('<rect fill="#5b3fb0"/>')[-60:]
     '{fill:var(--moe-accent,light-dark(#5b3fb0,#aa9bdb))}</style>'
     """
     return _style(frozenset(_PAINT.findall(markup)))

@@ -1,11 +1,11 @@
 """The balancing race's pictures: four lanes of load, the price of balance, and the static strip."""
 
 from moe_lessons.explore.balancing_race.state import EVERY, STEPS, E, Params, State, simulate
-from moe_lessons.svg import Drawing, color, element, figure, num, text
+from moe_lessons.svg import SERIES, Drawing, color, element, figure, ink_on, num, rim, text
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"
-INKS = ("#4d4d4d", "#C45500", "#0072B2", "#00805E")
-"""One per lane, dark enough for its white letter."""
+INKS = (SERIES[3], SERIES[1], SERIES[0], SERIES[2])
+"""One per lane: its letter stands on it, and no expert has it."""
 LETTERS = "NLBE"
 HALO: dict[str, str | float] = {"paint_order": "stroke", "stroke": "#ffffff", "stroke_width": 3}
 MOST_VIO, LOWEST, HIGHEST = 1.4, -20.0, 100.0
@@ -72,7 +72,7 @@ def _badge(lane: int, x: float, y: float, radius: float = 9) -> str:
     letter: dict[str, str | float] = {
         "text_anchor": "middle",
         "font_weight": "700",
-        "fill": "#ffffff",
+        "fill": ink_on(INKS[lane]),
         "font_size": 11,
     }
     return disc + text(x, y + 4, LETTERS[lane], **letter)
@@ -97,7 +97,7 @@ def columns(load_E: list[float], left: float, top: float, width: float, height: 
     for e, share in enumerate(load_E):
         x, tall = left + step * e, min(share * E / 3, 1.0) * height
         shape = {"x": x + 3, "y": base - tall, "width": step - 6, "height": max(tall, 0.5)}
-        parts.append(element("rect", **shape, fill=color(e)))
+        parts.append(element("rect", **shape, fill=color(e), **rim(color(e))))
         if share * E > 3:
             middle = x + step / 2
             parts.append(text(middle, top + 12, f"{100 * share:.0f} %", text_anchor="middle", font_size=10))

@@ -4,13 +4,14 @@ from dataclasses import replace
 from functools import lru_cache
 
 from moe_lessons.explore.calculator.state import LATENT, Params, State, choose, parts, simulate
-from moe_lessons.svg import COLORS, Drawing, bar, element, figure, line_chart, text, tint
+from moe_lessons.svg import ACCENT, SERIES, Drawing, bar, element, figure, line_chart, text, tint
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"
 LEFT, RIGHT = 168, 560
 ROOM = 2.0
 """How far a scale goes: to twice the published model's largest bar. It does not move while one drags."""
-BLUE, ORANGE, GREEN = COLORS[0], COLORS[1], COLORS[2]
+WEIGHTS, CACHE, FLOPS = ACCENT, SERIES[3], SERIES[2]
+"""The colours of what is counted; no expert has them."""
 
 
 def draw(state: State) -> str:
@@ -123,7 +124,7 @@ def _waterfall(state: State, top: float) -> str:
     for name, count in (*rows[:-1], ("= active", active), rows[-1], ("= total", total)):
         is_sum = name.startswith("=")
         begin = 0 if is_sum else min(so_far, full)
-        fill = INK if is_sum else tint(BLUE, 0.45) if name == rows[-1][0] else BLUE
+        fill = INK if is_sum else tint(WEIGHTS, 0.45) if name == rows[-1][0] else WEIGHTS
         weight = "700" if is_sum else "400"
         out.append(text(LEFT - 8, y + 14, name, text_anchor="end", font_weight=weight))
         left = LEFT + begin * scale
@@ -146,9 +147,9 @@ def _bytes(state: State, left: float, top: float) -> str:
     p = state.params
     kept = "MLA cache" if p.latent_cache else "KV cache"
     rows = (
-        (f"all weights, {p.dtype}", state.weight_bytes, BLUE),
-        ("weights one token uses", state.active_bytes, tint(BLUE, 0.7)),
-        (f"{kept}, bf16", state.cache_bytes, ORANGE),
+        (f"all weights, {p.dtype}", state.weight_bytes, WEIGHTS),
+        ("weights one token uses", state.active_bytes, tint(WEIGHTS, 0.7)),
+        (f"{kept}, bf16", state.cache_bytes, CACHE),
     )
     far = state.outweighs_at
     note = f"cache of {tokens(p.context)}"
@@ -159,9 +160,9 @@ def _bytes(state: State, left: float, top: float) -> str:
 
 def _flops(state: State, left: float, top: float) -> str:
     rows = (
-        ("weights of the layers", state.flops.matrices, BLUE),
-        ("head", state.flops.head, tint(BLUE, 0.7)),
-        ("attention to the context", state.flops.context, ORANGE),
+        ("weights of the layers", state.flops.matrices, WEIGHTS),
+        ("head", state.flops.head, tint(WEIGHTS, 0.7)),
+        ("attention to the context", state.flops.context, CACHE),
     )
     shown = [(name, value, f"{value / 1e9:,.2f}", fill) for name, value, fill in rows]
     note = f"in all {state.flops.total / 1e9:,.1f} GFLOP; attention grows with the context"
@@ -251,9 +252,9 @@ def strip() -> Drawing:
         left, top = 8 + 360 * (i % 2), 8 + 142 * (i // 2)
         state = simulate(params)
         ratios = (
-            ("weights", state.weight_bytes / base.weight_bytes, BLUE),
-            ("FLOPs", state.flops.total / base.flops.total, GREEN),
-            ("cache", state.cache_bytes / base.cache_bytes, ORANGE),
+            ("weights", state.weight_bytes / base.weight_bytes, WEIGHTS),
+            ("FLOPs", state.flops.total / base.flops.total, FLOPS),
+            ("cache", state.cache_bytes / base.cache_bytes, CACHE),
         )
         said.append(f"{name}: " + ", ".join(f"{what} {ratio:.2f}" for what, ratio, _ in ratios))
         out.append(text(left, top + 13, f"{name}  ", font_weight="700"))

@@ -1,11 +1,11 @@
 """The panels of the capacity explorable: the queues, the batch in order, both shares against the factor."""
 
 from moe_lessons.explore.capacity.state import FACTORS, State
-from moe_lessons.svg import element, marker, num, text, tint
+from moe_lessons.svg import ACCENT, WRONG, element, ink_on, marker, num, text, tint
 from moe_lessons.svg.base import polyline
 
 INK, MUTED, FAINT, PAPER = "#1a1a1a", "#595959", "#d9d9d9", "#ffffff"
-SERVED, LOST, VOID = "#0072B2", "#D55E00", "#8c8c8c"
+SERVED, LOST, VOID = ACCENT, WRONG, "#8c8c8c"
 _CENTRED: dict[str, str | float] = {"text_anchor": "middle"}
 
 
@@ -54,12 +54,12 @@ def _cells(
             _cross(x + (i + 0.5) * unit, y + tall / 2, max(reach, 1.6)) for i in range(0, len(tokens), step)
         )
         # Under a number the cross is broad and pale, so that the number can be read.
-        style: dict[str, str | float] = {"stroke": "#9c4400", "stroke_width": 1.4}
+        style: dict[str, str | float] = {"stroke": LOST, "stroke_width": 1.4}
         if numbered:
             style = {"stroke": tint(LOST, 0.6), "stroke_width": 3}
         body += element("path", d=crosses, fill="none", **style)
     if numbered:
-        fill = INK if lost else PAPER
+        fill = INK if lost else ink_on(SERVED)
         for i, token in enumerate(tokens):
             middle = x + (i + 0.5) * unit
             body += text(middle, y + tall / 2 + 4, str(token), fill=fill, font_size=11, **_CENTRED)
@@ -100,7 +100,7 @@ def in_order(state: State, left: float, top: float, width: float) -> str:
     parts = [line]
     if lost:
         parts.append(element("path", d=gone, fill=tint(LOST, 0.45)))
-        parts.append(element("path", d=crosses, stroke="#9c4400", stroke_width=1.2, fill="none"))
+        parts.append(element("path", d=crosses, stroke=LOST, stroke_width=1.2, fill="none"))
     last = n_tokens - 1
     words = f"tokens of the batch in order, 0 to {last}; × a choice of this token was dropped"
     parts.append(text(x0, top + 33, words, fill=MUTED))
@@ -134,13 +134,13 @@ def shares(state: State, left: float, top: float, width: float, height: float) -
     x, y = place(state.params.factor, state.empty)
     parts.append(marker(1, x, y, 5, fill=PAPER, stroke=MUTED, stroke_width=2))
     x, y = place(state.params.factor, state.dropped)
-    parts.append(element("path", d=_cross(x, y, 5), stroke="#9c4400", stroke_width=2.5, fill="none"))
+    parts.append(element("path", d=_cross(x, y, 5), stroke=LOST, stroke_width=2.5, fill="none"))
     return "".join(parts)
 
 
 def legend(state: State, left: float, top: float) -> str:
     """Name the two shares, drawn and expected, beside their signs."""
-    sign = element("path", d=_cross(left + 8, top + 4, 5), stroke="#9c4400", stroke_width=2.5, fill="none")
+    sign = element("path", d=_cross(left + 8, top + 4, 5), stroke=LOST, stroke_width=2.5, fill="none")
     rows = [("rows dropped", state.dropped, state.expected_dropped)]
     rows.append(("places empty", state.empty, state.expected_empty))
     parts = [sign, marker(1, left + 8, top + 24, 5, fill=PAPER, stroke=MUTED, stroke_width=2)]
