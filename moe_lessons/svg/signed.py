@@ -1,6 +1,7 @@
 """Numbers with a sign in small cells: two hues, and a bar that leans to the side of the sign."""
 
-from moe_lessons.svg.base import INK, MUTED, element, num, text, tint
+from moe_lessons.svg.base import element, num, text
+from moe_lessons.svg.palette import INK, MUTED, tint
 
 ABOVE, BELOW = "#00548A", "#9A3F00"
 """The darkest cell above zero, and below."""

@@ -3,21 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from moe_lessons.svg.base import (
-    FAINT,
-    INK,
-    MONO,
-    MUTED,
-    PAPER,
-    Drawing,
-    color,
-    element,
-    figure,
-    ink_on,
-    text,
-    tint,
-    visible,
-)
+from moe_lessons.svg.base import MONO, Drawing, color, element, figure, text, visible
+from moe_lessons.svg.letters import text_width
+from moe_lessons.svg.numbers import percent
+from moe_lessons.svg.palette import FAINT, INK, MUTED, PAPER, ink_on, rim, tint
 from moe_lessons.svg.signed import beyond, key, lean, shade
 
 
@@ -57,7 +46,7 @@ def routing_strip(
     if weights is not None and [len(row) for row in weights] != [len(row) for row in chosen]:
         raise ValueError("every expert id needs one weight")
     shown = [_shorten(visible(t)) for t in tokens]
-    narrowest = 46 if weights is not None else 30
+    narrowest = 54 if weights is not None else 30
     widths = [max(narrowest, 8.4 * len(t) + 10) for t in shown]
     deep = max((len(row) for row in chosen), default=0)
     row_height = 26 + 19 * deep + 14
@@ -73,7 +62,7 @@ def routing_strip(
             parts.append(_chip(x, y + 24 + 19 * k, widths[i], expert, weight))
         x += widths[i] + 4
     if not desc:
-        shares = [[f" ({100 * w:.0f} %)" for w in row] for row in weights] if weights is not None else None
+        shares = [[f" ({percent(w)})" for w in row] for row in weights] if weights is not None else None
         listed = (
             f"‘{t}’ to expert{'s' if len(chosen[i]) != 1 else ''} "
             + ", ".join(f"{e}{shares[i][k] if shares else ''}" for k, e in enumerate(chosen[i]))
@@ -100,9 +89,9 @@ def _chip(x: float, y: float, width: float, expert: int, weight: float | None) -
         parts = [
             element("rect", x=x + badge, y=y, width=room, height=17, fill="#f5f5f5"),
             element("rect", x=x + badge, y=y, width=held, height=17, fill=tint(fill, 0.35)),
-            text(x + badge + room / 2, y + 12.5, f"{100 * weight:.0f}%", text_anchor="middle", font_size=11),
+            text(x + badge + room / 2, y + 12.5, percent(weight), text_anchor="middle", font_size=11),
         ]
-    parts.append(element("rect", x=x, y=y, width=badge, height=17, fill=fill))
+    parts.append(element("rect", x=x, y=y, width=badge, height=17, fill=fill, **rim(fill)))
     number = {"text_anchor": "middle", "font_weight": "600", "fill": ink_on(fill)}
     parts.append(text(x + badge / 2, y + 13, str(expert), **number))
     return "".join(parts)
@@ -166,7 +155,7 @@ def heat_map(
     full = [highest or _largest([row] if row_scales else cells) for row in cells]
     signed = any(v < 0 for row in cells for v in row)
     note = ", shaded row by row" if row_scales else ""
-    left = 26 + 7.5 * max(len(n) for n in row_names)
+    left = 26 + max(text_width(n, 12) for n in row_names)
     side = min(76.0, (width - left - 12) / len(cells[0]))
     tall = min(34.0, max(20.0, side))
     top = 44.0

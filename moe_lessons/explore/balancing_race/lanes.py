@@ -1,11 +1,11 @@
 """The lanes of the balancing race: each with its letter, its columns of load and its two numbers."""
 
 from moe_lessons.explore.balancing_race.state import E, State
-from moe_lessons.svg import color, element, ink_on, text
+from moe_lessons.svg import SERIES, color, element, ink_on, rim, text
 
 INK, MUTED, FAINT, PAPER = "#1a1a1a", "#595959", "#d9d9d9", "#ffffff"
-INKS = ("#4d4d4d", "#C45500", "#0072B2", "#00805E")
-"""One per lane, dark enough for its white letter."""
+INKS = (SERIES[3], SERIES[1], SERIES[0], SERIES[2])
+"""One per lane: its letter stands on it, and no expert has it."""
 LETTERS = "NLBE"
 HALO: dict[str, str | float] = {"paint_order": "stroke", "stroke": PAPER, "stroke_width": 3}
 FULL = 3.0
@@ -56,7 +56,7 @@ def columns(load_E: list[float], left: float, top: float, width: float, height: 
     for e, share in enumerate(load_E):
         x, tall = left + step * e, min(share * E / FULL, 1.0) * height
         shape = {"x": x + 3, "y": base - tall, "width": step - 6, "height": max(tall, 0.5)}
-        parts.append(element("rect", **shape, fill=color(e)))
+        parts.append(element("rect", **shape, fill=color(e), **rim(color(e))))
         middle = x + step / 2
         if share * E > FULL:
             gap = f"M{x + 1:.1f} {top + 9:.1f}l{step - 2:.1f} -4"

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from moe_lessons.explore.calculator.state import Params, State, choose, parts, simulate
 from moe_lessons.explore.scale import Scale, pointer, round_ticks
-from moe_lessons.svg import COLORS, bar, element, text, tint
+from moe_lessons.svg import ACCENT, SERIES, bar, element, text, tint
 
 INK, MUTED, FAINT, PAPER = "#1a1a1a", "#595959", "#d9d9d9", "#ffffff"
 LEFT, RIGHT = 168, 560
@@ -19,7 +19,8 @@ A cache goes from megabytes to hundreds of gigabytes as the context is dragged. 
 linear axis, it would not move for most of the way. Here every doubling is one and the same step, for each
 amount and in each model, and what overtakes what is seen from a short text to a long one.
 """
-BLUE, ORANGE = COLORS[0], COLORS[1]
+WEIGHTS, CACHE = ACCENT, SERIES[3]
+"""The colours of what is counted; no expert has them."""
 
 
 def billions(count: float) -> str:
@@ -96,7 +97,7 @@ def waterfall_rows(state: State, top: float) -> str:
     for name, count in (*rows[:-1], ("= active", active), rows[-1], ("= total", total)):
         is_sum = name.startswith("=")
         begin = 0.0 if is_sum else so_far
-        fill = INK if is_sum else tint(BLUE, 0.45) if name == rows[-1][0] else BLUE
+        fill = INK if is_sum else tint(WEIGHTS, 0.45) if name == rows[-1][0] else WEIGHTS
         weight = "700" if is_sum else "400"
         out.append(text(LEFT - 8, y + 13, name, text_anchor="end", font_weight=weight))
         out.append(_part(scale, begin, count / 1e9, y, billions(count), fill))
@@ -137,9 +138,9 @@ def bytes_dots(state: State, left: float, top: float) -> str:
     p, own = state.params, published_state(state.params.model)
     kept = "MLA cache" if p.latent_cache else "KV cache"
     rows = (
-        (f"all weights, {p.dtype}", state.weight_bytes, own.weight_bytes, BLUE),
-        ("weights one token uses", state.active_bytes, own.active_bytes, BLUE),
-        (f"{kept}, bf16", state.cache_bytes, own.cache_bytes, ORANGE),
+        (f"all weights, {p.dtype}", state.weight_bytes, own.weight_bytes, WEIGHTS),
+        ("weights one token uses", state.active_bytes, own.active_bytes, WEIGHTS),
+        (f"{kept}, bf16", state.cache_bytes, own.cache_bytes, CACHE),
     )
     far = state.outweighs_at
     note = f"cache of {tokens(p.context)}"
@@ -151,9 +152,9 @@ def flops_dots(state: State, left: float, top: float) -> str:
     """Draw where the FLOPs of one new token go."""
     now, own = state.flops, published_state(state.params.model).flops
     rows = (
-        ("weights of the layers", now.matrices, own.matrices, BLUE),
-        ("head", now.head, own.head, BLUE),
-        ("attention to the context", now.context, own.context, ORANGE),
+        ("weights of the layers", now.matrices, own.matrices, WEIGHTS),
+        ("head", now.head, own.head, WEIGHTS),
+        ("attention to the context", now.context, own.context, CACHE),
     )
     shown = [(name, value, was, f"{value / 1e9:,.2f}", fill) for name, value, was, fill in rows]
     note = f"in all {now.total / 1e9:,.1f} GFLOP; attention grows with the context"

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 from moe_lessons.explore.calculator.panels import (
+    CACHE,
     INK,
     MUTED,
+    WEIGHTS,
     billions,
     bytes_dots,
     flops_dots,
@@ -13,9 +15,7 @@ from moe_lessons.explore.calculator.panels import (
     waterfall_rows,
 )
 from moe_lessons.explore.calculator.state import LATENT, Params, State, choose, parts, simulate
-from moe_lessons.svg import COLORS, Drawing, element, figure, line_chart, text
-
-BLUE, ORANGE, GREEN = COLORS[0], COLORS[1], COLORS[2]
+from moe_lessons.svg import SERIES, Drawing, element, figure, line_chart, text
 
 
 def draw(state: State) -> str:
@@ -145,9 +145,9 @@ def strip() -> Drawing:
         left, top = 8 + 360 * (i % 2), 8 + 142 * (i // 2)
         state = simulate(params)
         ratios = (
-            ("weights", state.weight_bytes / base.weight_bytes, BLUE),
-            ("FLOPs", state.flops.total / base.flops.total, GREEN),
-            ("cache", state.cache_bytes / base.cache_bytes, ORANGE),
+            ("weights", state.weight_bytes / base.weight_bytes, WEIGHTS),
+            ("FLOPs", state.flops.total / base.flops.total, SERIES[2]),
+            ("cache", state.cache_bytes / base.cache_bytes, CACHE),
         )
         said.append(f"{name}: " + ", ".join(f"{what} {ratio:.2f}" for what, ratio, _ in ratios))
         out.append(text(left, top + 13, f"{name}  ", font_weight="700"))

@@ -3,11 +3,12 @@
 from moe_lessons.capacity import expert_capacity
 from moe_lessons.explore.capacity.state import FACTORS, State
 from moe_lessons.explore.scale import Scale, pointer, round_ticks
-from moe_lessons.svg import element, marker, num, text, tint
+from moe_lessons.svg import ACCENT, WRONG, element, ink_on, marker, num, text, tint
 from moe_lessons.svg.base import polyline
 
 INK, MUTED, FAINT, PAPER = "#1a1a1a", "#595959", "#d9d9d9", "#ffffff"
-SERVED, LOST, VOID, DARK = "#0072B2", "#D55E00", "#8c8c8c", "#9c4400"
+SERVED, LOST, VOID = ACCENT, WRONG, "#8c8c8c"
+DARK = LOST
 MARGIN = 38
 """Room right of the queues for the number of one that does not fit."""
 _CENTRED: dict[str, str | float] = {"text_anchor": "middle"}
@@ -117,7 +118,7 @@ def _cells(
             style = {"stroke": tint(LOST, 0.6), "stroke_width": 3}
         body += element("path", d=crosses, fill="none", **style)
     if numbered:
-        fill = INK if lost else PAPER
+        fill = INK if lost else ink_on(SERVED)
         for i, token in enumerate(tokens[: len(tokens) - torn]):
             middle = x + (i + 0.5) * unit
             body += text(middle, y + tall / 2 + 4, str(token), fill=fill, font_size=11, **_CENTRED)

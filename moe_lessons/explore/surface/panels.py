@@ -6,10 +6,10 @@ from functools import cache
 
 from moe_lessons.explore.scale import Scale
 from moe_lessons.explore.surface.state import LOWEST, State
-from moe_lessons.svg import color, element, marker, num, text, tint
+from moe_lessons.svg import ACCENT, element, marker, num, text, tint
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"
-ABOVE, BELOW = "#D55E00", "#0072B2"
+ABOVE, BELOW = "#9A3F00", "#00548A"
 LEVELS = (1.75, 1.5, 1.25, 0.9, 0.8, 0.6)
 HALO: dict[str, str | float] = {"paint_order": "stroke", "stroke": "#ffffff", "stroke_width": 3}
 # Drawn with lines and dots as well as colour; the same definitions stand in every frame.
@@ -165,7 +165,7 @@ def tokens(state: State, left: float, top: float, width: float, height: float, n
         for group, (start, wide) in enumerate(((x0, split - x0), (split, x0 + full - split))):
             tall = state.sure[group] * height
             y = top + height - tall
-            parts.append(element("rect", x=start, y=y, width=wide, height=tall, fill=tint(color(0), 0.45)))
+            parts.append(element("rect", x=start, y=y, width=wide, height=tall, fill=tint(ACCENT, 0.35)))
             if wide > 46:
                 value = f"{100 * state.sure[group]:.3g} %"
                 inside = min(y + 15, top + height - 6) if tall > 22 else y - 5
