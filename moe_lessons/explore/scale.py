@@ -87,7 +87,7 @@ def apart(places: list[float], gap: float, low: float, high: float) -> list[floa
     --------
     >>> apart([10.0, 12.0, 90.0], 20, 0, 100)
     [10.0, 30.0, 90.0]
-    >>> apart([95.0, 99.0], 20, 0, 100)
+    >>> apart([95.0, 99.0], 20.0, 0.0, 100.0)
     [80.0, 100.0]
     """
     spots: list[float] = []

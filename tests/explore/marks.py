@@ -5,6 +5,7 @@ one landmark and ask for one straight line through all of them (`assert_one_scal
 from frame to frame, or draws a number where it does not belong, breaks the line.
 """
 
+import random
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from dataclasses import dataclass
@@ -105,6 +106,16 @@ def _points(name, element, get):
         start = {"end": 1.0, "middle": 0.5}.get(element.get("text-anchor", ""), 0.0) * wide
         return [(get("x") - start, get("y") - 0.75 * size), (get("x") - start + wide, get("y"))]
     return [tuple(map(float, pair.split(","))) for pair in element.get("points").split()]
+
+
+N = 40
+"""Settings of each explorable that are drawn."""
+
+
+def some(make, n=N):
+    """Draw the same settings in every run."""
+    rng = random.Random(7)
+    return [make(rng) for _ in range(n)]
 
 
 class Readings:
