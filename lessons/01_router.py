@@ -833,7 +833,7 @@ for i, p in enumerate(models):
     parts.append(
         svg.element("line", x1=270, x2=270 + 50 * p.top_k, y1=y, y2=y, stroke="#d9d9d9", stroke_width=2)
     )
-    parts.append(svg.marker(0, 270 + 50 * p.top_k, y, 5))
+    parts.append(svg.marker(0, 270 + 50 * p.top_k, y, 5, fill=svg.ACCENT))
     parts.append(svg.text(282 + 50 * p.top_k, y + 4, str(p.top_k)))
 parts.append(svg.text(270, 40, "K, experts per token (number)"))
 svg.figure(

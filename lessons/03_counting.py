@@ -764,10 +764,11 @@ calculator = Calculator(ask=False)
 predict("03.cache", unlocks=calculator)
 
 # %% [markdown]
-# The calculator starts with Mixtral. Drag the context until the third bar is longer than the second. Then set
-# the cache to what MLA keeps, DeepSeek's multi-head latent attention: one latent of 512 numbers and a rotary
-# key of 64 for each token and layer, instead of keys and values for every head (arXiv 2405.04434, section
-# 2.1.2). After that, find out with one drag each what E buys, what K buys, and what context buys.
+# The calculator starts with Mixtral. Bytes and FLOPs are dots there, on axes where each line is ten times the
+# one before. Drag the context until the third dot of the bytes lies right of the second. Then set the cache
+# to what MLA keeps, DeepSeek's multi-head latent attention: one latent of 512 numbers and a rotary key of 64
+# for each token and layer, instead of keys and values for every head (arXiv 2405.04434, section 2.1.2). After
+# that, find out with one drag each what E buys, what K buys, and what context buys.
 
 # %% tags=["nbval-ignore-output"] why="widget"
 calculator

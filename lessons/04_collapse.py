@@ -65,6 +65,7 @@ line_chart(
     x_label="step",
     y_label="share of the routed rows (%), mean of ten steps",
     references={"even share": 12.5},
+    experts=True,
     caption="One line per expert. When is the race decided? Does the early leader win?",
 )
 

@@ -1325,7 +1325,8 @@ for row, (name, bits_S) in enumerate(bits.items()):
     y = 56 + 40 * row
     parts.append(svg.text(8, y + 4, name))
     for seed, value in enumerate(bits_S.tolist()):
-        parts.append(svg.marker(row, 160 + 440 * value, y + 3 * (seed % 7) - 9, 3.5, fill_opacity="0.75"))
+        at = 160 + 440 * value, y + 3 * (seed % 7) - 9
+        parts.append(svg.marker(0, *at, 3.5, fill=svg.ACCENT, fill_opacity="0.75"))
     parts.append(svg.text(706, y + 4, f"{mean_errors[name]:.2f}", text_anchor="end"))
 svg.figure(
     720,
@@ -1437,15 +1438,15 @@ claim("L56", "correct", holds=mean_used[0] < 4 and all(n > 7.5 for n in mean_use
 
 # %% tags=["nbval-ignore-output"] why="image"
 tested = ALPHAS[1:]
-log_alpha = [math.log10(alpha) for alpha in tested]
 svg.line_chart(
     {
-        "worst of 48": (log_alpha, [task_error[a].max().item() for a in tested]),
-        "mean": (log_alpha, [task_error[a].mean().item() for a in tested]),
-        "best of 48": (log_alpha, [task_error[a].min().item() for a in tested]),
+        "worst of 48": (tested, [task_error[a].max().item() for a in tested]),
+        "mean": (tested, [task_error[a].mean().item() for a in tested]),
+        "best of 48": (tested, [task_error[a].min().item() for a in tested]),
     },
     title="Too little balance wastes experts, too much drowns the task",
-    x_label="log10 of alpha",
+    x_label="alpha",
+    log_x=True,
     y_label="error at the end",
     references={"mean without the loss": error_AW[0].mean().item()},
     caption="Why is a router that balances perfectly (right) worse than one that has collapsed (line)?",
@@ -1497,7 +1498,7 @@ for i, (name, weight, at_balance, source) in enumerate(PUBLISHED):
     y = 46 + 22 * i
     x = 150 + 100 * (math.log10(weight * at_balance) + 4)
     parts.append(svg.text(8, y + 4, name))
-    parts.append(svg.marker(1 if "config" in source else 0, x, y, 5))
+    parts.append(svg.marker(1 if "config" in source else 0, x, y, 5, fill=svg.ACCENT))
     parts.append(svg.text(x + 10, y + 4, f"{weight * at_balance:g}"))
 svg.figure(
     720,

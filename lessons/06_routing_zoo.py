@@ -1132,10 +1132,10 @@ for i, name in enumerate(names):
     x0, x1, xa = (zero + scale * v * 2.2 for v in (middle - half, middle + half, alone))
     causal = routing.ROUTERS[row["router"]].causal
     parts.append(svg.text(8, y + 4, name + ("" if causal else "  (not causal)")))
-    parts.append(svg.element("line", x1=x0, x2=x1, y1=y, y2=y, stroke="#0072B2", stroke_width=3))
-    parts.append(svg.marker(0, zero + scale * middle * 2.2, y, 5))
+    parts.append(svg.element("line", x1=x0, x2=x1, y1=y, y2=y, stroke=svg.ACCENT, stroke_width=3))
+    parts.append(svg.marker(0, zero + scale * middle * 2.2, y, 5, fill=svg.ACCENT))
     if not causal:
-        parts.append(svg.marker(5, xa, y, 6))
+        parts.append(svg.marker(5, xa, y, 6, fill="#1a1a1a"))
     words.append(f"{name} {1000 * middle:+.0f}" + ("" if causal else f", alone {1000 * alone:+.0f}"))
 svg.figure(
     720,
@@ -1264,9 +1264,10 @@ race = BalancingRace(ask=False)
 predict("06.race", unlocks=race)
 
 # %% [markdown]
-# On the right, every setting of both knobs is a point: balance to the left, error upwards. Drag the step from
-# 0 to the end at "equally even" first. Then try to find a setting of the loss that is as good as the best of
-# the bias. Then turn both far up.
+# On the right, every setting of both knobs is a point: balance to the left, error upwards. A lane that is off
+# the scale has an arrow in the grey strip, and its number. Drag the step from 0 to the end at "equally even"
+# first. Then try to find a setting of the loss that is as good as the best of the bias. Then turn both far
+# up.
 
 # %% tags=["nbval-ignore-output"] why="widget"
 race

@@ -874,14 +874,15 @@ def allowed(n):
     return 100 * min(1, flops_per_byte(n, D, width) * bandwidth / peak)
 
 
-log2_tokens = [i / 8 for i in range(14 * 8 + 1)]
+batches = [2 ** (i / 8) for i in range(14 * 8 + 1)]
 svg.line_chart(
     {
-        "V3, 8 of 256": (log2_tokens, [allowed(max(1, 2**t * K / E)) for t in log2_tokens]),
-        "dense": (log2_tokens, [allowed(2**t) for t in log2_tokens]),
+        "V3, 8 of 256": (batches, [allowed(max(1, t * K / E)) for t in batches]),
+        "dense": (batches, [allowed(t) for t in batches]),
     },
     title="An expert sees a small share of the batch, so it is bound by memory much longer",
-    x_label="log2 of the tokens in the batch (0: one token, 14: 16,384)",
+    x_label="tokens in the batch",
+    log_x=True,
     y_label="share of an H100's peak that memory allows (%)",
     y_range=(0, 100),
     width=640,
@@ -1285,9 +1286,10 @@ for alpha, found in shares.items():
 
 # %% tags=["nbval-ignore-output"] why="image"
 svg.line_chart(
-    {f"{alpha} us": (list(range(14)), [100 * s for s in found]) for alpha, found in shares.items()},
+    {f"{alpha} us": (counts, [100 * s for s in found]) for alpha, found in shares.items()},
     title="Few tokens: the exchange is latency. Many tokens: it is bandwidth",
-    x_label="log2 of the tokens on each of 8 ranks (0: one token, 13: 8,192)",
+    x_label="tokens on each of 8 ranks",
+    log_x=True,
     y_label="share of an exchange that is latency (%)",
     y_range=(0, 100),
     caption="Three assumed latencies, links of 50 GB/s, rows of 7,168 bf16 numbers, K = 8. Where would you "

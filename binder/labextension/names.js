@@ -1,7 +1,7 @@
 // JupyterLab shows an SVG output as an image without alternative text, and ipywidgets' sliders and radio buttons
 // have their label beside them, but not as their name: a screen reader says "image" and "slider, 1". This extension
-// gives each its name, and keeps the notebook's shortcuts out of them. It is written by hand, in the form that
-// JupyterLab loads, so there is nothing to build.
+// gives each its name, keeps the notebook's shortcuts out of them, and lets drawings follow the theme. It is written
+// by hand, in the form that JupyterLab loads, so there is nothing to build.
 
 (() => {
   // The label that ipywidgets puts before a control.
@@ -42,7 +42,20 @@
     for (const [selector, name] of Object.entries(MISSING)) document.querySelectorAll(selector).forEach(name);
   };
 
+  // JupyterLab shows an SVG output as an image, which does not see the page's theme, only its colour scheme. Our
+  // drawings have colours for both.
+  const SCHEMES = `
+    [data-jp-theme-light="true"] .jp-RenderedSVG img { color-scheme: light }
+    [data-jp-theme-light="false"] .jp-RenderedSVG img { color-scheme: dark }`;
+
+  const followTheme = () => {
+    const style = document.createElement("style");
+    style.textContent = SCHEMES;
+    document.head.append(style);
+  };
+
   const activate = () => {
+    followTheme();
     let waiting = false;
     // A dragged slider changes the page at every frame: look once it is quiet for a moment, not each time.
     const later = () => {

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from moe_lessons.svg import Drawing, element, figure, line_chart, text, tint
+from moe_lessons.svg import WRONG, Drawing, element, figure, line_chart, text, tint
 
 MUTED = "#595959"
 WIDTH = 720
@@ -60,9 +60,9 @@ def load_map(layers: list[dict[str, Any]]) -> Drawing:
 
 def _cross(x: float, y: float, width: float, height: float) -> str:
     if width < 4:
-        return element("rect", x=x, y=y, width=width, height=height, fill="#D55E00")
+        return element("rect", x=x, y=y, width=width, height=height, fill=WRONG)
     inset = min(width, height) * 0.25
-    line: dict[str, str | float] = {"stroke": "#B04A00", "stroke_width": 1.5}
+    line: dict[str, str | float] = {"stroke": WRONG, "stroke_width": 1.5}
     left, right, top, low = x + inset, x + width - inset, y + inset, y + height - inset
     return element("line", x1=left, y1=top, x2=right, y2=low, **line) + element(
         "line", x1=left, y1=low, x2=right, y2=top, **line

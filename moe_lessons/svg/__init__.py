@@ -6,7 +6,6 @@ an expert also has its number and a marker shape, a line its dash pattern and a 
 
 from moe_lessons.svg.bars import bar
 from moe_lessons.svg.base import (
-    COLORS,
     DASHES,
     MAX_WIDTH,
     Drawing,
@@ -14,28 +13,33 @@ from moe_lessons.svg.base import (
     element,
     escape,
     figure,
-    ink_on,
     marker,
     num,
     text,
-    tint,
     visible,
-    wrap,
 )
-from moe_lessons.svg.charts import bar_chart, line_chart
+from moe_lessons.svg.charts import bar_chart
 from moe_lessons.svg.dots import dot_rows
 from moe_lessons.svg.grids import Grid, grids
+from moe_lessons.svg.letters import text_width, wrap
+from moe_lessons.svg.lines import line_chart
+from moe_lessons.svg.numbers import count, percent
+from moe_lessons.svg.palette import ACCENT, COLORS, SERIES, WRONG, ink_on, rim, tint
 from moe_lessons.svg.tables import heat_map, routing_strip
 
 __all__ = [
+    "ACCENT",
     "COLORS",
     "DASHES",
     "MAX_WIDTH",
+    "SERIES",
+    "WRONG",
     "Drawing",
     "Grid",
     "bar",
     "bar_chart",
     "color",
+    "count",
     "dot_rows",
     "element",
     "escape",
@@ -46,8 +50,11 @@ __all__ = [
     "line_chart",
     "marker",
     "num",
+    "percent",
+    "rim",
     "routing_strip",
     "text",
+    "text_width",
     "tint",
     "visible",
     "wrap",

@@ -1,6 +1,7 @@
 """Horizontal bars on a fixed scale: a longer bar is a larger number, and one that does not fit says so."""
 
-from moe_lessons.svg.base import PAPER, element, num, text
+from moe_lessons.svg.base import element, num, text
+from moe_lessons.svg.palette import PAPER
 
 TEAR = 7.0
 """Width of the gap that marks a bar as torn off at the end of the scale."""
@@ -21,9 +22,9 @@ def bar(
 
     Examples
     --------
-    >>> "off the scale" in bar(0, 0, 18, 3, 4, 100, "3 GB", "#0072B2")
+    >>> "off the scale" in bar(0, 0, 18, 3, 4, 100, "3 GB", "#5b3fb0")
     False
-    >>> "5 GB, off the scale" in bar(0, 0, 18, 5, 4, 100, "5 GB", "#0072B2")
+    >>> "5 GB, off the scale" in bar(0, 0, 18, 5, 4, 100, "5 GB", "#5b3fb0")
     True
     """
     wide = max(width * min(value / full, 1.0), 0.6)

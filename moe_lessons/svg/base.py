@@ -3,16 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from textwrap import wrap as _wrap
+
+from moe_lessons.svg.letters import wrap
+from moe_lessons.svg.numbers import spaced
+from moe_lessons.svg.palette import COLORS, INK, MUTED, PAPER, edge
+from moe_lessons.svg.theme import ROOT_CLASS, style
 
 MAX_WIDTH = 720
 SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
-INK, MUTED, FAINT, PAPER = "#1a1a1a", "#595959", "#d9d9d9", "#ffffff"
-
-# Okabe and Ito (2008), ordered so that neighbours also differ in lightness.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#4d4d4d")
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "14 4", "5 2 1 2 1 2", "4 4", "1 2")
 _SHAPES = ("circle", "square", "triangle", "diamond", "plus", "down", "cross", "hexagon")
 
@@ -132,16 +131,7 @@ def text(x: float, y: float, content: str, **attributes: str | float) -> str:
     '<text x="5" y="9" text-anchor="end">f &lt; 1</text>'
     """
     # An empty body would close the tag early; a lone space keeps the element a pair.
-    return element("text", escape(content) or " ", x=x, y=y, **attributes)
-
-
-def wrap(content: str, width_px: float, size_px: float) -> list[str]:
-    """Break text into lines that fit, from an average glyph width (no font is at hand).
-
-    >>> wrap("one two three", width_px=60, size_px=14)
-    ['one two', 'three']
-    """
-    return _wrap(content, max(1, int(width_px / (0.56 * size_px)))) or [""]
+    return element("text", escape(spaced(content)) or " ", x=x, y=y, **attributes)
 
 
 def color(index: int) -> str:
@@ -153,30 +143,6 @@ def color(index: int) -> str:
     return COLORS[index % len(COLORS)]
 
 
-@cache
-def tint(hex_color: str, strength: float) -> str:
-    """Mix a colour with white: 0 is white, 1 the colour itself.
-
-    >>> tint("#000000", 0.2)
-    '#cccccc'
-    """
-    channels = (int(hex_color[i : i + 2], 16) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(255 + (c - 255) * strength):02x}" for c in channels)
-
-
-@cache
-def ink_on(fill: str) -> str:
-    """White or black, whichever has a contrast of 4.5 with ``fill`` (WCAG 2.2, relative luminance).
-
-    >>> ink_on("#0072B2"), ink_on("#F0E442")
-    ('#ffffff', '#000000')
-    """
-    channels = (int(fill[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
-    # White reaches 4.5 up to here. Above it black does; INK, which is a little lighter, does not always.
-    return PAPER if 0.2126 * r + 0.7152 * g + 0.0722 * b <= 1.05 / 4.5 - 0.05 else "#000000"
-
-
 def marker(index: int, x: float, y: float, radius: float = 4, **attributes: str | float) -> str:
     """Draw the marker of expert ``index``: its colour and its shape.
 
@@ -184,6 +150,8 @@ def marker(index: int, x: float, y: float, radius: float = 4, **attributes: str 
     '<circle cx="10" cy="20" r="3" fill="#0072B2"/>'
     """
     attributes.setdefault("fill", color(index))
+    if edge(color(index)) != attributes["fill"] == color(index):
+        attributes.setdefault("stroke", edge(color(index)))
     shape = _SHAPES[index % len(_SHAPES)]
     if shape == "circle":
         return element("circle", cx=x, cy=y, r=radius, **attributes)
@@ -224,8 +192,9 @@ def figure(width: float, height: float, title: str, desc: str, body: str, captio
     """
     if not 0 < width <= MAX_WIDTH:
         raise ValueError(f"a figure is at most {MAX_WIDTH} px wide, not {width}")
-    head = wrap(title, width - 16, 15.5)
-    foot = wrap(caption, width - 16, 11.8) if caption else []
+    title, desc, caption = spaced(title), spaced(desc), spaced(caption)
+    head = wrap(title, width - 16, 15, bold=True)
+    foot = wrap(caption, width - 16, 12.5) if caption else []
     top = 8 + 20 * len(head)
     parts = [text(8, 3 + 20 * (i + 1), line, font_size=15, font_weight="600") for i, line in enumerate(head)]
     parts.append(element("g", body or " ", transform=f"translate(0 {num(top)})"))
@@ -237,11 +206,8 @@ def figure(width: float, height: float, title: str, desc: str, body: str, captio
     sentence = title if title.endswith((".", "?", "!")) else title + "."
     # A terminal shows this text: no control characters there either.
     alt = _clean(f"{sentence} {desc or caption}" if desc or caption else title)
-    inside = (
-        f"<title>{escape(title)}</title><desc>{escape(alt)}</desc>"
-        + element("rect", width=width, height=total, fill=PAPER)
-        + "".join(parts)
-    )
+    drawn = element("rect", width=width, height=total, fill=PAPER) + "".join(parts)
+    inside = f"<title>{escape(title)}</title><desc>{escape(alt)}</desc>{style(drawn)}{drawn}"
     svg = element(
         "svg",
         inside,
@@ -255,5 +221,6 @@ def figure(width: float, height: float, title: str, desc: str, body: str, captio
         font_size=12,
         fill=INK,
         style="max-width:100%;height:auto",
+        **{"class": ROOT_CLASS},
     )
     return Drawing(svg, alt)

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Sequence
 
-from moe_lessons.svg.base import COLORS, FAINT, INK, MUTED, Drawing, element, figure, ink_on, text
+from moe_lessons.svg.base import Drawing, element, figure, text
+from moe_lessons.svg.letters import text_width
+from moe_lessons.svg.palette import FAINT, INK, MUTED, WRONG, ink_on
 
 _SIDE = 14.0
 _MARKS = {"right": "·", "differs": "×", "NaN": "?"}
-_FILLS = {"right": "#f5f5f5", "differs": COLORS[5], "NaN": "#4d4d4d"}
+_FILLS = {"right": "#f5f5f5", "differs": WRONG, "NaN": "#4d4d4d"}
 
 
 def difference_map(
@@ -45,7 +47,7 @@ def difference_map(
     ]
     if not kinds or not kinds[0] or len(kinds[0]) > 48:
         raise ValueError("difference_map needs 1 to 48 columns and at least one row")
-    left, top = 34.0, 40.0
+    left, top = 14 + text_width(f"{row_label} ↓", 12), 40.0
     parts = [
         text(left, 14, f"{column_label} →", fill=MUTED),
         text(8, top - 6, f"{row_label} ↓", fill=MUTED),

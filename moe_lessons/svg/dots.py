@@ -4,8 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from moe_lessons.svg.base import FAINT, INK, MUTED, Drawing, color, element, figure, text, wrap
-from moe_lessons.svg.charts import nice_ticks, tick_label
+from moe_lessons.svg.axes import nice_ticks
+from moe_lessons.svg.base import Drawing, element, figure, text
+from moe_lessons.svg.letters import text_width, wrap
+from moe_lessons.svg.numbers import tick_label
+from moe_lessons.svg.palette import ACCENT, FAINT, INK, MUTED
 
 ROW = 30
 
@@ -57,7 +60,7 @@ def dot_rows(
     low, high = x_range or (min(every), max(every))
     ticks = nice_ticks(low, high)
     low, high = (ticks[0], ticks[-1]) if x_range is None else x_range
-    left, right = 24 + max(7.2 * len(name) for name in values), width - 54
+    left, right = 24 + max(text_width(name, 12) for name in values), width - 54
     bottom = 30 + ROW * len(values)
 
     def x(value: float) -> float:
@@ -74,9 +77,7 @@ def dot_rows(
         for j, value in enumerate(row):
             # Neighbours in a crowd would hide each other, so they take turns on three heights.
             parts.append(
-                element(
-                    "circle", cx=x(value), cy=y + 6 * (j % 3 - 1), r=3.4, fill=color(0), fill_opacity="0.55"
-                )
+                element("circle", cx=x(value), cy=y + 6 * (j % 3 - 1), r=3.4, fill=ACCENT, fill_opacity="0.7")
             )
         parts.append(
             element("line", x1=x(middle), x2=x(middle), y1=y - 12, y2=y + 12, stroke=INK, stroke_width=2.4)
@@ -91,7 +92,7 @@ def dot_rows(
                     width=10,
                     height=10,
                     fill="none",
-                    stroke="#C45500",
+                    stroke=INK,
                     stroke_width=2,
                 )
             )

@@ -3,24 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from moe_lessons.svg.base import (
-    COLORS,
-    FAINT,
-    INK,
-    MAX_WIDTH,
-    MONO,
-    MUTED,
-    PAPER,
-    Drawing,
-    element,
-    figure,
-    text,
-    tint,
-)
+from moe_lessons.svg.base import MAX_WIDTH, MONO, Drawing, element, figure, text
+from moe_lessons.svg.letters import text_width
+from moe_lessons.svg.palette import ACCENT, FAINT, INK, MUTED, PAPER, WRONG, tint
 
 _SIDE, _GAP = 26.0, 26.0
-_FILLS = {"given": PAPER, "wanted": tint(COLORS[2], 0.18), "yours": tint(COLORS[0], 0.14)}
-_MARKED = tint(COLORS[5], 0.3)
+_FILLS = {"given": PAPER, "wanted": tint(INK, 0.1), "yours": tint(ACCENT, 0.14)}
+_MARKED = tint(WRONG, 0.3)
 
 
 @dataclass(frozen=True)
@@ -46,7 +35,7 @@ class Grid:
     def width(self) -> float:
         """Width in px, with the numbers of the rows."""
         columns = max((len(row) for row in self.cells), default=0)
-        return max(_left(self) + self.side * columns, 7.2 * len(self.label)) + 2
+        return max(_left(self) + self.side * columns, text_width(self.label, 12.5, bold=True)) + 2
 
     @property
     def height(self) -> float:

@@ -3,21 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from moe_lessons.svg.base import (
-    FAINT,
-    INK,
-    MONO,
-    MUTED,
-    PAPER,
-    Drawing,
-    color,
-    element,
-    figure,
-    ink_on,
-    text,
-    tint,
-    visible,
-)
+from moe_lessons.svg.base import MONO, Drawing, color, element, figure, text, visible
+from moe_lessons.svg.letters import text_width
+from moe_lessons.svg.numbers import percent
+from moe_lessons.svg.palette import FAINT, INK, MUTED, PAPER, ink_on, rim, tint
+from moe_lessons.svg.signed import beyond, key, lean, shade
 
 
 def routing_strip(
@@ -56,7 +46,7 @@ def routing_strip(
     if weights is not None and [len(row) for row in weights] != [len(row) for row in chosen]:
         raise ValueError("every expert id needs one weight")
     shown = [_shorten(visible(t)) for t in tokens]
-    narrowest = 46 if weights is not None else 30
+    narrowest = 54 if weights is not None else 30
     widths = [max(narrowest, 8.4 * len(t) + 10) for t in shown]
     deep = max((len(row) for row in chosen), default=0)
     row_height = 26 + 19 * deep + 14
@@ -72,7 +62,7 @@ def routing_strip(
             parts.append(_chip(x, y + 24 + 19 * k, widths[i], expert, weight))
         x += widths[i] + 4
     if not desc:
-        shares = [[f" ({100 * w:.0f} %)" for w in row] for row in weights] if weights is not None else None
+        shares = [[f" ({percent(w)})" for w in row] for row in weights] if weights is not None else None
         listed = (
             f"‘{t}’ to expert{'s' if len(chosen[i]) != 1 else ''} "
             + ", ".join(f"{e}{shares[i][k] if shares else ''}" for k, e in enumerate(chosen[i]))
@@ -99,16 +89,12 @@ def _chip(x: float, y: float, width: float, expert: int, weight: float | None) -
         parts = [
             element("rect", x=x + badge, y=y, width=room, height=17, fill="#f5f5f5"),
             element("rect", x=x + badge, y=y, width=held, height=17, fill=tint(fill, 0.35)),
-            text(x + badge + room / 2, y + 12.5, f"{100 * weight:.0f}%", text_anchor="middle", font_size=11),
+            text(x + badge + room / 2, y + 12.5, percent(weight), text_anchor="middle", font_size=11),
         ]
-    parts.append(element("rect", x=x, y=y, width=badge, height=17, fill=fill))
+    parts.append(element("rect", x=x, y=y, width=badge, height=17, fill=fill, **rim(fill)))
     number = {"text_anchor": "middle", "font_weight": "600", "fill": ink_on(fill)}
     parts.append(text(x + badge / 2, y + 13, str(expert), **number))
     return "".join(parts)
-
-
-ABOVE, BELOW = "#00548A", "#9A3F00"
-"""The darkest cell above zero, and below."""
 
 
 def _largest(rows: Sequence[Sequence[float]]) -> float:
@@ -133,8 +119,8 @@ def heat_map(
 ) -> Drawing:
     """Draw a small matrix: the darker a cell the larger its number, which is written in it.
 
-    Where there are negative numbers the scale diverges: blue above zero, orange below, and each number has
-    its sign.
+    Where there are negative numbers the scale diverges: blue above zero, orange below, each number has its
+    sign, and a bar under it leans to the right or to the left. A cell beyond ``highest`` has a mark.
 
     Parameters
     ----------
@@ -169,7 +155,7 @@ def heat_map(
     full = [highest or _largest([row] if row_scales else cells) for row in cells]
     signed = any(v < 0 for row in cells for v in row)
     note = ", shaded row by row" if row_scales else ""
-    left = 26 + 7.5 * max(len(n) for n in row_names)
+    left = 26 + max(text_width(n, 12) for n in row_names)
     side = min(76.0, (width - left - 12) / len(cells[0]))
     tall = min(34.0, max(20.0, side))
     top = 44.0
@@ -184,17 +170,21 @@ def heat_map(
         parts.append(text(left - 8, y + tall / 2 + 4, row_names[i], text_anchor="end"))
         for j, value in enumerate(row):
             known = math.isfinite(value)
-            fill = tint(BELOW if value < 0 else ABOVE, min(abs(value) / full[i], 1.0)) if known else FAINT
+            fill = shade(value, full[i]) if known else FAINT
             box = {"x": left + side * j, "y": y, "width": side - 1, "height": tall - 1}
             parts.append(element("rect", **box, fill=fill if fill != PAPER else "#fbfbfb", stroke=FAINT))
             shown = value_format.format(value) if known else "·"
             shown = f"+{shown}" if signed and value > 0 else shown.replace("-", "−")
             middle = left + side * (j + 0.5)
             ink = ink_on(fill) if known else INK
+            if known and signed:
+                parts.append(lean(box["x"] + 4, y + tall - 6, side - 9, value, full[i], ink))
+            elif known and value > full[i]:
+                parts.append(beyond(box["x"] + side - 1, y, ink))
             parts.append(
                 text(
                     middle,
-                    y + tall / 2 + 4,
+                    y + tall / 2 + (1.5 if signed else 4),
                     shown,
                     text_anchor="middle",
                     font_size=min(12, side / 2.4),
@@ -208,4 +198,8 @@ def heat_map(
         )
         desc = f"{unit}, {row_label} by {column_label}; {listed}."
     used = max(left + side * len(cells[0]) + 12, min(width, 360.0))
-    return figure(used, top + tall * len(cells) + 10, title, desc, "".join(parts), caption)
+    foot = top + tall * len(cells) + 10
+    if signed:
+        parts.append(key(min(left, used - 318), foot + 10))
+        foot += 18
+    return figure(used, foot, title, desc, "".join(parts), caption)

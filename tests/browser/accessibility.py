@@ -112,7 +112,9 @@ def not_reached_by_tab(page, most=1500):
     return left
 
 
-def dim_texts(page, drawings):
+def dim_texts(page, drawings, theme="light"):
     """Texts in drawings whose contrast with what lies below them is under 4.5; how many were looked at."""
-    page.set_content("".join(f"<p>{drawing}</p>" for drawing in drawings))
+    is_light = str(theme == "light").lower()
+    body = "".join(f"<p>{drawing}</p>" for drawing in drawings)
+    page.set_content(f'<body data-jp-theme-light="{is_light}">{body}</body>')
     return page.evaluate(DIM_TEXTS)

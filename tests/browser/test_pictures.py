@@ -30,21 +30,23 @@ def drawings(path):
     return ["".join(drawing) for drawing in found]
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
-def test_text_in_a_lessons_drawings_stands_out(blank, path):
-    dim, checked = accessibility.dim_texts(blank, drawings(path))
+def test_text_in_a_lessons_drawings_stands_out(blank, path, theme):
+    dim, checked = accessibility.dim_texts(blank, drawings(path), theme)
     assert dim == []
     assert checked > 0
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", EXPLORABLES)
-def test_text_in_an_explorable_stands_out(blank, name):
+def test_text_in_an_explorable_stands_out(blank, name, theme):
     explorable = getattr(explore, name)(locked=False)
     frames = [explorable.frame(), explorable.static().svg]
     for landmark in explorable.landmarks():
         explorable.params = landmark.go(explorable.params)
         frames.append(explorable.frame())
-    dim, checked = accessibility.dim_texts(blank, frames)
+    dim, checked = accessibility.dim_texts(blank, frames, theme)
     assert dim == []
     assert checked > 0
 

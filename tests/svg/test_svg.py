@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moe_lessons import svg
-from moe_lessons.svg.charts import LINE_INKS, nice_ticks
+from moe_lessons.svg.axes import nice_ticks
+from moe_lessons.svg.palette import LINE_INKS
 
 SPACE = "{http://www.w3.org/2000/svg}"
 finite = st.floats(-1e6, 1e6)
@@ -123,7 +124,7 @@ def test_end_labels_keep_apart():
 
 def test_strip_shows_tokens_experts_and_weights():
     shown = words(parsed(strip()))
-    assert {"The", "␣cat", "0", "7", "75%", "25%"} <= set(shown)
+    assert {"The", "␣cat", "0", "7", "75 %", "25 %"} <= set(shown)
     assert "‘The’ to experts 0 (75 %), 7 (25 %)" in strip().alt
 
 

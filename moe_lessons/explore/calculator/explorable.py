@@ -131,7 +131,7 @@ class Calculator(Explorable[Params]):
         """List the jumps: start, twice E, twice K, where the cache overtakes, MLA, a large model."""
         return (
             Landmark("Mixtral", "as published, 4,096 tokens", lambda p: Params()),
-            Landmark("E × 2", "which bars move?", lambda p: with_experts(p, min(2 * p.n_experts, 512))),
+            Landmark("E × 2", "what moves?", lambda p: with_experts(p, min(2 * p.n_experts, 512))),
             Landmark("K × 2", "and now?", lambda p: with_top_k(p, min(2 * p.top_k, 32))),
             Landmark("Cache overtakes", "from here on, in Mixtral", lambda p: Params(context=196_533)),
             Landmark("… with MLA", "the same context", lambda p: replace(p, latent_cache=True)),

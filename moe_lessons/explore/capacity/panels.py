@@ -1,12 +1,31 @@
 """The panels of the capacity explorable: the queues, the batch in order, both shares against the factor."""
 
+from moe_lessons.capacity import expert_capacity
 from moe_lessons.explore.capacity.state import FACTORS, State
-from moe_lessons.svg import element, marker, num, text, tint
+from moe_lessons.explore.scale import Scale, pointer, round_ticks
+from moe_lessons.svg import ACCENT, WRONG, element, ink_on, marker, num, text, tint
 from moe_lessons.svg.base import polyline
 
 INK, MUTED, FAINT, PAPER = "#1a1a1a", "#595959", "#d9d9d9", "#ffffff"
-SERVED, LOST, VOID = "#0072B2", "#D55E00", "#8c8c8c"
+SERVED, LOST, VOID = ACCENT, WRONG, "#8c8c8c"
+DARK = LOST
+MARGIN = 38
+"""Room right of the queues for the number of one that does not fit."""
 _CENTRED: dict[str, str | float] = {"text_anchor": "middle"}
+
+
+def queue_scale(n_tokens: int, n_experts: int, k: int) -> int:
+    """Places that the picture of the queues has room for: those at the largest factor, at least twelve.
+
+    Neither factor nor skew nor draw moves it, so that a queue of more tokens is longer in every frame. A
+    few queues of a skewed router do not fit; they are torn off.
+
+    Examples
+    --------
+    >>> queue_scale(64, 8, 1)
+    20
+    """
+    return max(expert_capacity(n_tokens, n_experts, k, FACTORS[-1]), 12)
 
 
 def queues(state: State, left: float, top: float, width: float, height: float) -> str:
@@ -14,11 +33,13 @@ def queues(state: State, left: float, top: float, width: float, height: float) -
     n_experts, capacity = len(state.queues), state.capacity
     row = height / n_experts
     tall = min(row * 0.8, 24)
-    longest = max(capacity, max(map(len, state.queues)), 1)
     label = 24
-    unit = min((width - label) / longest, 1.5 * tall if row > 8 else 8)
     x0 = left + label
-    parts = []
+    full = queue_scale(state.params.n_tokens, n_experts, state.params.k)
+    scale = Scale(0, full, x0, left + width - MARGIN)
+    unit = (scale.end - x0) / full
+    parts = [_ticks(scale, top + height)]
+    free_from = top
     for e, queue in enumerate(state.queues):
         y = top + row * e + (row - tall) / 2
         if row >= 11 or e % 8 == 0:
@@ -26,18 +47,56 @@ def queues(state: State, left: float, top: float, width: float, height: float) -
         served = min(len(queue), capacity)
         parts.append(_cells(x0, y, unit, tall, queue[:served], 0, SERVED))
         parts.append(_hatched(x0 + served * unit, y, (capacity - served) * unit, tall))
-        parts.append(_cells(x0, y, unit, tall, queue[served:], served, LOST))
-    edge = x0 + capacity * unit
+        parts.append(_cells(x0, y, unit, tall, queue[served:full], served, LOST, torn=len(queue) > full))
+        if len(queue) > full:
+            # A number where the rows are tall enough, or where none stands just above.
+            roomy = y + tall / 2 - 5 >= free_from
+            parts.append(_torn(scale.end, y, tall, len(queue) if roomy else None))
+            free_from = y + tall / 2 + 6 if roomy else free_from
+    edge = scale.at(capacity)
     parts.append(
         element("line", x1=edge, x2=edge, y1=top - 4, y2=top + height, stroke=INK, stroke_dasharray="5 3")
     )
     return "".join(parts)
 
 
+def _ticks(scale: Scale, foot: float) -> str:
+    """How many places: the same numbers at the same spots, whatever the factor."""
+    parts = []
+    for tick in round_ticks(scale.high, 4):
+        if tick <= scale.high:
+            x = scale.at(tick)
+            parts.append(element("line", x1=x, x2=x, y1=foot, y2=foot + 4, stroke=MUTED))
+            parts.append(text(x, foot + 15, f"{tick:g}", fill=MUTED, font_size=11, **_CENTRED))
+    return "".join(parts)
+
+
+def _torn(x: float, y: float, tall: float, length: int | None) -> str:
+    """The end of a queue that goes on beyond the scale: a gap, an arrow and how long it is."""
+    wide = min(5.0, max(2.0, tall / 3))
+    slant = f"l{num(wide)} {num(-tall - 2)}h{num(wide)}l{num(-wide)} {num(tall + 2)}z"
+    parts = [element("path", d=f"M{num(x - 3 * wide)} {num(y + tall + 1)}{slant}", fill=PAPER)]
+    parts.append(pointer(x + 1, y + tall / 2, 1, 0, DARK, min(9, 0.7 * tall)))
+    if length is not None:
+        parts.append(text(x + 12, y + tall / 2 + 4, str(length), fill=DARK, font_weight="700"))
+    return "".join(parts)
+
+
 def _cells(
-    x0: float, y: float, unit: float, tall: float, tokens: tuple[int, ...], start: int, ink: str
+    x0: float,
+    y: float,
+    unit: float,
+    tall: float,
+    tokens: tuple[int, ...],
+    start: int,
+    ink: str,
+    *,
+    torn: bool = False,
 ) -> str:
-    """Tokens side by side: numbered where there is room; dropped ones are crossed out."""
+    """Tokens side by side: numbered where there is room; dropped ones are crossed out.
+
+    The last one of a torn queue has no number, for the gap would cut it.
+    """
     if not tokens:
         return ""
     x, wide = x0 + start * unit, len(tokens) * unit
@@ -54,13 +113,13 @@ def _cells(
             _cross(x + (i + 0.5) * unit, y + tall / 2, max(reach, 1.6)) for i in range(0, len(tokens), step)
         )
         # Under a number the cross is broad and pale, so that the number can be read.
-        style: dict[str, str | float] = {"stroke": "#9c4400", "stroke_width": 1.4}
+        style: dict[str, str | float] = {"stroke": DARK, "stroke_width": 1.4}
         if numbered:
             style = {"stroke": tint(LOST, 0.6), "stroke_width": 3}
         body += element("path", d=crosses, fill="none", **style)
     if numbered:
-        fill = INK if lost else PAPER
-        for i, token in enumerate(tokens):
+        fill = INK if lost else ink_on(SERVED)
+        for i, token in enumerate(tokens[: len(tokens) - torn]):
             middle = x + (i + 0.5) * unit
             body += text(middle, y + tall / 2 + 4, str(token), fill=fill, font_size=11, **_CENTRED)
     return body
@@ -100,7 +159,7 @@ def in_order(state: State, left: float, top: float, width: float) -> str:
     parts = [line]
     if lost:
         parts.append(element("path", d=gone, fill=tint(LOST, 0.45)))
-        parts.append(element("path", d=crosses, stroke="#9c4400", stroke_width=1.2, fill="none"))
+        parts.append(element("path", d=crosses, stroke=DARK, stroke_width=1.2, fill="none"))
     last = n_tokens - 1
     words = f"tokens of the batch in order, 0 to {last}; × a choice of this token was dropped"
     parts.append(text(x0, top + 33, words, fill=MUTED))
@@ -134,23 +193,23 @@ def shares(state: State, left: float, top: float, width: float, height: float) -
     x, y = place(state.params.factor, state.empty)
     parts.append(marker(1, x, y, 5, fill=PAPER, stroke=MUTED, stroke_width=2))
     x, y = place(state.params.factor, state.dropped)
-    parts.append(element("path", d=_cross(x, y, 5), stroke="#9c4400", stroke_width=2.5, fill="none"))
+    parts.append(element("path", d=_cross(x, y, 5), stroke=DARK, stroke_width=2.5, fill="none"))
     return "".join(parts)
 
 
 def legend(state: State, left: float, top: float) -> str:
     """Name the two shares, drawn and expected, beside their signs."""
-    sign = element("path", d=_cross(left + 8, top + 4, 5), stroke="#9c4400", stroke_width=2.5, fill="none")
+    sign = element("path", d=_cross(left + 8, top + 4, 5), stroke=DARK, stroke_width=2.5, fill="none")
     rows = [("rows dropped", state.dropped, state.expected_dropped)]
     rows.append(("places empty", state.empty, state.expected_empty))
     parts = [sign, marker(1, left + 8, top + 24, 5, fill=PAPER, stroke=MUTED, stroke_width=2)]
     for i, (name, drawn, expected) in enumerate(rows):
         y = top + 8 + 20 * i
         parts.append(text(left + 22, y, name))
-        parts.append(text(left + 152, y, f"{100 * drawn:.1f} %", text_anchor="end", font_weight="700"))
+        parts.append(text(left + 156, y, f"{100 * drawn:.1f} %", text_anchor="end", font_weight="700"))
         line: dict[str, str | float] = {"stroke": LOST if i == 0 else MUTED, "stroke_width": 2}
         if i:
             line["stroke_dasharray"] = "6 3"
-        parts.append(element("line", x1=left + 162, x2=left + 182, y1=y - 4, y2=y - 4, **line))
-        parts.append(text(left + 188, y, f"mean {100 * expected:.1f} %"))
+        parts.append(element("line", x1=left + 164, x2=left + 180, y1=y - 4, y2=y - 4, **line))
+        parts.append(text(left + 185, y, f"mean {100 * expected:.1f} %"))
     return "".join(parts)

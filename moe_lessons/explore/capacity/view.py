@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from moe_lessons.explore.capacity.panels import MUTED, in_order, legend, queues, shares
+from moe_lessons.explore.capacity.panels import MUTED, in_order, legend, queue_scale, queues, shares
 from moe_lessons.explore.capacity.state import Params, State, simulate
 from moe_lessons.svg import Drawing, element, figure, text
 
@@ -26,7 +26,7 @@ def draw(state: State) -> str:
     '<svg'
     """
     body = text(8, 12, _queue_label(state), fill=MUTED)
-    body += queues(state, 8, 24, 424, 300) + in_order(state, 8, 336, 424)
+    body += queues(state, 8, 24, 424, 286) + in_order(state, 8, 336, 424)
     body += legend(state, 446, 12) + shares(state, 446, 60, 266, 308)
     return figure(720, 374, _title(state), _in_words(state), body, caption=question(state)).svg
 
@@ -41,8 +41,9 @@ def waiting(state: State) -> str:
     """
     p = state.params
     vacant = replace(state, queues=((),) * p.n_experts)
-    body = text(8, 12, f"an expert's queue; dashed: {state.capacity} places; hatched: empty", fill=MUTED)
-    body += queues(vacant, 8, 24, 424, 300)
+    places = f"{state.capacity} place{'s' if state.capacity > 1 else ''}"
+    body = text(8, 12, f"an expert's queue; dashed: {places}; hatched: empty", fill=MUTED)
+    body += queues(vacant, 8, 24, 424, 286)
     title = f"T={p.n_tokens}, E={p.n_experts}, K={p.k}, factor {p.factor:g}: nobody has come yet"
     words = f"{p.n_experts} experts with {state.capacity} empty places each."
     return figure(720, 374, title, words, body, caption="Predict first; then the tokens come.").svg
@@ -82,7 +83,12 @@ def _title(state: State) -> str:
 
 
 def _queue_label(state: State) -> str:
-    return f"an expert's queue; dashed: {state.capacity} places; hatched: empty; ×: dropped"
+    p = state.params
+    places = f"{state.capacity} place{'s' if state.capacity > 1 else ''}"
+    longest = max(map(len, state.queues))
+    if longest > queue_scale(p.n_tokens, p.n_experts, p.k):
+        return f"dashed: {places}; hatched: empty; ×: dropped; ▸: goes on, to {longest}"
+    return f"an expert's queue; dashed: {places}; hatched: empty; ×: dropped"
 
 
 def _in_words(state: State) -> str:
@@ -108,7 +114,7 @@ def _small(params: Params, left: float, top: float, width: float, height: float)
         f"dropped {100 * state.dropped:.1f} %, on average {100 * state.expected_dropped:.1f} %",
         f"empty {100 * state.empty:.1f} %, on average {100 * state.expected_empty:.1f} %",
     )
-    feet = "".join(text(left, top + height + 40 + 15 * i, note) for i, note in enumerate(notes))
+    feet = "".join(text(left, top + height + 54 + 15 * i, note) for i, note in enumerate(notes))
     return head + queues(state, left - 8, top + 24, width, height) + feet
 
 
@@ -123,13 +129,13 @@ def frames(all_params: tuple[Params, ...], title: str, caption: str) -> Drawing:
     across, tall = min(3, len(all_params)), 150
     body = ""
     for i, params in enumerate(all_params):
-        body += _small(params, 10 + 240 * (i % across), 228 * (i // across), 226, tall)
+        body += _small(params, 10 + 240 * (i % across), 240 * (i // across), 226, tall)
         if i >= across and i % across == 0:
-            y = 228 * (i // across) - 8
+            y = 240 * (i // across) - 8
             body += element("line", x1=8, x2=240 * across - 8, y1=y, y2=y, stroke="#d9d9d9")
     words = "; ".join(_title(simulate(params)) for params in all_params) + "."
     rows = -(-len(all_params) // across)
-    return figure(240 * across, 228 * rows - 12, title, f"{words} {caption}".strip(), body, caption)
+    return figure(240 * across, 240 * rows - 12, title, f"{words} {caption}".strip(), body, caption)
 
 
 def strip() -> Drawing:
@@ -143,6 +149,7 @@ def strip() -> Drawing:
     return frames(
         STRIP,
         "Chance alone drops rows; tokens per expert and skew decide how many",
-        "A row is an expert's queue; dashed: its capacity; hatched: empty places; ×: dropped. Above: the "
-        "router is perfectly random and the factor 1. Below: what a larger factor buys, and what it cannot.",
+        "A row is an expert's queue; dashed: its capacity; hatched: empty places; ×: dropped; ▸: goes on, to "
+        "that length. Above: the router is perfectly random and the factor 1. Below: what a larger factor "
+        "buys, and what it cannot.",
     )

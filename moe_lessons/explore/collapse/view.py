@@ -1,7 +1,7 @@
 """The collapse race's pictures: lanes of load, effective experts of all seeds, and the static strip."""
 
 from moe_lessons.explore.collapse.state import STEPS, E, Params, State, simulate
-from moe_lessons.svg import Drawing, color, element, figure, marker, num, text
+from moe_lessons.svg import ACCENT, Drawing, color, element, figure, marker, num, rim, text
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"
 
@@ -71,7 +71,8 @@ def _lanes(state: State) -> str:
         y = top + 30 * e
         parts.append(marker(e, 22, y + 10, 4.6) + text(34, y + 14.5, str(e)))
         parts.append(element("rect", x=left, y=y, width=full, height=20, fill="#f2f2f2"))
-        parts.append(element("rect", x=left, y=y, width=max(full * share, 0.5), height=20, fill=color(e)))
+        box = {"x": left, "y": y, "width": max(full * share, 0.5), "height": 20}
+        parts.append(element("rect", **box, fill=color(e), **rim(color(e))))
         tick = left + full * first
         parts.append(element("line", x1=tick, x2=tick, y1=y - 3, y2=y + 23, stroke=INK, stroke_width=2))
         label = "no row" if share == 0 else f"{100 * share:.1f}"
@@ -115,11 +116,11 @@ def _curves(
     ]
     parts.append(curve(middles, stroke=INK, stroke_width=2.4, stroke_dasharray="7 3"))
     if large:
-        parts.append(curve(by_seed[state.params.seed], stroke="#0072B2", stroke_width=2.6))
+        parts.append(curve(by_seed[state.params.seed], stroke=ACCENT, stroke_width=2.6))
         now = x(state.place)
         parts.append(element("line", x1=now, x2=now, y1=top - 6, y2=top + height, stroke=INK))
         here = by_seed[state.params.seed][state.place]
-        parts.append(element("circle", cx=now, cy=y(here), r=4.5, fill="#0072B2", stroke="#ffffff"))
+        parts.append(element("circle", cx=now, cy=y(here), r=4.5, fill=ACCENT, stroke="#ffffff"))
         parts.append(text(left - 18, 14, "effective experts, exp of the load's entropy", fill=MUTED))
         legend = f"━ seed {state.params.seed}    ╍ median of 16: {state.median:.1f}    ─ the others"
         parts.append(text(left - 18, top + height + 34, legend, fill=MUTED))

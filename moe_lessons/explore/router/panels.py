@@ -3,7 +3,7 @@
 import math
 
 from moe_lessons.explore.router.state import E, Params, State, Wedge, router_vectors
-from moe_lessons.svg import color, element, ink_on, marker, num, text, tint
+from moe_lessons.svg import color, element, ink_on, marker, num, rim, text, tint
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"
 REACH = 3.0
@@ -186,6 +186,6 @@ def bar(
     track = element("rect", x=x, y=y, width=full, height=tall, fill="#f2f2f2")
     inside = tint(fill, 0.18) if hollow else fill
     edge: dict[str, str | float] = (
-        {"stroke": fill if hollow else INK, "stroke_width": 1.2} if hollow or bold else {}
+        {"stroke": fill if hollow else INK, "stroke_width": 1.2} if hollow or bold else rim(fill)
     )
     return track + element("rect", x=x, y=y, width=max(full * share, 0.5), height=tall, fill=inside, **edge)

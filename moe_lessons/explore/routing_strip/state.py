@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import resources
 
 MAX_TOKENS = 2000
@@ -39,6 +39,17 @@ class Strip:
     def n_layers(self) -> int:
         """Layers with experts."""
         return len(self.ids[0])
+
+    @cached_property
+    def fullest(self) -> float:
+        """The largest share of a layer's choices that any expert takes, at any step in any layer."""
+        counts = [Counter(e for row in layer for e in row) for step in self.ids for layer in step]
+        return max(max(count.values(), default=0) / max(count.total(), 1) for count in counts)
+
+    @cached_property
+    def commonest(self) -> int:
+        """How often the most frequent token occurs."""
+        return max(Counter(self.tokens).values())
 
 
 @dataclass(frozen=True)

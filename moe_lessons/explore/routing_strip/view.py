@@ -1,6 +1,7 @@
 """The routing strip's pictures: the live frame, before and after training, and the static strip."""
 
 from moe_lessons.explore.routing_strip.state import Params, State, simulate
+from moe_lessons.explore.scale import Scale, round_ticks
 from moe_lessons.svg import Drawing, color, element, figure, ink_on, marker, text, tint, visible
 
 MUTED, INK, FAINT = "#595959", "#1a1a1a", "#d9d9d9"
@@ -73,47 +74,57 @@ def _token(shown: str, experts: tuple[int, ...], chosen: int, x: float, y: float
 
 
 def _loads(state: State, left: float, top: float, width: float) -> str:
+    """A column per expert. The scale is the text's: the same in all its layers and steps."""
     n = len(state.load)
     step = min(28.0, width / n)
-    high = max(*state.load, 1 / n, 1e-9)
-    parts = [text(left, top + 10, "share of this layer's choices", fill=MUTED)]
     base = top + 108
+    most = round_ticks(100 * max(state.params.strip.fullest, 1 / n), 4)[-1]
+    scale = Scale(0, most, base, base - 76)
+    parts = [text(left, top + 10, "share of this layer's choices (%)", fill=MUTED)]
     for expert, share in enumerate(state.load):
-        x, tall = left + step * expert, 76 * share / high
+        x, y = left + step * expert, scale.at(100 * share)
         chosen = expert == state.params.expert
         fill = color(expert) if chosen else tint(color(expert), 0.45)
-        parts.append(element("rect", x=x, y=base - tall, width=step - 2, height=tall, fill=fill))
+        parts.append(element("rect", x=x, y=y, width=step - 2, height=base - y, fill=fill))
         if step >= 12 or expert % 8 == 0:
             weight = {"font_weight": "700"} if chosen else {}
             size = 12 if step >= 16 else 9
             parts.append(
                 text(x + step / 2 - 1, base + 14, str(expert), text_anchor="middle", font_size=size, **weight)
             )
-    even = base - 76 / n / high
-    parts.append(
-        element("line", x1=left, x2=left + step * n, y1=even, y2=even, stroke=MUTED, stroke_dasharray="4 3")
-    )
-    return "".join(parts) + text(left + step * n + 4, even + 4, "even", fill=MUTED)
+    right, even = left + step * n, scale.at(100 / n)
+    line: dict[str, str | float] = {"x1": left, "x2": right}
+    parts.append(element("line", **line, y1=scale.end, y2=scale.end, stroke=FAINT))
+    parts.append(element("line", **line, y1=even, y2=even, stroke=MUTED, stroke_dasharray="4 3"))
+    if even - scale.end > 13:
+        parts.append(text(right + 4, scale.end + 4, f"{most:g}", fill=MUTED))
+    return "".join(parts) + text(right + 4, even + 4, f"even, {100 / n:.3g}", fill=MUTED)
 
 
 def _reads(state: State, left: float, top: float, width: float) -> str:
+    """A bar for the places of each token, filled as far as the expert reads them; one scale for the text."""
     expert = state.params.expert
+    scale = Scale(0, state.params.strip.commonest, left + 104, left + width - 126)
     parts = [
         marker(expert, left + 6, top + 6, 5),
-        text(left + 18, top + 10, f"what expert {expert} reads", fill=MUTED),
+        text(
+            left + 18,
+            top + 10,
+            f"what expert {expert} reads, of all places of a token (outlined)",
+            fill=MUTED,
+        ),
     ]
     if not state.reads:
         parts.append(text(left, top + 34, "nothing in this text"))
-    most = max((n for _, n, _ in state.reads), default=1)
     for i, (token, n, everywhere) in enumerate(state.reads[:6]):
         y = top + 18 + 21 * i
         shown = _short(visible(token), 12)
         parts.append(text(left + 96, y + 13, shown, text_anchor="end", font_family=MONO, font_size=13))
-        long = (width - 230) * n / most
-        parts.append(
-            element("rect", x=left + 104, y=y + 1, width=long, height=16, fill=tint(color(expert), 0.45))
-        )
-        parts.append(text(left + 110 + long, y + 13.5, f"{n} of its {everywhere} places"))
+        box = {"x": scale.start, "y": y + 1, "height": 16}
+        full, held = scale.at(everywhere) - scale.start, scale.at(n) - scale.start
+        parts.append(element("rect", **box, width=held, fill=tint(color(expert), 0.6)))
+        parts.append(element("rect", **box, width=full, fill="none", stroke="#8c8c8c", stroke_width=0.8))
+        parts.append(text(scale.start + full + 6, y + 13.5, f"{n} of its {everywhere} places"))
     return "".join(parts)
 
 

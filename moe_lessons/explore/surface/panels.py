@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 from functools import cache
 
+from moe_lessons.explore.scale import Scale
 from moe_lessons.explore.surface.state import LOWEST, State
-from moe_lessons.svg import color, element, marker, num, text, tint
+from moe_lessons.svg import ACCENT, element, marker, num, text, tint
 
 INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"
-ABOVE, BELOW = "#D55E00", "#0072B2"
+ABOVE, BELOW = "#9A3F00", "#00548A"
 LEVELS = (1.75, 1.5, 1.25, 0.9, 0.8, 0.6)
 HALO: dict[str, str | float] = {"paint_order": "stroke", "stroke": "#ffffff", "stroke_width": 3}
 # Drawn with lines and dots as well as colour; the same definitions stand in every frame.
@@ -134,10 +135,15 @@ def _push(state: State, x: float, y: float, side: float) -> str:
         return ""
     # Never hidden by the point itself, and longer the harder the push.
     tall = math.copysign(20, state.slope) + 14 * state.slope
-    tip = min(max(y + tall, 4), side - 4)
+    tail, tip = y, y + tall
+    if not 0 <= tip <= side:
+        # No room: as long as ever, beside the point, with its tip at the edge.
+        tip = min(max(tip, 0), side)
+        tail = tip - tall
+        x += 14 if x < side / 2 else -14
     back = -7 if tall > 0 else 7
     head = f"{num(x - 5)},{num(tip + back)} {num(x + 5)},{num(tip + back)} {num(x)},{num(tip)}"
-    line = element("line", x1=x, x2=x, y1=y, y2=tip, stroke=INK, stroke_width=3)
+    line = element("line", x1=x, x2=x, y1=tail, y2=tip, stroke=INK, stroke_width=3)
     return line + element("polygon", points=head, fill=INK)
 
 
@@ -159,7 +165,7 @@ def tokens(state: State, left: float, top: float, width: float, height: float, n
         for group, (start, wide) in enumerate(((x0, split - x0), (split, x0 + full - split))):
             tall = state.sure[group] * height
             y = top + height - tall
-            parts.append(element("rect", x=start, y=y, width=wide, height=tall, fill=tint(color(0), 0.45)))
+            parts.append(element("rect", x=start, y=y, width=wide, height=tall, fill=tint(ACCENT, 0.35)))
             if wide > 46:
                 value = f"{100 * state.sure[group]:.3g} %"
                 inside = min(y + 15, top + height - 6) if tall > 22 else y - 5
@@ -185,18 +191,16 @@ def _centred(x: float, y: float, words: str) -> str:
 
 
 def gauge(state: State, left: float, top: float, width: float) -> str:
-    """Draw the loss on a line from 0.5 to 2, with the balanced value and the lowest that can be reached."""
-
-    def at(value: float) -> float:
-        return left + (min(max(value, 0.5), 2) - 0.5) / 1.5 * width
-
+    """Draw the loss on a line from 0 to 2, all that it can be, with the balanced value and the lowest."""
+    at = Scale(0, 2, left, left + width).at
     y = top + 30
     parts = [text(left, top, f"loss {state.loss:.3f}", font_size=15, font_weight="600")]
     for low, high, fill in ((0.875, 1, tint(BELOW, 0.35)), (1, 2, tint(ABOVE, 0.28))):
         parts.append(element("rect", x=at(low), y=y - 7, width=at(high) - at(low), height=14, fill=fill))
-    below = {"x": at(0.5), "y": y - 7, "width": at(0.875) - at(0.5), "height": 14}
+    below = {"x": at(0), "y": y - 7, "width": at(0.875) - at(0), "height": 14}
     parts.append(element("rect", **below, fill="url(#surface-no)"))
     for value, label, shift in (
+        (0, "0", 0),
         (0.5, "0.5", 0),
         (0.875, "0.875", -9),
         (1, "1", 5),
