@@ -52,7 +52,7 @@ def draw_ends(ends: Sequence[End], width: float, top: float, bottom: float) -> s
                 parts.append(polyline(leader, stroke=end.ink, stroke_width=0.8))
             lines = _lines(end.name, width)
             x, first = end.x + (FAR if moved else GAP), spot + 4 - ROW * (len(lines) - 1) / 2
-            halo = {"paint_order": "stroke", "stroke": PAPER, "stroke_width": 3}
+            halo: dict[str, str | float] = {"paint_order": "stroke", "stroke": PAPER, "stroke_width": 3}
             parts += [text(x, first + ROW * i, line, fill=end.ink, **halo) for i, line in enumerate(lines)]
     return "".join(parts)
 

@@ -107,7 +107,7 @@ def _line(i: int, runs: list[Run], experts: bool) -> str:
         parts.append(polyline(run, stroke=ink, stroke_width=2, **style))
     if runs:
         x, y = runs[-1][-1]
-        rim = {"stroke": PAPER, "stroke_width": 1} if edge(ink) == ink else {}
+        rim: dict[str, str | float] = {"stroke": PAPER, "stroke_width": 1} if edge(ink) == ink else {}
         dot = element("circle", cx=x, cy=y, r=3, fill=ink)
         parts.append(marker(i, x, y, 4, **rim) if experts else dot)
     return "".join(parts)

@@ -1,28 +1,31 @@
 """Static matplotlib figures in the course's style, for many points on logarithmic axes.
 
-Everything else is drawn by `svg.py`, whose pictures are text: smaller, sharp, and compared by tests.
-Figures are built with the object API: no pyplot, so no global state, and nothing to close.
+They become drawings like all others: SVG, in colours for both themes, with words for those who do not
+see them. Figures are built with the object API: no pyplot, so no global state, and nothing to close.
 """
 
 import io
 import logging
 import math
+import re
 from collections.abc import Mapping, Sequence
 
-from IPython.display import Image
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from moe_lessons.svg import COLORS, MAX_WIDTH
+from moe_lessons.svg.base import MAX_WIDTH, Drawing, escape, num
+from moe_lessons.svg.numbers import log_label, spaced, tick_label
+from moe_lessons.svg.palette import INK, MUTED, PAPER, SERIES
+from moe_lessons.svg.theme import ROOT_CLASS, style
 
 # The first import on a machine lists its fonts and says so; in a lesson that line would only worry.
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 DPI = 110
 MARKERS = ("o", "s", "^", "D", "P", "v", "X", "h")
-_MUTED = "#595959"
 _STROKES = ("-", "--", "-.", ":")
 
 Points = tuple[Sequence[float], Sequence[float]]
@@ -73,12 +76,12 @@ def scatter_figure(
     if not (title and x_label and y_label):
         raise ValueError("a figure needs a title and a label on both axes")
     figure, axes = _paper(title, width, height)
-    axes.set_xlabel(x_label, fontsize=9, color=_MUTED)
-    axes.set_ylabel(y_label, fontsize=9, color=_MUTED)
+    axes.set_xlabel(x_label, fontsize=9, color=MUTED)
+    axes.set_ylabel(y_label, fontsize=9, color=MUTED)
     _lines_of_equal_ratio(axes, groups, ratios)
     for i, (name, (x, y)) in enumerate(groups.items()):
-        shape, ink = MARKERS[i % len(MARKERS)], COLORS[i % len(COLORS)]
-        axes.scatter(x, y, s=38, color=ink, marker=shape, edgecolors="white", linewidths=0.6, label=name)
+        shape, ink = MARKERS[i % len(MARKERS)], SERIES[i % len(SERIES)]
+        axes.scatter(x, y, s=38, color=ink, marker=shape, edgecolors=PAPER, linewidths=0.6, label=name)
         for label, at_x, at_y in zip((labels or {}).get(name, ()), x, y, strict=False):
             axes.annotate(label, (at_x, at_y), (7, -3), textcoords="offset points", fontsize=7.5)
     if len(groups) > 1:
@@ -127,13 +130,14 @@ def curve_figure(
     if not (title and x_label and y_label):
         raise ValueError("a figure needs a title and a label on both axes")
     figure, axes = _paper(title, width, height)
-    axes.set_xlabel(x_label, fontsize=9, color=_MUTED)
-    axes.set_ylabel(y_label, fontsize=9, color=_MUTED)
+    axes.set_xlabel(x_label, fontsize=9, color=MUTED)
+    axes.set_ylabel(y_label, fontsize=9, color=MUTED)
     if not log_y:
         axes.set_yscale("linear")
+        axes.yaxis.set_major_formatter(lambda value, _: tick_label(value))
         axes.set_ylim(bottom=0, top=1.05 * max(max(y) for _, y in curves.values()))
     for i, (x, y) in enumerate(curves.values()):
-        axes.plot(x, y, color=COLORS[i % len(COLORS)], linestyle=_STROKES[i % len(_STROKES)], linewidth=2)
+        axes.plot(x, y, color=SERIES[i % len(SERIES)], linestyle=_STROKES[i % len(_STROKES)], linewidth=2)
     axes.margins(x=0.02)
     along = math.log if log_y else float
     low, high = (along(limit) for limit in axes.get_ylim())
@@ -143,8 +147,15 @@ def curve_figure(
     return figure
 
 
-def picture(figure: Figure, alt: str) -> Image:
-    """Render a figure as the value of a notebook cell, with words for those who do not see it.
+def picture(figure: Figure, alt: str) -> Drawing:
+    """Turn a figure into a drawing with words, in colours for both themes.
+
+    Parameters
+    ----------
+    figure : Figure
+        As one of the functions above returns it.
+    alt : str
+        What the picture says, in words.
 
     Examples
     --------
@@ -152,9 +163,31 @@ def picture(figure: Figure, alt: str) -> Image:
     >>> picture(figure, "One point at 1, 2.").alt
     'One point at 1, 2.'
     """
-    png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
-    return Image(data=png.getvalue(), alt=alt)
+    file, words = io.StringIO(), spaced(alt)
+    # Letters stay text, and the same figure gives the same bytes.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "moe-lessons"}):
+        figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    _, _, drawn = file.getvalue().partition("<svg ")
+    box = re.search(r'viewBox="([^"]*)"', drawn)
+    inside = re.sub(r'style="([^"]*)"', _paint, drawn.partition(">")[2])
+    wide, high = (num(inches * DPI) for inches in figure.get_size_inches())
+    title = escape(spaced(figure.axes[0].get_title(loc="left")))
+    opening = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{wide}" '
+        f'height="{high}" viewBox="{box[1] if box else ""}" role="img" aria-label="{title}" fill="{INK}" '
+        f'style="max-width:100%;height:auto" class="{ROOT_CLASS}">'
+    )
+    said = f"<title>{title}</title><desc>{escape(words)}</desc>"
+    return Drawing(f"{opening}{said}{style(inside)}{inside}", words)
+
+
+def _paint(found: re.Match[str]) -> str:
+    """Colours as attributes, where the drawing's style finds them; the rest as it was."""
+    parts = [part.strip() for part in found[1].split(";") if part.strip()]
+    paints = [part for part in parts if re.fullmatch(r"(fill|stroke): #[0-9a-f]{6}", part)]
+    rest = "; ".join(part for part in parts if part not in paints)
+    attributes = ['{}="{}"'.format(*part.split(": ")) for part in paints]
+    return " ".join(attributes + ([f'style="{rest}"'] if rest else []))
 
 
 def _apart(places: Mapping[str, float], least: float = 0.05) -> dict[str, float]:
@@ -167,15 +200,15 @@ def _apart(places: Mapping[str, float], least: float = 0.05) -> dict[str, float]
 
 def _paper(title: str, width: float, height: float) -> tuple[Figure, Axes]:
     layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.08)
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white", layout=layout)
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=PAPER, layout=layout)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", wrap=True)
-    axes.tick_params(labelsize=8, colors=_MUTED)
+    axes.tick_params(which="both", labelsize=8, colors=MUTED)
     axes.spines[["top", "right"]].set_visible(False)
     for scale, axis in ((axes.set_xscale, axes.xaxis), (axes.set_yscale, axes.yaxis)):
         scale("log")
-        axis.set_major_formatter("{x:,.10g}")
+        axis.set_major_formatter(lambda value, _: log_label(value))
     return figure, axes
 
 
@@ -184,8 +217,8 @@ def _lines_of_equal_ratio(axes: Axes, groups: Mapping[str, Points], ratios: Sequ
     every_x = [value for x, _ in groups.values() for value in x]
     left, right = min(every_x) / 1.5, max(every_x) * 2
     for ratio in ratios:
-        axes.plot([left, right], [ratio * left, ratio * right], ":", color=_MUTED, linewidth=1)
-        axes.text(right * 1.05, ratio * right, f"{ratio:g}×", fontsize=8, color=_MUTED, va="center")
+        axes.plot([left, right], [ratio * left, ratio * right], ":", color=MUTED, linewidth=1)
+        axes.text(right * 1.05, ratio * right, f"{tick_label(ratio)}×", fontsize=8, color=MUTED, va="center")
 
 
 __all__ = ["curve_figure", "picture", "scatter_figure"]

@@ -1,11 +1,16 @@
 import io
+import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 
 import pytest
 from matplotlib.colors import to_hex
 
 from moe_lessons.svg import plots
+from moe_lessons.svg.palette import COLORS, MUTED, PAPER, SERIES
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 LABELS = {"title": "One thing", "x_label": "active (B)", "y_label": "total (B)"}
 GROUPS = {"few": ([1, 2, 4], [3.0, 2.0, 10.0]), "many": ([1, 4], [20.0, 150.0])}
@@ -33,9 +38,22 @@ def test_a_line_of_equal_ratio_has_that_ratio():
 
 
 def test_a_picture_keeps_its_words_where_jupyter_looks_for_them():
-    bundle, metadata = plots.picture(plots.scatter_figure(GROUPS, **LABELS), "Words.")._repr_mimebundle_()
-    assert set(bundle) == {"image/png"}
-    assert metadata["image/png"]["alt"] == "Words."
+    drawing = plots.picture(plots.scatter_figure(GROUPS, **LABELS), "Words: 18% of it.")
+    root = ET.fromstring(drawing._repr_svg_())
+    assert root.get("role") == "img"
+    assert root.get("aria-label") == root.findtext(f"{SVG}title") == LABELS["title"]
+    assert root.findtext(f"{SVG}desc") == drawing.alt == "Words: 18 % of it."
+
+
+def test_a_picture_has_colours_for_both_themes_and_the_same_bytes_each_time():
+    first, second = (plots.picture(plots.scatter_figure(GROUPS, **LABELS), "Words.").svg for _ in range(2))
+    assert first == second
+    head, _, body = first.partition("</style>")
+    painted = set(re.findall(r'\b(fill|stroke)="(#\w{6})"', body))
+    assert {("fill", PAPER), ("fill", SERIES[0]), ("stroke", MUTED)} <= painted
+    assert all(f'[{how}="{color}"]' in head for how, color in painted)
+    assert not re.search(r"(fill|stroke): ?#", body)
+    assert not {color for _, color in painted} & {color.lower() for color in COLORS}
 
 
 @pytest.mark.parametrize("change", [{"width": 721}, {"title": ""}, {"y_label": ""}])
