@@ -28,6 +28,15 @@ os.environ["IPYTHONDIR"] = os.path.join(_home.name, "ipython")
 if importlib.util.find_spec("triton") is None:
     collect_ignore_glob = ["moe_lessons/kernels/*.py"]
 
+MEASURED = Path(__file__).parent / "tests" / "lessons" / "measured.cfg"
+
+
+def pytest_configure(config):
+    """Compare solutions without the numbers that `measured` prints, whoever starts nbval and how."""
+    if getattr(config.option, "nbval_sanitize_with", MEASURED) is None:
+        config.option.nbval_sanitize_with = str(MEASURED)
+
+
 NOT_RUN = Path(__file__).parent / ".pytest_cache" / "not_run.txt"
 """What runs skipped, and why; `make test` empties it first and ends with it."""
 

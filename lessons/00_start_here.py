@@ -11,7 +11,7 @@
 # The next cell sets the lesson up. The first time it takes some seconds, because PyTorch has to load.
 
 # %% tags=["setup"]
-from moe_lessons.course import check, claim, claims_table, hint, predict, puzzle, quiz, rerun
+from moe_lessons.course import check, claim, claims_table, hint, measured, predict, puzzle, quiz, rerun
 from moe_lessons.course import reveal, score, start, yours
 
 start("00_start_here")

@@ -1,5 +1,5 @@
 # %% tags=["setup"]
-from moe_lessons.course import check, claim, claims_table, hint, predict, puzzle, quiz, rerun
+from moe_lessons.course import check, claim, claims_table, hint, measured, predict, puzzle, quiz, rerun
 from moe_lessons.course import reveal, score, start, yours
 
 start("04_collapse")

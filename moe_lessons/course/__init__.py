@@ -1,4 +1,4 @@
-"""What a notebook cell calls: check, yours, hint, puzzle, quiz, predict, reveal, claim, rerun, score, start.
+"""What a notebook cell calls: check, hint, measured, yours, puzzle, quiz, predict, reveal, claim, score.
 
 None of these raises at a learner: what cannot be done is said in one line. (`yours` does where there is no
 such exercise: it has nothing to return. And `rerun` is for the solutions.)
@@ -11,6 +11,7 @@ _EXPORTS = {
     "claim": "claims",
     "claims_table": "claims",
     "hint": "checking",
+    "measured": "shown",
     "predict": "predictions",
     "progress": "scores",
     "puzzle": "puzzles",

@@ -1,6 +1,7 @@
 """What lies in notebooks/ and solutions/: up to date, executed, clean, small."""
 
 import json
+import re
 
 import nbformat
 import pytest
@@ -71,6 +72,7 @@ def test_the_stored_solutions_pass_every_check_and_every_claim(lesson, stored):
         told = f'{claim.id}: "{claim.said}" {claim.verdict.capitalize()}. '
         assert told in " ".join(printed.split())
     assert "does NOT" not in printed
+    assert "(NOT " not in printed, "a limit of `measured` that was meant to hold does not"
     assert f"Lesson {found.number}: {found.points} of {found.points} points" in printed
 
 
@@ -79,3 +81,11 @@ def test_no_output_tells_where_it_was_made(stored):
     raw = stored.read_text(encoding="utf-8")
     for trace in ("/home/", "/root/", "/tmp/", "/Users/", "C:\\\\", str(paths.ROOT)):
         assert trace not in raw, trace
+
+
+def test_numbers_are_shown_and_not_booleans(stored):
+    """A learner sees what was measured, beside its limit and the conclusion: `measured` prints such a line."""
+    for cell, output in outputs(stored):
+        text = output.get("text", "") or output.get("data", {}).get("text/plain", "")
+        for line in text.splitlines():
+            assert not re.search(r"\b(True|False)\W*$|: (True|False)\b", line), f"{cell.source}\n--> {line}"
