@@ -84,7 +84,7 @@ def test_no_output_tells_where_it_was_made(stored):
 
 
 def test_numbers_are_shown_and_not_booleans(stored):
-    """A learner sees what was measured, beside its limit and the conclusion: `measured` prints such a line."""
+    """A learner sees what was measured, its limit and the conclusion: `measured` prints such a line."""
     for cell, output in outputs(stored):
         text = output.get("text", "") or output.get("data", {}).get("text/plain", "")
         for line in text.splitlines():
