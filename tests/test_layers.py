@@ -10,7 +10,7 @@ from moe_lessons.build import paths, rooms
 
 # Floors, the lowest first. Rooms of one floor do not know each other.
 FLOORS = (
-    "accounting config device experts lazy routing svg",
+    "accounting config device experts lazy routing steps svg",
     "balancing capacity data dispatch parallel",
     "kernels linear metrics",
     "exercises layer toy",
@@ -25,7 +25,7 @@ FLOOR = {room: i for i, floor in enumerate(FLOORS) for room in floor.split()}
 
 # What stands at the root as a single file: parts of the layer, what everything uses, and two ways in.
 # A new file belongs into a wing.
-SINGLE = {"linear", "device", "lazy", "lab", "__main__"}
+SINGLE = {"linear", "device", "lazy", "steps", "lab", "__main__"}
 
 HEAVY = {"matplotlib": {"svg/plots.py"}, "ipywidgets": {"course", "explore"}}
 

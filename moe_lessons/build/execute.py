@@ -35,8 +35,10 @@ def execute(built: NotebookNode, folder: Path, *, timeout: int = 900) -> Noteboo
 
 
 def _stable(output: NotebookNode) -> NotebookNode | None:
-    """Drop widgets: their model ids are random and nothing shows without a kernel."""
+    """Drop widgets, as their model ids are random and nothing shows without a kernel, and empty displays."""
     data = output.get("data", {})
+    if output.output_type == "display_data" and not data:
+        return None  # what was shown while the cell ran, taken away when it ended
     if _WIDGET in data:
         del data[_WIDGET]
         data.pop("text/plain", None)

@@ -6,7 +6,7 @@ import sys
 import warnings
 from importlib import metadata
 
-from moe_lessons.course import store
+from moe_lessons.course import store, waiting
 from moe_lessons.course.show import count, never_raises, say
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.answers import PRELUDE
@@ -35,6 +35,7 @@ def start(lesson: str, *, keep: bool = True) -> None:
         return
     _current = found.id
     _give_names()
+    waiting.install()
     if not keep:
         store.keep_apart()
     # Other packages' deprecations are not the learner's business, and would differ between machines.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from moe_lessons.routing.own import name_of
+from moe_lessons.steps import each
 from moe_lessons.toy.rules import Decision, Rule
 from moe_lessons.toy.world import World
 
@@ -136,7 +137,7 @@ class ToyRun:
                 torch.cat([kept, torch.empty(room, *kept.shape[1:])])
                 for kept in (self._shares_NSE, self._error_NS)
             )
-        for _ in range(steps):
+        for _ in each(range(steps), "step"):
             self._step()
         return self
 

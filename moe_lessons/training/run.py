@@ -10,6 +10,7 @@ import torch
 from moe_lessons.config import TrainConfig
 from moe_lessons.data import Corpus, training_batch
 from moe_lessons.model import MoETransformer
+from moe_lessons.steps import Place
 from moe_lessons.training.accumulation import MicroBatchError, StepLosses, accumulate_gradients
 from moe_lessons.training.distributed import Ranks, whole
 from moe_lessons.training.failures import TrainingDiverged, TrainingInterrupted, first_bad, name_windows
@@ -80,11 +81,12 @@ class Run(KeptRun):
         """Train to the last step, reporting, evaluating and saving when due."""
         config = self.config
         self.model.train()
-        with deferred_interrupt() as interrupt:
+        with deferred_interrupt() as interrupt, Place("step", config.steps) as place:
             if config.compile and self.step < config.steps:
                 self.say("compiling: the first step, and the first held-out one, can take minutes")
             while self.step < config.steps:
                 self.advance()
+                place.number = self.step
                 if config.compile and self.meter.n_steps == 1 and not self.log.records:
                     self.say(f"the first step took {self.training_s:.0f} s, with compiling")
                 last = self.step == config.steps
