@@ -34,7 +34,7 @@ def compared(line):
         (0.3, {"below": 0.3}, "x: 0.3 (NOT below 0.3)"),
         (math.nan, {"below": 0.3}, "x: nan (NOT below 0.3)"),
         ([0.1, math.nan], {"below": 0.3}, "x: nan (NOT both below 0.3)"),
-        (-0.363, {"above": -1, "below": 0, "then": "against"}, "x: -0.36 (below 0 and above -1): against"),
+        (-0.363, {"above": -1, "below": 0, "then": "against"}, "x: -0.36 (above -1 and below 0): against"),
         (0.125, {"at_least": 0.1, "unit": "%"}, "x: 12 % (at least 10 %)"),
         (2.4, {"above": 2, "unit": "effective experts"}, "x: 2.4 effective experts (above 2)"),
         ([1, 2, 7], {"at_most": 7}, "x: 1 to 7 (all 3 at most 7)"),
