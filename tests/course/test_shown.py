@@ -13,7 +13,8 @@ from nbval.plugin import get_sanitize_patterns
 from moe_lessons.build import paths
 from moe_lessons.course import measured
 
-PATTERNS = get_sanitize_patterns((paths.ROOT / "tests" / "lessons" / "measured.cfg").read_text())
+CONFIGURED = paths.ROOT / "tests" / "lessons" / "measured.cfg"
+PATTERNS = get_sanitize_patterns(CONFIGURED.read_text())
 
 
 def compared(line):
@@ -85,3 +86,7 @@ def test_a_number_without_a_limit_is_compared(line):
 def test_nothing_to_hold_against_is_said(value, more, capsys):
     measured("x", value, **more)
     assert "measured could not finish (ValueError: 'x' has no" in capsys.readouterr().out
+
+
+def test_nbval_compares_so_whoever_starts_it(pytestconfig):
+    assert pytestconfig.getoption("nbval_sanitize_with") == str(CONFIGURED)
