@@ -69,6 +69,7 @@ class Waiting:
         self, shell: Any, kind: type[BaseException], error: BaseException, *trace: Any, **more: Any
     ) -> list[str]:
         """Say in one line that the cell was stopped; it is an error still, so that "run all" ends here."""
+        self.end(None)
         # Where it was is what was last shown: by now the error has closed the loops that it went through.
         at = f" at {self._shown}" if self._shown else ""
         told = str(error).rstrip(".") or f"stopped by you{at} after {self._seconds():.0f} s"

@@ -26,6 +26,7 @@ def test_a_long_cell_says_where_it_is_and_stopping_it_is_one_line(open_notebook)
     notebook.page.evaluate(INTERRUPT)
     notebook.shows(stopped, "Stopped by you at seed 1 of 4 after")
     output = notebook.select(stopped).locator(".jp-Cell-outputArea").first
+    expect(output.locator("progress")).to_have_count(0, timeout=60_000)
     assert "Traceback" not in output.inner_text()
     assert len([line for line in output.inner_text().splitlines() if line.strip()]) == 1
     assert notebook.problems == []

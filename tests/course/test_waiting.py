@@ -95,7 +95,7 @@ def test_stopping_is_one_line_and_the_next_cell_runs(run):
     assert error["ename"] == reply["ename"] == "KeyboardInterrupt"
     assert reply["status"] == "error"  # so that "run all" ends here
     assert "Traceback" not in str(shown)
-    assert shown[-1][1]["data"] == {}, "the line of progress is gone"
+    assert shown[-2][1]["data"] == {}, "the line of progress goes before the other comes"
     shown, reply = run("print(steps.where() or 'nowhere')")
     assert (shown[0][1]["text"], reply["status"]) == ("nowhere\n", "ok")
 
