@@ -47,8 +47,8 @@ def output_by(path):
     return layer(torch.linspace(-1, 1, 40).reshape(5, 8)).hidden
 
 
-agree = torch.allclose(output_by("auto"), output_by("loop"), atol=1e-6)
-print("This machine's path agrees with the plain loop:", agree)
+gap = (output_by("auto") - output_by("loop")).abs().max()
+measured("This machine's path against the plain loop, largest difference", gap, below=1e-6, then="the same")
 
 # %% [markdown]
 # ## A sentence meets eight experts
@@ -73,7 +73,7 @@ sentence = (
 corpus = " ".join(language_reference().decode().split())
 words = re.findall(r"\w+", sentence.lower())
 
-print(f"In the corpus: {sentence in corpus}. Tokens: {len(words)}")
+print(f"It stands {corpus.count(sentence)} time in the corpus and has {len(words)} tokens.")
 
 # %% [markdown]
 # A network works on numbers. Ours come from the letters alone: each letter gets 32 random numbers, and a
@@ -177,7 +177,7 @@ at_5 = {word for word, ids in zip(words, ids_TK.tolist(), strict=True) if 5 in i
 print("expert 5:", ", ".join(sorted(at_5)))
 
 _, ids, _ = moe(hidden(["listen", "silent"], letters_LD))
-print("listen and silent go to the same experts:", ids[0].tolist() == ids[1].tolist())
+print("listen goes to experts {} and {}; silent to {} and {}".format(*ids.flatten().tolist()))
 print("tokens per expert:", tokens_per_expert(ids_TK, 8).tolist())
 
 # %% [markdown]
@@ -206,9 +206,9 @@ def kept(ids_TK, other_TK):
 
 shares = torch.tensor([kept(ids_TK, choices(seed)) for seed in range(1, 201)])
 print(f"layers drawn anew: {len(shares)}")
-print("on average about a quarter of the choices stay:", abs(shares.mean().item() - 2 / 8) < 0.03)
-print("but one layer kept less than a tenth:", bool(shares.min() < 0.1))
-print("and another more than four tenths:", bool(shares.max() > 0.4))
+measured("choices that stay, on average", shares.mean(), above=0.22, below=0.28, unit="%", then="a quarter")
+measured("in the layer that keeps fewest", shares.min(), below=0.1, unit="%")
+measured("in the layer that keeps most", shares.max(), above=0.4, unit="%")
 
 # %%
 reveal("00.other_seed")
@@ -275,17 +275,20 @@ print("anything else:", ", ".join(sorted(others)) or "nothing")
 # %%
 from copy import deepcopy
 
+from moe_lessons.steps import each
+
 untrained = deepcopy((letters_LD, router, experts, head))
 parameters = [letters_LD, *(p for module in (router, experts, head) for p in module.parameters())]
 optimizer = torch.optim.Adam(parameters, lr=0.01)
 first_loss = next_word_loss().item()
-for _ in range(60):
+for _ in each(range(60), "step"):
     optimizer.zero_grad()
     loss = next_word_loss()
     loss.backward()
     optimizer.step()
 halved = loss.item() < first_loss / 2
-print("60 steps more than halve the loss:", halved)
+left = loss.item() / first_loss
+measured("loss after 60 steps, as a share of what it was", left, below=0.5, unit="%", then="more than halved")
 letters_LD, router, experts, head = untrained  # so that the cells above still show the untrained layer
 
 all_used = all(used & names for names in parts.values())

@@ -333,7 +333,7 @@ for name, weights_TK in [
     first, second = weights_TK[0].tolist()
     print(f"  {name:<24} {first:.4f}  {second:.4f}   sum {first + second:.4f}")
 gap = (after_topk - before_renorm).abs().max().item()
-print(f"1000 tokens: the first two differ by less than 1e-6: {gap < 1e-6}")
+measured("1000 tokens: the first two differ by at most", gap, below=1e-6, then="they are one gate")
 
 # %%
 reveal("01.order")
@@ -457,11 +457,12 @@ with torch.no_grad():
     routed_by_gates = layer_with(lambda logits_TE, top_k: gates(logits_TE, top_k, True))
     output = routed_by_gates(tokens_TD)
     logits_TE = to_logits(tokens_TD, routed_by_gates.router.weight)
-    print(f"{to_logits.label} gives the layer's logits:", end=" ")
-    print(torch.allclose(logits_TE, output.routing.logits_TE, atol=1e-5))
+    print("largest difference from the layer with")
+    gap = (logits_TE - output.routing.logits_TE).abs().max()
+    measured(f"  {to_logits.label}, in its logits", gap, below=1e-5, then="the same")
     for gate in ("topk_softmax", "softmax_topk"):
-        alike = torch.allclose(output.hidden, layer_with(gate)(tokens_TD).hidden, atol=1e-5)
-        print(f"{gates.label} in a layer gives what {gate} gives: {alike}")
+        gap = (output.hidden - layer_with(gate)(tokens_TD).hidden).abs().max()
+        measured(f"  {gate}, in its output", gap, below=1e-5, then="the same", otherwise="another gate")
 
 # %% [markdown]
 # ### The trap at K = 1
@@ -488,8 +489,9 @@ for seed in range(20):
         (gradient_ED,) = torch.autograd.grad(loss, router_ED)
         largest[renormalize].append(gradient_ED.abs().max().item())
 
-print(f"the probability as weight: every draw above 0.1:   {min(largest[False]) > 0.1}")
-print(f"rescaled to sum to 1:      every draw below 1e-5:  {max(largest[True]) < 1e-5}")
+print("largest entry of the router's gradient, in 20 draws")
+measured("  the probability as weight", largest[False], above=0.1)
+measured("  rescaled to sum to 1", largest[True], below=1e-5, then="rounding, no gradient")
 
 # %%
 claim("L19", "wrong", holds=min(largest[False]) > 1e4 * max(largest[True]))
@@ -521,11 +523,10 @@ toy = ToyRun(
 start_SDE = toy.router_SDE.detach().clone()
 toy.advance(60)
 moved = ((toy.router_SDE.detach() - start_SDE).norm() / start_SDE.norm()).item()
-print(
-    f"K = {TOP_K}, rescaled: {RENORMALIZE}. The router has moved by more than 1 % of its size:", moved > 0.01
-)
-print(f"by more than a hundred-thousandth of it: {moved > 1e-5}")
-print(f"the error has fallen by half: {(toy.error_NS[-10:].mean() < toy.error_NS[0].mean() / 2).item()}")
+left = toy.error_NS[-10:].mean() / toy.error_NS[0].mean()
+print(f"K = {TOP_K}, {'rescaled' if RENORMALIZE else 'not rescaled'}, learning rate {LEARNING_RATE}")
+measured("  router moved, of its size", moved, above=1e-5, then="it learns", otherwise="it stands still")
+measured("  error left of the first", left, below=0.5, unit="%", then="halved", otherwise="not halved")
 
 # %% [markdown] only="solutions"
 # At K = 1, rescaled, the router stays where it was drawn, and with a learning rate of 1 it still does. The
@@ -878,13 +879,14 @@ for name in ("Qwen3-Next-80B-A3B", "Qwen3.5-397B-A17B", "MiniMax-M2.5", "GLM-5.2
 import time
 
 from moe_lessons.config import ModelConfig, TrainConfig
+from moe_lessons.steps import each
 from moe_lessons.training import train
 
 SIZES = ModelConfig(
     n_layers=2, d_model=48, n_heads=2, n_kv_heads=1, d_expert=48, n_experts=8, top_k=4, context_length=64
 )
 runs = []
-for seed in range(4):
+for seed in each(range(4), "seed"):
     start_s = time.perf_counter()
     settings = TrainConfig(
         model=SIZES,
@@ -904,7 +906,7 @@ for seed in range(4):
 
 # %%
 learned = [run.unigram_bits_per_byte - run.validation_bits_per_byte for run in runs]
-print(f"all four beat byte frequencies by more than half a bit per byte: {min(learned) > 0.5}")
+measured("all four beat byte frequencies, bits per byte", learned, above=0.5)
 
 # %% [markdown]
 # Now watch a sentence go through the second layer of the first model. The logits are the model's; `gates`
@@ -989,7 +991,7 @@ with torch.no_grad():
         bytes_with_several.append(sum(n_sets(ids_LTK[1][bytes_T == byte]) > 1 for byte in common))
 hashed = sum(n_sets(hash_table_VK[bytes_T[bytes_T == byte]]) > 1 for byte in common)
 
-print(f"every layer of every model uses more than 10 different sets of experts: {min(paths_by_layer) > 10}")
+measured("different sets of experts in one layer of one model", paths_by_layer, above=10)
 print("of the 20 most common bytes, more than 10 take more than one path in layer 2:")
 print(f"  in {sum(n > 10 for n in bytes_with_several)} of 4 trained models; with a table {hashed} of 20 do")
 
@@ -1049,7 +1051,7 @@ def token_losses(model, without=None):
 
 
 harm = []  # one [4, T] per model: how much the loss of each token rises without its r-th expert
-for run in runs:
+for run in each(runs, "model"):
     whole_T = token_losses(run.model)
     harm.append(torch.stack([token_losses(run.model, without=rank) - whole_T for rank in range(4)]))
 harm_SRT = torch.stack(harm)
@@ -1067,14 +1069,13 @@ for seed in range(4):
 
 # %%
 mean_SR = harm_SRT.mean(dim=-1)
-on_average = (mean_SR[:, 0] > 2 * mean_SR[:, 3].abs()).all().item()
+times = mean_SR[:, 0] / mean_SR[:, 3].abs()
+on_average = (times > 2).all().item()
 shares = [(gap_ST[s] > 0).float().mean().item() for s in range(4)]
 shares += [(gap_ST[s][clear_ST[s]] > 0).float().mean().item() for s in range(4)]
 per_token = min(shares) > 0.25 and max(shares) < 0.6
-print(
-    f"all four: on average the largest weight matters more than twice as much as the smallest: {on_average}"
-)
-print(f"all four: yet for 25 % to 60 % of the tokens it is the other way round: {per_token}")
+measured("the largest weight matters, on average, as many times as the smallest", times, above=2)
+measured("yet tokens where it is the other way round", shares, above=0.25, below=0.6, unit="%")
 
 # %%
 reveal("01.ablate")

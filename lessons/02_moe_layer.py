@@ -35,6 +35,7 @@ import torch
 import torch.nn.functional as F
 
 from moe_lessons.accounting.presets import PRESETS
+from moe_lessons.steps import each
 
 mixtral = PRESETS["Mixtral-8x7B"]
 D, d_expert, E, layers = mixtral.d_model, mixtral.d_expert, mixtral.n_experts, mixtral.n_layers
@@ -115,8 +116,8 @@ generator.manual_seed(2)  # each cell that draws numbers seeds first: run again,
 x_TD, gate_up, down = randn(3, 8), randn(12, 8), randn(8, 6)
 right = one_expert(x_TD, gate_up, down)
 swapped = one_expert(x_TD, gate_up.roll(6, dims=0), down)
-print("same shape:", right.shape == swapped.shape)
-print("same numbers:", torch.allclose(right, swapped))
+print("shapes:", list(right.shape), "and", list(swapped.shape))
+measured("largest difference", (right - swapped).abs().max(), above=0.1, then="other numbers")
 
 # %% [markdown]
 # Same shape, no error, other numbers. The only defence is a comparison with something known. The exercise
@@ -176,9 +177,10 @@ t = 3
 first, second = ids_TK[t].tolist()
 by_hand = weights_TK[t, 0] * one_expert(x_TD[t], gate_up[first], down[first])
 by_hand = by_hand + weights_TK[t, 1] * one_expert(x_TD[t], gate_up[second], down[second])
-is_weighted_sum = torch.allclose(y_TD[t], by_hand, atol=1e-6)
 print(f"Token {t} chose experts {first} and {second}.")
-print("Its output is their weighted sum:", is_weighted_sum)
+gap = (y_TD[t] - by_hand).abs().max()
+is_weighted_sum = bool(gap < 1e-6)
+measured("its output against their weighted sum, largest difference", gap, below=1e-6, then="the same")
 
 # %%
 nonnegative = bool((weights_TK >= 0).all()) and torch.allclose(weights_TK.sum(1), torch.ones(5))
@@ -202,8 +204,9 @@ answers_ETD = all_experts(x_TD, gate_up, down, False)
 results_TKD = answers_ETD[ids_TK, torch.arange(5).unsqueeze(1)]
 all_at_once_TD = (weights_TK.unsqueeze(-1) * results_TKD).sum(dim=1)
 
+print("all 5 tokens, largest difference from the layer's output")
 for part, built_TD in ((expert, one_by_one_TD), (all_experts, all_at_once_TD)):
-    print(f"all 5 tokens with {part.label}: the layer's output:", torch.allclose(built_TD, y_TD, atol=1e-5))
+    measured(f"  with {part.label}", (built_TD - y_TD).abs().max(), below=1e-5, then="the same")
 
 # %% [markdown]
 # That the other four experts contribute nothing, to the last bit, you saw in lesson 01. And the choice is
@@ -315,8 +318,9 @@ def relative_error(found, expected):
 
 expected_TD = oracle(*inputs)
 errors = {name: relative_error(way(*inputs), expected_TD) for name, way in ways.items()}
+print("error against the plain loop, relative to its size")
 for name, error in errors.items():
-    print(f"{name:<18} agrees with the plain loop to 1e-6: {error < 1e-6}")
+    measured(f"  {name}", error, below=1e-6, then="the same")
 print(f"and all zeros would be off by {relative_error(0 * expected_TD, expected_TD):.0f}")
 
 # %%
@@ -521,10 +525,10 @@ built = {
     loop: loop if loop.is_yours else oracle,
     sorted_way: lambda *rows: sorted_way(*rows)[0],
 }
+print("error against the package's plain loop")
 with torch.no_grad():
     for part, way in built.items():
-        close = relative_error(way(*inputs), expected_TD) < 1e-5
-        print(f"{part.label} agrees with the package's plain loop to 1e-5: {close}")
+        measured(f"  {part.label}", relative_error(way(*inputs), expected_TD), below=1e-5, then="the same")
 
 # %% tags=["nbval-ignore-output"] why="timing"
 six_ways = ways | {part.label: way for part, way in built.items()}
@@ -609,8 +613,9 @@ def compare_with_mixtral(swap=False, **parts):
 
 same, other = compare_with_mixtral(), compare_with_mixtral(swap=True)
 if same:
-    print(f"Output and {len(same) - 1} gradients agree within 1e-5:", all(e < 1e-5 for e in same.values()))
-    print("With gate and up swapped, every one of them is off:", all(e > 0.05 for e in other.values()))
+    print(f"relative error of the output and {len(same) - 1} gradients")
+    measured("  with the same weights", same.values(), below=1e-5, then="the same layer")
+    measured("  with gate and up swapped", other.values(), above=0.05, then="all of them are off")
 else:
     print(f"Nothing was compared: {remark}")
 
@@ -627,7 +632,9 @@ for part, way in built.items():
     found = compare_with_mixtral(gate=lambda logits_TE, top_k: gates(logits_TE, top_k, True), path=way)
     if found:
         print(f"{gates.label} and {part.label}, against Mixtral's block:")
-        print(f"  output and {len(found) - 1} gradients within 1e-5: {all(e < 1e-5 for e in found.values())}")
+        measured(
+            f"  error, output and {len(found) - 1} gradients", found.values(), below=1e-5, then="the same"
+        )
     else:
         print(f"Nothing was compared: {remark}")
 
@@ -662,7 +669,8 @@ held = {E: MoELayer(64, 128, E, 2).n_parameters()[0] for E in counts}
 print(f"{'E':>6}{'weights held':>15}{'multiply-adds per token':>26}{'of which router':>18}")
 for E in counts:
     print(f"{E:>6}{held[E]:>15,}{counted[E]:>26,}{E * 64 / counted[E]:>18.0%}")
-print("PyTorch's count equals  E * D + K * 3 * D * F:", counted == formula)
+apart = sum(abs(counted[E] - formula[E]) for E in counts)
+print(f"PyTorch's count and  E * D + K * 3 * D * F  are {apart} multiply-adds apart, over all rows.")
 
 # %% [markdown]
 # In that table K is 2, D is 64 and F is 128. As a picture:
@@ -800,7 +808,7 @@ def train(sample, E, F, top_k=None, steps=300, D=8, n_seeds=16):
     ]
     _, gate_up, down = parameters
     optimizer = torch.optim.Adam(parameters if top_k else parameters[1:], lr=0.01)
-    for _ in range(steps):
+    for _ in each(range(steps), "step"):
         x, y = sample(128)
         if top_k is None:
             loss = (bank(x, gate_up, down) - y.unsqueeze(1)).square().mean((2, 3)).sum()
@@ -856,8 +864,8 @@ table(rich)
 moe_wins = int((rich["top-2 of 8"] < rich["ensemble of 8"]).sum())
 ratio = float((rich["top-2 of 8"] / rich["ensemble of 8"]).mean())
 print(f"Fresh data, 16 functions: the MoE layer has the lower error in {moe_wins} of 16 seeds,")
-print(f"less than two thirds of the ensemble's on average: {ratio < 2 / 3}")
-print(f"at {cost['top-2 of 8'] / cost['ensemble of 8']:.0%} of its multiplications.")
+print(f"at {100 * cost['top-2 of 8'] / cost['ensemble of 8']:.0f} % of the ensemble's multiplications.")
+measured("its error as a share of the ensemble's, on average", ratio, below=2 / 3, unit="%")
 
 # %% [markdown]
 # The wide network is the fair third party: it holds as many weights as the eight experts, uses all of them
@@ -1018,7 +1026,7 @@ def train_top_1(gate, make_optimizer, seed):
     start_ED = layer.router.weight.detach().clone()
     optimizer = make_optimizer(layer.parameters())
     losses = []
-    for _ in range(150):
+    for _ in each(range(150), "step"):
         x = torch.randn(128, 8, generator=g)
         loss = (layer(x).hidden - x.roll(1, 1).tanh()).square().mean()
         optimizer.zero_grad()
@@ -1033,7 +1041,7 @@ optimizers = {"SGD": lambda p: torch.optim.SGD(p, lr=0.1), "Adam": lambda p: tor
 top_1 = {}
 for gate in ("softmax_topk", "softmax_topk_renorm"):
     for name, make in optimizers.items():
-        top_1[gate, name] = torch.tensor([train_top_1(gate, make, seed) for seed in range(4)])
+        top_1[gate, name] = torch.tensor([train_top_1(gate, make, seed) for seed in each(range(4), "seed")])
         print(f"trained with {name} and {gate}, in 4 seeds")
 
 # %% tags=["nbval-ignore-output"] why="trained"
@@ -1049,14 +1057,13 @@ for (gate, name), runs in top_1.items():
 after = {key: float(runs[:, 1].mean()) for key, runs in top_1.items()}
 kept_moved = min(float(top_1["softmax_topk", name][:, 2].min()) for name in optimizers)
 silent_moved = float(top_1["softmax_topk_renorm", "SGD"][:, 2].max())
-fell = all(after[key] < 0.8 * float(runs[:, 0].mean()) for key, runs in top_1.items())
-no_higher = all(
-    after["softmax_topk_renorm", name] < 1.25 * after["softmax_topk", name] for name in optimizers
-)
-print("The mean loss falls by a fifth or more in all four:", fell)
-print("Renormalised, it ends no more than a quarter higher:", no_higher)
-print("Probability kept, every router moves by more than 5% of its size:", kept_moved > 0.05)
-print("Renormalised, SGD moves none by more than a millionth:", silent_moved < 1e-6)
+left = [after[key] / float(runs[:, 0].mean()) for key, runs in top_1.items()]
+times = [after["softmax_topk_renorm", name] / after["softmax_topk", name] for name in optimizers]
+fell, no_higher = max(left) < 0.8, max(times) < 1.25
+measured("mean loss left of that at the start, in all four", left, below=0.8, unit="%")
+measured("renormalised, it ends at so many times the other", times, below=1.25, then="little is lost")
+measured("probability kept, the router that moves least, of its size", kept_moved, above=0.05, unit="%")
+measured("renormalised, the one that SGD moves most", silent_moved, below=1e-6, then="it stands still")
 
 # %% [markdown]
 # The loss falls in all four, because the experts learn, and in this toy it ends about as low. Nothing
@@ -1178,7 +1185,7 @@ def train_with_identity(seed, steps=150):
     target = torch.randn(8, 8, generator=g) / 8**0.5
     optimizer = torch.optim.Adam([router, *(p for expert in learned for p in expert.parameters())], lr=0.01)
     losses = []
-    for _ in range(steps):
+    for _ in each(range(steps), "step"):
         x = torch.randn(128, 8, generator=g)
         _, ids, weights = topk_softmax(x @ router.T, 2)
         y = torch.zeros_like(x)
@@ -1194,7 +1201,7 @@ def train_with_identity(seed, steps=150):
 
 
 identity_runs = []
-for seed in range(8):
+for seed in each(range(8), "seed"):
     identity_runs.append(train_with_identity(seed))
     print(f"seed {seed} trained", end="; " if seed < 7 else ".\n")
 fell = sum(after < before / 2 for before, after, _ in identity_runs)
@@ -1270,8 +1277,9 @@ with torch.no_grad():
     whole_TD = layer(x_TD).hidden
     without_TD = (weights_TK.unsqueeze(-1) * results_TKD).sum(dim=1)
 print(f"{gates.label}, {all_experts.label}, {shared.label}:")
-print(f"  the package's layer: {torch.allclose(built_TD, whole_TD, atol=1e-4)};", end=" ")
-print(f"without the shared part: {torch.allclose(without_TD, whole_TD, atol=1e-4)}")
+gap, lack = ((made_TD - whole_TD).abs().max() for made_TD in (built_TD, without_TD))
+measured("  off the package's layer by at most", gap, below=1e-4, then="the same")
+measured("  without the shared part", lack, above=0.1, then="something is missing")
 
 # %% [markdown]
 # ## Is the second expert a spare?
@@ -1291,7 +1299,7 @@ predict("02.mask")
 plentiful = make_task(pieces=16)
 test_x, test_y = plentiful(1024)
 damage = {}
-for K in (1, 2, 8):
+for K in each((1, 2, 8), "K"):
     trained = train(plentiful, E=16, F=8, top_k=K)
     print(f"trained with K = {K}, in 16 seeds")
     damage[K] = {
@@ -1321,14 +1329,15 @@ line_chart(
 
 # %%
 times_worse = {K: damage[K]["next in line"] / damage[K][None] for K in damage}
-print(
-    "Next in line at least doubles the error at every K:",
-    all(bool((f > 2).all()) for f in times_worse.values()),
-)
-print("and at K = 2 it is more than four times as large in every seed:", bool((times_worse[2] > 4).all()))
+print("the next in line multiplies the error of a seed by")
+measured("  at every K", times_worse.values(), above=2)
+measured("  at K = 2", times_worse[2], above=4)
 mean_of = {K: float(damage[K]["dropped"].mean()) for K in damage}
 softer = mean_of[1] > mean_of[2] > mean_of[8]
-print(f"Dropping the best hurts less the more experts remain: {softer}")
+print("mean error without the best expert")
+for fewer, more in ((1, 2), (2, 8)):
+    share = mean_of[more] / mean_of[fewer]
+    measured(f"  at K = {more}, as a share of that at K = {fewer}", share, below=1, unit="%", then="softer")
 
 # %%
 reveal("02.mask")
@@ -1388,9 +1397,9 @@ def layer_map(preset):
 maps = {p.name: layer_map(p) for p in PRESETS.values()}
 for name in ("Mixtral-8x7B", "Switch-Base-8", "DeepSeek-V3", "Kimi-K2"):
     print(f"{name:<14} {maps[name]}")
-as_published = all(maps[p.name].count("E") == p.n_moe_layers for p in PRESETS.values())
+as_published = sum(maps[p.name].count("E") == p.n_moe_layers for p in PRESETS.values())
 with_dense = sum("." in m for m in maps.values())
-print(f"The counts are those of the published configurations: {as_published}")
+print(f"{as_published} of {len(maps)} have as many E as the published configuration has MoE layers.")
 print(f"{with_dense} of {len(maps)} listed models keep some dense blocks.")
 
 # %%
@@ -1430,8 +1439,9 @@ with torch.no_grad():
     block.moe.experts.down_proj.zero_()
     passed = block(stream, model.cos_LP[:6], model.sin_LP[:6])[0]  # these turn queries by their place
     post_norm = block.moe_norm(block.attention_norm(stream + 0) + 0)  # add and norm, twice, with silent parts
-print("our block (pre-norm) passes the stream unchanged:", torch.equal(passed, stream))
-print("a post-norm block would:", torch.allclose(post_norm, stream, atol=0.01))
+print("largest change of the stream")
+print(f"  in our block (pre-norm): {(passed - stream).abs().max():g}")
+measured("  in a post-norm block", (post_norm - stream).abs().max(), above=0.01, then="it is rescaled")
 
 # %%
 claim(

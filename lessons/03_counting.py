@@ -901,7 +901,7 @@ for batch in BATCHES:
     gaps += [abs(row[0] - row[1]) / 8, abs(row[2] - row[3]) / 256]
     alike.append(touched(256, 8, batch, likeness=0.5))
     print(f"{batch:>7}   {row[0]:7.1f}  {row[1]:7.1f}      {row[2]:7.0f}  {row[3]:7.0f}   {alike[-1]:10.0f}")
-print(f"formula and count differ by less than 1 % of the experts: {max(gaps) < 0.01}")
+measured("largest gap between formula and count, of the experts", max(gaps), below=0.01, unit="%")
 
 # %%
 reveal("03.batch")

@@ -34,6 +34,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from moe_lessons.steps import each
 from moe_lessons.toy import Decision, TopK, Toy, ToyRun, load_balancing
 from moe_lessons.toy.zoo import SelectionBias
 
@@ -323,16 +324,20 @@ dot_rows(
 middle = {name: float(values.quantile(0.5)) for name, values in ended.items()}
 at_start = {name: float(values.quantile(0.5)) for name, values in began.items()}
 evens_out = middle["mu=0, K=2"] > at_start["mu=0, K=2"] and int(idle["mu=0, K=2"].max()) == 0
-print(f"mu=0, K=2: dead experts in 16 runs: {int(idle['mu=0, K=2'].sum())}; evens out by itself: {evens_out}")
+evened = middle["mu=0, K=2"] - at_start["mu=0, K=2"]
+print(f"mu=0, K=2: dead experts in 16 runs: {int(idle['mu=0, K=2'].sum())}")
+measured("  effective experts gained since the start", evened, above=0, then="it evens out by itself")
 by_mu = [middle[f"mu={mu}, K=1"] for mu in (0, 2, 4)]
-print("the more in common, the fewer:", by_mu == sorted(by_mu, reverse=True))
+lost = [by_mu[0] - by_mu[1], by_mu[1] - by_mu[2]]
+measured("experts in use lost from mu=0 to 2, and from 2 to 4", lost, above=0, then="more in common, fewer")
 tiny, plain = middle["mu=4, K=1, router x 0.01"], middle["mu=4, K=1"]
 print(f"effective experts at mu=4, K=1: {plain:.0f}; with a tiny initial router: {tiny:.0f}")
 spread = float(ended["mu=4, K=1"].max() - ended["mu=4, K=1"].min())
-print("seeds alone make a difference of more than one expert:", spread > 1)
-left_of_what_can_go = [(middle[f"mu=4, K={k}"] - k) / (8 - k) for k in (1, 2, 4)]
-print("the more experts per token, the more in use, of those that could fall idle:", end=" ")
-print(left_of_what_can_go == sorted(left_of_what_can_go))
+measured("the seeds alone make a difference of", spread, above=1, unit="experts")
+k1, k2, k4 = ((middle[f"mu=4, K={k}"] - k) / (8 - k) for k in (1, 2, 4))
+print("in use, of those that could fall idle")
+measured("  K=2 against K=1", k2 - k1, above=0, unit="%", then="more in use")
+measured("  K=4 against K=2", k4 - k2, above=0, unit="%", then="more in use")
 
 # %% [markdown]
 # A word on the last line. With K experts per token no expert's share of the rows exceeds 1/K, so exp(H)
@@ -407,10 +412,11 @@ rerun("learning_rate = 1e-3", "learning_rate = 1e-3; n_steps = 600", "learning_r
 
 # %%
 drawn = "mu=4, K=1, router as drawn"
-print("as drawn, few at step 0:", at_start[drawn] < 2.5, " more at the end:", middle[drawn] > at_start[drawn])
+measured("router as drawn: effective experts at step 0", at_start[drawn], below=2.5, then="few")
+measured("  more at the end by", middle[drawn] - at_start[drawn], above=0)
 blind = ToyRun(COMMON, TopK(1))
 seen = torch.einsum("sd,sde->se", blind.world.shared_SD, blind.router_SDE).abs().max()
-print("even start: largest logit that the common part gives is 0:", bool(seen < 1e-4))
+measured("even start: largest logit that the common part gives", seen, below=1e-4, then="it is not seen")
 
 # %% [markdown]
 # ## Why it feeds on itself
@@ -442,14 +448,14 @@ class Watched(TopK):
 rule = Watched(1)
 watched = ToyRun(COMMON, rule)
 push_NS = []
-for _ in range(120):
+for _ in each(range(120), "step"):
     watched.advance(1)
     down_STE = rule.decision.logits_STE.grad * rule.decision.chosen_STE
     push_NS.append(-down_STE.sum(dim=(1, 2)))  # the step goes against the gradient
 push_NS = torch.stack(push_NS)
-print("step 0: the chosen logit is pushed down in", int((push_NS[0] < 0).sum()), "of 16 runs")
+print(f"step 0: the chosen logit is pushed down in {int((push_NS[0] < 0).sum())} of 16 runs")
 late_push = (push_NS[-20:].mean(dim=0) > 0).sum()
-print("steps 100 to 120: it is pushed up in at least 14 of 16:", bool(late_push >= 14))
+measured("steps 100 to 120: it is pushed up in", late_push, of=16, at_least=14, unit="runs")
 
 # %% tags=["nbval-ignore-output"] why="image"
 from statistics import median
@@ -507,12 +513,13 @@ share_0 = {"none": race.shares_NSE[130:150, :, 0].mean(0), "head start": late(fa
 released_S = favoured.shares_NSE[100, :, 0]
 wins = {"none": race.shares_NSE[130:150].mean(0), "head start": late(favoured)}
 wins = {name: int((shares.argmax(dim=-1) == 0).sum()) for name, shares in wins.items()}
-print("right after the head start, by the untouched router: under 20 %:", bool(released_S.mean() < 0.2))
-print("150 steps later, median over a quarter:", bool(share_0["head start"].quantile(0.5) > 0.25))
-print("without a head start, median under a fifth:", bool(share_0["none"].quantile(0.5) < 0.2))
-print(
-    "expert 0 wins: at most 3 of 16 without, at least 6 with:", wins["none"] <= 3 and wins["head start"] >= 6
-)
+median = {name: float(shares.quantile(0.5)) for name, shares in share_0.items()}
+print("expert 0's share of the tokens")
+measured("  right after the head start, by the untouched router", released_S.mean(), below=0.2, unit="%")
+measured("  150 steps later, median", median["head start"], above=0.25, unit="%")
+measured("  without a head start, median", median["none"], below=0.2, unit="%")
+measured("it has most tokens, without a head start, in", wins["none"], of=16, at_most=3, unit="runs")
+measured("  with one", wins["head start"], of=16, at_least=6, unit="runs")
 
 # %%
 reveal("04.head_start")
@@ -616,11 +623,13 @@ used = {
     name: metrics.effective_experts(torch.tensor([r.load_shares_by_layer for r in records[-10:]]).mean(0))
     for name, records in histories.items()
 }
-print("without: layer 0 uses fewer than 3 of 8:", bool(used["none"][0] < 3))
-print("without: layer 1 uses more than layer 0:", bool(used["none"][1] > used["none"][0] + 1))
-print("with the loss: both use more than 6.5:", bool(used["loss"].min() > 6.5))
 first, tenth = (histories["none"][i].effective_experts_by_layer[0] for i in (0, 9))
-print("layer 0, steps 1 to 10: more than 4; steps 91 to 100: fewer than 3:", first > 4, tenth < 3)
+print("effective experts of 8")
+measured("  without: layer 0", used["none"][0], below=3)
+measured("  without: layer 1 has more, by", used["none"][1] - used["none"][0], above=1)
+measured("  with the loss: both layers", used["loss"], above=6.5)
+measured("  without: layer 0 in steps 1 to 10", first, above=4)
+measured("  and in steps 91 to 100", tenth, below=3, then="so early it falls")
 
 # %%
 reveal("04.language")
@@ -660,7 +669,7 @@ read = {}
 for n, block in enumerate(again.model.blocks):
     block.moe_norm.register_forward_hook(lambda _, __, output, n=n: read.update({n: output.flatten(0, 1)}))
 common_LP = [[], []]
-for step in range(61):
+for step in each(range(61), "step"):
     if step % 5 == 0:
         with torch.no_grad():
             again.model(some_text_BL)
@@ -672,9 +681,11 @@ in_toy = {}
 for mu in (0, 1, 2, 4):
     toy = ToyRun(Toy(mu=float(mu)), TopK(1))
     in_toy[mu] = in_common(toy.world.batch(4096, toy.generator).inputs_STD[0])
-print("layer 0 at step 0 less than the toy at mu=2:", common_LP[0][0] < in_toy[2])
-print("both layers at step 20 more than two thirds:", min(common_LP[0][4], common_LP[1][4]) > 2 / 3)
-print("both at step 60 less than at step 20:", all(line[12] < line[4] for line in common_LP))
+fell = [line[4] - line[12] for line in common_LP]
+print("in common to all tokens, as a share of their size")
+measured("  layer 0 at step 0, less than the toy at mu=2 by", in_toy[2] - common_LP[0][0], above=0, unit="%")
+measured("  the two layers at step 20", [line[4] for line in common_LP], above=2 / 3, unit="%")
+measured("  lost again by step 60", fell, above=0, unit="%")
 
 # %% tags=["nbval-ignore-output"] why="image"
 line_chart(
@@ -814,16 +825,17 @@ for name, run in balanced.items():
     error_S = run.advance(STEPS).error_NS[-20:].mean(dim=0)
     extra[name] = runs[alone[name]].error_NS[-20:].mean(dim=0) / error_S - 1
 medians = {name: float(values.quantile(0.5)) for name, values in extra.items()}
-print("mu=0: balancing gains less than 5 % in the median:", medians["mu=0"] < 0.05)
-print("mu=4: it gains between 0 and 30 %:", 0 < medians["mu=4"] < 0.3)
-print("deepest collapse: it gains more than 20 %:", medians["mu=4, router x 0.01"] > 0.2)
+print("what balancing gains, median of 16 runs")
+measured("  mu=0", medians["mu=0"], below=0.05, unit="%", then="next to nothing")
+measured("  mu=4", medians["mu=4"], above=0, below=0.3, unit="%")
+measured("  deepest collapse (router x 0.01)", medians["mu=4, router x 0.01"], above=0.2, unit="%")
 
 # %% tags=["nbval-ignore-output"] why="trained"
 for name, values in extra.items():
     gains = int((values > 0).sum())
     print(f"{name:<22} median {100 * medians[name]:+.0f} %, balancing lowers the error in {gains} of 16")
 other_worlds = []
-for seed in (1, 2, 3):
+for seed in each((1, 2, 3), "world"):
     world = Toy(mu=4.0, even_start=True, seed=seed)
     without = ToyRun(world, TopK(1)).advance(STEPS).error_NS[-20:].mean(dim=0)
     with_it = ToyRun(world, TopK(1), loss=load_balancing, alpha=0.3).advance(STEPS)
@@ -1014,10 +1026,11 @@ starved_SE = (decayed.shares_NSE[100:] == 0).all(dim=0)  # 50 steps before we lo
 shrunk = decayed.up_SDEF.detach().square().sum(dim=(1, 3)).sqrt() / norm_SE
 expected = (1 - COMMON.learning_rate * WD) ** STARVED_STEPS
 off = (shrunk[starved_SE] / expected - 1).abs().max()
-exact_zero = bool((decayed.up_SDEF.grad.abs().amax(dim=(1, 3))[starved_SE] == 0).all())
-print("at least 16 starved experts in 16 runs:", int(starved_SE.sum()) >= 16)
-print("their gradient is exactly zero:", exact_zero)
-print(f"their weights shrink to {expected:.3f} of what they were, within 1 %:", bool(off < 0.01))
+largest_gradient = float(decayed.up_SDEF.grad.abs().amax(dim=(1, 3))[starved_SE].max())
+exact_zero = largest_gradient == 0
+measured("starved experts in 16 runs", int(starved_SE.sum()), at_least=16)
+print(f"the largest entry of their gradients: {largest_gradient:g}")
+measured(f"their weights shrink to {expected:.3f} of what they were, off by", off, below=0.01, unit="%")
 
 # %% [markdown]
 # **Change this.** A real run has a smaller learning rate and many more steps: 3e-4, a decay of 0.1, 100,000
@@ -1072,7 +1085,7 @@ for name, gate in gates.items():
     leaf = logits.clone().requires_grad_()
     (gate(leaf).topk_weights_TK * value).sum().backward()
     reaches[name] = bool((leaf.grad[:, 3] != 0).any())
-    print(f"{name}: a gradient for the logits of expert 3: {reaches[name]}")
+    print(f"{name}: the logits of expert 3 get a gradient of up to {leaf.grad[:, 3].abs().max():.1g}")
 
 # %% [markdown]
 # With a softmax over all experts the dead one still takes part in the denominator, so its row moves: away
@@ -1175,7 +1188,7 @@ def revive_dead(run, noise=0.1):
 at_150 = ToyRun(COMMON, TopK(1), loss=load_balancing, alpha=0.0).advance(150)
 arms = {name: at_150.fork() for name in ("nothing", "revive", "loss 0.3", "loss 0.3 and revive")}
 was_dead_SE = late(at_150) == 0
-for name, run in arms.items():
+for name, run in each(arms.items(), "arm"):
     if "revive" in name:
         revive_dead(run)
     run.alpha = 0.3 if "loss" in name else 0.0
@@ -1185,14 +1198,16 @@ left_over = {name: float(metrics.effective_experts(late(run)).quantile(0.5)) for
 errors = {name: run.error_NS[-20:].mean(dim=0) for name, run in arms.items()}
 was_dead = int(was_dead_SE.sum())
 both = "loss 0.3 and revive"
-print("dead experts at step 150: more than 32 of 128:", was_dead > 32)
-print("revived, no remedy: at least 3 in 4 as many are dead again:", dead["revive"] > 0.75 * was_dead)
-no_gain = abs(left_over["revive"] - left_over["nothing"]) < 1
-print("  effective experts as if nothing had been done, give or take 1:", no_gain)
-print("loss and revival: fewer than 1 in 4 as many are dead:", dead[both] < 0.25 * was_dead)
-print("  and at least 3 more effective experts:", left_over[both] > left_over["nothing"] + 3)
 gain = errors["loss 0.3"] - errors["loss 0.3 and revive"]
-print("with the loss, reviving lowers the error in at least 11 of 16 runs:", int((gain > 0).sum()) >= 11)
+apart = {name: left_over[name] - left_over["nothing"] for name in arms}
+measured("dead experts at step 150", was_dead, of=128, above=32)
+print("revived, no remedy, 150 steps later")
+measured("  dead again, of as many", dead["revive"] / was_dead, above=0.75, unit="%")
+measured("  effective experts apart from nothing done", abs(apart["revive"]), below=1, then="nothing gained")
+print("with the loss and revived")
+measured("  dead, of as many", dead[both] / was_dead, below=0.25, unit="%")
+measured("  effective experts gained", apart[both], above=3)
+measured("  lower error than with the loss alone in", int((gain > 0).sum()), of=16, at_least=11, unit="runs")
 
 # %%
 reveal("04.revive")
@@ -1231,9 +1246,9 @@ filled_E = torch.zeros(8)
 for v in frequency_V.argsort(descending=True).tolist():  # the most frequent first, to whoever has least
     filled_E[int(filled_E.argmin())] += frequency_V[v]
 sorted_table = float(metrics.effective_experts(filled_E))
-print("random tables, effective experts: all above 3.5:", bool(hashed.min() > 3.5))
-print("  and all below 7.8:", bool(hashed.max() < 7.8))
-print("a table that deals out the frequent bytes evenly: above 7.5:", sorted_table > 7.5)
+print("effective experts of 8")
+measured("  random tables", hashed, above=3.5, below=7.8)
+measured("  a table that deals out the frequent bytes evenly", sorted_table, above=7.5)
 
 # %%
 claim("L73", "imprecise", holds=bool(hashed.min() > 3.5) and sorted_table > 7.5 and float(none_0.max()) < 2)

@@ -28,6 +28,7 @@ from scipy.optimize import linear_sum_assignment
 
 from moe_lessons import balancing, routing, svg
 from moe_lessons.metrics import effective_experts
+from moe_lessons.steps import each
 from moe_lessons.toy import Batch, TopK, Toy, ToyRun, load_balancing
 
 torch.set_num_threads(1)  # everything here is small: more threads would only wait for each other
@@ -303,10 +304,11 @@ at_work = {
     name: ToyRun(COLLAPSING, TopK(1), loss=loss, alpha=0.1).advance(200) for name, loss in tried.items()
 }
 left = {name: effective_experts(run.shares_NSE[-20:].mean(dim=0)).mean() for name, run in at_work.items()}
-same = torch.equal(at_work["f · f"].shares_NSE, at_work["no loss"].shares_NSE)
-print(f"f · f: every load of every step as without a loss: {same}")
+other = (at_work["f · f"].shares_NSE != at_work["no loss"].shares_NSE).sum()
+print(f"f · f: of all loads of all steps, {int(other)} are other than without a loss")
+print("effective experts ahead of no loss")
 for name in ("f · P", "P · P"):
-    print(f"{name}: more than 1.5 effective experts ahead of no loss: {left[name] > left['no loss'] + 1.5}")
+    measured(f"  {name}", left[name] - left["no loss"], above=1.5, otherwise="it does little")
 
 # %% tags=["nbval-ignore-output"] why="image"
 svg.line_chart(
@@ -661,8 +663,9 @@ even_f = [
 ]
 pairs = [torch.rand(2, 8, generator=generator, dtype=torch.float64).sort(dim=-1).values for _ in range(1000)]
 co_sorted = [8 * (f / f.sum() * P / P.sum()).sum().item() for f, P in pairs]
-print(f"1000 random P with an even load: all 1: {max(abs(x - 1) for x in even_f) < 1e-5}")
-print(f"1000 co-sorted pairs: none below 1: {min(co_sorted) >= 1}")
+off = max(abs(x - 1) for x in even_f)
+measured("1000 random P with an even load: the loss is off 1 by at most", off, below=1e-5, then="it is 1")
+print(f"1000 co-sorted pairs: {sum(loss < 1 for loss in co_sorted)} of the losses are below 1")
 
 # %%
 claim("L128", "imprecise", holds=min(co_sorted) >= 1 and tied_load_E[0] == 1 and tied_loss < 1.0001)
@@ -928,7 +931,7 @@ def descend(logits_STE, steps, rate=0.02):
     """Gradient descent on E * sum(f P), each token's logits free; losses [steps, S] and the last loads."""
     losses = []
     n_experts = logits_STE.shape[-1]
-    for _ in range(steps):
+    for _ in each(range(steps), "step"):
         ids_ST1 = logits_STE.argmax(dim=-1, keepdim=True)
         f_S1E = torch.zeros_like(logits_STE).scatter(-1, ids_ST1, 1.0).mean(dim=1, keepdim=True)
         p_STE = logits_STE.softmax(dim=-1)
@@ -948,12 +951,13 @@ eight_STE[:, :, 4:] = 0.5 * torch.rand(16, 400, 4, generator=generator, dtype=to
 eight_STE[:, torch.arange(400), torch.arange(400) % 4] = 0.51
 
 ways = {}
-for name, start_STE in [("2 experts", two_STE), ("8 experts", eight_STE)]:
+for name, start_STE in each([("2 experts", two_STE), ("8 experts", eight_STE)], "start"):
     losses, last_load_SE = ways[name] = descend(start_STE, 400)
     first, last = losses[0], losses[-1]
-    print(f"{name}: the loss starts between {first.min():.2f} and {first.max():.2f};", end=" ")
-    print(f"all 16 end within 0.02 of 1: {bool(((last - 1).abs() < 0.02).all())};", end=" ")
-    print(f"load even to 5 %: {bool((last_load_SE * last_load_SE.shape[-1] - 1).abs().max() < 0.05)}")
+    uneven_SE = (last_load_SE * last_load_SE.shape[-1] - 1).abs()
+    print(f"{name}: the loss starts between {first.min():.2f} and {first.max():.2f}")
+    measured("  it ends away from 1 by", (last - 1).abs(), below=0.02)
+    measured("  the loads from the even one by at most", uneven_SE.max(), below=0.05, unit="%")
 
 # %%
 reveal("05.descend")
@@ -980,7 +984,8 @@ walks = {
     own_example.label: walk(example_TE + 0.3 * torch.rand(400, 8, generator=generator, dtype=torch.float64)),
 }
 off = max(abs(walks[name][-1] - ways[name][0][59, 0].item()) for name in ways)
-print(f"walked with {own_gradient.label}: the losses end where those above are at step 60: {off < 0.02}")
+print(f"walked with {own_gradient.label}, to step 60")
+measured("  the losses are off those above by at most", off, below=0.02, then="the same way down")
 
 # %% tags=["nbval-ignore-output"] why="image"
 svg.line_chart(
@@ -1090,12 +1095,12 @@ claim("L59", "correct", holds=max(agreement.values()) < -0.8 and importance_blin
 # %%
 size_TE = lopsided(64, 8, lean=0.5).float()
 size_ids_T1 = size_TE.topk(1).indices
-print("added   same softmax   load-balancing loss    z-loss")
+print("added   softmax moves by   load-balancing loss    z-loss")
 for shift in (0.0, 10.0, 100.0):
     moved_TE = size_TE + shift
-    same = torch.allclose(moved_TE.softmax(dim=-1), size_TE.softmax(dim=-1), atol=1e-4)
+    moves = (moved_TE.softmax(dim=-1) - size_TE.softmax(dim=-1)).abs().max().item()
     balance = balancing.load_balancing_loss(moved_TE, size_ids_T1).item()
-    print(f"{shift:5.0f}   {same!s:<12}   {balance:19.3f}   {balancing.z_loss(moved_TE).item():7.0f}")
+    print(f"{shift:5.0f}   {moves:16.4f}   {balance:19.3f}   {balancing.z_loss(moved_TE).item():7.0f}")
 
 # %% [markdown]
 # To a softmax nothing has happened, so neither the task nor the balance objects, and logits may drift. In
@@ -1296,11 +1301,12 @@ print("mean of 16 models [smallest, largest]")
 # %%
 bits = {name: columns[0] for name, columns in runs.items()}
 error = {name: columns[2] for name, columns in runs.items()}
-print(f"each text:        all 16 below 0.3 bits: {bool((bits['each text'] < 0.3).all())}")
-print(f"whole batch:      all 16 above 0.7 bits: {bool((bits['whole batch'] > 0.7).all())}")
-print(f"each text, mixed: all 16 above 0.7 bits: {bool((bits['each text, mixed'] > 0.7).all())}")
+print("what an expert tells of the domain")
+measured("  each text", bits["each text"], below=0.3, unit="bits")
+measured("  whole batch", bits["whole batch"], above=0.7, unit="bits")
+measured("  each text, mixed", bits["each text, mixed"], above=0.7, unit="bits")
 lower = (error["whole batch"] < error["each text"]).sum().item()
-print(f"over the batch the error is lower than over each text in more than 12 of 16: {lower > 12}")
+measured("over the batch the error is lower than over each text in", lower, of=16, above=12, unit="models")
 mean_errors = {name: error_S.mean().item() for name, error_S in error.items()}
 print(f"the lowest mean error of all: {min(mean_errors, key=mean_errors.get)}")
 
@@ -1388,9 +1394,9 @@ def watched_loss(decision):
     return loss_S
 
 
-for alpha in ALPHAS:
+for alpha in each(ALPHAS, "alpha"):
     use, error_W = [], []
-    for world in WORLDS:
+    for world in each(WORLDS, "world"):
         settings = Toy(mu=4.0, n_tokens=128, even_start=True, seed=world)
         run = ToyRun(settings, TopK(1), loss=watched_loss, alpha=alpha).advance(300)
         use.append(effective_experts(run.shares_NSE[-20:].mean(dim=0)))

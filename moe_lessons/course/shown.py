@@ -7,10 +7,10 @@ from typing import Any
 from moe_lessons.course.show import never_raises, say
 
 _LIMITS = {
-    "below": lambda number, limit: number < limit,
     "above": lambda number, limit: number > limit,
-    "at most": lambda number, limit: number <= limit,
+    "below": lambda number, limit: number < limit,
     "at least": lambda number, limit: number >= limit,
+    "at most": lambda number, limit: number <= limit,
 }
 
 
@@ -67,7 +67,7 @@ def measured(
     >>> measured("moved by", 0.004, above=0.01, unit="%", then="it learns", otherwise="it stands still")
     moved by: 0.4 % (not above 1 %): it stands still
     """
-    given = zip(_LIMITS, (below, above, at_most, at_least), strict=True)
+    given = zip(_LIMITS, (above, below, at_least, at_most), strict=True)
     limits = {name: limit for name, limit in given if limit is not None}
     numbers = list(_flat(value))
     if not limits or not numbers:

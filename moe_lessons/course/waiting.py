@@ -5,6 +5,7 @@ notebook holds nothing of it. It is sent as a display without content, which is 
 outputs sees no display at all.
 """
 
+import contextlib
 import contextvars
 import html
 import sys
@@ -52,8 +53,10 @@ class Waiting:
         self._began, self._over, self._shown = time.monotonic(), threading.Event(), ""
         # The copy carries which cell this is: what the thread sends belongs to it.
         task = contextvars.copy_context().run
-        self._thread = threading.Thread(target=task, args=(self._wait, self._over), daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=task, args=(self._wait, self._over), daemon=True)
+        with contextlib.suppress(RuntimeError):  # no more threads, or none at all, as in a browser's Python
+            thread.start()
+            self._thread = thread
 
     def end(self, result: Any) -> None:
         """The cell has ended: take the line away."""
@@ -66,6 +69,7 @@ class Waiting:
         self, shell: Any, kind: type[BaseException], error: BaseException, *trace: Any, **more: Any
     ) -> list[str]:
         """Say in one line that the cell was stopped; it is an error still, so that "run all" ends here."""
+        self.end(None)
         # Where it was is what was last shown: by now the error has closed the loops that it went through.
         at = f" at {self._shown}" if self._shown else ""
         told = str(error).rstrip(".") or f"stopped by you{at} after {self._seconds():.0f} s"

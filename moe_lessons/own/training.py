@@ -10,6 +10,7 @@ from torch import Tensor
 from moe_lessons.config import TrainConfig
 from moe_lessons.data import training_batch
 from moe_lessons.own.model import OwnTransformer
+from moe_lessons.steps import each
 from moe_lessons.training.objective import make_optimizer
 from moe_lessons.training.schedule import learning_rate_at
 
@@ -75,7 +76,7 @@ def train_own(
     optimizer = make_optimizer(model.frame, config)
     records: list[OwnRecord] = []
     began = time.thread_time()
-    for step in range(config.steps):
+    for step in each(range(config.steps), "step"):
         tokens_BL = windows(train_N, config, step)
         logits_BLV, router_logits_NTE = model(tokens_BL, "train")
         weights = config.alpha, config.z_loss_weight

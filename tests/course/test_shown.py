@@ -13,7 +13,8 @@ from nbval.plugin import get_sanitize_patterns
 from moe_lessons.build import paths
 from moe_lessons.course import measured
 
-PATTERNS = get_sanitize_patterns((paths.ROOT / "tests" / "lessons" / "measured.cfg").read_text())
+CONFIGURED = paths.ROOT / "tests" / "lessons" / "measured.cfg"
+PATTERNS = get_sanitize_patterns(CONFIGURED.read_text())
 
 
 def compared(line):
@@ -34,7 +35,7 @@ def compared(line):
         (0.3, {"below": 0.3}, "x: 0.3 (NOT below 0.3)"),
         (math.nan, {"below": 0.3}, "x: nan (NOT below 0.3)"),
         ([0.1, math.nan], {"below": 0.3}, "x: nan (NOT both below 0.3)"),
-        (-0.363, {"above": -1, "below": 0, "then": "against"}, "x: -0.36 (below 0 and above -1): against"),
+        (-0.363, {"above": -1, "below": 0, "then": "against"}, "x: -0.36 (above -1 and below 0): against"),
         (0.125, {"at_least": 0.1, "unit": "%"}, "x: 12 % (at least 10 %)"),
         (2.4, {"above": 2, "unit": "effective experts"}, "x: 2.4 effective experts (above 2)"),
         ([1, 2, 7], {"at_most": 7}, "x: 1 to 7 (all 3 at most 7)"),
@@ -85,3 +86,7 @@ def test_a_number_without_a_limit_is_compared(line):
 def test_nothing_to_hold_against_is_said(value, more, capsys):
     measured("x", value, **more)
     assert "measured could not finish (ValueError: 'x' has no" in capsys.readouterr().out
+
+
+def test_nbval_compares_so_whoever_starts_it(pytestconfig):
+    assert pytestconfig.getoption("nbval_sanitize_with") == str(CONFIGURED)
