@@ -88,4 +88,5 @@ def keyed(key: str, origin: str = "") -> dict[str, str | float]:
     >>> keyed("sorted 11", "slots 11")
     {'data_key': 'sorted 11', 'data_from': 'slots 11'}
     """
-    return {"data_key": key} | ({"data_from": origin} if origin else {})
+    marks: dict[str, str | float] = {"data_key": key}
+    return marks | {"data_from": origin} if origin else marks

@@ -43,6 +43,9 @@ the model's state, so it is what a saved notebook keeps::
     {verdicts: [{text, right, svg}],   of the questions committed to so far
      question: index or null}          the one that is open
 
+In a notebook the page also asks the widget manager whether the kernel still listens (``model.get("id")`` is
+what the manager calls the model); an engine without a widget manager is always there.
+
 A picture marks what can be touched. ``data-handle`` makes an element a handle to drag, which the arrow keys
 move as well, ``data-pick`` one to click; both hold JSON, written by `moe_lessons.explore.handles`. An
 element with ``data-key`` keeps its identity from frame to frame and moves to its new place; a new one comes

@@ -27,6 +27,8 @@ function make(tag, attributes = {}, ...children) {
     if (typeof value === "function") one.addEventListener(name.slice(2), value);
     else if (value !== false && value !== undefined) one.setAttribute(name, value === true ? "" : value);
   }
+  // JupyterLab leaves the keys of what carries this to the page; it looks at the element itself, at no parent.
+  if (["input", "select", "button"].includes(tag) || attributes.tabindex === 0) one.setAttribute("data-lm-suppress-shortcuts", "true");
   one.append(...children);
   return one;
 }
@@ -324,11 +326,12 @@ function questions(asks, {verdicts, question}, commit) {
 
 // --- The stage itself. ---
 
-function render({model, el}) {
+async function render({model, el}) {
+  // A notebook's widget manager knows whether a kernel listens; on another page the engine is always there.
+  const kernel = await model.widget_manager?.get_model?.(model.get("id")).catch(() => null);
+  const alive = () => kernel?.comm_live ?? true;
   const fixed = model.get("fixed");
   const specs = new Map(fixed.controls.map(spec => [spec.label, spec]));
-  // ipywidgets marks a view whose kernel is gone.
-  const alive = () => !el.classList.contains("jupyter-widgets-disconnected");
   const line = wire(model, {alive, changed: () => tell()});
 
   const note = make("p", {class: "moe-note", role: "status", hidden: true});
@@ -346,7 +349,7 @@ function render({model, el}) {
     make("div", {class: "moe-controls"}, ...controls.map(({box}) => box)),
     make("div", {class: "moe-landmarks", role: "group", "aria-label": "Places worth a look"}, ...landmarks));
   const scene = make("div", {class: "moe-scene"}, title, panel, picture, caption);
-  const stage = make("section", {class: "moe-stage", "aria-label": fixed.name, "data-lm-suppress-shortcuts": "true"},
+  const stage = make("section", {class: "moe-stage", "aria-label": fixed.name},
     note, error, asking, scene);
   const handles = new Map();
   let svg = "";
@@ -413,8 +416,7 @@ function render({model, el}) {
     asking.replaceChildren(...questions(fixed.asks, model.get("asked"), commit => line.ask({commit})));
     asking.querySelectorAll("input, button").forEach(one => (one.disabled ||= !alive()));
   };
-  // The class is changed after this is told.
-  const living = () => setTimeout(() => (asked(), paint()));
+  const living = () => (asked(), paint());
 
   asked();
   paint();

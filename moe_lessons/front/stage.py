@@ -119,6 +119,7 @@ def _widget_class() -> Any:
         fixed = traitlets.Dict().tag(sync=True)
         asked = traitlets.Dict().tag(sync=True)
         shown = traitlets.Dict().tag(sync=True)
+        id = traitlets.Unicode().tag(sync=True)  # by which the page asks whether this kernel still listens
 
     return Stage
 
@@ -130,6 +131,7 @@ class Widget:
         self._engine = engine
         shown = engine.state()
         self._widget = _widget_class()(fixed=fixed, asked=shown.pop("asked", {}), shown=shown)
+        self._widget.id = self._widget.model_id
         self._widget.on_msg(self._asked)
 
     def refresh(self) -> None:

@@ -12,17 +12,18 @@ from moe_lessons.front import stage
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A stage</title>
 <style>{css}</style></head>
-<body><main id="place" style="margin: 0 10px"></main></body></html>"""
+<body><main id="place" class="jp-Cell-outputArea" style="margin: 0 10px"></main></body></html>"""
 
 START = """async ([source, state]) => {
   const module = new Blob([source], {type: "text/javascript"});
   const {default: {render}} = await import(URL.createObjectURL(module));
-  const heard = {};
+  const heard = {}, kernel = {comm_live: true};
   window.sent = [];
   window.model = {
     get: name => state[name],
     on: (event, f) => (heard[event] ??= []).push(f),
     off: () => {},
+    widget_manager: {get_model: async () => kernel},
     send: request => { sent.push(request); engine(JSON.stringify(request)); },
   };
   window.receive = fresh => {
@@ -32,10 +33,10 @@ START = """async ([source, state]) => {
     }
   };
   window.gone = () => {
-    place.classList.add("jupyter-widgets-disconnected");
+    kernel.comm_live = false;
     for (const f of heard["comm_live_update"] ?? []) f();
   };
-  render({model, el: place});
+  await render({model, el: place});
 }"""
 
 
