@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 from moe_lessons.course.show import in_notebook
-from moe_lessons.explore.base import Choice, Control, Explorable, Switch, show_with
+from moe_lessons.explore.base import Choice, Control, Explorable, Switch, Text, show_with
 from moe_lessons.front import stage
 
 _open: dict[str, "View"] = {}
@@ -47,6 +47,8 @@ def _spec(control: Control[Any]) -> stage.Message:
         return {**common, "kind": "choice", "options": [text for text, _ in control.options]}
     if isinstance(control, Switch):
         return {**common, "kind": "switch"}
+    if isinstance(control, Text):
+        return {**common, "kind": "text"}
     ends = {"low": control.low, "high": control.high, "step": control.step}
     return {**common, "kind": "range", **ends, "play": control.play}
 
@@ -87,7 +89,7 @@ def _value(control: Control[Any], params: Any) -> Any:
 
 
 def _text(control: Control[Any], params: Any) -> str:
-    if isinstance(control, Switch):
+    if isinstance(control, Switch | Text):
         return ""
     if control.say is not None:
         return control.say(params)
@@ -122,6 +124,8 @@ def _write(control: Control[Any], params: Any, value: Any) -> Any:
         return control.write(params, control.options[value][1])
     if isinstance(control, Switch):
         return control.write(params, bool(value))
+    if isinstance(control, Text):
+        return control.write(params, str(value))
     if not control.low <= value <= control.high:
         raise ValueError(f"{control.label} is {value!r}: it goes from {control.low:g} to {control.high:g}")
     whole = float(control.step).is_integer() and float(control.low).is_integer()

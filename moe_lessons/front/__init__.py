@@ -13,7 +13,8 @@ Four kinds of things cross the wire, all JSON.
     {name,                                         what this explorable is called
      controls: [{label, hint, kind: "range", low, high, step, play}
                 {label, hint, kind: "choice", options: [text, ...]}
-                {label, hint, kind: "switch"}],
+                {label, hint, kind: "switch"},
+                {label, hint, kind: "text"}],
      landmarks: [{label, hint}],                   buttons that jump
      asks: [{text, options: [text, ...]}]}         questions; all of them are asked before the controls unlock
 

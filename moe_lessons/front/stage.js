@@ -109,6 +109,20 @@ const CONTROLS = {
     return (wide <= SEGMENTS ? segments : list)(spec, line);
   },
 
+  text(spec, line) {
+    const id = newId();
+    const input = make("input", {
+      id, type: "text", title: spec.hint, placeholder: spec.hint, spellcheck: "false", autocomplete: "off",
+      oninput: () => line.ask({set: {[spec.label]: input.value}}),
+    });
+    const box = make("div", {class: "moe-control moe-text"}, make("label", {for: id}, spec.label), input);
+    const show = (value, _, off) => {
+      if (input.value !== value) input.value = value;
+      input.disabled = off;
+    };
+    return {box, show};
+  },
+
   switch(spec, line) {
     const input = make("input", {type: "checkbox", onchange: () => line.ask({set: {[spec.label]: input.checked}})});
     const box = make("label", {class: "moe-control moe-switch", title: spec.hint}, input, spec.label);
@@ -346,11 +360,12 @@ async function render({model, el}) {
   const landmarks = fixed.landmarks.map(({label, hint}, i) =>
     make("button", {type: "button", title: hint, onclick: () => line.ask({go: i})}, label));
   const panel = make("div", {class: "moe-panel"}, lock,
-    make("div", {class: "moe-controls"}, ...controls.map(({box}) => box)),
+    make("div", {class: "moe-controls"}, ...controls.filter(({spec}) => spec.kind !== "text").map(({box}) => box)),
     make("div", {class: "moe-landmarks", role: "group", "aria-label": "Places worth a look"}, ...landmarks));
+  const typed = controls.filter(({spec}) => spec.kind === "text").map(({box}) => box); // needs the whole width
   const scene = make("div", {class: "moe-scene"}, title, panel, picture, caption);
   const stage = make("section", {class: "moe-stage", "aria-label": fixed.name},
-    note, error, asking, scene);
+    note, error, asking, ...typed, scene);
   const handles = new Map();
   let svg = "";
 

@@ -11,7 +11,7 @@ from moe_lessons.explore.base import Slider
 
 pytestmark = pytest.mark.browser
 
-NAMES = [name for name in explore.__all__ if name not in ("LiveView", "SentenceLayer")]
+NAMES = [name for name in explore.__all__ if name != "LiveView"]
 
 # JupyterLab gives an output this much of a window of 1366 x 641, beside its file browser: 934 x 520 px.
 PANEL = (954, 520)

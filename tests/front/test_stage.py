@@ -4,10 +4,12 @@ import json
 import shutil
 import subprocess
 import threading
+import xml.etree.ElementTree as ET
 
 import pytest
 
 from moe_lessons.front import stage
+from moe_lessons.svg import figure
 
 
 class Dial:
@@ -112,6 +114,19 @@ def test_what_crosses_the_wire_is_json(engine):
     widget = stage.Widget({"name": "dial"}, engine)
     json.dumps([widget._widget.fixed, widget._widget.asked, widget._widget.shown])
     widget.close()
+
+
+def test_a_figure_says_where_its_body_is():
+    """The page takes title and caption out of a drawing: the lines of text before and after its one <g>."""
+    svg = ET.fromstring(figure(120, 40, "A title of two lines", "", "<rect/>", "And a caption of two").svg)
+    tags = [one.tag.rpartition("}")[2] for one in svg]
+    assert tags.count("g") == 1
+    at = tags.index("g")
+    assert [tag for tag in tags[:at] if tag == "text"] == ["text"] * 2
+    assert tags[at + 1 :] == ["text"] * 2
+    top, height = map(float, svg.get("data-body").split())
+    assert svg[at].get("transform") == f"translate(0 {top:g})"
+    assert height == 40
 
 
 # The page's side of the wire: how requests are merged. It runs where node is; tests/browser has it in a page.
