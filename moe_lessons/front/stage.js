@@ -175,6 +175,7 @@ function play(spec, line) {
     button.setAttribute("aria-label", `${timer ? "Pause" : "Play"}: ${spec.label}`);
   };
   function step() {
+    if (!button.isConnected) return stop();
     if (!line.idle()) return;
     const at = line.wanted(spec.label);
     if (at >= spec.high) return stop();
@@ -196,9 +197,9 @@ function play(spec, line) {
   label();
   const show = off => {
     button.disabled = off;
-    if (timer && (off || !button.isConnected)) stop();
+    if (timer && off) stop();
   };
-  return {button, show, stop};
+  return {button, show};
 }
 
 // --- The picture: title and caption become text, what has a key flies, what is marked can be dragged. ---
