@@ -28,7 +28,8 @@ function make(tag, attributes = {}, ...children) {
     else if (value !== false && value !== undefined) one.setAttribute(name, value === true ? "" : value);
   }
   // JupyterLab leaves the keys of what carries this to the page; it looks at the element itself, at no parent.
-  if (["input", "select", "button"].includes(tag) || attributes.tabindex === 0) one.setAttribute("data-lm-suppress-shortcuts", "true");
+  const takesKeys = ["input", "select", "button"].includes(tag) || attributes.tabindex === 0;
+  if (takesKeys) one.setAttribute("data-lm-suppress-shortcuts", "true");
   one.append(...children);
   return one;
 }
@@ -105,8 +106,8 @@ const CONTROLS = {
 
   choice(spec, line) {
     // About as wide as it will be, for it is not on the page yet.
-    const wide = spec.options.reduce((sum, option) => sum + Math.max(24, 7.5 * option.length + 15), 8 * spec.label.length);
-    return (wide <= SEGMENTS ? segments : list)(spec, line);
+    const wide = spec.options.reduce((sum, option) => sum + Math.max(24, 7.5 * option.length + 15), 0);
+    return (wide + 8 * spec.label.length <= SEGMENTS ? segments : list)(spec, line);
   },
 
   text(spec, line) {
@@ -153,7 +154,8 @@ function segments(spec, line) {
 function list(spec, line) {
   const id = newId();
   const other = make("option", {value: -1, disabled: true});
-  const select = make("select", {id, title: spec.hint, onchange: () => line.ask({set: {[spec.label]: Number(select.value)}})},
+  const chosen = () => line.ask({set: {[spec.label]: Number(select.value)}});
+  const select = make("select", {id, title: spec.hint, onchange: chosen},
     ...spec.options.map((option, i) => make("option", {value: i}, option)));
   const box = make("div", {class: "moe-control moe-list"}, make("label", {for: id}, spec.label), select);
   const show = (value, text, off) => {
@@ -232,7 +234,8 @@ function fly(svg, before) {
     const to = one.getBoundingClientRect();
     const [x, y] = [(from.x - to.x) / scale, (from.y - to.y) / scale];
     if (Math.hypot(x, y) < 1) continue;
-    one.animate([{transform: `translate(${x}px, ${y}px)`}, {transform: "none"}], {duration: FLY_MS, easing: "ease-in-out"});
+    const way = [{transform: `translate(${x}px, ${y}px)`}, {transform: "none"}];
+    one.animate(way, {duration: FLY_MS, easing: "ease-in-out"});
   }
 }
 
@@ -241,7 +244,9 @@ function makeHandle(picture, specs, line) {
   let find, marks, wants; // finds the element in the present picture; its marks; the values it is on its way to
   const box = make("div", {role: "slider", tabindex: 0, class: "moe-handle", onpointerdown: hold, onkeydown: press});
 
-  const locate = event => new DOMPoint(event.clientX, event.clientY).matrixTransform(find().parentNode.getScreenCTM().inverse());
+  /** Where the pointer is, in the pixels of the group in which the mark is drawn. */
+  const locate = ({clientX, clientY}) =>
+    new DOMPoint(clientX, clientY).matrixTransform(find().parentNode.getScreenCTM().inverse());
   const move = values => {
     Object.assign(wants, values);
     line.ask({set: {...marks.first, ...wants}});
@@ -319,7 +324,8 @@ function questions(asks, {verdicts, question}, commit) {
   const said = verdicts.map(({text, right, svg}, i) => {
     const shown = make("div", {class: `moe-verdict ${right ? "moe-right" : "moe-wrong"}`}, make("p", {}, text));
     if (!svg) return shown;
-    const seen = make("details", {open: i === verdicts.length - 1 && question !== null}, make("summary", {}, "What happens"));
+    const open = i === verdicts.length - 1 && question !== null;
+    const seen = make("details", {open}, make("summary", {}, "What happens"));
     seen.insertAdjacentHTML("beforeend", svg);
     shown.append(seen);
     return shown;
@@ -367,7 +373,8 @@ async function render({model, el}) {
   const scene = make("div", {class: "moe-scene"}, title, panel, picture, caption);
   const stage = make("section", {class: "moe-stage", "aria-label": fixed.name},
     note, error, asking, ...typed, scene);
-  const handles = new Map();
+  const handles = new Map(); // by name, for as long as the stage is there
+  const marked = new Map(); // the elements that they lie over, in the present picture
   let svg = "";
 
   function pick(event) {
@@ -403,17 +410,18 @@ async function render({model, el}) {
 
   /** Put a handle over every mark that can be dragged now. */
   function place() {
-    const seen = new Set();
+    marked.clear();
     for (const mark of drawn.querySelectorAll("[data-handle]")) {
       const marks = JSON.parse(mark.dataset.handle);
+      const {name} = marks;
       if (!Object.keys(marks.at).every(open)) continue;
-      seen.add(marks.name);
-      if (!handles.has(marks.name)) handles.set(marks.name, makeHandle(picture, specs, line));
-      const handle = handles.get(marks.name);
+      marked.set(name, mark);
+      if (!handles.has(name)) handles.set(name, makeHandle(picture, specs, line));
+      const handle = handles.get(name);
       if (!handle.box.isConnected) picture.append(handle.box);
-      handle.show(() => [...drawn.querySelectorAll("[data-handle]")].find(one => JSON.parse(one.dataset.handle).name === marks.name), marks);
+      handle.show(() => marked.get(name), marks);
     }
-    for (const [name, {box}] of handles) if (!seen.has(name)) box.remove();
+    for (const [name, {box}] of handles) if (!marked.has(name)) box.remove();
   }
 
   /** Say whether anybody is there to answer. */
