@@ -11,6 +11,9 @@ pytestmark = pytest.mark.browser
 CELL = "from moe_lessons.explore import Surface\nshown = Surface()\nshown"
 LEFT = "Run this cell to bring it to life"
 
+# Kernels come and go here, and a busy machine takes its time over that.
+expect.set_options(timeout=60_000)
+
 
 @pytest.fixture(scope="module")
 def lesson(open_notebook):
