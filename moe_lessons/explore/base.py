@@ -2,7 +2,7 @@
 
 An explorable is three pure functions (``simulate``, ``draw``, ``static``) and a list of controls, each of
 which turns parameters into other parameters. What shows it on a page is a `View`; ``widget.py`` has one and
-registers it with `show_with`. Only that module knows ipywidgets.
+registers it with `show_with`. Only that module knows of widgets.
 """
 
 from abc import ABC, abstractmethod
@@ -27,6 +27,10 @@ class Slider(Generic[P]):
     read: Callable[[P], float]
     write: Callable[[P, float], P]
     hint: str = ""
+    say: Callable[[P], str] | None = None
+    """How the value reads, with its unit; by default its digits."""
+    play: bool = False
+    """Whether it is a time that can run by itself."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Choice(Generic[P]):
     read: Callable[[P], Any]
     write: Callable[[P, Any], P]
     hint: str = ""
+    say: Callable[[P], str] | None = None
+    """How a value reads that is none of the options."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,16 @@ class Switch(Generic[P]):
     label: str
     read: Callable[[P], bool]
     write: Callable[[P, bool], P]
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Text(Generic[P]):
+    """A line of text to type."""
+
+    label: str
+    read: Callable[[P], str]
+    write: Callable[[P, str], P]
     hint: str = ""
 
 
@@ -95,7 +111,7 @@ class Question:
         return f"{sign} You predicted: {said}. What happens: {true}. {self.because}"
 
 
-Control = Slider[P] | Choice[P] | Switch[P]
+Control = Slider[P] | Choice[P] | Switch[P] | Text[P]
 
 
 class View(Protocol):
@@ -233,8 +249,8 @@ class Explorable(ABC, Generic[P]):
 
     def __repr__(self) -> str:
         if self._hides:
-            return f"{self.name} (interactive in Jupyter; needs ipywidgets). Commit to the prediction first."
-        return f"{self.name} (interactive in Jupyter; needs ipywidgets). {self.static().alt}"
+            return f"{self.name} (interactive in Jupyter; needs anywidget). Commit to the prediction first."
+        return f"{self.name} (interactive in Jupyter; needs anywidget). {self.static().alt}"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """The widget where there is one, beside a picture for pages without a kernel.

@@ -1,213 +1,143 @@
-"""The widget view of an explorable: core ipywidgets only, within what versions 7 and 8 share.
+"""The view of an explorable: its controls and state as the messages that `moe_lessons.front` describes."""
 
-Frames are SVG text in one ``HTML`` widget: a frame costs milliseconds, where redrawing a figure costs
-hundreds. Nothing is printed or displayed from a callback.
-"""
-
-import html
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
+from functools import cache
 from typing import Any
 
-from moe_lessons.explore.base import (
-    Choice,
-    Control,
-    Explorable,
-    Landmark,
-    Question,
-    Slider,
-    Switch,
-    show_with,
-)
+from moe_lessons.course.show import in_notebook
+from moe_lessons.explore.base import Choice, Control, Explorable, Switch, Text, show_with
+from moe_lessons.front import stage
 
 _open: dict[str, "View"] = {}
 """The view of each explorable now on a page; running its cell again closes the one before."""
 
-_TEXT = '<div style="max-width:720px;line-height:1.45">{}</div>'
-
-
-def available() -> bool:
-    """Whether ipywidgets can be imported.
-
-    Examples
-    --------
-    >>> available() in (True, False)
-    True
-    """
-    return find_spec("ipywidgets") is not None
-
 
 class View:
-    """Questions, controls, landmarks and the frame of one explorable."""
+    """One explorable on a page."""
 
     def __init__(self, shown: Explorable[Any]) -> None:
-        import ipywidgets as widgets
-
         previous = _open.pop(shown.name, None)
         if previous is not None:
             previous.close()
-        self._lib = widgets
         self._shown = shown
-        self._quiet = False
-        # JupyterLab may run callbacks on several threads at once.
-        self._lock = threading.RLock()
-        self._controls = [(c, self._make(c)) for c in shown.controls()]
-        self._landmarks = [(m, self._button(m.label, m.hint, self._jump(m))) for m in shown.landmarks()]
-        self._asked = widgets.VBox([])
-        self._frame = widgets.HTML()
-        wrap = widgets.Layout(flex_flow="row wrap", max_width="720px")
-        switches = [w for c, w in self._controls if isinstance(c, Switch)]
-        rows = [w for c, w in self._controls if not isinstance(c, Switch)]
-        self.box = widgets.VBox(
-            [
-                self._asked,
-                self._frame,
-                widgets.HBox([w for _, w in self._landmarks], layout=wrap),
-                *([widgets.HBox(switches, layout=wrap)] if switches else []),
-                widgets.HBox(rows, layout=wrap),
-            ]
-        )
-        self._ask()
-        self.refresh()
+        engine = stage.Engine(lambda request: act(shown, request), lambda: state(shown))
+        self._widget = stage.Widget(fixed(shown), engine)
+        self.refresh, self.mime = self._widget.refresh, self._widget.mime
         _open[shown.name] = self
 
-    def mime(self) -> dict[str, Any]:
-        """What tells a front end to show the widget; both ipywidgets 7 and 8 read it."""
-        view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
-        return {"application/vnd.jupyter.widget-view+json": view}
-
-    def refresh(self) -> None:
-        """Redraw, and bring the controls in line with the parameters and the lock."""
-        with self._hushed():
-            for spec, widget in self._controls:
-                widget.value = spec.read(self._shown.params)
-                widget.disabled = self._shown.waits(spec)
-                if isinstance(spec, Switch):  # a dark page hardly shows that a box is disabled
-                    widget.description = f"{spec.label} (locked)" if widget.disabled else spec.label
-            for landmark, button in self._landmarks:
-                button.disabled = self._shown.waits(landmark)
-            self._draw()
-
     def close(self) -> None:
-        """Close every widget of this view, and no other."""
+        """Leave the page."""
         if _open.get(self._shown.name) is self:
             del _open[self._shown.name]
-        _close(self.box)
-
-    def _draw(self) -> None:
-        self._frame.value = self._shown.frame()
-
-    @contextmanager
-    def _hushed(self) -> Iterator[None]:
-        """Setting a widget's value calls its observers: keep them still."""
-        with self._lock:
-            before, self._quiet = self._quiet, True
-            try:
-                yield
-            finally:
-                self._quiet = before
-
-    def _make(self, spec: Control[Any]) -> Any:
-        lib, value = self._lib, spec.read(self._shown.params)
-        common = {"description": spec.label, "disabled": True, "style": {"description_width": "110px"}}
-        if isinstance(spec, Choice):
-            widget = lib.Dropdown(options=spec.options, value=value, **common)
-        elif isinstance(spec, Switch):
-            widget = lib.Checkbox(value=value, indent=False, **common)
-            widget.layout.margin = "2px 20px 2px 2px"
-        else:
-            whole = float(spec.step).is_integer() and float(spec.low).is_integer()
-            kind, cast = (lib.IntSlider, int) if whole else (lib.FloatSlider, float)
-            ends = {"min": cast(spec.low), "max": cast(spec.high), "step": cast(spec.step)}
-            widget = kind(value=cast(value), **ends, **common)
-        widget.layout.width = "auto" if isinstance(spec, Switch) else "350px"
-        if hasattr(widget, "tooltip"):
-            widget.tooltip = spec.hint  # at least "": None shows as "null"
-        widget.observe(self._dragged(spec), "value")
-        return widget
-
-    def _button(self, label: str, hint: str, pressed: Callable[[Any], None]) -> Any:
-        button = self._lib.Button(description=label, tooltip=hint, layout=self._lib.Layout(width="auto"))
-        button.on_click(pressed)
-        return button
-
-    def _dragged(self, spec: Control[Any]) -> Callable[[Any], None]:
-        def changed(change: Any) -> None:
-            with self._lock:
-                params = self._shown.params
-                if self._quiet or self._shown.waits(spec) or _only_rounded(spec, change["new"], params):
-                    return
-                self._shown.params = spec.write(params, change["new"])
-                # One control may set what another shows: the angle is that of the chosen expert.
-                self.refresh()
-
-        return changed
-
-    def _jump(self, landmark: Landmark[Any]) -> Callable[[Any], None]:
-        def pressed(_: Any) -> None:
-            with self._lock:
-                if not self._shown.waits(landmark):
-                    self._shown.params = landmark.go(self._shown.params)
-                    self.refresh()
-
-        return pressed
-
-    def _ask(self) -> None:
-        """Show the verdicts so far, then the next question."""
-        shown, lib = self._shown, self._lib
-        parts: list[Any] = []
-        for index, choice in enumerate(shown.choices):
-            parts.append(lib.HTML(_TEXT.format(html.escape(shown.asks[index].verdict(choice)))))
-            picture = shown.reveal(index)
-            if picture is not None:
-                parts.append(lib.HTML(picture.svg))
-        if len(shown.choices) < len(shown.asks):
-            parts += self._question(shown.asks[len(shown.choices)])
-        for old in self._asked.children:
-            _close(old)
-        self._asked.children = parts
-
-    def _question(self, question: Question) -> list[Any]:
-        lib, number = self._lib, len(self._shown.choices) + 1
-        total = len(self._shown.asks)
-        heading = f"<strong>Predict ({number} of {total}).</strong> {html.escape(question.text)}"
-        radio = lib.RadioButtons(
-            options=[(text, i) for i, text in enumerate(question.options)],
-            value=None,
-            layout=lib.Layout(width="100%", max_width="720px"),
-        )
-
-        def pressed(_: Any) -> None:
-            with self._lock:
-                if radio.value is not None:
-                    self._shown.commit(radio.value)
-                    self._ask()
-
-        submit = self._button("Commit", "The controls unlock once you have committed", pressed)
-        submit.disabled = True
-        submit.button_style = "primary"
-        # A column stretches what it holds.
-        submit.layout.align_self = "flex-start"
-
-        def chosen(change: Any) -> None:
-            submit.disabled = radio.value is None
-
-        radio.observe(chosen, "value")
-        return [lib.HTML(_TEXT.format(heading)), radio, submit]
+        self._widget.close()
 
 
-def _only_rounded(spec: Control[Any], new: Any, params: Any) -> bool:
-    """Whether nobody dragged: a page puts a slider's handle on its nearest step and reports where it is."""
-    return isinstance(spec, Slider) and abs(new - spec.read(params)) <= spec.step / 2
+def fixed(shown: Explorable[Any]) -> stage.Message:
+    """Return what does not change while an explorable is on a page."""
+    return {
+        "name": shown.name,
+        "controls": [_spec(control) for control in shown.controls()],
+        "landmarks": [{"label": m.label, "hint": m.hint} for m in shown.landmarks()],
+        "asks": [{"text": q.text, "options": list(q.options)} for q in shown.asks],
+    }
 
 
-def _close(widget: Any) -> None:
-    """Close a widget and what it holds."""
-    for child in getattr(widget, "children", ()):
-        _close(child)
-    widget.close()
+def _spec(control: Control[Any]) -> stage.Message:
+    common = {"label": control.label, "hint": control.hint}
+    if isinstance(control, Choice):
+        return {**common, "kind": "choice", "options": [text for text, _ in control.options]}
+    if isinstance(control, Switch):
+        return {**common, "kind": "switch"}
+    if isinstance(control, Text):
+        return {**common, "kind": "text"}
+    ends = {"low": control.low, "high": control.high, "step": control.step}
+    return {**common, "kind": "range", **ends, "play": control.play}
 
 
-show_with(lambda shown: View(shown) if available() else None)
+def state(shown: Explorable[Any]) -> stage.Message:
+    """Return everything that the page shows now."""
+    controls, landmarks, params = shown.controls(), shown.landmarks(), shown.params
+    still_open = len(shown.choices) < len(shown.asks)
+    verdicts = [_verdict(shown, index, choice) for index, choice in enumerate(shown.choices)]
+    return {
+        "svg": shown.frame(),
+        "values": {c.label: _value(c, params) for c in controls},
+        "texts": {c.label: _text(c, params) for c in controls},
+        "locked": [c.label for c in controls if shown.waits(c)],
+        "shut": [i for i, landmark in enumerate(landmarks) if shown.waits(landmark)],
+        "asked": {"verdicts": verdicts, "question": len(shown.choices) if still_open else None},
+    }
+
+
+def _verdict(shown: Explorable[Any], index: int, choice: int) -> stage.Message:
+    question = shown.asks[index]
+    svg = _revealed(type(shown), index)
+    return {"text": question.verdict(choice), "right": choice == question.truth, "svg": svg}
+
+
+@cache
+def _revealed(kind: type[Explorable[Any]], index: int) -> str:
+    """What a question's experiment shows; drawn once, not at every frame."""
+    picture = kind().reveal(index)
+    return picture.svg if picture else ""
+
+
+def _value(control: Control[Any], params: Any) -> Any:
+    value = control.read(params)
+    if isinstance(control, Choice):
+        return next((i for i, (_, option) in enumerate(control.options) if option == value), -1)
+    return value
+
+
+def _text(control: Control[Any], params: Any) -> str:
+    if isinstance(control, Switch | Text):
+        return ""
+    if control.say is not None:
+        return control.say(params)
+    value = control.read(params)
+    if isinstance(control, Choice):
+        return next((text for text, option in control.options if option == value), str(value))
+    return f"{value:,.4g}" if value < 10_000 else f"{value:,.0f}"
+
+
+def act(shown: Explorable[Any], request: stage.Message) -> None:
+    """Do what a request asks for: commit, jump, set. What waits for a prediction stays where it is."""
+    if "commit" in request:
+        shown.commit(request["commit"])
+    params = shown.params
+    if "go" in request:
+        landmark = shown.landmarks()[request["go"]]
+        if not shown.waits(landmark):
+            params = landmark.go(params)
+    controls = {control.label: control for control in shown.controls()}
+    for label, value in request.get("set", {}).items():
+        if label not in controls:
+            raise ValueError(f"no control {label!r}: choose one of {', '.join(controls)}")
+        if not shown.waits(controls[label]):
+            params = _write(controls[label], params, value)
+    shown.params = params
+
+
+def _write(control: Control[Any], params: Any, value: Any) -> Any:
+    if isinstance(control, Choice):
+        if value not in range(len(control.options)):
+            raise ValueError(f"{control.label}: choose option 0 to {len(control.options) - 1}, not {value!r}")
+        return control.write(params, control.options[value][1])
+    if isinstance(control, Switch):
+        return control.write(params, bool(value))
+    if isinstance(control, Text):
+        return control.write(params, str(value))
+    if not control.low <= value <= control.high:
+        raise ValueError(f"{control.label} is {value!r}: it goes from {control.low:g} to {control.high:g}")
+    whole = float(control.step).is_integer() and float(control.low).is_integer()
+    return control.write(params, int(value) if whole else float(value))
+
+
+def _view(shown: Explorable[Any]) -> View | None:
+    if stage.available():
+        return View(shown)
+    if in_notebook():
+        print(stage.MISSING)
+    return None
+
+
+show_with(_view)

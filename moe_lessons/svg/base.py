@@ -217,6 +217,8 @@ def figure(width: float, height: float, title: str, desc: str, body: str, captio
         viewBox=f"0 0 {num(width)} {num(total)}",
         role="img",
         aria_label=title,
+        # Where the body is: a page may show title and caption as text of its own.
+        data_body=f"{num(top)} {num(height)}",
         font_family=SANS,
         font_size=12,
         fill=INK,

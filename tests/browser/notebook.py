@@ -48,6 +48,7 @@ RUN_ALL = """async () => { await jupyterapp.commands.execute('notebook:run-all-c
 
 
 RESTART = """async () => { await jupyterapp.shell.currentWidget.sessionContext.restartKernel(); }"""
+SAVE = """async () => { await jupyterapp.commands.execute('docmanager:save'); }"""
 SHUT_DOWN = """async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown(); }"""
 INSERT_BELOW = """async () => { await jupyterapp.commands.execute('notebook:insert-cell-below'); }"""
 THEME = """async theme => { await jupyterapp.commands.execute('apputils:change-theme', {theme}); }"""
@@ -59,9 +60,20 @@ class Notebook:
     def __init__(self, page, address, path, problems):
         self.page = page
         self.problems = problems
-        page.goto(f"{address}/lab/tree/{path}?reset", timeout=600_000)
-        page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=600_000)
-        page.evaluate(OPEN)
+        self.address = f"{address}/lab/tree/{path}?reset"
+        self.open()
+
+    def open(self):
+        self.page.goto(self.address, timeout=600_000)
+        self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=600_000)
+        self.page.evaluate(OPEN)
+
+    def save_and_open_again(self):
+        """Save, shut the kernel down, leave, and come back, as on the next morning."""
+        self.page.evaluate(SAVE)
+        self.page.evaluate(SHUT_DOWN)
+        self.page.goto("about:blank")
+        self.open()
 
     def close(self):
         self.page.evaluate(SHUT_DOWN)

@@ -1,127 +1,192 @@
+import json
+import math
 import sys
 import types
+import xml.etree.ElementTree as ET
 
 import ipywidgets as widgets
 import pytest
 
+from moe_lessons import explore
 from moe_lessons.course import store
-from moe_lessons.explore import Calculator, LiveView, Router, widget
+from moe_lessons.explore import Calculator, Capacity, LiveView, Permutation, Router, Surface, widget
+from moe_lessons.explore.permutation.state import Params as Rows
+from moe_lessons.explore.permutation.state import simulate as permutation
 from moe_lessons.explore.router.state import Params, lengthen
+from moe_lessons.front import stage
 
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
 
 @pytest.fixture
-def shown():
-    playground = Router()
-    playground._repr_mimebundle_()
-    yield playground
-    playground.close()
-
-
-def parts(playground, kind):
-    def walk(w):
-        yield w
-        for child in getattr(w, "children", ()):
-            yield from walk(child)
-
-    return [w for w in walk(playground._view.box) if isinstance(w, kind)]
-
-
-def control(playground, label):
-    kinds = (widgets.IntSlider, widgets.FloatSlider, widgets.Dropdown)
-    return next(w for w in parts(playground, kinds) if w.description == label)
-
-
-def button(playground, label):
-    return next(w for w in parts(playground, widgets.Button) if w.description == label)
-
-
-def answer(playground, choice):
-    parts(playground, widgets.RadioButtons)[0].value = choice
-    button(playground, "Commit").click()
+def shown(page_of):
+    return page_of(Router())
 
 
 def test_controls_wait_for_every_prediction(shown):
-    norm = control(shown, "Its norm")
-    before = shown._view._frame.value
-    assert norm.disabled
-    assert button(shown, "Start").disabled
-    norm.value = 2.0
-    button(shown, "Hot: 4").click()
-    assert shown.params == Params()
-    assert shown._view._frame.value == before
-    answer(shown, 0)
-    assert norm.disabled
-    answer(shown, 0)
-    assert not norm.disabled
-    assert not parts(shown, widgets.RadioButtons)
+    before = shown.shown["svg"]
+    assert shown.locked("Its norm")
+    assert 0 in shown.shown["shut"]
+    shown.set("Its norm", 2.0)
+    shown.go("Hot: 4")
+    assert shown.explorable.params == Params()
+    assert shown.shown["svg"] == before
+    shown.commit(0)
+    assert shown.locked("Its norm")
+    assert shown.asked["question"] == 1
+    shown.commit(0)
+    assert not shown.locked("Its norm")
+    assert shown.shown["shut"] == []
+    assert shown.asked["question"] is None
 
 
 def test_nothing_is_committed_without_a_choice(shown):
-    commit = button(shown, "Commit")
-    assert commit.disabled
-    commit.click()
-    assert shown.choices == []
+    shown.send()
+    assert shown.explorable.choices == []
+    assert shown.shown["error"] == ""
+
+
+def test_a_choice_that_is_not_there_is_said_and_commits_nothing(shown):
+    shown.commit(7)
+    assert shown.explorable.choices == []
+    assert "choose 0 to 2, not 7" in shown.shown["error"]
 
 
 def test_prediction_and_truth_show_together(shown):
-    answer(shown, 2)
-    texts = [w.value for w in parts(shown, widgets.HTML)]
-    assert any("✘ You predicted: It shrinks" in t and "What happens: It grows" in t for t in texts)
-    assert any("At K=1, doubling router vector 0" in t for t in texts)
+    shown.commit(2)
+    (verdict,) = shown.asked["verdicts"]
+    assert "✘ You predicted: It shrinks" in verdict["text"]
+    assert "What happens: It grows" in verdict["text"]
+    assert not verdict["right"]
+    assert "At K=1, doubling router vector 0" in verdict["svg"]
 
 
 def test_a_drag_redraws_and_controls_follow_the_expert(shown):
-    shown.unlock()
-    frame = shown._view._frame.value
-    control(shown, "Its norm").value = 2.0
-    assert shown.params == lengthen(Params(), 2.0)
-    assert shown._view._frame.value != frame
-    control(shown, "Expert").value = 3
-    assert control(shown, "Its norm").value == 1.0
-    assert control(shown, "Its angle (°)").value == Params().angles[3]
-    assert shown.params.norms == lengthen(Params(), 2.0).norms
+    shown.explorable.unlock()
+    frame = shown.shown["svg"]
+    shown.set("Its norm", 2.0)
+    assert shown.explorable.params == lengthen(Params(), 2.0)
+    assert shown.shown["svg"] != frame
+    shown.set("Expert", 3)
+    assert shown.shown["values"]["Its norm"] == 1.0
+    assert shown.shown["values"]["Its angle (°)"] == Params().angles[3]
+    assert shown.explorable.params.norms == lengthen(Params(), 2.0).norms
+
+
+def test_values_are_set_in_their_order(shown):
+    """A tip taken hold of says first which expert is meant."""
+    shown.explorable.unlock()
+    shown.send(set={"Expert": 3, "Its norm": 2.0})
+    assert shown.explorable.params.norms == (1, 1, 1, 2, 1, 1)
 
 
 def test_landmarks_move_the_controls(shown):
-    shown.unlock()
-    button(shown, "K=4, norm × 2").click()
-    assert control(shown, "K").value == 4
-    assert control(shown, "Its norm").value == 2.0
-    button(shown, "Start").click()
-    assert shown.params == Params()
+    shown.explorable.unlock()
+    shown.go("K=4, norm × 2")
+    assert shown.shown["values"]["K"] == 4
+    assert shown.shown["values"]["Its norm"] == 2.0
+    shown.go("Start")
+    assert shown.explorable.params == Params()
 
 
-def test_a_handle_put_on_its_nearest_step_is_no_drag():
-    """JupyterLab reports a slider's value rounded to its step; a landmark between steps must stay."""
-    calculator = Calculator(ask=False)
-    calculator._repr_mimebundle_()
-    calculator.unlock()
-    context = control(calculator, "log2 context")
-    button(calculator, "Cache overtakes").click()
-    context.value = 17.5
-    assert calculator.params.context == 196_533
-    context.value = 17.75
-    assert calculator.params.context == round(2**17.75)
-    context.value = 17.5
-    assert calculator.params.context == round(2**17.5)
-    calculator.close()
+@pytest.mark.parametrize("wish", [{"K": 7}, {"Its norm": -0.1}, {"Expert": 6}, {"Typo": 1}])
+def test_what_no_control_allows_is_refused(shown, wish):
+    shown.explorable.unlock()
+    shown.send(set=wish)
+    assert shown.explorable.params == Params()
+    assert next(iter(wish)) in shown.shown["error"]
+    shown.send(set={"K": 2})
+    assert shown.shown["error"] == ""
+    assert shown.explorable.params.k == 2
+
+
+def test_a_value_between_the_options_stands_and_is_told(page_of):
+    """A landmark may lead to where no option of a list is."""
+    page = page_of(Calculator(ask=False))
+    page.explorable.unlock()
+    page.go("Cache overtakes")
+    assert page.explorable.params.context == 196_533
+    assert page.shown["values"]["Context"] == -1
+    assert page.shown["texts"]["Context"] == "196,533"
+    page.set("K", 3)
+    assert page.explorable.params.context == 196_533
+    page.set("Context", 4)
+    assert page.explorable.params.context == 4096
+
+
+def test_every_control_of_every_explorable_has_a_name_of_its_own():
+    for name in explore.__all__:
+        if name != "LiveView":
+            labels = [control.label for control in getattr(explore, name)().controls()]
+            assert len(set(labels)) == len(labels)
+
+
+@pytest.mark.parametrize("name", [name for name in explore.__all__ if name != "LiveView"])
+def test_what_a_picture_marks_names_controls_of_its_own(name):
+    explorable = getattr(explore, name)(locked=False)
+    controls = {control.label: control for control in explorable.controls()}
+    svg = ET.fromstring(explorable.frame())
+    assert svg.get("data-body")
+    for one in svg.iter():
+        marks = json.loads(one.get("data-handle") or "{}")
+        at, first = marks.get("at", {}), marks.get("first", {})
+        picked = json.loads(one.get("data-pick") or "{}")
+        assert {*at, *first, *picked} <= set(controls)
+        for label, value in at.items():
+            assert controls[label].low <= value <= controls[label].high
+    static = explorable.static().svg
+    assert "data-handle" not in static
+    assert "data-pick" not in static
+
+
+@pytest.mark.parametrize("explorable", [Router, Surface, Capacity])
+def test_a_handle_stands_where_its_values_are(explorable):
+    """The pixel range that a handle gives says the same as the place at which it is drawn."""
+    drawn = explorable(locked=False)
+    seen = 0
+    for one in ET.fromstring(drawn.frame()).iter():
+        if not one.get("data-handle"):
+            continue
+        marks = json.loads(one.get("data-handle"))
+        x = float(one.get("cx") or one.get("x1"))
+        y = float(one.get("cy") or 0)
+        if "around" in marks:
+            angle, length = (marks["at"][marks["around"][part]] for part in ("angle", "length"))
+            assert math.hypot(x, y) / marks["around"]["unit"] == pytest.approx(length, abs=0.02)
+            assert math.degrees(math.atan2(-y, x)) % 360 == pytest.approx(angle, abs=2)
+        for place, axis in ((x, "x"), (y, "y")):
+            if axis in marks:
+                (p, q), (v, w) = marks[axis]["pixels"], marks[axis]["values"]
+                value = v + (place - p) / (q - p) * (w - v)
+                assert value == pytest.approx(marks["at"][marks[axis]["control"]], abs=0.02 * abs(w - v))
+        seen += 1
+    assert seen
+
+
+def test_rows_come_from_where_they_were():
+    """Every row that flies has an origin in the frame before."""
+    for at in range(1, 6):
+        frames = [ET.fromstring(Permutation.draw(permutation(Rows(stage=s)))) for s in (at, at + 1)]
+        before, after = ([one for one in frame.iter() if one.get("data-key")] for frame in frames)
+        keys = {one.get("data-key") for one in before}
+        assert len(keys) == len(before)
+        for one in after:
+            assert one.get("data-key") in keys or one.get("data-from") in keys
 
 
 def test_running_the_cell_again_closes_the_first_instance(shown):
-    first = parts(shown, widgets.Widget)
+    first = shown.widget
     again = Router()
     again._repr_mimebundle_()
-    assert all(w.comm is None for w in first)
-    assert parts(again, widgets.Button)[0].comm is not None
+    assert first.comm is None
+    assert again._view._widget._widget.comm is not None
     again.close()
     assert again._view is None
 
 
 def test_closing_leaves_other_widgets_alone(shown):
     mine = widgets.Button()
-    shown.close()
+    shown.explorable.close()
     assert mine.comm is not None
     mine.close()
 
@@ -146,14 +211,12 @@ def test_a_bad_choice_commits_nothing():
     assert playground.choices == []
 
 
-def test_the_caller_may_ask_instead():
-    playground = Router(ask=False)
-    playground._repr_mimebundle_()
-    assert not parts(playground, widgets.RadioButtons)
-    assert control(playground, "K").disabled
-    playground.unlock()
-    assert not control(playground, "K").disabled
-    playground.close()
+def test_the_caller_may_ask_instead(page_of):
+    page = page_of(Router(ask=False))
+    assert page.asked == {"verdicts": [], "question": None}
+    assert page.locked("K")
+    page.explorable.unlock()
+    assert not page.locked("K")
 
 
 def test_open_from_the_start():
@@ -161,21 +224,25 @@ def test_open_from_the_start():
 
 
 def test_the_bundle_teaches_without_a_kernel(shown):
-    bundle = shown._repr_mimebundle_()
-    assert bundle[WIDGET_MIME]["model_id"] == shown._view.box.model_id
-    assert bundle["image/svg+xml"] == (shown.frame() if shown.locked else shown.static().svg)
-    assert "needs ipywidgets" in bundle["text/plain"]
+    bundle = shown.explorable._repr_mimebundle_()
+    assert bundle[WIDGET_MIME]["model_id"] == shown.widget.model_id
+    explorable = shown.explorable
+    picture = explorable.frame() if explorable.locked else explorable.static().svg
+    assert bundle["image/svg+xml"] == picture
+    assert "needs anywidget" in bundle["text/plain"]
 
 
-def test_without_ipywidgets_the_strip_and_a_message_remain(monkeypatch):
-    monkeypatch.setattr(widget, "available", lambda: False)
+def test_without_anywidget_the_strip_remains_and_a_sentence_says_why(monkeypatch, capsys):
+    monkeypatch.setattr(stage, "available", lambda: False)
+    monkeypatch.setattr(widget, "in_notebook", lambda: True)
     bundle = Router(locked=False)._repr_mimebundle_()
     assert set(bundle) == {"text/plain", "image/svg+xml"}
     assert bundle["image/svg+xml"] == Router().static().svg
+    assert "anywidget is not installed" in capsys.readouterr().out
 
 
 def test_what_is_locked_does_not_answer_its_prediction(monkeypatch):
-    monkeypatch.setattr(widget, "available", lambda: False)
+    monkeypatch.setattr(stage, "available", lambda: False)
     locked = Router(ask=False)
     bundle = locked._repr_mimebundle_()
     title = locked.static().alt.split(".")[0]

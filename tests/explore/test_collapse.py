@@ -174,7 +174,7 @@ def test_a_frame_is_fast(within):
 def test_the_callback_path_needs_no_torch():
     code = (
         "import sys; from moe_lessons.explore import Collapse; Collapse(locked=False).frame(); "
-        "print({'torch', 'matplotlib', 'ipywidgets'} & set(sys.modules))"
+        "print({'torch', 'matplotlib', 'ipywidgets', 'anywidget'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

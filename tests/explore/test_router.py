@@ -221,7 +221,7 @@ def test_a_frame_is_fast():
 def test_the_callback_path_needs_no_torch():
     code = (
         "import sys; from moe_lessons.explore import Router; Router(locked=False).frame(); "
-        "print({'torch', 'matplotlib', 'ipywidgets'} & set(sys.modules))"
+        "print({'torch', 'matplotlib', 'ipywidgets', 'anywidget'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

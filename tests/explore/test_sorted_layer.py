@@ -6,7 +6,6 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 
-import ipywidgets as widgets
 import pytest
 import torch
 from hypothesis import given, settings
@@ -282,49 +281,43 @@ def test_static_strip_says_what_each_bug_does_to_each_token():
 
 
 @pytest.fixture
-def shown():
-    explorable = SortedLayer()
-    explorable._repr_mimebundle_()
-    yield explorable
-    explorable.close()
+def page(page_of):
+    return page_of(SortedLayer())
 
 
-def checkbox(explorable, bug):
-    def walk(w):
-        yield w
-        for child in getattr(w, "children", ()):
-            yield from walk(child)
-
-    boxes = [w for w in walk(explorable._view.box) if isinstance(w, widgets.Checkbox)]
-    return next(w for w in boxes if w.description.removesuffix(" (locked)") == BUGS[bug])
+@pytest.fixture
+def shown(page):
+    return page.explorable
 
 
-def test_each_switch_waits_for_its_own_prediction(shown):
-    assert all(checkbox(shown, bug).disabled for bug in BUGS)
-    assert checkbox(shown, "no_inverse").description == "No inverse (locked)"
-    checkbox(shown, "no_inverse").value = True
+def locked(page):
+    return [page.locked(BUGS[bug]) for bug in BUGS]
+
+
+def test_each_switch_waits_for_its_own_prediction(page, shown):
+    assert all(locked(page))
+    page.set(BUGS["no_inverse"], True)
     assert shown.params.bugs == frozenset()
     shown.switch("no_inverse").unlock()
-    assert [checkbox(shown, bug).disabled for bug in BUGS] == [False, True, True, True]
-    assert checkbox(shown, "no_inverse").description == "No inverse"
+    assert locked(page) == [False, True, True, True]
     assert shown.locked
-    checkbox(shown, "no_inverse").value = False
-    checkbox(shown, "no_inverse").value = True
+    page.set(BUGS["no_inverse"], False)
+    page.set(BUGS["no_inverse"], True)
     assert shown.params.bugs == {"no_inverse"}
-    assert "1 of 5" in shown._view._frame.value
+    assert "1 of 5" in page.shown["svg"]
     for bug in BUGS:
         shown.switch(bug).unlock()
     assert not shown.locked
-    assert not any(checkbox(shown, bug).disabled for bug in BUGS)
+    assert not any(locked(page))
 
 
-def test_the_two_ways_of_not_undoing_the_sort_exclude_each_other(shown):
+def test_the_two_ways_of_not_undoing_the_sort_exclude_each_other(page, shown):
     shown.unlock()
-    checkbox(shown, "no_inverse").value = True
-    checkbox(shown, "weights_twice").value = True
-    checkbox(shown, "wrong_inverse").value = True
+    page.set(BUGS["no_inverse"], True)
+    page.set(BUGS["weights_twice"], True)
+    page.set(BUGS["wrong_inverse"], True)
     assert shown.params.bugs == {"wrong_inverse", "weights_twice"}
-    assert not checkbox(shown, "no_inverse").value
+    assert not page.shown["values"][BUGS["no_inverse"]]
 
 
 def test_what_shows_the_layer_as_it_should_be_is_free(shown):
@@ -377,7 +370,7 @@ def test_a_frame_is_fast(within):
 def test_the_callback_path_needs_no_torch():
     code = (
         "import sys; from moe_lessons.explore import SortedLayer; SortedLayer(locked=False).frame(); "
-        "print({'torch', 'matplotlib', 'ipywidgets', 'numpy'} & set(sys.modules))"
+        "print({'torch', 'matplotlib', 'ipywidgets', 'anywidget', 'numpy'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

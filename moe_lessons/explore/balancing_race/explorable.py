@@ -80,7 +80,16 @@ class BalancingRace(Explorable[Params]):
         alphas = tuple((f"{alpha:g}", alpha) for alpha in ALPHAS)
         rates = tuple((f"{rate:g}", rate) for rate in RATES)
         return (
-            Slider("Step", 0, LAST, EVERY, lambda p: p.step, lambda p, v: replace(p, step=int(v))),
+            Slider(
+                "Step",
+                0,
+                LAST,
+                EVERY,
+                lambda p: p.step,
+                lambda p, v: replace(p, step=int(v)),
+                "of training",
+                play=True,
+            ),
             Choice(
                 "alpha", alphas, lambda p: p.alpha, lambda p, v: replace(p, alpha=v), "weight of the loss"
             ),

@@ -1,6 +1,5 @@
 """Explorable 4, the calculator: what experts, K, dtype and context do to parameters, FLOPs and bytes."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,6 +15,11 @@ from moe_lessons.explore.calculator.state import (
     with_top_k,
 )
 from moe_lessons.svg import Drawing
+
+
+def _powers(low: int, high: int) -> tuple[tuple[str, int], ...]:
+    """Powers of two to pick from."""
+    return tuple((f"{2**i:,}", 2**i) for i in range(low, high + 1))
 
 
 class Calculator(Explorable[Params]):
@@ -89,16 +93,22 @@ class Calculator(Explorable[Params]):
             Choice(
                 "Weights", tuple((d, d) for d in DTYPES), lambda p: p.dtype, lambda p, v: replace(p, dtype=v)
             ),
-            Slider("E", 1, 512, 1, lambda p: p.n_experts, with_experts, "experts in a layer"),
+            Choice(
+                "E",
+                _powers(0, 9),
+                lambda p: p.n_experts,
+                with_experts,
+                "experts in a layer",
+                lambda p: f"{p.n_experts}",
+            ),
             Slider("K", 1, 32, 1, lambda p: p.top_k, with_top_k, "experts per token, at most E"),
-            Slider(
+            Choice(
                 "F",
-                64,
-                32768,
-                64,
+                _powers(6, 15),
                 lambda p: p.d_expert,
-                lambda p, v: replace(p, d_expert=int(v)),
+                lambda p, v: replace(p, d_expert=v),
                 "hidden width of an expert",
+                lambda p: f"{p.d_expert:,}",
             ),
             Slider(
                 "Shared",
@@ -109,14 +119,13 @@ class Calculator(Explorable[Params]):
                 lambda p, v: replace(p, n_shared=int(v)),
                 "experts that every token passes",
             ),
-            Slider(
-                "log2 context",
-                8,
-                21,
-                0.25,
-                lambda p: math.log2(p.context),
-                lambda p, v: replace(p, context=round(2**v)),
-                "12 is 4,096 tokens, 20 is a million",
+            Choice(
+                "Context",
+                _powers(8, 21),
+                lambda p: p.context,
+                lambda p, v: replace(p, context=v),
+                "tokens of one text",
+                lambda p: f"{p.context:,}",
             ),
             Choice(
                 "Cache",

@@ -2,6 +2,7 @@
 
 from moe_lessons.capacity import expert_capacity
 from moe_lessons.explore.capacity.state import FACTORS, State
+from moe_lessons.explore.handles import Along, handle
 from moe_lessons.explore.scale import Scale, pointer, round_ticks
 from moe_lessons.svg import ACCENT, WRONG, element, ink_on, marker, num, text, tint
 from moe_lessons.svg.base import polyline
@@ -189,7 +190,22 @@ def shares(state: State, left: float, top: float, width: float, height: float) -
     parts.append(polyline(empty, stroke=MUTED, stroke_width=2, stroke_dasharray="6 3"))
     parts.append(polyline(dropped, stroke=LOST, stroke_width=2))
     now, _ = place(state.params.factor, 0)
-    parts.append(element("line", x1=now, x2=now, y1=y1, y2=y0, stroke=INK, stroke_dasharray="2 3"))
+    drag = Along("Capacity factor", (x0, x1), (FACTORS[0], FACTORS[-1]))
+    touch = handle("the capacity line", {"Capacity factor": state.params.factor}, x=drag)
+    parts.append(
+        element(
+            "line",
+            x1=now,
+            x2=now,
+            y1=y1,
+            y2=y0,
+            stroke=INK,
+            stroke_width=1.6,
+            stroke_dasharray="2 3",
+            **touch,
+        )
+    )
+    parts.append(element("circle", cx=now, cy=y1, r=5, fill=INK))
     x, y = place(state.params.factor, state.empty)
     parts.append(marker(1, x, y, 5, fill=PAPER, stroke=MUTED, stroke_width=2))
     x, y = place(state.params.factor, state.dropped)

@@ -80,7 +80,16 @@ class Collapse(Explorable[Params]):
         ks = tuple((f"{k}", k) for k in KS)
         last = len(STEPS) - 1
         return (
-            Slider("Step", 0, STEPS[last], 10, lambda p: p.step, lambda p, v: replace(p, step=int(v))),
+            Slider(
+                "Step",
+                0,
+                STEPS[last],
+                10,
+                lambda p: p.step,
+                lambda p, v: replace(p, step=int(v)),
+                "of training",
+                play=True,
+            ),
             Choice(
                 "mu", mus, lambda p: p.mu, lambda p, v: replace(p, mu=v), "how much all tokens have in common"
             ),

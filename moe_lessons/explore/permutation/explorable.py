@@ -74,6 +74,7 @@ class Permutation(Explorable[Params]):
                 lambda p: p.stage,
                 lambda p, v: replace(p, stage=int(v)),
                 ", ".join(f"{i} {name}" for i, name in enumerate(STAGES)),
+                lambda p: f"{p.stage}: {STAGES[p.stage]}",
             ),
             Slider("Token", 0, 7, 1, lambda p: p.token, lambda p, v: replace(p, token=int(v)), "to follow"),
             Choice(

@@ -71,7 +71,7 @@ class Router(Explorable[Params]):
 
     def controls(self) -> Sequence[Control[Params]]:
         """List expert, angle, norm, K, temperature and token."""
-        names = tuple((f"expert {e}", e) for e in range(E))
+        names = tuple((str(e), e) for e in range(E))
         return (
             Choice("Expert", names, lambda p: p.expert, lambda p, v: replace(p, expert=v)),
             Slider("K", 1, E, 1, lambda p: p.k, lambda p, v: replace(p, k=int(v)), "experts per token"),

@@ -2,6 +2,7 @@
 
 import math
 
+from moe_lessons.explore.handles import Around, handle, pick
 from moe_lessons.explore.router.state import E, Params, State, Wedge, router_vectors
 from moe_lessons.svg import color, element, ink_on, marker, num, rim, text, tint
 
@@ -21,8 +22,9 @@ def plane(state: State, left: float, top: float, side: float) -> str:
     parts.append(_zero_line(p, unit))
     parts += _tokens(state, unit, side)
     parts += [_name(w, p, unit, side) for w in state.routed.wedges]
-    parts += [_arrow(p, e, unit) for e in range(E) if e != p.expert]
-    parts.append(_arrow(p, p.expert, unit))
+    live = side > 300
+    parts += [_arrow(p, e, unit, live) for e in range(E) if e != p.expert]
+    parts.append(_arrow(p, p.expert, unit, live))
     if side > 300:
         x, y = (state.tokens_T2[p.token] * unit).tolist()
         parts.append(element("circle", cx=x, cy=-y, r=10, fill="none", stroke=INK, stroke_width=2))
@@ -66,12 +68,13 @@ def _tokens(state: State, unit: float, side: float) -> list[str]:
     parts = []
     for i, (x, y) in enumerate((state.tokens_T2 * unit).tolist()):
         experts = state.routed.topk_ids_TK[i].tolist()
+        touch = pick(Token=i) if side > 300 else {}
         if p.k == 1:
-            parts.append(marker(experts[0], x, -y, size, stroke="#ffffff", stroke_width=0.6))
+            parts.append(marker(experts[0], x, -y, size, stroke="#ffffff", stroke_width=0.6, **touch))
         elif p.expert in experts:
-            parts.append(marker(p.expert, x, -y, size, stroke="#ffffff", stroke_width=0.6))
+            parts.append(marker(p.expert, x, -y, size, stroke="#ffffff", stroke_width=0.6, **touch))
         else:
-            parts.append(element("circle", cx=x, cy=-y, r=size * 0.5, fill="#8c8c8c"))
+            parts.append(element("circle", cx=x, cy=-y, r=size * 0.5, fill="#8c8c8c", **touch))
     return parts
 
 
@@ -103,8 +106,8 @@ def _name(wedge: Wedge, p: Params, unit: float, side: float) -> str:
 _HALO: dict[str, str | float] = {"paint_order": "stroke", "stroke": "#ffffff", "stroke_width": 3}
 
 
-def _arrow(p: Params, expert: int, unit: float) -> str:
-    """A router vector, with the expert's number at its tip."""
+def _arrow(p: Params, expert: int, unit: float, live: bool) -> str:
+    """A router vector, with the expert's number at its tip; on a live map the tip can be dragged."""
     x, y = (router_vectors(p.angles, p.norms)[expert] * ARROW * unit).tolist()
     chosen = expert == p.expert
     shaft = {"x1": 0, "y1": 0, "x2": x, "y2": -y}
@@ -114,11 +117,12 @@ def _arrow(p: Params, expert: int, unit: float) -> str:
     ]
     radius = 10 if chosen else 8.5
     fill = color(expert)
-    parts.append(
-        element(
-            "circle", cx=x, cy=-y, r=radius, fill=fill, stroke=INK if chosen else "#ffffff", stroke_width=2
-        )
-    )
+    rim: dict[str, str | float] = {"stroke": INK if chosen else "#ffffff", "stroke_width": 2}
+    if live:
+        stands = {"Its angle (°)": p.angles[expert], "Its norm": p.norms[expert]}
+        polar = Around("Its angle (°)", "Its norm", ARROW * unit)
+        rim |= handle(f"router vector {expert}", stands, around=polar, first={"Expert": expert})
+    parts.append(element("circle", cx=x, cy=-y, r=radius, fill=fill, **rim))
     number = {"text_anchor": "middle", "font_weight": "700", "fill": ink_on(fill)}
     parts.append(text(x, -y + 4.2, str(expert), **number))
     return "".join(parts)

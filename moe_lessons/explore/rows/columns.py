@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from moe_lessons.explore.handles import keyed, pick
 from moe_lessons.explore.rows.plan import Plan
 from moe_lessons.svg import color, element, marker, text, tint
 
@@ -36,43 +37,58 @@ def heading(column: Column, words: tuple[str, str], on: bool) -> str:
     )
 
 
-def tokens(plan: Plan, column: Column, on: bool, letter: str) -> str:
-    """Draw one box per token, as tall as its K slots; `letter` is x for inputs and y for outputs."""
+def tokens(plan: Plan, column: Column, on: bool, letter: str, *, live: bool = False) -> str:
+    """Draw one box per token, as tall as its K slots; `letter` is x for inputs and y for outputs.
+
+    On a live picture a click follows the token.
+    """
     parts = []
     # The followed one last: its thick frame lies over its neighbours.
     for t in sorted(range(len(plan.ids)), key=plan.token.__eq__):
         followed = t == plan.token
         tall = plan.top_k * column.row
-        parts.append(_box(column, t * tall, tall, "#ffffff", followed and on, on))
+        box = _box(column, t * tall, tall, "#ffffff", followed and on, on)
         if on:
             weight = "700" if followed else "400"
             at = column.top + (t + 0.5) * tall + 4
-            parts.append(
-                text(
-                    column.x + column.width / 2, at, f"{letter}{t}", text_anchor="middle", font_weight=weight
-                )
+            box += text(
+                column.x + column.width / 2, at, f"{letter}{t}", text_anchor="middle", font_weight=weight
             )
+        parts.append(element("g", box, **pick(Token=t)) if live else box)
     return "".join(parts)
 
 
-def rows(plan: Plan, column: Column, order: tuple[int, ...], on: bool, *, letter: str = "") -> str:
-    """Draw one box per slot in the given order, with the slot's number and its expert's marker."""
+def rows(
+    plan: Plan,
+    column: Column,
+    order: tuple[int, ...],
+    on: bool,
+    *,
+    letter: str = "",
+    key: str = "",
+    origin: str = "",
+) -> str:
+    """Draw one box per slot in the given order, with the slot's number and its expert's marker.
+
+    On a live picture the column has a `key`: its rows keep their identity from frame to frame, and come from
+    the column `origin` when they appear. A click follows the row's token.
+    """
     parts = []
     size = min(12.0, column.row - 3)
     for place, slot in sorted(enumerate(order), key=lambda row: row[1] in plan.slots):
         followed = slot in plan.slots
         fill = tint(color(plan.expert(slot)), 0.45 if followed else 0.16)
-        parts.append(
-            _box(column, place * column.row, column.row, fill if on else "#ffffff", followed and on, on)
-        )
+        row = _box(column, place * column.row, column.row, fill if on else "#ffffff", followed and on, on)
         if on:
             y = column.middle(place)
             weight = "700" if followed else "400"
             shown = f"{letter}{slot}"
-            parts.append(
-                text(column.x + 6, y + 0.36 * size, shown, font_size=size, font_weight=weight)
-                + marker(plan.expert(slot), column.right - 8, y, min(4.2, column.row / 3.4))
-            )
+            row += text(column.x + 6, y + 0.36 * size, shown, font_size=size, font_weight=weight)
+            row += marker(plan.expert(slot), column.right - 8, y, min(4.2, column.row / 3.4))
+        if on and key:
+            came = f"{origin} {slot}" if origin else ""
+            row = element("g", row, **keyed(f"{key} {slot}", came), **pick(Token=slot // plan.top_k))
+        parts.append(row)
     return "".join(parts)
 
 

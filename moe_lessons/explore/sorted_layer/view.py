@@ -56,11 +56,11 @@ def draw(state: State) -> str:
     >>> draw(simulate(Params()))[:4]
     '<svg'
     """
-    body, foot = _layer(state)
+    body, foot = _layer(state, live=True)
     return figure(720, foot, title(state), in_words(state), body, caption=question(state)).svg
 
 
-def _layer(state: State) -> tuple[str, float]:
+def _layer(state: State, *, live: bool = False) -> tuple[str, float]:
     """The columns and what is below them, and their height."""
     columns = {name: Column(x, width, TOP, ROW) for name, (x, width, _, _) in LAYOUT.items()}
     on = {name: reached(state, stage) for name, (_, _, _, stage) in LAYOUT.items()}
@@ -69,9 +69,10 @@ def _layer(state: State) -> tuple[str, float]:
     stopped = state.crashed and state.params.stage > STAGES.index("split")
     body = "".join(heading(columns[name], words, on[name]) for name, (_, _, words, _) in LAYOUT.items())
     body += _wires(state, columns, on)
-    body += tokens(state, columns["in"], on["in"], "x")
-    body += rows(state, columns["slots"], slots, on["slots"])
-    body += rows(state, columns["sorted"], state.row_ids, on["sorted"])
+    body += tokens(state, columns["in"], on["in"], "x", live=live)
+    body += rows(state, columns["slots"], slots, on["slots"], **_keys(live, "slots"))
+    keys = _keys(live, "sorted", "slots")
+    body += rows(state, columns["sorted"], state.row_ids, on["sorted"], **keys)
     body += positions(state, columns["sorted"], on["sorted"])
     body += boundaries(state, columns["sorted"], reached(state, "split"))
     body += sizes(state, columns["sorted"]) if reached(state, "split") else ""
@@ -79,15 +80,21 @@ def _layer(state: State) -> tuple[str, float]:
         body += crash(state, columns["experts"].x + 6, TOP + ROW * 4)
     else:
         body += experts(state, columns["experts"], on["experts"])
-        body += rows(state, columns["results"], state.row_ids, on["results"], letter="r")
+        keys = _keys(live, "results", "sorted")
+        body += rows(state, columns["results"], state.row_ids, on["results"], letter="r", **keys)
         body += weights(state, columns["weights"], on["weights"])
-        body += rows(state, columns["back"], state.landed, on["back"], letter="r")
+        keys = _keys(live, "back", "results")
+        body += rows(state, columns["back"], state.landed, on["back"], letter="r", **keys)
         body += positions(state, columns["back"], on["back"])
         body += wrong_places(state, columns["back"], on["back"])
-    body += tokens(state, columns["out"], on["out"], "y")
+    body += tokens(state, columns["out"], on["out"], "y", live=live)
     body += verdicts(state, columns["out"].right + 5, TOP, state.top_k * ROW, on["out"] or stopped)
     body += legend(state, 8, foot + 44)
     return body, foot + 52
+
+
+def _keys(live: bool, key: str, origin: str = "") -> dict[str, str]:
+    return {"key": key, "origin": origin} if live else {}
 
 
 def _wires(state: State, columns: dict[str, Column], on: dict[str, bool]) -> str:

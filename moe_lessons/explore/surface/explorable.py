@@ -79,6 +79,7 @@ class Surface(Explorable[Params]):
                 lambda p: 100 * p.f,
                 lambda p, v: replace(p, f=v / 100),
                 "share of the tokens that go to expert 1",
+                say=lambda p: f"{100 * p.f:.4g} %",
             ),
             Slider(
                 "P₁ (%)",
@@ -88,6 +89,7 @@ class Surface(Explorable[Params]):
                 lambda p: 100 * p.P,
                 lambda p, v: replace(p, P=v / 100),
                 "mean probability of expert 1",
+                say=lambda p: f"{100 * p.P:.4g} %",
             ),
         )
 

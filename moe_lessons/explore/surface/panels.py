@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from functools import cache
 
+from moe_lessons.explore.handles import Along, handle
 from moe_lessons.explore.scale import Scale
 from moe_lessons.explore.surface.state import LOWEST, State
 from moe_lessons.svg import ACCENT, element, marker, num, text, tint
@@ -32,7 +33,11 @@ def plane(state: State, left: float, top: float, side: float) -> str:
     parts.append(element("line", x1=0, x2=x, y1=y, y2=y, stroke=INK, stroke_dasharray="3 3"))
     if side > 300:
         parts.append(_push(state, x, y, side))
-    parts.append(element("circle", cx=x, cy=y, r=7, fill=fill, stroke=INK, stroke_width=2.5))
+    touch: dict[str, str | float] = {}
+    if side > 300:
+        across, upwards = Along("f₁ (%)", (0, side), (0, 100)), Along("P₁ (%)", (side, 0), (0, 100))
+        touch = handle("the point", {"f₁ (%)": 100 * f, "P₁ (%)": 100 * P}, x=across, y=upwards)
+    parts.append(element("circle", cx=x, cy=y, r=7, fill=fill, stroke=INK, stroke_width=2.5, **touch))
     return element("g", "".join(parts), transform=f"translate({num(left)} {num(top)})")
 
 

@@ -1,0 +1,75 @@
+"""Saved and opened the next morning, and a kernel restarted under an open page: what stays, what it says."""
+
+import nbformat
+import pytest
+from playwright.sync_api import expect
+
+from moe_lessons.build import paths
+
+pytestmark = pytest.mark.browser
+
+CELL = "from moe_lessons.explore import Surface\nshown = Surface()\nshown"
+LEFT = "Run this cell to bring it to life"
+
+# Kernels come and go here, and a busy machine takes its time over that.
+expect.set_options(timeout=60_000)
+
+
+@pytest.fixture(scope="module")
+def lesson(open_notebook):
+    # The lab sees the repository only; this folder is ignored by git and gone after the test.
+    folder = paths.ROOT / "tests" / "browser" / "scratch"
+    folder.mkdir(exist_ok=True)
+    file = folder / "reopened.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)]), file)
+    yield open_notebook(file.relative_to(paths.ROOT).as_posix())
+    file.unlink()
+    folder.rmdir()
+
+
+@pytest.fixture
+def stage(lesson):
+    return lesson.page.locator(".moe-stage")
+
+
+def test_it_is_used(lesson, stage):
+    assert lesson.run_all() == []
+    for option in (2, 3):
+        stage.locator(".moe-question input").nth(option).check()
+        stage.get_by_role("button", name="Commit").click()
+        expect(stage.locator(".moe-verdict")).to_have_count(option - 1)
+    stage.get_by_role("button", name="Impossible").click()
+    expect(stage.locator(".moe-title")).to_contain_text("P₁ = 20 %")
+    handle = stage.get_by_role("slider", name="the point")
+    handle.focus()
+    lesson.page.keyboard.press("ArrowUp")
+    expect(stage.locator(".moe-title")).to_contain_text("P₁ = 20.5 %")
+
+
+def as_it_was_left(lesson, stage):
+    expect(stage).to_contain_text(LEFT)
+    expect(stage.locator(".moe-title")).to_contain_text("P₁ = 20.5 %")
+    expect(stage.locator(".moe-drawn svg")).to_be_visible()
+    expect(stage.locator(".moe-verdict").first).to_contain_text("✔ You predicted: No, lower values can be")
+    assert stage.locator(":is(input, button, select):enabled").count() == 0
+    assert stage.locator(".moe-handle").count() == 0
+    assert lesson.page.locator(".jupyter-widgets-disconnected").count() == 0
+    assert "Error displaying widget" not in lesson.page.inner_text("body")
+
+
+def test_after_a_restart_nothing_moves_that_does_nothing(lesson, stage):
+    lesson.page.evaluate("async () => { await jupyterapp.commands.execute('docmanager:save'); }")
+    lesson.restart_kernel()
+    as_it_was_left(lesson, stage)
+
+
+def test_opened_again_it_is_as_it_was_left(lesson, stage):
+    lesson.save_and_open_again()
+    as_it_was_left(lesson, stage)
+
+
+def test_running_the_cell_brings_it_to_life(lesson, stage):
+    lesson.run(0)
+    expect(stage).not_to_contain_text(LEFT)
+    expect(stage.locator(".moe-question")).to_be_visible()
+    assert [told for told in lesson.problems if "a notebook was written" not in told] == []
