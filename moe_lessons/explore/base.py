@@ -51,6 +51,16 @@ class Switch(Generic[P]):
 
 
 @dataclass(frozen=True)
+class Text(Generic[P]):
+    """A line of text to type."""
+
+    label: str
+    read: Callable[[P], str]
+    write: Callable[[P, str], P]
+    hint: str = ""
+
+
+@dataclass(frozen=True)
 class Landmark(Generic[P]):
     """A button that jumps to an interesting place."""
 
@@ -95,7 +105,7 @@ class Question:
         return f"{sign} You predicted: {said}. What happens: {true}. {self.because}"
 
 
-Control = Slider[P] | Choice[P] | Switch[P]
+Control = Slider[P] | Choice[P] | Switch[P] | Text[P]
 
 
 class View(Protocol):

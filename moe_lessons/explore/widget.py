@@ -19,11 +19,15 @@ from moe_lessons.explore.base import (
     Question,
     Slider,
     Switch,
+    Text,
     show_with,
 )
 
 _open: dict[str, "View"] = {}
 """The view of each explorable now on a page; running its cell again closes the one before."""
+
+_WIDTHS: dict[type, str] = {Switch: "auto", Text: "704px"}
+"""Of the controls that are not as wide as a slider."""
 
 _TEXT = '<div style="max-width:720px;line-height:1.45">{}</div>'
 
@@ -117,12 +121,14 @@ class View:
         elif isinstance(spec, Switch):
             widget = lib.Checkbox(value=value, indent=False, **common)
             widget.layout.margin = "2px 20px 2px 2px"
+        elif isinstance(spec, Text):
+            widget = lib.Text(value=value, placeholder=spec.hint, continuous_update=True, **common)
         else:
             whole = float(spec.step).is_integer() and float(spec.low).is_integer()
             kind, cast = (lib.IntSlider, int) if whole else (lib.FloatSlider, float)
             ends = {"min": cast(spec.low), "max": cast(spec.high), "step": cast(spec.step)}
             widget = kind(value=cast(value), **ends, **common)
-        widget.layout.width = "auto" if isinstance(spec, Switch) else "350px"
+        widget.layout.width = _WIDTHS.get(type(spec), "350px")
         if hasattr(widget, "tooltip"):
             widget.tooltip = spec.hint  # at least "": None shows as "null"
         widget.observe(self._dragged(spec), "value")
