@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/sentence_model.py [RUN]
 
 Given the folder of a finished run of the same settings, that run is stored instead of a new one. Writes
-moe_lessons/explore/sentence/small.safetensors (float16) and small.json (sizes, merges, how it was made). Every
-figure in there is of the stored, rounded weights.
+moe_lessons/explore/sentence/small.safetensors (float16) and small.json (sizes, merges, how it was made). Its
+figures are of the stored, rounded weights.
 """
 
 import json
@@ -48,7 +48,14 @@ CONFIG = preset("cpu-tiny").override(
     checkpoint_every=300,
     device="cpu",
 )
-FREE = {"name", "device", "evaluate_every", "checkpoint_every", "log_every", "keep"}  # of no effect on weights
+FREE = {
+    "name",
+    "device",
+    "evaluate_every",
+    "checkpoint_every",
+    "log_every",
+    "keep",
+}  # of no effect on weights
 
 
 def shares(model, tokens_M):

@@ -42,11 +42,13 @@ def layer_diagram(params: Params | None = None) -> Drawing:
     title = f"An MoE layer asks {len(ids)} of its {n} experts about ‘{token}’ and adds up their answers"
     rules = "; ".join(f"expert {e} with weight {weight:.2f}" for e, weight in gates.items())
     words = (
-        f"The token's numbers, a row of hidden_TD, go to the router, which makes {n} scores, a row of logits_TE. "
-        f"The largest are chosen (ids_TK) and become weights (weights_TK): {rules}. Only these experts compute. "
-        "Their answers, times their weights, add up to a row of output_TD."
+        f"The token's numbers, a row of hidden_TD, go to the router, which makes {n} scores, a row of "
+        f"logits_TE. The largest are chosen (ids_TK) and become weights (weights_TK): {rules}. Only "
+        "these experts compute. Their answers, times their weights, add up to a row of output_TD."
     )
-    caption = "T tokens, D numbers for each, E experts, K chosen. Grey: experts that this token does not reach."
+    caption = (
+        "T tokens, D numbers for each, E experts, K chosen. Grey: experts that this token does not reach."
+    )
     return figure(WIDTH, HIGH, title, words, body, caption)
 
 
@@ -78,7 +80,10 @@ def _router(state: State, gates: dict[int, float]) -> str:
     """Above: scores for all experts, then the choice and the weights."""
     parts = [_arrow((62, 196), (62, 61), (132, 61))]
     parts += [_box(134, 34, 122, 54), text(195, 57, "router", font_weight="700", font_size=15, **_MID)]
-    parts += [text(195, 75, "D numbers → E scores", fill=MUTED, font_size=10.5, **_MID), _arrow((256, 61), (282, 61))]
+    parts += [
+        text(195, 75, "D numbers → E scores", fill=MUTED, font_size=10.5, **_MID),
+        _arrow((256, 61), (282, 61)),
+    ]
     parts.append(element("line", x1=286, x2=450, y1=88, y2=88, stroke=MUTED))
     for e, share in enumerate(state.probs_TE[state.params.token].tolist()):
         x, tall = 288 + 20 * e, max(54 * share / float(state.probs_TE[state.params.token].max()), 1.0)
@@ -91,7 +96,9 @@ def _router(state: State, gates: dict[int, float]) -> str:
     shown = list(gates.items())[:3]
     more = ", …" if len(gates) > 3 else ""
     parts.append(text(597, 22, "top-k, then softmax over the K", fill=MUTED, **_MID))
-    parts.append(text(492, 55, "ids_TK[t]", **_CODE) + text(584, 55, ", ".join(str(e) for e, _ in shown) + more))
+    parts.append(
+        text(492, 55, "ids_TK[t]", **_CODE) + text(584, 55, ", ".join(str(e) for e, _ in shown) + more)
+    )
     weights = ", ".join(f"{weight:.2f}" for _, weight in shown) + more
     return "".join(parts) + text(492, 76, "weights_TK[t]", **_CODE) + text(600, 76, weights)
 
@@ -116,15 +123,21 @@ def _experts(n_experts: int, gates: dict[int, float]) -> str:
 def _sum(gates: dict[int, float]) -> str:
     """On the right: each answer times its weight, and the sum."""
     middle, parts = FIRST + 3.5 * PITCH + BOX / 2, []
-    parts.append(polyline([(660, 88), (660, 118), (494, 118)], stroke=MUTED, stroke_width=1.2, stroke_dasharray="3 3"))
+    parts.append(
+        polyline([(660, 88), (660, 118), (494, 118)], stroke=MUTED, stroke_width=1.2, stroke_dasharray="3 3")
+    )
     lowest = max(gates)
     y_last = FIRST + PITCH * lowest
-    parts.append(polyline([(494, 118), (494, y_last)], stroke=MUTED, stroke_width=1.2, stroke_dasharray="3 3"))
+    parts.append(
+        polyline([(494, 118), (494, y_last)], stroke=MUTED, stroke_width=1.2, stroke_dasharray="3 3")
+    )
     for e, weight in gates.items():
         y = FIRST + PITCH * e
         parts.append(_box(446, y, 96, BOX, "#ffffff", INK))
         parts.append(text(494, y + 17, f"× {weight:.2f}", font_weight="700", **_MID))
-        parts.append(polyline([(542, y + BOX / 2), (578, y + BOX / 2), (578, middle)], stroke=INK, stroke_width=1.5))
+        parts.append(
+            polyline([(542, y + BOX / 2), (578, y + BOX / 2), (578, middle)], stroke=INK, stroke_width=1.5)
+        )
     parts.append(_arrow((578, middle), (596, middle)))
     parts.append(element("circle", cx=611, cy=middle, r=13, fill="#ffffff", stroke=INK, stroke_width=1.5))
     parts.append(text(611, middle + 6, "+", font_size=19, font_weight="700", **_MID))

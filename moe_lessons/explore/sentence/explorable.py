@@ -23,10 +23,13 @@ class Sentence(Explorable[Params]):
     name = "Your sentence through an MoE layer"
     questions = (
         Question(
-            "QUESTION",
-            ("A", "B", "C"),
+            "The picture shows layer 0, the first of three. There ‘function’ and ‘value’ have no expert in "
+            "common. Which two words share both of their experts in the last layer?",
+            ("‘function’ and ‘value’", "‘The’ and ‘the’", "‘a’ and ‘and’"),
             0,
-            "BECAUSE",
+            "In layer 2 ‘The’ and ‘the’ have one expert in common, ‘a’ and ‘and’ none. Nobody told the "
+            "router which words are alike, and each layer has a router of its own. One sentence does "
+            "not show what an expert is for: type others.",
         ),
     )
 

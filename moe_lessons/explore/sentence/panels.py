@@ -83,7 +83,9 @@ def _row(state: State, t: int, left: float, top: float, sizes: Sizes) -> str:
     if mine:
         parts.append(text(left - 5, middle, "▸"))
     for e, share in enumerate(state.probs_TE[t].tolist()):
-        parts.append(_cell(e, share, e in weights, mine, left + sizes.words + sizes.cell * e, top, height, sizes))
+        parts.append(
+            _cell(e, share, e in weights, mine, left + sizes.words + sizes.cell * e, top, height, sizes)
+        )
     if sizes.live:  # the whole row can be clicked
         wide = sizes.words + 6 + sizes.cell * len(state.load_E)
         area = {"x": left - 6, "y": top - 1, "width": wide, "height": tall - 1, "fill_opacity": 0.0}

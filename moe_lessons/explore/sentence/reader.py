@@ -1,7 +1,7 @@
 """The small trained model that reads the sentence, in numpy alone: it runs where PyTorch does not.
 
-It is `moe_lessons.model.MoETransformer`; ``benchmarks/sentence_model.py`` trained it, and a test holds the two
-to the same numbers. Shapes: T tokens, D model width, E experts, H heads, G key-value heads, P head width.
+It is `moe_lessons.model.MoETransformer`; ``benchmarks/sentence_model.py`` trained it, and a test holds the
+two to the same numbers. Shapes: T tokens, D model width, E experts, H heads, G key-value heads, P head width.
 """
 
 import json
@@ -164,7 +164,9 @@ def softmax(logits: Array) -> Array:
 
 def _normed(model: Small, stream_TD: Array, name: str) -> Array:
     mean_T1 = np.square(stream_TD).mean(axis=-1, keepdims=True)
-    return stream_TD / np.sqrt(mean_T1 + np.float32(model.sizes["norm_eps"])) * model.weights[f"{name}.weight"]
+    return (
+        stream_TD / np.sqrt(mean_T1 + np.float32(model.sizes["norm_eps"])) * model.weights[f"{name}.weight"]
+    )
 
 
 def _attended(model: Small, stream_TD: Array, layer: int) -> Array:

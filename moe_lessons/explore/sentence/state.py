@@ -90,7 +90,9 @@ def simulate(params: Params) -> State:
         none_K = np.zeros((0, params.k), dtype=np.intp)
         width = np.zeros(int(model.sizes["d_model"]), dtype=np.float32)
         load = np.zeros(model.n_experts, dtype=np.intp)
-        return State(params, (), 0, cut, nothing, none_K, nothing[:, : params.k], load, width[None][:0], width, 1)
+        return State(
+            params, (), 0, cut, nothing, none_K, nothing[:, : params.k], load, width[None][:0], width, 1
+        )
     logits_TE, outputs_TED = read(ids, params.layer)
     ids_TK, weights_TK = choose(logits_TE, params.k)
     weighted_KD = weights_TK[params.token][:, None] * outputs_TED[params.token, ids_TK[params.token]]
@@ -117,7 +119,9 @@ def _full(tokens: tuple[int, ...], layer: int) -> float:
     for k in range(1, logits_TE.shape[1] + 1):
         ids_TK, weights_TK = choose(logits_TE, k)
         weighted_TKD = weights_TK[:, :, None] * np.take_along_axis(outputs_TED, ids_TK[:, :, None], axis=1)
-        largest = max(largest, float(np.abs(weighted_TKD).max()), float(np.abs(weighted_TKD.sum(axis=1)).max()))
+        largest = max(
+            largest, float(np.abs(weighted_TKD).max()), float(np.abs(weighted_TKD.sum(axis=1)).max())
+        )
     return largest or 1.0
 
 

@@ -44,7 +44,12 @@ def _leads(state: State) -> str:
     """A line from the chosen token's row to its sum."""
     tall = LIVE.tall(state)
     y = 42 + tall * state.params.token + (tall - 3) / 2
-    points = [(8 + LIVE.words + LIVE.cell * len(state.load_E) - 1, y), (RIGHT - 16, y), (RIGHT - 16, 32), (RIGHT - 6, 32)]
+    points = [
+        (8 + LIVE.words + LIVE.cell * len(state.load_E) - 1, y),
+        (RIGHT - 16, y),
+        (RIGHT - 16, 32),
+        (RIGHT - 6, 32),
+    ]
     return polyline(points, stroke=INK, stroke_width=1.5)
 
 
@@ -62,7 +67,7 @@ def title(state: State) -> str:
     ids = state.topk_ids_TK[p.token].tolist()
     token = short(state.tokens[p.token])
     if len(ids) > 3:
-        return f"Layer {p.layer}: {len(ids)} of {n} experts read ‘{token}’, expert {ids[0]} with the largest weight"
+        return f"Layer {p.layer}: {len(ids)} of {n} experts read ‘{token}’, expert {ids[0]} above all"
     return f"Layer {p.layer}: {listed(ids)} of {n} read{'s' if len(ids) == 1 else ''} ‘{token}’"
 
 
@@ -92,7 +97,9 @@ def question(state: State) -> str:
         return "What would you like the layer to read?"
     if p.k == n:
         times = f"{n // small().top_k} times".replace("4 times", "four times")
-        return f"Every expert reads every token: {times} the work of K=2. What is left for the router to decide?"
+        return (
+            f"Every expert reads every token: {times} the work of K=2. What is left for the router to decide?"
+        )
     stray = next((token for token in state.tokens if token.startswith("‹")), None)
     if stray is not None:
         return f"{stray} is a byte of a sign that this model has no token for. Who reads such bytes?"
@@ -123,7 +130,8 @@ def in_words(state: State) -> str:
     pairs = zip(state.tokens, state.topk_ids_TK.tolist(), strict=True)
     rows = ", ".join(f"{short(token)}: {' '.join(map(str, ids))}" for token, ids in pairs)
     loads = ", ".join(map(str, state.load_E.tolist()))
-    return f"Experts of each token: {rows}. Load of experts 0 to {len(state.load_E) - 1}: {loads}. {question(state)}"
+    experts = f"experts 0 to {len(state.load_E) - 1}"
+    return f"Experts of each token: {rows}. Load of {experts}: {loads}. {question(state)}"
 
 
 def _small(params: Params, left: float, top: float, note: str) -> str:

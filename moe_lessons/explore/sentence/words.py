@@ -1,4 +1,4 @@
-"""From a sentence to the small model's tokens, in plain Python: byte pairs, as `moe_lessons.data` learned them.
+"""From a sentence to the small model's tokens, in plain Python: byte pairs that `moe_lessons.data` learned.
 
 A frequent word is one token, a rare one several; what no merge covers is left as single bytes.
 """
@@ -6,6 +6,7 @@ A frequent word is one token, a rare one several; what no merge covers is left a
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import pairwise
 
 from moe_lessons.data.byte_level import byte_alphabet
 from moe_lessons.svg import visible
@@ -75,7 +76,7 @@ class Pairs:
         """Merge neighbours again and again, the pair that was learned first before all others."""
         parts = [self._alphabet[byte] for byte in word.encode(errors="replace")]
         while len(parts) > 1:
-            ranks = [self._rank.get(pair, len(self._rank)) for pair in zip(parts, parts[1:], strict=False)]
+            ranks = [self._rank.get(pair, len(self._rank)) for pair in pairwise(parts)]
             first = min(ranks)
             if first == len(self._rank):
                 break
