@@ -99,7 +99,8 @@ def store(checkpoint):
         "held_out_shares_LE": shares(model, both[1]),
         "training": {key: value for key, value in wanted.items() if key != "model"},
     }
-    merges = [" ".join(pair) for pair in corpus.tokenizer.contents["model"]["merges"]]
+    learned = corpus.tokenizer.contents["model"]
+    merges = [" ".join(str(learned["vocab"][part]) for part in pair) for pair in learned["merges"]]
     facts = {"made": made, "model": asdict(model.config), "merges": merges}
     (FOLDER / FACTS).write_text(json.dumps(facts, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
     print(json.dumps({k: v for k, v in made.items() if k != "training"}, indent=1))

@@ -1,36 +1,24 @@
-import hashlib
 import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from dataclasses import replace
-from importlib import resources
 from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moe_lessons.config import ModelConfig
 from moe_lessons.course import store
-from moe_lessons.data import load_corpus
-from moe_lessons.data.byte_level import tokenizer_file
-from moe_lessons.data.byte_pairs import BytePairTokenizer, serialised
-from moe_lessons.data.corpora import SHA256
 from moe_lessons.exercises import registry
 from moe_lessons.explore import Sentence
 from moe_lessons.explore.base import Text
-from moe_lessons.explore.sentence import reader
 from moe_lessons.explore.sentence.diagram import layer_diagram
 from moe_lessons.explore.sentence.explorable import EXPERTS, LAYERS
-from moe_lessons.explore.sentence.reader import choose, read, read_safetensors, small
+from moe_lessons.explore.sentence.reader import read, small
 from moe_lessons.explore.sentence.state import SHOWN, Params, simulate, together
 from moe_lessons.explore.sentence.view import draw, layers, question, title
 from moe_lessons.explore.sentence.words import Pairs
-from moe_lessons.model import MoETransformer, parameter_counts
-from moe_lessons.training.objective import evaluate
 
 HARD = [
     "",
@@ -54,114 +42,10 @@ every = st.builds(
 )
 
 
-@pytest.fixture(scope="module")
-def twin():
-    """The package's own model with the stored weights."""
-    model = MoETransformer(ModelConfig(**small().sizes)).eval()
-    weights = {name: torch.from_numpy(numbers) for name, numbers in small().weights.items()}
-    model.load_state_dict(weights | {"head.weight": weights["embedding.weight"]})
-    return model
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    facts = json.loads(resources.files(reader.__package__).joinpath(reader.FACTS).read_text(encoding="utf-8"))
-    return BytePairTokenizer(tokenizer_file([tuple(merge.split(" ")) for merge in facts["merges"]]))
-
-
-# The model.
-
-
-def by_torch(model, tokens, layer):
-    """What the torch model's layer gets, and what it makes of it."""
-    kept = {}
-    moe = model.blocks[layer].moe
-    hook = moe.register_forward_hook(lambda _, args, output: kept.update(into=args[0], out=output))
-    with torch.no_grad():
-        model(torch.tensor([tokens]))
-    hook.remove()
-    return moe, kept["into"][0], kept["out"]
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.lists(st.integers(0, 1535), min_size=1, max_size=SHOWN), st.integers(0, LAYERS - 1))
-def test_numpy_computes_what_the_package_s_model_computes(twin, tokens, layer):
-    moe, hidden_TD, output = by_torch(twin, tokens, layer)
-    logits_TE, outputs_TED = read(tuple(tokens), layer)
-    np.testing.assert_allclose(logits_TE, output.routing.logits_TE, atol=1e-4)
-    ids_TK, weights_TK = choose(logits_TE, 2)
-    np.testing.assert_allclose(weights_TK, output.routing.topk_weights_TK, atol=1e-4)
-    summed_TD = (weights_TK[:, :, None] * np.take_along_axis(outputs_TED, ids_TK[:, :, None], axis=1)).sum(
-        axis=1
-    )
-    np.testing.assert_allclose(summed_TD, output.hidden[0], atol=1e-4)
-    with torch.no_grad():
-        answers_ETD = (
-            torch.stack(moe.experts.run([hidden_TD] * EXPERTS)) if hasattr(moe.experts, "run") else None
-        )
-    if answers_ETD is not None:
-        np.testing.assert_allclose(outputs_TED.transpose(1, 0, 2), answers_ETD, atol=1e-4)
-
-
-@pytest.mark.parametrize("part", ["blocks.0.attention.o_proj.weight", "blocks.1.moe.experts.down_proj"])
-def test_another_weight_would_be_noticed(twin, part, monkeypatch):
-    """The agreement above is no accident: a tenth off in one matrix and the last layer differs."""
-    tokens = small().pairs.encode(Params().sentence)[:SHOWN]
-    changed = replace(small(), weights=small().weights | {part: small().weights[part] * np.float32(1.1)})
-    monkeypatch.setattr(reader, "small", lambda: changed)
-    logits_TE = read.__wrapped__(tokens, 2).logits_TE
-    _, _, output = by_torch(twin, tokens, 2)
-    assert np.abs(logits_TE - output.routing.logits_TE.numpy()).max() > 1e-2
-
-
-@settings(deadline=None)
-@given(st.text(max_size=80))
-def test_words_are_cut_as_the_training_text_was(tokenizer, text):
-    assert small().pairs.encode(text) == tuple(tokenizer.encode(text.encode(errors="replace")).tolist())
-
-
-@pytest.mark.parametrize(
-    "text", ["It isn't 42!", "__init__ 'sss", "  two\n\n\tspaces ", "naïve x²½", "a'S b's"]
-)
-def test_words_are_cut_as_the_training_text_was_in_hard_places(tokenizer, text):
-    assert small().pairs.encode(text) == tuple(tokenizer.encode(text.encode()).tolist())
-
-
-def test_the_stored_file_is_what_safetensors_reads():
-    from safetensors.numpy import load
-
-    raw = resources.files(reader.__package__).joinpath(reader.WEIGHTS).read_bytes()
-    theirs = load(raw)
-    assert set(theirs) == set(read_safetensors(raw))
-    for name, numbers in read_safetensors(raw).items():
-        assert theirs[name].dtype == np.float16
-        np.testing.assert_array_equal(numbers, theirs[name].astype(np.float32))
-    assert len(raw) < 500_000
-
-
-def test_its_record_is_true(twin, tokenizer):
-    made = small().made
-    assert made["corpus_sha256"] == SHA256[made["corpus"]]
-    assert made["tokenizer_sha256"] == hashlib.sha256(serialised(tokenizer.contents)).hexdigest()
-    assert made["parameters"] == parameter_counts(twin)[0]
-    corpus = load_corpus(made["corpus"], context_length=64, tokenizer="bpe", vocab_size=len(small().pairs))
-    assert corpus.tokenizer.sha256 == made["tokenizer_sha256"]
-    bits = evaluate(twin, corpus.validation_M, byte_lengths_V=corpus.tokenizer.byte_lengths_V)
-    assert bits == pytest.approx(made["held_out_bits_per_byte"], abs=0.002)
-    assert bits < made["bigram_bits_per_byte"] < made["unigram_bits_per_byte"]
-
-
-def test_its_experts_are_all_in_use():
-    for shares_E in small().made["held_out_shares_LE"]:
-        assert sum(shares_E) == pytest.approx(1, abs=0.001)
-        assert min(shares_E) > 0.5 / EXPERTS
-        assert max(shares_E) < 2 / EXPERTS
-
-
 # What it says.
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(every)
 def test_any_text_is_read_and_adds_up(params):
     state = simulate(params)
@@ -238,7 +122,7 @@ def parsed(markup):
 SIZE = parsed(draw(simulate(Params()))).attrib
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(every)
 def test_every_text_gives_a_picture_of_one_size(params):
     root = parsed(draw(simulate(params)))
@@ -255,7 +139,7 @@ def test_the_same_state_gives_the_same_bytes():
     assert draw(simulate(Params())) == first
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(every)
 def test_captions_and_titles_keep_to_their_lines(params):
     state = simulate(params)
@@ -319,10 +203,17 @@ def test_a_click_on_a_row_names_its_token():
     assert [json.loads(pick) for pick in picks] == [{"Token": t} for t in range(13)]
 
 
-def test_a_long_word_is_cut():
-    longest = Pairs(tuple((left, "a") for left in ["a" * n for n in range(1, 40)]))
-    assert longest.labels(longest.encode("a" * 40)) == ("a" * 40,)
-    assert max(len(word) for word in texts(draw(simulate(Params("implementation compatibility"))))[3:19]) < 60
+def test_a_long_token_is_cut():
+    rule = "=" * 32
+    assert simulate(Params(rule)).tokens == (rule,)
+    shown = texts(draw(simulate(Params(rule))))
+    assert "==========…" in shown
+    assert not [word for word in shown if "===========" in word]
+
+
+def test_two_pairs_may_spell_one_token():
+    pairs = Pairs(((97, 98), (98, 99), (97, 257), (256, 99), (258, 100)))  # ab bc a+bc ab+c abc+d
+    assert (pairs.encode("abcd"), len(pairs)) == ((259,), 260)
 
 
 def test_static_strip_reveal_and_drawing_say_what_they_show():
@@ -376,7 +267,7 @@ def test_typing_redraws_once_the_prediction_is_committed():
         hero.commit(0)
         box.value = "two words"
         assert hero.params.sentence == "two words"
-        assert "‘words’" in hero.frame() or "two" in hero.frame()
+        assert "two" in texts(hero.frame())
     finally:
         hero.close()
 

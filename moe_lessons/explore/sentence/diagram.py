@@ -93,7 +93,7 @@ def _router(state: State, gates: dict[int, float]) -> str:
         parts.append(text(x + 7.5, 102, str(e), font_weight="700" if e in gates else "400", **_MID))
     parts.append(text(368, 22, "softmax of logits_TE[t]", **_CODE, **_MID))
     parts += [_arrow((454, 61), (480, 61)), _box(482, 34, 230, 54)]
-    shown = list(gates.items())[:3]
+    shown = list(gates.items())[: 3 if len(gates) == 3 else 2]
     more = ", …" if len(gates) > 3 else ""
     parts.append(text(597, 22, "top-k, then softmax over the K", fill=MUTED, **_MID))
     parts.append(

@@ -98,7 +98,8 @@ def small() -> Small:
     folder = resources.files(__package__)
     facts = json.loads(folder.joinpath(FACTS).read_text(encoding="utf-8"))
     weights = read_safetensors(folder.joinpath(WEIGHTS).read_bytes())
-    pairs = Pairs(tuple((left, right) for left, right in (line.split(" ") for line in facts["merges"])))
+    merges = (merge.split() for merge in facts["merges"])
+    pairs = Pairs(tuple((int(left), int(right)) for left, right in merges))
     return Small(facts["model"], pairs, weights, facts["made"])
 
 
@@ -181,11 +182,12 @@ def _attended(model: Small, stream_TD: Array, layer: int) -> Array:
 
     q_HTP, k_HTP, v_HTP = heads("q_proj", H), heads("k_proj", G), heads("v_proj", G)
     q_HTP, k_HTP = _rotated(q_HTP, model.sizes["rope_theta"]), _rotated(k_HTP, model.sizes["rope_theta"])
-    scores_HTT = q_HTP @ k_HTP.transpose(0, 2, 1) / np.float32(np.sqrt(P))
-    later_TT = np.triu(np.ones((T, T), dtype=bool), 1)
-    mixed_HTP = softmax(np.where(later_TT, np.float32(-np.inf), scores_HTT)) @ v_HTP
+    scores_HTT: Array = q_HTP @ k_HTP.transpose(0, 2, 1) / np.float32(np.sqrt(P))
+    scores_HTT[:, np.triu(np.ones((T, T), dtype=bool), 1)] = -np.inf  # what comes later
+    mixed_HTP: Array = softmax(scores_HTT) @ v_HTP
     joined_TD = mixed_HTP.transpose(1, 0, 2).reshape(T, H * P)
-    return stream_TD + joined_TD @ model.weights[f"{block}.attention.o_proj.weight"].T
+    brought_TD: Array = joined_TD @ model.weights[f"{block}.attention.o_proj.weight"].T
+    return stream_TD + brought_TD
 
 
 def _rotated(heads_HTP: Array, theta: float) -> Array:

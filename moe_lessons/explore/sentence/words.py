@@ -8,7 +8,6 @@ import unicodedata
 from functools import lru_cache
 from itertools import pairwise
 
-from moe_lessons.data.byte_level import byte_alphabet
 from moe_lessons.svg import visible
 
 # Words, numbers and signs are cut apart first, each with the space before it, so that no token spans two.
@@ -21,28 +20,28 @@ class Pairs:
 
     Parameters
     ----------
-    merges : tuple of (str, str)
-        Pairs of tokens that become one, in the order of their training, in the characters of
-        `moe_lessons.data.byte_level.byte_alphabet`.
+    merges : tuple of (int, int)
+        Pairs of tokens that become one, in the order of their training.
 
     Examples
     --------
-    >>> pairs = Pairs((("t", "h"), ("th", "e")))
+    >>> pairs = Pairs(((116, 104), (256, 101)))  # t and h; th and e
     >>> pairs.encode("the moth")
     (257, 32, 109, 111, 256)
     >>> pairs.labels((257, 32, 109, 200))
     ('the', '␣', 'm', '‹C8›')
     """
 
-    def __init__(self, merges: tuple[tuple[str, str], ...]) -> None:
-        alphabet = byte_alphabet()
-        self._ids = {character: byte for byte, character in enumerate(alphabet)}
-        self._rank = {pair: i for i, pair in enumerate(merges)}
-        for left, right in merges:
-            self._ids.setdefault(left + right, len(self._ids))
-        self._alphabet = alphabet
-        byte_of = {character: byte for byte, character in enumerate(alphabet)}
-        self._bytes = [bytes(byte_of[character] for character in token) for token in self._ids]
+    def __init__(self, merges: tuple[tuple[int, int], ...]) -> None:
+        self._bytes = [bytes([byte]) for byte in range(256)]
+        self._joined: dict[tuple[int, int], tuple[int, int]] = {}
+        ids: dict[bytes, int] = {}
+        for rank, (left, right) in enumerate(merges):
+            spelled = self._bytes[left] + self._bytes[right]
+            if spelled not in ids:  # two pairs may spell the same token
+                ids[spelled] = len(self._bytes)
+                self._bytes.append(spelled)
+            self._joined[left, right] = rank, ids[spelled]
         self._word = lru_cache(maxsize=4096)(self._merge)
 
     def __len__(self) -> int:
@@ -74,20 +73,16 @@ class Pairs:
 
     def _merge(self, word: str) -> tuple[int, ...]:
         """Merge neighbours again and again, the pair that was learned first before all others."""
-        parts = [self._alphabet[byte] for byte in word.encode(errors="replace")]
-        while len(parts) > 1:
-            ranks = [self._rank.get(pair, len(self._rank)) for pair in pairwise(parts)]
-            first = min(ranks)
-            if first == len(self._rank):
-                break
-            left, right = parts[(at := ranks.index(first))], parts[at + 1]
+        parts = list(word.encode(errors="replace"))
+        while known := [pair for pair in pairwise(parts) if pair in self._joined]:
+            left, right = first = min(known, key=self._joined.__getitem__)
             joined, i = [], 0
             while i < len(parts):
                 here = parts[i : i + 2] == [left, right]
-                joined.append(left + right if here else parts[i])
+                joined.append(self._joined[first][1] if here else parts[i])
                 i += 2 if here else 1
             parts = joined
-        return tuple(self._ids[part] for part in parts)
+        return tuple(parts)
 
 
 def _words(text: str) -> list[str]:
