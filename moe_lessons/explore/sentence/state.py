@@ -73,9 +73,9 @@ def simulate(params: Params) -> State:
 
     Examples
     --------
-    >>> state = simulate(Params("two words"))
+    >>> state = simulate(Params("The words"))
     >>> state.tokens[0], int(state.load_E.sum()) == 2 * len(state.tokens)
-    ('two', True)
+    ('The', True)
     >>> simulate(Params("")).tokens
     ()
     """
