@@ -1,14 +1,6 @@
 # %% [markdown]
-# ## Before anything else
-#
-# This page is a *notebook*: text, and cells with code. Click on a cell and press **Shift + Enter** to run
-# it; the next one is then selected. Run the cells from top to bottom.
-#
-# You cannot break anything here. Every cell can be run again, changed, or emptied. If a cell shows a red
-# error, read its last line; nothing else is lost. What to do when you are stuck is explained [near the
-# end](#If-you-are-stuck).
-#
-# The next cell sets the lesson up. The first time it takes some seconds, because PyTorch has to load.
+# This page is a *notebook*: text, and cells with code. Click on the next cell and press **Shift + Enter** to
+# run it; the one after it is then selected. The first time it takes some seconds: PyTorch has to load.
 
 # %% tags=["setup"]
 from moe_lessons.course import check, claim, claims_table, hint, measured, predict, puzzle, quiz, rerun
@@ -17,12 +9,65 @@ from moe_lessons.course import reveal, score, start, yours
 start("00_start_here")
 
 # %% [markdown]
-# ## What is on this machine?
+# ## A sentence in a layer
+#
+# A language model reads *tokens*: words, or pieces of words. In a **Mixture-of-Experts** layer (MoE) there
+# are several small networks, the *experts*. A *router* gives each of them a score for each token. The best
+# two answer, and the layer adds up what they say, each answer times its *weight*.
+#
+# Run the next cell. It shows one such layer reading a sentence. Commit to a prediction, and the sentence is
+# yours.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+from moe_lessons.explore import Sentence
+
+hero = Sentence(ask=False)
+predict("00.shared", unlocks=hero)
+hero
+
+# %% [markdown]
+# Read the picture in four steps:
+#
+# 1. **Tokens.** One row each. A full stop is a token too.
+# 2. **Router.** Eight bars in each row, one for each expert: its share of the row's 100 %. The best two are
+#    framed. `K` is the name for how many are chosen, here 2.
+# 3. **Weighted sum**, for the row with the ▸. The two framed shares are rescaled to add up to 1: these are
+#    the weights. An expert's answer is a list of 64 numbers, drawn as bars. Weighted answers add up to what
+#    the layer says.
+# 4. **Load.** How many tokens each expert gets. The dotted line would be a perfectly even load.
+#
+# The whole model has three such layers. It is tiny, and has read nothing but the Python language reference.
+#
+# Now play. Choose layer 2 and check your prediction. Which token's sum has the longest bars? What changes
+# when you move `K`, and what does not? Then type a sentence of your own. A word that the model seldom saw
+# comes in pieces.
+
+# %%
+reveal("00.shared")
+
+# %% [markdown]
+# <details><summary>What does <code>K</code> change?</summary>
+#
+# The bars stay as they are: the router scores every expert anyway. `K` decides how many of them are framed,
+# and so the weights, the sum and the load. At `K` = 1 the only weight is 1. At `K` = 8 every expert answers
+# every token: four times the work of `K` = 2.
+#
+# </details>
+#
+# This lesson takes the layer apart: first as a drawing, then as code. But before that, two things about the
+# page you are on.
+#
+# ## How this page works
+#
+# Run the cells from top to bottom. You cannot break anything: every cell can be run again, changed, or
+# emptied. If a cell shows a red error, read its last line; nothing else is lost. What to do when you are
+# stuck is explained [near the end](#If-you-are-stuck).
+#
+# ### What is on this machine?
 #
 # The next cell lists what this course found here. You need not know all these names. The line to look at
-# is `path`: it says which code will run a Mixture-of-Experts layer here. (What such a layer is comes in a
-# moment. What the names of the paths mean comes in lesson 08.) A GPU makes the long runs of lesson 10
-# quicker; no lesson needs one.
+# is `path`: it says which code will run a Mixture-of-Experts layer here. (What the names of the paths mean
+# comes in lesson 08.) A GPU makes the long runs of lesson 10 quicker; no lesson needs one.
 
 # %% tags=["nbval-ignore-output"] why="machine"
 from moe_lessons.commands.diagnosis import describe, diagnose
@@ -51,15 +96,27 @@ gap = (output_by("auto") - output_by("loop")).abs().max()
 measured("This machine's path against the plain loop, largest difference", gap, below=1e-6, then="the same")
 
 # %% [markdown]
-# ## A sentence meets eight experts
+# ## Eight experts of our own
 #
 # A language model is a stack of layers. One kind, the feed-forward layer, is a network that every word goes
-# through. A **Mixture-of-Experts** layer (MoE) holds several such networks, the *experts*. A small *router*
-# decides, for each word, which few of them answer. So the layer can hold much, and each word pays for
-# little.
+# through. A Mixture-of-Experts layer puts several networks in its place, and each word goes through a few of
+# them. So the layer can hold much, and each word pays for little.
 #
-# Let us send a real sentence through one. It comes from Python's own language reference. We split it into
-# words. The pieces that a model reads are called *tokens*; here each word is one.
+# Here is the way of a single token, `a`, through layer 0 of the picture above. A *logit* is a router's score
+# before it is turned into a share.
+
+# %% tags=["nbval-ignore-output"] why="image"
+from moe_lessons.explore.sentence.diagram import layer_diagram
+
+layer_diagram()
+
+# %% [markdown]
+# Names end in their axes: `T` tokens, `D` numbers per token, `E` experts, `K` experts chosen per token. So
+# `logits_TE` has a row for each token and a column for each expert, and `logits_TE[t]` is the row of one
+# token. (`layer_diagram(hero.params)` draws the token that you have chosen in the picture above.)
+#
+# Now let us build such a layer. Its sentence comes from Python's own language reference. This time we split
+# it at the spaces: each word is one token.
 
 # %%
 import re
@@ -80,9 +137,7 @@ print(f"It stands {corpus.count(sentence)} time in the corpus and has {len(words
 # word is the mean of its letters. That is crude: it knows nothing of meaning, not even the order of the
 # letters.
 #
-# Here is the whole layer. Names end in their axes: `T` tokens, `D` numbers per token, `E` experts, `K`
-# experts chosen per token. So `logits_TE` has a row for each token and a column for each expert. (A *logit*
-# is a score that has not been turned into a weight yet.) Read it once; each line comes back in a later
+# Here is the whole layer, with the names of the drawing. Read it once; each line comes back in a later
 # lesson.
 
 # %%

@@ -12,6 +12,7 @@ _EXPORTS = {
     "Permutation": "permutation.explorable",
     "Router": "router.explorable",
     "RoutingStrip": "routing_strip.explorable",
+    "Sentence": "sentence.explorable",
     "SortedLayer": "sorted_layer.explorable",
     "Surface": "surface.explorable",
 }
@@ -25,6 +26,7 @@ __all__ = [
     "Permutation",
     "Router",
     "RoutingStrip",
+    "Sentence",
     "SortedLayer",
     "Surface",
 ]

@@ -1,4 +1,4 @@
-"""The questions of lesson 00: two predictions, four on what to know first, one at the end."""
+"""The questions of lesson 00: three predictions, four on what to know first, one at the end."""
 
 from moe_lessons.exercises.spec import Choice, Claim, Prediction, Quiz
 
@@ -6,6 +6,17 @@ _DOCS = "https://docs.pytorch.org"
 _BOOK = "https://d2l.ai"
 
 PREDICTIONS = (
+    Prediction(
+        "00.shared",
+        "The picture below shows layer 0, the first of three. There `function` and `value` have no expert in "
+        "common. Which two words share both of their experts in the last layer?",
+        ("`function` and `value`", "`The` and `the`", "`a` and `and`"),
+        truth=0,
+        because=(
+            "In layer 2 `The` and `the` have one expert in common, `a` and `and` none. Nobody told the "
+            "router which words are alike, and each layer has a router of its own."
+        ),
+    ),
     Prediction(
         "00.same_word",
         "The word `function` stands at three places in the sentence. The layer sees one word at a time and "

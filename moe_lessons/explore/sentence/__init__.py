@@ -1,0 +1,1 @@
+"""Explorable 0: your sentence through a Mixture-of-Experts layer of a small trained model."""
