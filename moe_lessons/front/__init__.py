@@ -1,0 +1,1 @@
+"""What runs in the page: one small ES module per face, and the Python that it speaks with."""
