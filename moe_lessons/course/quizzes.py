@@ -76,7 +76,8 @@ def _judged(found: Quiz, given: int | str) -> tuple[str, Face]:
         feedback = found.feedback
         read = f"Your number: {short(value)}. The answer: {short(found.answer)}."
         said = f"{read} {feedback}"
-        face = replace(face, picture=number_line(value, found.answer))
+        if value == 0 or 1e-99 < abs(value) < 1e99:  # beyond that no line holds both
+            face = replace(face, picture=number_line(value, found.answer))
     head = "✔ Right." if right else "✘ Not quite."
     return f"{head} {feedback}", replace(
         face, verdict="right" if right else "wrong", said=inline(f"{head} {said}")

@@ -38,11 +38,13 @@ def number_line(yours: float, truth: float) -> str:
     parts = [
         element("line", x1=EDGE, x2=WIDTH - EDGE, y1=_AXIS_Y, y2=_AXIS_Y, stroke=MUTED, stroke_width=1.5),
         *(_end(place(value), short(value)) for value in (low, high)),
-        _mark(place(truth), _AXIS_Y + 32, f"● {short(truth)}", INK),
+        _mark(place(truth), _AXIS_Y + 32, f"the answer: {short(truth)}", INK),
         _mark(place(yours), _AXIS_Y - 19, f"you: {short(yours)}", "none"),
     ]
     if logarithmic:
-        parts.append(text(WIDTH, HEIGHT - 4, "log scale", fill=MUTED, text_anchor="end", font_size=11))
+        away = {"text_anchor": "start"} if place(truth) > WIDTH / 2 else {"text_anchor": "end"}
+        at = 0 if place(truth) > WIDTH / 2 else WIDTH
+        parts.append(text(at, HEIGHT - 7, "log scale", fill=MUTED, font_size=11, **away))
     return element(
         "svg",
         "".join(parts),
