@@ -10,9 +10,9 @@ from moe_lessons.build import paths, rooms
 
 # Floors, the lowest first. Rooms of one floor do not know each other.
 FLOORS = (
-    "accounting config device experts lazy routing svg",
+    "accounting config device experts front lazy routing svg",
     "balancing capacity data dispatch parallel",
-    "front kernels linear metrics",
+    "kernels linear metrics",
     "exercises layer toy",
     "course model",
     "build explore grade training",

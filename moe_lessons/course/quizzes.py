@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from moe_lessons.course import ask, store
+from moe_lessons.course.number_line import number_line, short
 from moe_lessons.course.reading import read_number
 from moe_lessons.course.show import Card, inline, never_raises, say, show
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.spec import Quiz
 from moe_lessons.front.card import Face, letter
-from moe_lessons.front.number_line import number_line, short
 
 
 @never_raises

@@ -15,6 +15,8 @@ const WORDS = {
 /** Make an element: attributes, listeners (`onclick`), children. */
 function make(tag, attributes = {}, ...children) {
   const one = document.createElement(tag);
+  // JupyterLab leaves the keys of what carries this to the page; it looks at the element itself, at no parent.
+  if (tag === "button" || tag === "input") one.setAttribute("data-lm-suppress-shortcuts", "true");
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") one.addEventListener(name.slice(2), value);
     else if (value !== false && value !== undefined) one.setAttribute(name, value === true ? "" : value);
@@ -41,10 +43,11 @@ function twinOf(el, name) {
   return null;
 }
 
-function render({model, el}) {
+async function render({model, el}) {
   const id = `moe-card-${(made += 1)}`;
-  // ipywidgets marks a view whose kernel is gone.
-  const alive = () => !el.classList.contains("jupyter-widgets-disconnected");
+  // A notebook's widget manager knows whether a kernel listens; on another page the engine is always there.
+  const kernel = await model.widget_manager?.get_model?.(model.get("id")).catch(() => null);
+  const alive = () => kernel?.comm_live ?? true;
   let face = model.get("card");
   let draft = face.mark; // what is chosen or typed, sent or not
   let sent = null; // the answer that has not come back
@@ -57,7 +60,7 @@ function render({model, el}) {
   const verdict = make("div", {class: "moe-said", role: "status", tabindex: "-1"});
   const note = make("p", {class: "moe-note", role: "status"});
   const card = make("section", {
-    class: "moe-card", "aria-labelledby": id, "data-lm-suppress-shortcuts": "true", onkeydown: press, onclick: reach,
+    class: "moe-card", "aria-labelledby": id, onkeydown: press, onclick: reach,
   }, question, body, make("div", {class: "moe-actions"}, send, hint), verdict, note);
 
   const open = () => alive() && !face.final;
@@ -72,6 +75,7 @@ function render({model, el}) {
     const inside = card.contains(document.activeElement);
     question.innerHTML = `<strong>${face.title}.</strong> ${face.question}`;
     body.replaceChildren(...(face.options.length ? [options()] : [number()]));
+    card.dataset.asks = face.options.length ? "choice" : "number";
     send.textContent = face.action;
     show();
     if (inside) reachable()?.focus();
@@ -198,16 +202,14 @@ function render({model, el}) {
   // A cell's outputs are put into the page one by one, and anew when one of them changes.
   const watch = new MutationObserver(() => twin?.isConnected && twin.style.display === "none" || hide());
   requestAnimationFrame(() => el.parentElement && watch.observe(el.closest(".jp-OutputArea") ?? el.parentElement, {childList: true, subtree: true}));
-  // The class is changed after this is told.
-  const living = () => setTimeout(draw);
   model.on("change:card", changed);
-  model.on("comm_live_update", living);
+  model.on("comm_live_update", draw);
   return () => {
     watch.disconnect();
     if (twin) twin.style.display = "";
     clearTimeout(timer);
     model.off("change:card", changed);
-    model.off("comm_live_update", living);
+    model.off("comm_live_update", draw);
   };
 }
 

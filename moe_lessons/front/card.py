@@ -104,7 +104,7 @@ class Face:
         """
         rows = "".join(self._row(i, option) for i, option in enumerate(self.options))
         parts = [f"<div><strong>{self.title}.</strong> {self.question}</div>", rows]
-        if isinstance(self.mark, str):
+        if isinstance(self.mark, str) and self.verdict in ("", "note"):  # else it is said how it was read
             parts.append(f"<div><em>{self.yours}:</em> {_escaped(self.mark)}</div>")
         if self.said:
             parts.append(f'<div style="margin-top:.4em">{self.said}</div>')
@@ -158,6 +158,7 @@ def _kind() -> Any:
         _esm = (here / "card.js").read_text(encoding="utf-8")
         _css = (here / "card.css").read_text(encoding="utf-8")
         card = traitlets.Dict().tag(sync=True)
+        id = traitlets.Unicode().tag(sync=True)  # by which the page asks whether this kernel still listens
 
     return QuestionCard
 
@@ -186,6 +187,7 @@ class LiveCard:
         self._on_answer = on_answer
         self._seen = 0
         self.widget = _kind()(card=face.state())
+        self.widget.id = self.widget.model_id
         self.widget.on_msg(lambda widget, content, buffers: self.receive(content))
 
     def show(self, face: Face) -> None:
