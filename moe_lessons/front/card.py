@@ -147,16 +147,25 @@ def available() -> bool:
     return find_spec("anywidget") is not None
 
 
+def source(name: str) -> str:
+    """What is in one of the files beside this one.
+
+    Examples
+    --------
+    >>> "export default" in source("card.js")
+    True
+    """
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
 @cache
 def _kind() -> Any:
     import anywidget
     import traitlets
 
-    here = Path(__file__).parent
-
     class QuestionCard(anywidget.AnyWidget):
-        _esm = (here / "card.js").read_text(encoding="utf-8")
-        _css = (here / "card.css").read_text(encoding="utf-8")
+        _esm = source("card.js")
+        _css = source("card.css")
         card = traitlets.Dict().tag(sync=True)
         id = traitlets.Unicode().tag(sync=True)  # by which the page asks whether this kernel still listens
 
