@@ -111,7 +111,7 @@ def test_enter_answers_and_a_change_clears_the_verdict(lesson, typed):
     keys.press("Enter")
     expect(asked).to_contain_text("Not quite")
     expect(asked.locator("svg")).to_have_attribute(
-        "aria-label", "Your number, 1, and the true one, 0.75, on a line from 0 to 1"
+        "aria-label", "Your number, 1, and the true one, 0.75, on a line from 0 to 1.2"
     )
     picture(lesson, "number")
     field.fill(typed)
