@@ -29,7 +29,9 @@ def path():
     """A notebook that may be saved: a file of its own, gone afterwards."""
     made = paths.ROOT / f"cards-{os.getpid()}.ipynb"
     cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), made)
+    # Without this Lab asks which kernel to use.
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), made)
     yield made
     made.unlink()
 
