@@ -1,20 +1,16 @@
-"""A question with lettered options: text everywhere, buttons where widgets show."""
+"""Show a question: a card to answer on where widgets show, the same to read elsewhere, text in a terminal."""
 
-import html
 import re
 import string
 from collections.abc import Callable
 from typing import Any
 
-from moe_lessons.course.show import Card, in_notebook, inline, show
+from moe_lessons.course.show import in_notebook, say
+from moe_lessons.front import card
+from moe_lessons.front.card import Answer, Face, letter
 
-_open: dict[str, Any] = {}
-"""The widget of each question now on a page; running its cell again closes the one before."""
-
-
-def letter(index: int) -> str:
-    """``0`` is ``"a"``."""
-    return string.ascii_lowercase[index]
+_live: dict[str, card.LiveCard] = {}
+"""The card of each question now on a page; running its cell again closes the one before."""
 
 
 def parse(answer: Any, n_options: int) -> int | None:
@@ -32,89 +28,85 @@ def parse(answer: Any, n_options: int) -> int | None:
     return answer if in_range else None
 
 
-def question_card(title: str, question: str, options: tuple[str, ...], how: str) -> Card:
-    """The question with its options, and how to answer where there are no buttons."""
-    lines = [f"  {letter(i)}) {option}" for i, option in enumerate(options)]
-    # Written out: JupyterLab drops the type of a list, and the buttons carry letters.
-    items = "".join(f"<div>{letter(i)}) {inline(option)}</div>" for i, option in enumerate(options))
-    body = f"<strong>{title}.</strong> {inline(question)}"
-    if options:
-        body += f'<div style="margin:.3em 0 .3em 1em">{items}</div>'
-    body += (
-        f'<div style="opacity:.7;font-size:90%">Answer below, or with <code>{html.escape(how)}</code></div>'
-    )
-    return Card("\n".join([f"{title}. {question}", *lines, f"  Answer with {how}"]), body)
+class Sheet:
+    """A face as it is stored: HTML, with a text twin.
 
-
-def buttons(id: str, n_options: int, label: str, on_answer: Callable[[int], str]) -> None:
-    """Show one button per letter and one to submit; ``on_answer`` returns what to show after."""
-    if not in_notebook():
-        return
-    import ipywidgets as widgets
-
-    # Not ToggleButtons: of those, a screen reader cannot say which one is chosen.
-    choice = widgets.RadioButtons(
-        options=[(letter(i), i) for i in range(n_options)],
-        value=None,
-        orientation="horizontal",
-        layout=widgets.Layout(width="auto"),
-    )
-    submit = widgets.Button(description=label, disabled=True)
-    row = widgets.HBox([choice, submit], layout=widgets.Layout(align_items="baseline"))
-    said = widgets.HTML()
-
-    def chosen(change: Any) -> None:
-        submit.disabled = choice.value is None
-
-    def submitted() -> None:
-        if choice.value is not None:
-            said.value = on_answer(choice.value)
-
-    choice.observe(chosen, "value")
-    submit.on_click(_after_changes(submitted))
-    _replace(id, widgets.VBox([row, said]))
-
-
-def number(id: str, label: str, on_answer: Callable[[str], str]) -> None:
-    """Show a field for a number and a button; ``on_answer`` gets the text and returns what to show."""
-    if not in_notebook():
-        return
-    import ipywidgets as widgets
-
-    field = widgets.Text(
-        description="Your number", placeholder="such as 0.25", style={"description_width": "initial"}
-    )
-    submit = widgets.Button(description=label)
-    said = widgets.HTML()
-
-    def submitted() -> None:
-        said.value = on_answer(field.value)
-
-    submit.on_click(_after_changes(submitted))
-    _replace(id, widgets.VBox([widgets.HBox([field, submit]), said]))
-
-
-def _after_changes(act: Callable[[], None]) -> Callable[[Any], None]:
-    """Put a click off until everything has arrived that was changed on the page before it.
-
-    While the kernel is busy the page holds changes back, but no clicks: a second choice would come after the
-    click that was to submit it. So the kernel has the page answer, which sends what it held back first.
+    Examples
+    --------
+    >>> Sheet("two words", Face("1", "Predict", "<b>?</b>"))
+    two words
     """
-    import ipywidgets as widgets
 
-    asked, answered = widgets.IntText(), widgets.IntText()  # never shown
-    widgets.jsdlink((asked, "value"), (answered, "value"))  # what links them runs in the page
-    answered.observe(lambda change: act(), "value")
+    def __init__(self, text: str, face: Face, alive: bool = False) -> None:
+        self.text = text
+        self.face = face
+        self.alive = alive
 
-    def clicked(_: Any) -> None:
-        asked.value += 1
+    def __repr__(self) -> str:
+        return self.text
 
-    return clicked
+    def _repr_html_(self) -> str:
+        return self.face.html(self.alive)
 
 
-def _replace(id: str, box: Any) -> None:
-    previous = _open.pop(id, None)
-    if previous is not None:
-        previous.close()
-    _open[id] = box
-    show(box)
+def question_text(title: str, question: str, options: tuple[str, ...], how: str) -> str:
+    """The question with its options, and how to answer."""
+    lines = [f"  {letter(i)}) {option}" for i, option in enumerate(options)]
+    return "\n".join([f"{title}. {question}", *lines, *([f"  Answer with {how}"] if how else [])])
+
+
+def put(text: str, face: Face, changing: bool = False) -> Callable[[str, Face], None]:
+    """Show a face; ``changing`` returns a function that puts another in its place, in a notebook."""
+    return _display(Sheet(text, face), changing)
+
+
+def put_card(text: str, face: Face, on_answer: Callable[[Answer], tuple[str, Face]]) -> None:
+    """Show a card to answer on, over its HTML twin, which every answer brings up to date.
+
+    Parameters
+    ----------
+    text : str
+        What a terminal shows.
+    face : Face
+        What it shows first.
+    on_answer : callable
+        Gets an answer; returns text and face to show then.
+    """
+    before = _live.pop(face.id, None)
+    if before is not None:
+        before.close()
+    if not in_notebook() or not card.available():
+        put(text, face)
+        return
+    replace = _display(Sheet(text, face, alive=True), changing=True)
+
+    def answered(answer: Answer) -> Face:
+        said, after = on_answer(answer)
+        replace(said, after)
+        return after
+
+    _live[face.id] = live = card.LiveCard(face, answered)
+    from IPython.display import display
+
+    display(live.bundle(), raw=True)
+
+
+def refresh(face: Face) -> None:
+    """Show a face on the card that is on the page for its question, if one is."""
+    if face.id in _live:
+        _live[face.id].show(face)
+
+
+def _display(sheet: Sheet, changing: bool) -> Callable[[str, Face], None]:
+    if not in_notebook():
+        say(sheet)
+        return lambda text, face: None
+    from IPython.display import display
+
+    shown = display(sheet, display_id=True) if changing else display(sheet)
+
+    def replace(text: str, face: Face) -> None:
+        if shown is not None:
+            shown.update(Sheet(text, face, sheet.alive))
+
+    return replace

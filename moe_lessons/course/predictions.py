@@ -4,12 +4,15 @@ Committing first is what makes an experiment teach (Kim, Reinecke & Hullman 2017
 committed, stays.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from moe_lessons.course import ask, store
 from moe_lessons.course.show import Card, inline, never_raises, say, show
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.spec import Prediction
+from moe_lessons.front.card import Face, letter
 
 
 class Locked(Protocol):
@@ -19,9 +22,13 @@ class Locked(Protocol):
         """Let the learner use the controls."""
 
 
+_revealed: dict[str, Callable[[str, Face], None]] = {}
+"""Predictions whose truth has been shown in this kernel, and what changes the card that shows it."""
+
+
 @never_raises
 def predict(id: str, choice: Any = None, *, unlocks: Locked | None = None) -> None:
-    """Ask for a prediction; commit with the buttons, or in the call: ``predict("01.norm", "b")``.
+    """Ask for a prediction; commit on the card, or in the call: ``predict("01.norm", "b")``.
 
     Parameters
     ----------
@@ -37,35 +44,21 @@ def predict(id: str, choice: Any = None, *, unlocks: Locked | None = None) -> No
     except KeyError as error:
         say(error.args[0])
         return
-    if committed(id) is None and choice is None:
-        how = f'predict("{id}", "a")'
-        show(ask.question_card("Predict", found.question, found.options, how))
-        ask.buttons(id, len(found.options), "Commit", lambda i: inline(commit(found, i, unlocks)))
+    if choice is not None and ask.parse(choice, len(found.options)) is None:
+        text = f"Commit to a letter from a to {letter(len(found.options) - 1)}."
+        show(Card(text, inline(text)))
+        return
+    if choice is None and committed(id) is None and not store.is_apart():
+        ask.put_card(_asked(found), _face(found), lambda answer: _commit(found, answer, unlocks))
         return
     if choice is not None:
-        text = commit(found, choice, unlocks)
+        text, face = _commit(found, choice, unlocks)
+        ask.refresh(face)
     else:
-        text = _said(found)
         if unlocks is not None:
             unlocks.unlock()
-    show(Card(text, inline(text)))
-
-
-_revealed: set[str] = set()
-"""Predictions whose truth has been shown in this kernel."""
-
-
-def commit(found: Prediction, choice: Any, unlocks: Locked | None = None) -> str:
-    """Remember a choice, unless one was committed before, and unlock what waits for it."""
-    index = ask.parse(choice, len(found.options))
-    if index is None:
-        return f"Commit to a letter from a to {ask.letter(len(found.options) - 1)}."
-    first = committed(found.id) is None
-    if first:
-        store.update(lambda progress: progress["predictions"].__setitem__(found.id, index))
-    if unlocks is not None:
-        unlocks.unlock()
-    return f"You predicted {_option(found, index)} Now run the experiment." if first else _said(found)
+        text, face = _stands(found)
+    ask.put(text, face)
 
 
 def committed(id: str) -> int | None:
@@ -83,27 +76,79 @@ def reveal(id: str) -> None:
     except KeyError as error:
         say(error.args[0])
         return
-    _revealed.add(id)
-    truth = f"The experiment shows {_option(found, found.truth)} {found.because}"
-    index = committed(id)
-    if index is None:
-        said = f"You have not committed to a prediction: {found.question}"
-        fold = f"<details><summary>Show the answer without one</summary>{inline(truth)}</details>"
-        show(Card(f"{said}\n{truth}", f"{inline(said)}{fold}"))
-        return
-    said = f"{'✔' if index == found.truth else '✘'} You predicted {_option(found, index)}"
-    show(Card(f"{said}\n{truth}", f"{inline(said)}<br>{inline(truth)}"))
+    # What is published is compared byte for byte, and nothing there will be committed later.
+    _revealed[id] = ask.put(*_answered(found), changing=not store.is_apart())
+
+
+def _commit(found: Prediction, choice: Any, unlocks: Locked | None) -> tuple[str, Face]:
+    """Remember a choice, unless one was committed before, and unlock what waits for it."""
+    index = ask.parse(choice, len(found.options))
+    assert index is not None
+    first = committed(found.id) is None
+    if first:
+        store.update(lambda progress: progress["predictions"].__setitem__(found.id, index))
+    if unlocks is not None:
+        unlocks.unlock()
+    if not first:
+        return _stands(found)
+    if found.id in _revealed:
+        _revealed[found.id](*_answered(found))
+    text = f"You predicted {_option(found, index)} Now run the experiment."
+    return text, replace(_face(found), mark=index, final=True, said=inline(text))
+
+
+def _face(found: Prediction) -> Face:
+    return Face(
+        found.id,
+        "Predict",
+        inline(found.question),
+        tuple(map(inline, found.options)),
+        action="Commit",
+        yours="your prediction",
+        true="the experiment",
+        how=f'predict("{found.id}", "a")',
+    )
+
+
+def _asked(found: Prediction) -> str:
+    how = "" if store.is_apart() else f'predict("{found.id}", "a")'
+    return ask.question_text("Predict", found.question, found.options, how)
 
 
 def _option(found: Prediction, index: int) -> str:
-    return f"{ask.letter(index)}) {found.options[index].rstrip('.')}."
+    return f"{letter(index)}) {found.options[index].rstrip('.')}."
 
 
-def _said(found: Prediction) -> str:
-    """What to say about a prediction made before: it stays, whether or not the experiment has been run."""
+def _stands(found: Prediction) -> tuple[str, Face]:
+    """A prediction made before: it stays, whether or not the experiment has been run."""
     index = committed(found.id)
-    assert index is not None
+    if index is None:
+        settled = "The experiment below settles it."
+        return f"{_asked(found)}\n  {settled}", replace(_face(found), final=True, said=settled)
     said = f"You predicted {_option(found, index)} A prediction stays as it was made."
+    face = replace(_face(found), mark=index, final=True)
     if found.id in _revealed:
-        return f"{said} The experiment showed {_option(found, found.truth)}"
-    return f"{said} Run the experiment, if you have not yet."
+        text = f"{said} The experiment showed {_option(found, found.truth)}"
+        return text, replace(face, truth=found.truth, said=inline(said))
+    text = f"{said} Run the experiment, if you have not yet."
+    return text, replace(face, said=inline(text))
+
+
+def _answered(found: Prediction) -> tuple[str, Face]:
+    """What the experiment shows, beside what was predicted."""
+    truth = f"The experiment shows {_option(found, found.truth)} {found.because}"
+    index = committed(found.id)
+    face = replace(_face(found), final=True)
+    if store.is_apart():
+        text = f"{_asked(found)}\n{truth}"
+        return text, replace(face, truth=found.truth, said=inline(truth))
+    if index is None:
+        said = "You have not committed to a prediction."
+        fold = f"<details><summary>Show the answer without one</summary>{inline(truth)}</details>"
+        return f"{said[:-1]}: {found.question}\n{truth}", replace(face, said=f"{said}{fold}")
+    as_shown = index == found.truth
+    text = f"{'✔' if as_shown else '✘'} You predicted {_option(found, index)}\n{truth}"
+    head = f"{'✔ As you predicted.' if as_shown else '✘ Not as you predicted.'} {inline(found.because)}"
+    return text, replace(
+        face, mark=index, truth=found.truth, verdict="right" if as_shown else "wrong", said=head
+    )

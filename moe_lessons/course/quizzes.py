@@ -1,17 +1,21 @@
 """``quiz``: a question whose every option explains itself."""
 
-import re
+import contextlib
+from dataclasses import replace
 from typing import Any
 
 from moe_lessons.course import ask, store
+from moe_lessons.course.number_line import number_line, short
+from moe_lessons.course.reading import read_number
 from moe_lessons.course.show import Card, inline, never_raises, say, show
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.spec import Quiz
+from moe_lessons.front.card import Face, letter
 
 
 @never_raises
 def quiz(id: str, answer: Any = None) -> None:
-    """Ask a question; answer with the buttons, or in the call: ``quiz("01.order", "b")``.
+    """Ask a question; answer on the card, or in the call: ``quiz("01.order", "b")``.
 
     Parameters
     ----------
@@ -26,58 +30,108 @@ def quiz(id: str, answer: Any = None) -> None:
         say(error.args[0])
         return
     if answer is not None:
-        text = respond(found, answer)
-        show(Card(text, inline(text)))
-        return
-    options = tuple(choice.text for choice in found.choices)
-    example = f'quiz("{id}", "a")' if options else f'quiz("{id}", 1.5)'
-    show(ask.question_card("Check yourself", found.question, options, example))
-    if options:
-        ask.buttons(id, len(options), "Answer", lambda index: inline(respond(found, index)))
+        text, face = _respond(found, answer)
+        if face.verdict == "note":
+            show(Card(text, inline(text)))
+        else:
+            ask.refresh(face)
+            ask.put(text, face)
+    elif store.is_apart():
+        ask.put(*_published(found))
     else:
-        ask.number(id, "Answer", lambda text: inline(respond(found, text)))
+        ask.put_card(_asked(found), _last(found), lambda given: _respond(found, given))
 
 
-def respond(found: Quiz, answer: Any) -> str:
+def _respond(found: Quiz, answer: Any) -> tuple[str, Face]:
     """Judge an answer, remember it, and say why it is right or wrong."""
-    if found.choices:
-        index = ask.parse(answer, len(found.choices))
-        if index is None:
-            return f"Answer with a letter from a to {ask.letter(len(found.choices) - 1)}."
-        choice = found.choices[index]
-        right, feedback = choice.right, choice.feedback
+    given = ask.parse(answer, len(found.choices)) if found.choices else _typed(answer)
+    if given is None:
+        text = f"Answer with a letter from a to {letter(len(found.choices) - 1)}."
+        return text, replace(_face(found), verdict="note", said=inline(text))
+    try:
+        text, face = _judged(found, given)
+    except ValueError as error:
+        text = str(error)
+        return text, replace(_face(found), mark=given, verdict="note", said=inline(text))
+
+    def change(progress: store.Progress) -> None:
+        progress["quizzes"][found.id] = face.verdict == "right"
+        progress["answers"][found.id] = given
+
+    store.update(change)
+    return text, face
+
+
+def _judged(found: Quiz, given: int | str) -> tuple[str, Face]:
+    """What to say to an option's index, or to a number as it was typed; ValueError if that cannot be read."""
+    face = replace(_face(found), mark=given)
+    if isinstance(given, int):
+        choice = found.choices[given]
+        right, feedback, said = choice.right, choice.feedback, choice.feedback
+        face = replace(face, truth=given if right else None)
     else:
         assert found.answer is not None
-        value = number(answer)
-        if value is None:
-            return f"{answer!r} is not a number; write for example 0.25, 1/4, 25 % or 1e9."
+        value = read_number(given)
         right = abs(value - found.answer) <= found.rtol * abs(found.answer)
         feedback = found.feedback
-    store.update(lambda progress: progress["quizzes"].__setitem__(found.id, right))
-    return f"{'✔ Right.' if right else '✘ Not quite.'} {feedback}"
+        read = f"Your number: {short(value)}. The answer: {short(found.answer)}."
+        said = f"{read} {feedback}"
+        if value == 0 or 1e-99 < abs(value) < 1e99:  # beyond that no line holds both
+            face = replace(face, picture=number_line(value, found.answer))
+    head = "✔ Right." if right else "✘ Not quite."
+    return f"{head} {feedback}", replace(
+        face, verdict="right" if right else "wrong", said=inline(f"{head} {said}")
+    )
 
 
-def number(answer: Any) -> float | None:
-    """An answer as a number: text with a comma, a fraction or a percentage, or anything with a value.
-
-    Examples
-    --------
-    >>> number("1,000,000"), number("0,25"), number(" 1e9 "), number("a half")
-    (1000000.0, 0.25, 1000000000.0, None)
-    >>> number("3/4"), number("75 %"), number("1 / 0")
-    (0.75, 0.75, None)
-    """
+def _typed(answer: Any) -> str:
+    """A number of a call as it would be typed."""
     if isinstance(answer, str):
-        answer = answer.strip().replace("\u2212", "-")
-        if answer.endswith("%"):
-            share = number(answer[:-1])
-            return None if share is None else share / 100
-        if answer.count("/") == 1:
-            above, below = (number(part) for part in answer.split("/"))
-            return above / below if above is not None and below else None
-        grouped = re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?", answer)
-        answer = answer.replace(",", "" if grouped else ".")
+        return answer
     try:
-        return float(answer)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        return None
+        return repr(read_number(answer))
+    except ValueError:
+        return repr(answer)
+
+
+def _face(found: Quiz) -> Face:
+    return Face(
+        found.id,
+        "Check yourself",
+        inline(found.question),
+        tuple(inline(choice.text) for choice in found.choices),
+        how=_how(found),
+    )
+
+
+def _how(found: Quiz) -> str:
+    return f'quiz("{found.id}", "a")' if found.choices else f'quiz("{found.id}", 1.5)'
+
+
+def _asked(found: Quiz, how: bool = True) -> str:
+    options = tuple(choice.text for choice in found.choices)
+    return ask.question_text("Check yourself", found.question, options, _how(found) if how else "")
+
+
+def _last(found: Quiz) -> Face:
+    """The question with the answer given last, by this learner, and what was said to it."""
+    given = store.load()["answers"].get(found.id)
+    options = len(found.choices)
+    fits = given in range(options) if options else isinstance(given, str)
+    # What no longer fits the question is from an older version of it.
+    with contextlib.suppress(ValueError):
+        return _judged(found, given)[1] if fits else _face(found)
+    return _face(found)
+
+
+def _published(found: Quiz) -> tuple[str, Face]:
+    """The question with its answer, for a page to read."""
+    face = replace(_face(found), final=True)
+    if found.choices:
+        truth = next(i for i, choice in enumerate(found.choices) if choice.right)
+        choice = found.choices[truth]
+        said = f"{letter(truth)}) {choice.text.rstrip('.')}. {choice.feedback}"
+        return f"{_asked(found, how=False)}\n{said}", replace(face, truth=truth, said=inline(choice.feedback))
+    assert found.answer is not None
+    said = f"✔ {short(found.answer)}. {found.feedback}"
+    return f"{_asked(found, how=False)}\n{said}", replace(face, said=inline(said))

@@ -56,7 +56,7 @@ def reset(lesson: str | None = None) -> None:
         return
 
     def change(progress: store.Progress) -> None:
-        for kind in ("exercises", "hints", "quizzes", "predictions"):
+        for kind in ("exercises", "hints", "quizzes", "answers", "predictions"):
             kept = {id: v for id, v in progress[kind].items() if not id.startswith(f"{found.number}.")}
             progress[kind] = kept
 

@@ -39,7 +39,7 @@ def where() -> str:
 
 def empty() -> Progress:
     """Progress of someone who has not begun."""
-    return {"version": 1, "exercises": {}, "hints": {}, "quizzes": {}, "predictions": {}}
+    return {"version": 1, "exercises": {}, "hints": {}, "quizzes": {}, "answers": {}, "predictions": {}}
 
 
 def keep_apart() -> None:
@@ -137,10 +137,11 @@ def _alone() -> Iterator[None]:
 def _sound(found: Progress) -> Progress:
     """Keep the entries that are what they should be: the file may have been edited by hand."""
     progress = empty()
-    for kind, of_type in (("hints", int), ("quizzes", bool), ("predictions", int)):
-        entries = found.get(kind)
+    of_types = {"hints": (int,), "quizzes": (bool,), "answers": (int, str), "predictions": (int,)}
+    for kind, types in of_types.items():
+        entries = found.get(kind)  # older files have no answers
         if isinstance(entries, dict):
-            progress[kind] = {id: value for id, value in entries.items() if type(value) is of_type}
+            progress[kind] = {id: value for id, value in entries.items() if type(value) in types}
     records = found.get("exercises")
     for id, record in records.items() if isinstance(records, dict) else ():
         if isinstance(record, dict) and isinstance(record.get("passed"), bool):

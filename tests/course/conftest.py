@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from moe_lessons.course import claims, predictions, starting, store
+from moe_lessons.course import ask, claims, predictions, starting, store
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.spec import (
     Case,
@@ -77,7 +77,8 @@ def toy(monkeypatch, tmp_path):
     monkeypatch.setattr(store, "_apart", False)
     monkeypatch.setattr(starting, "_current", None)
     monkeypatch.setattr(claims, "_settled", {})
-    monkeypatch.setattr(predictions, "_revealed", set())
+    monkeypatch.setattr(predictions, "_revealed", {})
+    monkeypatch.setattr(ask, "_live", {})
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 """Quizzes, predictions and claims: in a call, as text, and by buttons."""
 
-import ipywidgets
 import pytest
 import torch
 
-from moe_lessons.course import ask, predictions, store
+from moe_lessons.course import ask, show, store
 from moe_lessons.course.claims import claim, claims_table
 from moe_lessons.course.predictions import predict, reveal
 from moe_lessons.course.quizzes import quiz
@@ -111,15 +110,11 @@ def test_reveal_puts_both_side_by_side(printed):
     assert printed().endswith("✘ You predicted a) up.\nThe experiment shows b) down. It fell.\n")
 
 
-def test_an_uncommitted_answer_is_folded_away_in_html():
-    shown = []
-    original, predictions.show = predictions.show, shown.append
-    try:
-        reveal("99.up")
-    finally:
-        predictions.show = original
-    html = shown[0]._repr_html_()
-    assert html.index("<details>") < html.index("It fell.")
+def test_an_uncommitted_answer_is_folded_away_in_html(page):
+    reveal("99.up")
+    html = page.html(0)
+    assert html.index("Up or down?") < html.index("<details>") < html.index("It fell.")
+    assert "✔" not in html
 
 
 def test_a_committed_option_that_is_gone_is_asked_again(printed):
@@ -149,63 +144,195 @@ def test_a_prediction_unlocks_what_waits_for_it():
     assert waiting.unlocked == 2
 
 
+class Handle:
+    def __init__(self, page, place):
+        self.page, self.place = page, place
+
+    def update(self, item):
+        self.page.shown[self.place] = item
+
+
+class Page:
+    """A notebook's page: what is shown on it and kept up to date; cards answer when told to."""
+
+    def __init__(self):
+        self.shown = []
+
+    def display(self, item, display_id=None, raw=False):
+        self.shown.append(item)
+        return Handle(self, len(self.shown) - 1) if display_id else None
+
+    def html(self, place):
+        return self.shown[place]._repr_html_()
+
+    def card(self, id):
+        return ask._live[id]
+
+    def answers(self, id, answer):
+        self.card(id).widget._handle_custom_msg({"answer": answer}, [])
+        return self.card(id).widget.card
+
+
 @pytest.fixture
-def shown(monkeypatch):
-    """What is shown on a page, whose links between widgets are run here."""
-    shown = []
-    monkeypatch.setattr(ask, "in_notebook", lambda: True)
-    monkeypatch.setattr(ask, "show", shown.append)
-    monkeypatch.setattr(ipywidgets, "jsdlink", ipywidgets.dlink)
-    return shown
+def page(monkeypatch):
+    made = Page()
+    for module in (ask, show):
+        monkeypatch.setattr(module, "in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", made.display)
+    return made
 
 
-def test_a_choice_that_the_page_held_back_counts_although_the_click_overtook_it(shown, monkeypatch):
-    links, answered = [], []
-    monkeypatch.setattr(ipywidgets, "jsdlink", lambda *ends: links.append(ends))
-    ask.buttons("99.late", 3, "Commit", lambda index: answered.append(index) or "")
-    choice, submit = shown[0].children[0].children
-    choice.value = 0
-    submit.click()
-    assert answered == []  # the page has yet to say that this was all
-    choice.value = 2
-    ((asked, _), (reply, _)) = links[0]
-    reply.value = asked.value
-    assert answered == [2]
+def test_a_card_lies_over_its_twin_and_an_answer_reaches_both(page):
+    predict("99.up")
+    sheet, bundle = page.shown
+    assert "a) up" in sheet._repr_html_()
+    assert "Run this cell to bring it to life" in sheet._repr_html_()
+    assert list(bundle) == ["application/vnd.jupyter.widget-view+json", "text/plain"]
+    card = page.answers("99.up", 0)
+    assert (card["mark"], card["final"], card["truth"]) == (0, True, None)
+    for html in (card["said"], page.html(0)):
+        assert "You predicted a) up. Now run the experiment." in html
+    assert "Up or down?" in page.html(0)
+    assert page.answers("99.up", 1)["mark"] == 0  # it stays as it was made
+    assert store.load()["predictions"] == {"99.up": 0}
 
 
-def test_a_number_counts_as_it_stands_when_everything_has_arrived(shown):
-    answered = []
-    ask.number("99.number", "Answer", lambda text: answered.append(text) or "")
-    field, submit = shown[0].children[0].children
-    field.value = "0.25"
-    submit.click()
-    submit.click()
-    assert answered == ["0.25", "0.25"]
+def test_what_a_card_gets_does_not_answer_it(page):
+    predict("99.up")
+    quiz("99.choice")
+    quiz("99.number")
+    for id in ("99.up", "99.choice", "99.number"):
+        card = page.card(id).widget.card
+        assert (card["mark"], card["truth"], card["said"], card["picture"]) == (None, None, "", "")
+    for secret in ("It fell", "Yes, ", "No: ", "1250", "✔"):
+        assert all(secret not in page.html(place) + str(page.shown[place]) for place in (0, 2, 4))
 
 
-def test_buttons_show_letters_and_answer_once(shown):
-    answered = []
-    ask.buttons("99.choice", 3, "Commit", lambda index: answered.append(index) or f"<em>{index}</em>")
-    row, said = shown[0].children
-    choice, submit = row.children
-    assert [label for label, _ in choice.options] == ["a", "b", "c"]
-    assert submit.disabled
-    submit.click()
-    assert answered == []
-    choice.value = 2
-    assert not submit.disabled
-    submit.click()
-    assert answered == [2]
-    assert said.value == "<em>2</em>"
-    ask.buttons("99.choice", 3, "Commit", str)
-    assert shown[0].comm is None  # closed: a second one must not leave the first one live
+def test_a_reveal_that_was_shown_before_the_commitment_follows_it(page):
+    predict("99.up")
+    reveal("99.up")
+    assert "You have not committed" in page.html(2)
+    page.answers("99.up", 0)
+    html = page.html(2)
+    assert "✘ Not as you predicted. It fell." in html
+    assert (
+        html.index("a) up")
+        < html.index("your prediction")
+        < html.index("b) down")
+        < html.index("✔ the exper")
+    )
 
 
-def test_letters_stand_in_the_text_of_the_page():
+def test_at_the_reveal_a_right_prediction_carries_both_marks(page):
+    predict("99.up", "b")
+    reveal("99.up")
+    assert (
+        "b) down. &nbsp; <strong>your prediction</strong> · <strong>✔ the experiment</strong>" in page.html(1)
+    )
+    assert "✔ As you predicted. It fell." in page.html(1)
+
+
+def test_a_quiz_can_be_answered_again_and_remembers_the_last_answer(page):
+    quiz("99.choice")
+    card = page.answers("99.choice", 0)
+    assert (card["verdict"], card["truth"], card["final"]) == ("wrong", None, False)
+    assert "No: <code>that</code>." in page.html(0)
+    card = page.answers("99.choice", 1)
+    assert (card["verdict"], card["truth"]) == ("right", 1)
+    assert store.load()["answers"] == {"99.choice": 1}
+    quiz("99.choice")  # the cell again, after a restart
+    assert page.card("99.choice").widget.card["mark"] == 1
+    assert "✔ Right. Yes, <em>that</em>." in page.html(2)
+
+
+def test_a_number_and_the_answer_stand_side_by_side(page):
+    quiz("99.number")
+    card = page.answers("99.number", "1,000")
+    assert card["verdict"] == "wrong"
+    assert "Your number: 1,000. The answer: 1,250. It is 1250." in card["said"]
+    assert "Your number, 1,000, and the true one, 1,250, on a line" in card["picture"]
+    assert "Your number: 1,000" in page.html(0)
+    card = page.answers("99.number", "1250 rows")
+    assert (card["verdict"], card["picture"]) == ("note", "")
+    assert "has a unit; write the number alone: 1250." in card["said"]
+    assert store.load()["answers"] == {"99.number": "1,000"}
+
+
+def test_an_answer_that_fits_no_longer_is_asked_again(page):
+    for stored in (7, "b", "x"):
+        store.update(lambda progress, stored=stored: progress["answers"].__setitem__("99.choice", stored))
+        quiz("99.choice")
+        assert page.card("99.choice").widget.card["mark"] is None
+    store.update(lambda progress: progress["answers"].__setitem__("99.number", "many"))
+    quiz("99.number")
+    assert page.card("99.number").widget.card["mark"] is None
+
+
+def test_a_second_card_for_a_question_closes_the_first(page):
+    quiz("99.choice")
+    first = page.card("99.choice").widget
+    quiz("99.choice")
+    assert first.comm is None
+    assert page.card("99.choice").widget.comm is not first.comm
+
+
+def test_a_call_reaches_the_card_that_is_open(page):
+    predict("99.up")
+    predict("99.up", "b")
+    assert page.card("99.up").widget.card["mark"] == 1
+
+
+@pytest.mark.parametrize(
+    "ask_it", [lambda: predict("99.up"), lambda: quiz("99.choice"), lambda: quiz("99.number")]
+)
+def test_without_anywidget_the_question_is_read_and_answered_in_a_cell(page, monkeypatch, ask_it):
+    monkeypatch.setattr(ask.card, "available", lambda: False)
+    ask_it()
+    (sheet,) = page.shown
+    assert "Answer in a cell: <code>" in sheet._repr_html_()
+    assert "bring it to life" not in sheet._repr_html_()
+
+
+def test_published_questions_carry_their_answers(page):
+    start("99_toy", keep=False)
+    for ask_it in (predict, reveal):
+        ask_it("99.up")
+    for id in ("99.choice", "99.number"):
+        quiz(id)
+    asked, revealed, choice, number = map(page.html, range(4))
+    assert len(page.shown) == 4  # and no widget
+    assert "Up or down?" in asked
+    assert "✔" not in asked
+    assert "The experiment below settles it." in asked
+    assert "b) down. &nbsp; <strong>✔ the experiment</strong>" in revealed
+    assert "It fell." in revealed
+    assert "You have not committed" not in revealed
+    assert "b) that &nbsp; <strong>✔ right</strong>" in choice
+    assert "Yes, <em>that</em>." in choice
+    assert "✔ 1,250. It is 1250." in number
+    for html in (asked, revealed, choice, number):
+        assert "cell" not in html
+
+
+def test_a_published_prediction_locks_nothing(page):
+    start("99_toy", keep=False)
+
+    class Explorable:
+        unlocked = 0
+
+        def unlock(self):
+            self.unlocked += 1
+
+    waiting = Explorable()
+    predict("99.up", unlocks=waiting)
+    assert waiting.unlocked == 1
+
+
+def test_letters_stand_in_the_text_of_the_page(page):
     """The type of an ordered list does not survive JupyterLab's sanitizer; the buttons carry letters."""
-    html = ask.question_card("Predict", "Which?", ("x < y", "`z`"), "how")._repr_html_()
-    assert "a) x &lt; y" in html
-    assert "b) <code>z</code>" in html
+    quiz("99.choice")
+    assert "a) this" in page.html(0)
+    assert "b) that" in page.html(0)
 
 
 def test_a_claim_needs_a_lesson_its_verdict_and_support(printed):
