@@ -54,7 +54,7 @@ def late(run, steps=20):
 
 print("steps, seeds, experts:", tuple(race.shares_NSE.shape))
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 from moe_lessons.svg import bar_chart, dot_rows, heat_map, line_chart
 
 smooth_PE = race.shares_NSE[:, 0].unflatten(0, (-1, 10)).mean(dim=1)
@@ -299,7 +299,7 @@ began = {name: metrics.effective_experts(run.shares_NSE[0]) for name, run in run
 ended = {name: metrics.effective_experts(late(run)) for name, run in runs.items()}
 idle = {name: metrics.dead_experts(late(run)) for name, run in runs.items()}
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 dot_rows(
     {name: values.tolist() for name, values in ended.items()},
     title="Collapse is a tendency: it depends on data, K, gate and initial router",
@@ -450,7 +450,7 @@ print("step 0: the chosen logit is pushed down in", int((push_NS[0] < 0).sum()),
 late_push = (push_NS[-20:].mean(dim=0) > 0).sum()
 print("steps 100 to 120: it is pushed up in at least 14 of 16:", bool(late_push >= 14))
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 from statistics import median
 
 line_chart(
@@ -523,7 +523,7 @@ claim(
     holds=bool(share_0["head start"].mean() > 2 * share_0["none"].mean()) and wins["head start"] >= 6,
 )
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 dot_rows(
     {
         "without, at step 150": (100 * share_0["none"]).tolist(),
@@ -624,7 +624,7 @@ print("layer 0, steps 1 to 10: more than 4; steps 91 to 100: fewer than 3:", fir
 # %%
 reveal("04.language")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 steps_shown = (10, 20, 30, 50, 100, 200, 300)
 heat_map(
     [[100 * s for s in histories["none"][step // 10 - 1].load_shares_by_layer[0]] for step in steps_shown],
@@ -675,7 +675,7 @@ print("layer 0 at step 0 less than the toy at mu=2:", common_LP[0][0] < in_toy[2
 print("both layers at step 20 more than two thirds:", min(common_LP[0][4], common_LP[1][4]) > 2 / 3)
 print("both at step 60 less than at step 20:", all(line[12] < line[4] for line in common_LP))
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 line_chart(
     {f"layer {n}": (list(range(0, 61, 5)), line) for n, line in enumerate(common_LP)},
     title="For some dozen steps the tokens of a real model are nearly all alike",
@@ -829,7 +829,7 @@ for seed in (1, 2, 3):
     other_worlds.append(float((without / with_it.error_NS[-20:].mean(dim=0) - 1).quantile(0.5)))
 print("mu=4 in three other worlds:", ", ".join(f"{100 * x:+.0f} %" for x in other_worlds))
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 dot_rows(
     {name: (100 * values).tolist() for name, values in extra.items()},
     title="Dear where the collapse is deepest, cheap or free elsewhere",
@@ -1196,7 +1196,7 @@ print("with the loss, reviving lowers the error in at least 11 of 16 runs:", int
 # %%
 reveal("04.revive")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 dot_rows(
     {name: metrics.effective_experts(late(run)).tolist() for name, run in arms.items()},
     title="Revival without a remedy does not last",

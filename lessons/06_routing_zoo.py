@@ -297,7 +297,7 @@ for name, vio_S in rest.items():
     print(f"  {name:<25} {vio_S.mean():.2f}   {vio_S.min():.2f} to {vio_S.max():.2f}")
 print(f"  {'an even router (chance)':<25} {floor:.2f}")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 shown = ("no bias", "sign, step 0.001", "sign, step 0.1", "moving average, gain 0.1")
 svg.line_chart(
     {
@@ -711,7 +711,7 @@ print(
     f"from {counts_N.min()} to {counts_N.max()} experts"
 )
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 svg.heat_map(
     taken_TE.float().tolist(),
     title="Each column sums to 3, the rows to 0, 1 or 2",
@@ -1110,7 +1110,7 @@ print(f"{zoo['about']['script']} on {zoo['about']['device']}, torch {zoo['about'
 # %%
 reveal("06.alone")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 left_out = ("none", "none, softmax", "none, K = 1", "groups", "BASE, K = 1")
 names = [row["name"] for row in zoo["rows"] if row["name"] not in left_out]
 left, top, gap_px, scale = 150, 44, 22, 1500

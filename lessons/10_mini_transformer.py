@@ -97,7 +97,7 @@ print("unigram saves more than 2 of 8 bits:", unigram < 6)
 print("bigram saves at least half a bit more:", bigram < unigram - 0.5)
 print("the compressor saves at least one bit more:", compressor < bigram - 1)
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 from moe_lessons.svg import bar_chart
 
 bar_chart(
@@ -724,7 +724,7 @@ for name in (max(gradient_sizes, key=gradient_sizes.get), min(gradient_sizes, ke
 # good. So the rate rises from 0 in a *warm-up*, and then falls along half a cosine: large steps to get
 # somewhere, small ones to settle.
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 from moe_lessons.svg import line_chart
 
 rates = [1000 * learning_rate_at(config, step) for step in range(config.steps)]
@@ -1053,7 +1053,7 @@ print("held-out bits per byte:")
 for name in ("unigram", "bigram", "validation"):
     print(f"  {name:<12}{report[f'{name}_bits_per_byte']:.2f}")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 curves = report["train_curve"], report["validation_curve"]
 line_chart(
     {
@@ -1087,7 +1087,7 @@ print("effective experts per layer at the end:", [f"{value:.1f}" for value in fi
 # Two pictures of the router over the same run: how many experts each layer uses, and how the load of one
 # layer got there.
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 by_layer = zip(*over_time["effective_experts_by_layer"], strict=True)
 line_chart(
     {f"layer {n}": (over_time["step"], list(line)) for n, line in enumerate(by_layer)},
@@ -1098,7 +1098,7 @@ line_chart(
     y_range=(4, 8),
 )
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 rows = list(zip(over_time["step"], over_time["load_shares_by_layer"], strict=True))
 picked = rows[:: max(1, len(rows) // 6)][:6] + rows[-1:]
 early, late = (max(shares[0]) for _, shares in (picked[0], picked[-1]))
@@ -1174,7 +1174,7 @@ print("most of the later ones move:", bool((later_L > 1e-3).float().mean() > 0.5
 # %%
 reveal("10.p_causal")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 line_chart(
     {"logits": (list(range(128)), moved_L.tolist())},
     title="A changed byte moves its own logits and later ones, none before it",
@@ -1308,7 +1308,7 @@ for name in ("colab-t4", "gpu-small", "gpu-base"):
     else:
         print(f"{name:<10} {found['device']}: {found['validation_bits_per_byte']:.2f} bits per byte")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 gpu_curves = {name: found["validation_curve"] for name, found in measured.items()}
 if measured:
     gpu_chart = line_chart(
@@ -1484,7 +1484,7 @@ print(abs(as_wide / wider - 1) < 0.25)
 # Loss by *step* is one way to compare. By training *FLOPs*, each model has got as far as the same arithmetic
 # takes it. By *seconds*, it also pays for sorting rows and for small products. The same curves, three times:
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %%
 UNITS = {
     "step": ("step", 1),
     "flops": ("training FLOPs (10^12)", 1e12),
@@ -1507,6 +1507,7 @@ def compared(budget, axis, name="dense_equal_active"):
     return next(c for c in budget["crossings"] if (c["and"], c["axis"]) == (name, axis))
 
 
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 def draw_long(axis, size="large"):
     budget, (x_label, unit) = long["budgets"][size], UNITS[axis]
     first = len(budget["steps"]) // 6  # the steep beginning would press everything together
@@ -1782,9 +1783,9 @@ told = {
     name: {key: torch.tensor([[layer[key] for layer in seed] for seed in found]) for key in found[0][0]}
     for name, found in studies.items()
 }  # told[balance][quantity] is [seed, layer]
-
-# %% tags=["nbval-ignore-output"] why="image"
 over_batch, untrained = told["over the batch"], told["untrained"]
+
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 dot_rows(
     {
         "byte": over_batch["byte"].flatten().tolist(),
@@ -1831,7 +1832,7 @@ print("untrained, every layer: more than 0.3 bits about the byte:", fresh_router
 # tokens of the same byte*: what remains is what the byte alone gives away. In the same picture, the other
 # scope of balance:
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 per_model = {}
 for name in ("over the batch", "in each window"):
     for key, short in (("domain", "domain"), ("domain given by the byte", "through the byte")):
