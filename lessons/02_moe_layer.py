@@ -1415,9 +1415,11 @@ print("Parts of our own blocks that have a router:", ", ".join(routed))
 claim("L4", "correct", holds=routed == {"moe"} and sum(parts.values()) + norms == mixtral.total_parameters)
 
 # %% [markdown]
-# And a fourth: **"attention, add and norm, FFN, add and norm."** Each half of a block *adds* its result to
-# what came in; this running sum, one vector per token, is called the *residual stream*. Where does the norm
-# go? In *post-norm*, the order of the sentence, the sum itself is normalised. In *pre-norm*, what goes into
+# ### Where does the norm go?
+#
+# And a fourth sentence: **"attention, add and norm, FFN, add and norm."** Each half of a block *adds* its
+# result to what came in; this running sum, one vector per token, is called the *residual stream*. In
+# *post-norm*, the order of the sentence, the sum itself is normalised. In *pre-norm*, what goes into
 # attention or experts is normalised, and the sum is left alone. There is a test that needs no theory: silence
 # attention and experts. In a pre-norm block the stream must come out as it went in.
 

@@ -611,6 +611,8 @@ claim("L24", "imprecise", holds=moved > 3 and still == 0 and abs(noise_gain) < 0
 # The noise explores. It does not balance by itself, at least not here: a popular expert is still popular when
 # everyone is a little unsure. "Another way to balance" is therefore too much; a helper of one would be right.
 #
+# ### Why more than one expert?
+#
 # The same paper is often quoted for something that it does not say, namely that it took two experts "for
 # regularisation". Its large models use K = 4, or two levels of K = 2. The reason it gives for K > 1 is one
 # that you know from lesson 01: with K = 1 a softmax after the top-k is always 1, and the gate gets no

@@ -1864,12 +1864,15 @@ print("  with every seed, and half as much again in the mean:", scope_decides)
 print("over the batch, more than through the byte alone:", bool(beyond))
 print("bits per byte of the two differ by less than 0.1:", bool(difference < 0.1))
 claim("L57", "imprecise", holds=scope_decides)
+claim("L86", "imprecise", holds=scope_decides and recipe.model.n_shared_experts == 0)
 
 # %% [markdown]
 # Inside one window there is only one kind of text. Whoever must use all experts evenly in each window cannot
 # keep an expert for code. Balance over the batch leaves room for it. DeepSeek-V3's report finds the same
 # (section 4.5.3), and with it a slightly lower loss: 2.253 against 2.258 in a model of 1B parameters. Here
 # the loss shows no difference.
+#
+# ### Neighbours
 #
 # One more way of looking. Mixtral's authors found no experts for topics, but they did find that a token often
 # has the same expert as the one before it (table 5). Is that so here? Shuffled tokens say what chance gives.
@@ -1883,7 +1886,6 @@ fresh_share = bool(untrained["neighbours alike"].mean() > alike.mean())
 print("  and yet less often, in the mean, than with routers that never trained:", fresh_share)
 claim("L84", "contested", holds=domain_shows and bool((byte > 5 * domain).all()))
 claim("L85", "contested", holds=domain_shows and neighbours_share)
-claim("L86", "imprecise", holds=scope_decides and recipe.model.n_shared_experts == 0)
 claim("L87", "imprecise", holds=scope_decides and fresh_routers_sort)
 
 # %% tags=["nbval-ignore-output"] why="trained"

@@ -41,7 +41,7 @@ def question_card(title: str, question: str, options: tuple[str, ...], how: str)
     if options:
         body += f'<div style="margin:.3em 0 .3em 1em">{items}</div>'
     body += (
-        f'<div style="opacity:.7;font-size:90%">Answer below, or with <code>{html.escape(how)}</code></div>'
+        f'<div style="opacity:.7;font-size:.85em">Answer below, or with <code>{html.escape(how)}</code></div>'
     )
     return Card("\n".join([f"{title}. {question}", *lines, f"  Answer with {how}"]), body)
 

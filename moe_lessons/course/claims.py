@@ -123,6 +123,6 @@ def claims_table() -> None:
     head = f"<tr><th{_LEFT}>Claim</th><th{_LEFT}>Verdict, what is said, what is true, and where</th></tr>"
     table = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
     if open_:
-        rest = f"{count(open_, 'claim')} more: run the cells above that settle them, then this one again."
+        rest = f"Not settled yet: {count(open_, 'claim')}. Run the cells above, then this one again."
         text, table = f"{text}\n{rest}", f"{table}<div>{rest}</div>"
     show(Card(text, table, BLOCKS["claim"].color))
