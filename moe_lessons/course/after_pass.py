@@ -19,7 +19,7 @@ def added(card: Card, exercise: Exercise) -> Card:
         f'{notice}<pre style="{_CODE}"><code>{code}</code></pre></details>'
     )
     said = f"\nTo notice: {exercise.notice.replace('`', '')}" if exercise.notice else ""
-    then = f'<p style="margin:.4em 0"><strong>Next.</strong> {inline(following(exercise))}</p>'
+    then = f'<p style="margin:.4em 0"><strong>Next:</strong> {inline(following(exercise))}</p>'
     return Card(f"{card.text}{said}\nNext: {following(exercise)}", card.body + then + fold, card.color)
 
 

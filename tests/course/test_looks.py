@@ -5,12 +5,13 @@ import re
 import pytest
 
 from moe_lessons.build import paths
-from moe_lessons.course import claims, looks, starting
+from moe_lessons.course import claims, looks, puzzles, starting
 from moe_lessons.course.after_pass import following
 from moe_lessons.course.checking import card, examine
 from moe_lessons.course.claims import claim, claims_table, linked
 from moe_lessons.course.starting import start
 from moe_lessons.exercises import registry
+from moe_lessons.exercises.puzzle_verdict import judge
 
 SHEET = (paths.ROOT / "binder" / "labextension" / "blocks.css").read_text(encoding="utf-8")
 MARKS = [*looks.BLOCKS.values(), *looks.RESULTS.values(), *looks.VERDICTS.values(), *looks.SHOWN.values()]
@@ -63,7 +64,7 @@ def test_a_pass_and_a_failure_differ_in_symbol_word_and_colour(capsys):
         assert f"border:1px solid {mark.color}" in page
         assert f"max-width:{looks.WIDTH}" in page
     assert "2 of 2 points" in passed.body
-    assert "<strong>Next.</strong> read on; this was the last exercise of lesson 99." in passed.body
+    assert "<strong>Next:</strong> read on; this was the last exercise of lesson 99." in passed.body
     assert passed.text.endswith("Next: read on; this was the last exercise of lesson 99.")
     assert "points" not in failed.body
     assert "Next" not in failed.text + failed.body
@@ -161,3 +162,20 @@ def test_type_has_three_sizes():
         said = re.findall(r"font-size:([^;\"'}]+)", path.read_text(encoding="utf-8"))
         allowed = {"{TITLE", "{SMALL", looks.TEXT, looks.TITLE, looks.SMALL}
         assert set(said) <= allowed, f"{path.name}: {said}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (lambda order_N: order_N.argsort(), "passed"),
+        (lambda order_N: order_N, "failed"),
+        (lambda order_N: ..., "not attempted"),
+    ],
+)
+def test_a_puzzles_line_looks_like_the_verdict_of_an_exercise(answer, status):
+    verdict = judge(registry.puzzle("02.p_inverse"), answer)
+    made = puzzles.said(verdict)
+    mark = looks.RESULTS[status]
+    assert made.text == verdict.line
+    assert f"{mark.symbol} 02.p_inverse</span>" in made.body
+    assert mark.color == made.color
