@@ -199,7 +199,7 @@ reveal("00.same_word")
 # name the expert. The percentage is its weight, and the tinted bar shows it again. Look for `function`: it
 # occurs three times.
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 from moe_lessons.svg import routing_strip
 
 routing_strip(

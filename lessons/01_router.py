@@ -688,7 +688,7 @@ for family, gate in routing.GATES.items():
     users = ", ".join(p.name for p in PRESETS.values() if p.gate == family)
     print(f"{family:<20} sum {dense_E.sum():.2f}   {users or '(none of the presets)'}")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 svg.heat_map(
     rows,
     title="Same logits, same two experts, different weights",
@@ -826,7 +826,7 @@ print(f"{len(above_two)} of {len(models)} presets choose more than 2; since 2024
 recent = [p for p in models if YEARS[p.name] >= 2024]
 print(f"{sum(p.top_k > 2 for p in recent)} of {len(recent)}")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 parts = []
 for i, p in enumerate(models):
     y = 62 + 22 * i
@@ -913,13 +913,15 @@ measured("all four beat byte frequencies, bits per byte", learned, above=0.5)
 # makes experts and weights of them. Below each letter stand its four experts; the bar and the number are the
 # weight.
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %%
 from moe_lessons.data import as_tokens
 
 SENTENCE = "The same letter may take different paths."
 with torch.no_grad():
     routings = runs[0].model(as_tokens(SENTENCE.encode())[None]).routings
     topk_ids_TK, topk_weights_TK = gates(routings[1].logits_TE, 4, True)
+
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 svg.routing_strip(
     list(SENTENCE),
     topk_ids_TK.tolist(),

@@ -675,7 +675,7 @@ print(f"PyTorch's count and  E * D + K * 3 * D * F  are {apart} multiply-adds ap
 # %% [markdown]
 # In that table K is 2, D is 64 and F is 128. As a picture:
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 line_chart(
     {
         "router": (counts, [E * 64 for E in counts]),
@@ -891,7 +891,7 @@ useless = [name for name, e in poor.items() if e.mean() > 1]
 print(f"64 noisy points: the ensemble has the lower error in {ensemble_wins} of 16 seeds.")
 print(f"Worse than answering with the mean, on average: {', '.join(useless)}.")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 for title, errors in {
     "With fresh data the MoE layer beats the ensemble": rich,
     "With 64 noisy points only the ensemble beats the mean": poor,
@@ -1314,7 +1314,7 @@ for K, errors in damage.items():
     cells = [f"{e.mean():.2f} ({e.min():.2f} to {e.max():.2f})" for e in errors.values()]
     print(f"K = {K:<2}" + "".join(f"{cell:>22}" for cell in cells))
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 line_chart(
     {
         label: (list(damage), [float(damage[K][how].mean()) for K in damage])
@@ -1366,7 +1366,7 @@ widths = {p.name: p.d_expert / p.d_dense for p in PRESETS.values() if p.d_dense}
 for name, ratio in widths.items():
     print(f"{name:<14} expert / dense width = {ratio:.2f}")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 bar_chart(
     [PRESETS[name].d_expert / PRESETS[name].d_dense for name in widths],
     names=list(widths),
@@ -1424,9 +1424,11 @@ print("Parts of our own blocks that have a router:", ", ".join(routed))
 claim("L4", "correct", holds=routed == {"moe"} and sum(parts.values()) + norms == mixtral.total_parameters)
 
 # %% [markdown]
-# And a fourth: **"attention, add and norm, FFN, add and norm."** Each half of a block *adds* its result to
-# what came in; this running sum, one vector per token, is called the *residual stream*. Where does the norm
-# go? In *post-norm*, the order of the sentence, the sum itself is normalised. In *pre-norm*, what goes into
+# ### Where does the norm go?
+#
+# And a fourth sentence: **"attention, add and norm, FFN, add and norm."** Each half of a block *adds* its
+# result to what came in; this running sum, one vector per token, is called the *residual stream*. In
+# *post-norm*, the order of the sentence, the sum itself is normalised. In *pre-norm*, what goes into
 # attention or experts is normalised, and the sum is left alone. There is a test that needs no theory: silence
 # attention and experts. In a pre-norm block the stream must come out as it went in.
 

@@ -220,9 +220,11 @@ for name, c in counted.items():
 # at the lower left: Switch-Base, with 8, 16, 32, 64, 128 and 256 experts, of which a token takes one.
 
 # %%
+ratios = {name: c.total / c.active for name, c in counted.items()}
+
+# %% draw=true
 from moe_lessons.svg.plots import picture, scatter_figure
 
-ratios = {name: c.total / c.active for name, c in counted.items()}
 few, most = min(ratios, key=ratios.get), max(ratios, key=ratios.get)
 NAMED = {few, most, "Switch-Base-256", "Mixtral-8x22B", "Grok-1", "Kimi-K2"}
 
@@ -351,7 +353,7 @@ print(f"{len(near)} to 0.1 %. Without nine numbers: {', '.join(n for n in mixtur
 one = "dots.llm1"
 print(f"{one}: {over_total[one]:.4f} of all parameters, {over_active[one]:.2f} of the active ones")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 kinds = sorted({kind_of(name) for name in own})
 svg.dot_rows(
     {kind: [over_active[name] for name in own if kind_of(name) == kind] for kind in kinds},
@@ -906,7 +908,7 @@ measured("largest gap between formula and count, of the experts", max(gaps), bel
 # %%
 reveal("03.batch")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 from moe_lessons.svg.plots import curve_figure
 
 picture(
@@ -984,7 +986,7 @@ times = {
     "Llama-2-70B": [step_ms(llama, llama, b) for b in BATCH_SIZES],
 }
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 picture(
     curve_figure(
         {name: (BATCH_SIZES, row) for name, row in times.items()},

@@ -55,7 +55,7 @@ def late(run, steps=20):
 
 print("steps, seeds, experts:", tuple(race.shares_NSE.shape))
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 from moe_lessons.svg import bar_chart, dot_rows, heat_map, line_chart
 
 smooth_PE = race.shares_NSE[:, 0].unflatten(0, (-1, 10)).mean(dim=1)
@@ -301,7 +301,7 @@ began = {name: metrics.effective_experts(run.shares_NSE[0]) for name, run in run
 ended = {name: metrics.effective_experts(late(run)) for name, run in runs.items()}
 idle = {name: metrics.dead_experts(late(run)) for name, run in runs.items()}
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 dot_rows(
     {name: values.tolist() for name, values in ended.items()},
     title="Collapse is a tendency: it depends on data, K, gate and initial router",
@@ -457,7 +457,7 @@ print(f"step 0: the chosen logit is pushed down in {int((push_NS[0] < 0).sum())}
 late_push = (push_NS[-20:].mean(dim=0) > 0).sum()
 measured("steps 100 to 120: it is pushed up in", late_push, of=16, at_least=14, unit="runs")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 from statistics import median
 
 line_chart(
@@ -531,7 +531,7 @@ claim(
     holds=bool(share_0["head start"].mean() > 2 * share_0["none"].mean()) and wins["head start"] >= 6,
 )
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 dot_rows(
     {
         "without, at step 150": (100 * share_0["none"]).tolist(),
@@ -634,7 +634,7 @@ measured("  and in steps 91 to 100", tenth, below=3, then="so early it falls")
 # %%
 reveal("04.language")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 steps_shown = (10, 20, 30, 50, 100, 200, 300)
 heat_map(
     [[100 * s for s in histories["none"][step // 10 - 1].load_shares_by_layer[0]] for step in steps_shown],
@@ -687,7 +687,7 @@ measured("  layer 0 at step 0, less than the toy at mu=2 by", in_toy[2] - common
 measured("  the two layers at step 20", [line[4] for line in common_LP], above=2 / 3, unit="%")
 measured("  lost again by step 60", fell, above=0, unit="%")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 line_chart(
     {f"layer {n}": (list(range(0, 61, 5)), line) for n, line in enumerate(common_LP)},
     title="For some dozen steps the tokens of a real model are nearly all alike",
@@ -842,7 +842,7 @@ for seed in each((1, 2, 3), "world"):
     other_worlds.append(float((without / with_it.error_NS[-20:].mean(dim=0) - 1).quantile(0.5)))
 print("mu=4 in three other worlds:", ", ".join(f"{100 * x:+.0f} %" for x in other_worlds))
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 dot_rows(
     {name: (100 * values).tolist() for name, values in extra.items()},
     title="Dear where the collapse is deepest, cheap or free elsewhere",
@@ -1212,7 +1212,7 @@ measured("  lower error than with the loss alone in", int((gain > 0).sum()), of=
 # %%
 reveal("04.revive")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 dot_rows(
     {name: metrics.effective_experts(late(run)).tolist() for name, run in arms.items()},
     title="Revival without a remedy does not last",

@@ -310,7 +310,7 @@ print("effective experts ahead of no loss")
 for name in ("f · P", "P · P"):
     measured(f"  {name}", left[name] - left["no loss"], above=1.5, otherwise="it does little")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 svg.line_chart(
     {
         own_loss.label if name == "f · P" else name: (
@@ -519,7 +519,7 @@ print("load                       ", [f"{x:.0%}" for x in z_load_E.tolist()])
 print("load that its tokens meet  ", [f"{x:.0%}" for x in met_E.tolist()])
 print("descent moves its logits   ", signs)
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 svg.heat_map(
     [z_load_E.tolist(), z_TE.detach().softmax(dim=-1).mean(dim=0).tolist(), descent_E.tolist()],
     title="An expert that is fuller than what its tokens meet is pushed down, the others up",
@@ -884,7 +884,7 @@ claim(
 )
 reveal("05.minimum")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 several = list(infimum)
 svg.line_chart(
     {"lowest, K = 1": (several, [infimum[e] for e in several])},
@@ -987,7 +987,7 @@ off = max(abs(walks[name][-1] - ways[name][0][59, 0].item()) for name in ways)
 print(f"walked with {own_gradient.label}, to step 60")
 measured("  the losses are off those above by at most", off, below=0.02, then="the same way down")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 svg.line_chart(
     {name: (list(range(60)), losses) for name, losses in walks.items()},
     title="Gradient descent climbs: the loss rises to its balanced value",
@@ -1320,7 +1320,7 @@ claim(
     and bool((bits["each text, mixed"] > 0.7).all()),
 )
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 parts = [svg.text(150, 20, "mutual information of expert and domain (bits), 16 models each")]
 parts.append(svg.text(706, 20, "mean error", text_anchor="end"))
 for tenth in range(0, 11, 2):
@@ -1442,7 +1442,7 @@ claim(
 )
 claim("L56", "correct", holds=mean_used[0] < 4 and all(n > 7.5 for n in mean_used[-2:]))
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 tested = ALPHAS[1:]
 svg.line_chart(
     {
@@ -1493,7 +1493,7 @@ print(f"{'':<16}{'alpha':>8}{'at balance':>12}{'product':>10}   source")
 for name, weight, at_balance, source in PUBLISHED:
     print(f"{name:<16}{weight:>8}{at_balance:>12}{weight * at_balance:>10.4f}   {source}")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 parts = [svg.text(150, 20, "alpha times the value at balance (logarithmic)")]
 for exponent in range(-4, 2):
     x = 150 + 100 * (exponent + 4)

@@ -299,7 +299,7 @@ for name, vio_S in rest.items():
     print(f"  {name:<25} {vio_S.mean():.2f}   {vio_S.min():.2f} to {vio_S.max():.2f}")
 print(f"  {'an even router (chance)':<25} {floor:.2f}")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 shown = ("no bias", "sign, step 0.001", "sign, step 0.1", "moving average, gain 0.1")
 svg.line_chart(
     {
@@ -615,6 +615,8 @@ claim("L24", "imprecise", holds=moved > 3 and still == 0 and abs(noise_gain) < 0
 # The noise explores. It does not balance by itself, at least not here: a popular expert is still popular when
 # everyone is a little unsure. "Another way to balance" is therefore too much; a helper of one would be right.
 #
+# ### Why more than one expert?
+#
 # The same paper is often quoted for something that it does not say, namely that it took two experts "for
 # regularisation". Its large models use K = 4, or two levels of K = 2. The reason it gives for K > 1 is one
 # that you know from lesson 01: with K = 1 a softmax after the top-k is always 1, and the gate gets no
@@ -716,7 +718,7 @@ print(
     f"from {counts_N.min()} to {counts_N.max()} experts"
 )
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 svg.heat_map(
     taken_TE.float().tolist(),
     title="Each column sums to 3, the rows to 0, 1 or 2",
@@ -1113,7 +1115,7 @@ print(f"{zoo['about']['script']} on {zoo['about']['device']}, torch {zoo['about'
 # %%
 reveal("06.alone")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 left_out = ("none", "none, softmax", "none, K = 1", "groups", "BASE, K = 1")
 names = [row["name"] for row in zoo["rows"] if row["name"] not in left_out]
 left, top, gap_px, scale = 150, 44, 22, 1500

@@ -392,7 +392,7 @@ for factor in factors:
         print(f"factor {factor:<5} {places:>2} places   {told}")
 print(f"within 4 standard errors of the theory: {sum(fits)} of {len(factors)} factors")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 svg.line_chart(
     {
         queue_of.label: (factors, [100 * rate for rate in drops]),
@@ -461,7 +461,7 @@ for name in ("fair", "skewed"):
     wasted = curves[f"empty, {name}"][grid.index(enough)]
     print(f"{name:<7} router: below 1 % dropped from factor {enough} on; {wasted:.0f} % of the places empty")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 svg.line_chart(
     {name: (grid, values) for name, values in curves.items()},
     title="A larger factor trades drops for empty places, a skewed router more of them",
@@ -687,7 +687,7 @@ measured(
     "by score, fair router: share of all drops in each sequence", quarters, above=0.2, below=0.3, unit="%"
 )
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 steps = list(range(0, T, 16))
 binned = {name: (100 * rate_T).view(-1, 16).mean(dim=1).tolist() for name, rate_T in in_order.items()}
 binned["by score, fair router"] = (100 * by_score_T).view(-1, 16).mean(dim=1).tolist()
@@ -1018,7 +1018,7 @@ by_places = {places: first_come(0.8, places) for places in (2, 3, 4, 5, 6, 8, 12
 for places, (reached, refused) in by_places.items():
     print(f"{places:>6}   {reached:>30.0%} {refused:>39.0%}")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 svg.line_chart(
     {
         "greedy / best": (list(by_places), [100 * reached for reached, _ in by_places.values()]),

@@ -868,12 +868,13 @@ print(
 print(f"{round(next(n for n in range(1, 10**4) if flops_per_byte(n, D, width) >= peak / bandwidth), -1)}")
 
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %%
 def allowed(n):
     """Percent of the peak that memory allows with n rows per matrix."""
     return 100 * min(1, flops_per_byte(n, D, width) * bandwidth / peak)
 
 
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 batches = [2 ** (i / 8) for i in range(14 * 8 + 1)]
 svg.line_chart(
     {
@@ -998,7 +999,7 @@ if not found:
     print("Not measured yet. `moe-lessons bench --quick` measures your machine.")
 
 
-# %% tags=["nbval-ignore-output"] why="machine"
+# %% draw=true tags=["nbval-ignore-output"] why="machine"
 def beside_best_peer(rows):
     """For each shape its three quartiles: training batches with their backward, decoding without."""
     for row in rows:
@@ -1103,7 +1104,7 @@ print(
 stays = float(predicted_GG.trace() / predicted_GG.sum())
 print(f"of all rows, {1 - stays:.0%} leave their rank: about seven in eight")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 svg.heat_map(
     (predicted_GG / 1e3).tolist(),
     title="Dispatch: every rank sends about as much to every other",
@@ -1166,7 +1167,7 @@ for name, shares_G in {"balanced": balanced_G, "rank 3 popular": popular_G}.item
 slower = steps["rank 3 popular"] / steps["balanced"]
 print(f"the layer takes {slower:.1f} times as long")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 there_G, products_G, back_G = simulate(popular_G, tokens_per_rank=4096)
 svg.bar_chart(
     ((there_G + products_G + back_G) / 1e3).tolist(),
@@ -1284,7 +1285,7 @@ print("share of an exchange that is latency, with 1, 128 and 8,192 tokens per ra
 for alpha, found in shares.items():
     print(f"latency {alpha:>2} us: {found[0]:>4.0%} {found[7]:>4.0%} {found[13]:>6.1%}")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 svg.line_chart(
     {f"{alpha} us": (counts, [100 * s for s in found]) for alpha, found in shares.items()},
     title="Few tokens: the exchange is latency. Many tokens: it is bandwidth",

@@ -62,7 +62,7 @@ print(out.tolist())
 # - **Masks.** Three programs of four make twelve, and there are ten elements. The mask says which addresses
 #   are meant. The others are neither read nor written; `other` stands in for what was not read.
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 from moe_lessons.svg import heat_map
 
 heat_map(

@@ -98,7 +98,7 @@ measured("the unigram saves, of 8 bits", 8 - unigram, above=2)
 measured("the bigram saves, beyond that", unigram - bigram, above=0.5)
 measured("the compressor saves, beyond that", bigram - compressor, above=1)
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 from moe_lessons.svg import bar_chart
 
 bar_chart(
@@ -726,7 +726,7 @@ for name in (max(gradient_sizes, key=gradient_sizes.get), min(gradient_sizes, ke
 # good. So the rate rises from 0 in a *warm-up*, and then falls along half a cosine: large steps to get
 # somewhere, small ones to settle.
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 from moe_lessons.svg import line_chart
 
 rates = [1000 * learning_rate_at(config, step) for step in range(config.steps)]
@@ -1060,7 +1060,7 @@ print("held-out bits per byte:")
 for name in ("unigram", "bigram", "validation"):
     print(f"  {name:<12}{report[f'{name}_bits_per_byte']:.2f}")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 curves = report["train_curve"], report["validation_curve"]
 line_chart(
     {
@@ -1094,7 +1094,7 @@ print("effective experts per layer at the end:", [f"{value:.1f}" for value in fi
 # Two pictures of the router over the same run: how many experts each layer uses, and how the load of one
 # layer got there.
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 by_layer = zip(*over_time["effective_experts_by_layer"], strict=True)
 line_chart(
     {f"layer {n}": (over_time["step"], list(line)) for n, line in enumerate(by_layer)},
@@ -1105,7 +1105,7 @@ line_chart(
     y_range=(4, 8),
 )
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 rows = list(zip(over_time["step"], over_time["load_shares_by_layer"], strict=True))
 picked = rows[:: max(1, len(rows) // 6)][:6] + rows[-1:]
 early, late = (max(shares[0]) for _, shares in (picked[0], picked[-1]))
@@ -1180,7 +1180,7 @@ measured("later places that move by more than 0.001", (later_L > 1e-3).float().m
 # %%
 reveal("10.p_causal")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 line_chart(
     {"logits": (list(range(128)), moved_L.tolist())},
     title="A changed byte moves its own logits and later ones, none before it",
@@ -1317,7 +1317,7 @@ for name in ("colab-t4", "gpu-small", "gpu-base"):
     else:
         print(f"{name:<10} {found['device']}: {found['validation_bits_per_byte']:.2f} bits per byte")
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 gpu_curves = {name: found["validation_curve"] for name, found in on_gpu.items()}
 if on_gpu:
     gpu_chart = line_chart(
@@ -1498,7 +1498,7 @@ measured("equal total, over that root", as_wide / wider, above=0.75, below=1.25)
 # Loss by *step* is one way to compare. By training *FLOPs*, each model has got as far as the same arithmetic
 # takes it. By *seconds*, it also pays for sorting rows and for small products. The same curves, three times:
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %%
 UNITS = {
     "step": ("step", 1),
     "flops": ("training FLOPs (10^12)", 1e12),
@@ -1521,6 +1521,7 @@ def compared(budget, axis, name="dense_equal_active"):
     return next(c for c in budget["crossings"] if (c["and"], c["axis"]) == (name, axis))
 
 
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 def draw_long(axis, size="large"):
     budget, (x_label, unit) = long["budgets"][size], UNITS[axis]
     first = len(budget["steps"]) // 6  # the steep beginning would press everything together
@@ -1798,9 +1799,9 @@ told = {
     name: {key: torch.tensor([[layer[key] for layer in seed] for seed in found]) for key in found[0][0]}
     for name, found in studies.items()
 }  # told[balance][quantity] is [seed, layer]
-
-# %% tags=["nbval-ignore-output"] why="image"
 over_batch, untrained = told["over the batch"], told["untrained"]
+
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 dot_rows(
     {
         "byte": over_batch["byte"].flatten().tolist(),
@@ -1849,7 +1850,7 @@ measured("untrained: about the byte", untrained["byte"], above=0.3, unit="bits")
 # tokens of the same byte*: what remains is what the byte alone gives away. In the same picture, the other
 # scope of balance:
 
-# %% tags=["nbval-ignore-output"] why="image"
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 per_model = {}
 for name in ("over the batch", "in each window"):
     for key, short in (("domain", "domain"), ("domain given by the byte", "through the byte")):
@@ -1882,12 +1883,15 @@ measured("  against in each window, in the mean", batch_S.mean() / window_S.mean
 measured("  against what goes through the byte alone", beyond_S, above=1.3, unit="times")
 measured("mean bits per byte of the two differ by", difference, below=0.1)
 claim("L57", "imprecise", holds=scope_decides)
+claim("L86", "imprecise", holds=scope_decides and recipe.model.n_shared_experts == 0)
 
 # %% [markdown]
 # Inside one window there is only one kind of text. Whoever must use all experts evenly in each window cannot
 # keep an expert for code. Balance over the batch leaves room for it. DeepSeek-V3's report finds the same
 # (section 4.5.3), and with it a slightly lower loss: 2.253 against 2.258 in a model of 1B parameters. Here
 # the loss shows no difference.
+#
+# ### Neighbours
 #
 # One more way of looking. Mixtral's authors found no experts for topics, but they did find that a token often
 # has the same expert as the one before it (table 5). Is that so here? Shuffled tokens say what chance gives.
@@ -1904,7 +1908,6 @@ fresh_share = bool(fresh_alike > alike.mean())
 measured("  in the mean, against routers that never trained", alike.mean() / fresh_alike, below=1, unit="%")
 claim("L84", "contested", holds=domain_shows and bool((byte > 5 * domain).all()))
 claim("L85", "contested", holds=domain_shows and neighbours_share)
-claim("L86", "imprecise", holds=scope_decides and recipe.model.n_shared_experts == 0)
 claim("L87", "imprecise", holds=scope_decides and fresh_routers_sort)
 
 # %% tags=["nbval-ignore-output"] why="trained"

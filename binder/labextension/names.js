@@ -1,7 +1,8 @@
 // JupyterLab shows an SVG output as an image without alternative text, and ipywidgets' sliders and radio buttons
 // have their label beside them, but not as their name: a screen reader says "image" and "slider, 1". This extension
-// gives each its name, keeps the notebook's shortcuts out of them, and lets drawings follow the theme. It is written
-// by hand, in the form that JupyterLab loads, so there is nothing to build.
+// gives each its name, keeps the notebook's shortcuts out of them, and lets drawings follow the theme. It also writes
+// on each cell of a lesson which block it belongs to (predict, exercise, ...), from the cell's metadata; blocks.css
+// colours those. It is written by hand, in the form that JupyterLab loads, so there is nothing to build.
 
 (() => {
   // The label that ipywidgets puts before a control.
@@ -54,8 +55,27 @@
     document.head.append(style);
   };
 
-  const activate = () => {
+  const markBlocks = app => {
+    for (const panel of app.shell.widgets("main")) {
+      if (!panel.content?.widgets || !panel.model?.getMetadata?.("moe_lessons")?.lesson) continue;
+      panel.node.dataset.moeLesson = "";
+      for (const cell of panel.content.widgets) {
+        const about = cell.model?.getMetadata("moe_lessons") ?? {};
+        if (about.block) cell.node.dataset.moeBlock = about.block;
+        if (about.draw) cell.node.dataset.moeDraw = "";
+      }
+    }
+  };
+
+  const here = document.currentScript?.src;
+
+  const activate = app => {
     followTheme();
+    if (here) {
+      const sheet = document.createElement("link");
+      Object.assign(sheet, {rel: "stylesheet", href: new URL("blocks.css", here).href});
+      document.head.append(sheet);
+    }
     let waiting = false;
     // A dragged slider changes the page at every frame: look once it is quiet for a moment, not each time.
     const later = () => {
@@ -64,6 +84,7 @@
       setTimeout(() => {
         waiting = false;
         nameAll();
+        markBlocks(app);
       }, 200);
     };
     new MutationObserver(later).observe(document.body, {childList: true, subtree: true});

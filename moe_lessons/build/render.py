@@ -8,7 +8,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from moe_lessons.build import paths
+from moe_lessons.build import blocks, paths
 from moe_lessons.build.source import STUB, STUB_OF_A_PUZZLE, read_cells, without_solution
 from moe_lessons.course.show import count
 from moe_lessons.exercises import registry
@@ -31,16 +31,20 @@ def notebook(lesson_file: Path, *, solutions: bool) -> NotebookNode:
         if cell.cell_type == "markdown" and card:
             cells.append(new_markdown_cell(_carded(card["kind"], card["id"])))
             continue
-        if cell.metadata.pop("only", "") == "solutions" and not solutions:
-            continue
+        if cell.metadata.pop("only", "") == "solutions":
+            if not solutions:
+                continue
+            cell.metadata.update(moe_lessons={"block": "change"})  # what came out of a cell to change
         if "setup" in cell.metadata.get("tags", []):
             cells.append(_fetch())
         cells.append(_code(cell, solutions) if cell.cell_type == "code" else cell)
         check = _CHECK.search(cell.source) if cell.cell_type == "code" else None
         if check:
-            cells.append(new_markdown_cell(_hints(registry.exercise(check["id"]))))
+            hints = new_markdown_cell(_hints(registry.exercise(check["id"])))
+            hints.metadata.update(moe_lessons={"block": "exercise"})
+            cells.append(hints)
     cells.append(new_markdown_cell(_footer(lesson)))
-    built = new_notebook(cells=cells)
+    built = new_notebook(cells=blocks.mark(cells))
     built.metadata = NotebookNode(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python"},
@@ -71,6 +75,8 @@ def _code(cell: NotebookNode, solutions: bool) -> NotebookNode:
         cell.metadata.update(moe_lessons={"answer": answer, "points": points}, deletable=False)
     if cell.metadata.pop("change", False):
         cell.metadata.update(moe_lessons={"change": True})
+    if cell.metadata.pop("draw", False):
+        blocks.fold(cell)
     check = _CHECK.search(cell.source)
     if check:
         cell.metadata.update(moe_lessons={"check": check["id"]}, deletable=False, editable=False)

@@ -3,12 +3,13 @@
 import contextlib
 import html
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from moe_lessons.course import after_pass, judged_cell, store
+from moe_lessons.course.looks import RESULTS, SMALL, TITLE, chip
 from moe_lessons.course.printed import Printed
-from moe_lessons.course.show import Card, inline, never_raises, say, show
+from moe_lessons.course.show import Card, count, inline, never_raises, say, show
 from moe_lessons.exercises import needs, registry
 from moe_lessons.exercises.findings import Finding
 from moe_lessons.exercises.judge import Report, judge, local
@@ -21,7 +22,7 @@ _MARKS = {True: "✔", False: "✘", None: "–"}
 
 @never_raises
 def check(id: str, answer: Callable[..., Any] | None = None, *, demo: bool = False) -> None:
-    """Judge your answer to an exercise; print one line, show a card, remember the result.
+    """Judge your answer to an exercise; show a card with the verdict, remember the result.
 
     The code of an answer that passes is kept with the progress: `yours` gives it from then on.
 
@@ -52,16 +53,13 @@ def check(id: str, answer: Callable[..., Any] | None = None, *, demo: bool = Fal
         report = refused(exercise, judged.refused) if judged.refused else examine(exercise, judged.answer)
     if not demo:
         _remember(report, judged.source)
-    say(f"Demonstration, not counted. {report.line}" if demo else report.line)
-    if judged.note:
-        say(judged.note)
+    notes = [judged.note] if judged.note else []
     if in_its_cell and report.status == "passed" and (names := from_other_cells(judged.answer)):
-        say(
-            f"  It needs {', '.join(names)} from another cell. A grader looks for that in the notebook too; "
+        notes.append(
+            f"It needs {', '.join(names)} from another cell. A grader looks for that in the notebook too; "
             "it is safe once the answer's own cell imports or defines it."
         )
-    if report.findings:
-        show(card(report, printed.shown(), compare=not demo))
+    show(card(report, printed.shown(), demo=demo, compare=not demo, notes=notes))
 
 
 def _caller_globals() -> dict[str, Any]:
@@ -104,14 +102,14 @@ def hint(id: str, number: int | None = None) -> None:
     except KeyError as error:
         say(error.args[0])
         return
-    count = len(exercise.hints)
+    last = len(exercise.hints)
     if number is None:
-        number = min(store.load()["hints"].get(id, 0) + 1, count)
+        number = min(store.load()["hints"].get(id, 0) + 1, last)
         store.update(lambda progress: progress["hints"].__setitem__(id, number))
-    if number not in range(1, count + 1):
-        say(f"There are hints 1 to {count}.")
+    if number not in range(1, last + 1):
+        say(f"There are hints 1 to {last}.")
         return
-    say(f"Hint {number} of {count}: {exercise.hints[number - 1]}")
+    say(f"Hint {number} of {last}: {exercise.hints[number - 1]}")
 
 
 def _remember(report: Report, source: str) -> None:
@@ -127,16 +125,23 @@ def _remember(report: Report, source: str) -> None:
         store.update(change)
 
 
-def card(report: Report, printed: str = "", *, compare: bool = False) -> Card:
-    """What a learner sees below the line: each finding, the mistake that was recognised, where to look.
+def card(
+    report: Report,
+    printed: str = "",
+    *,
+    demo: bool = False,
+    compare: bool = False,
+    notes: Sequence[str] = (),
+) -> Card:
+    """What a learner sees: the verdict, each finding, the mistake that was recognised, where to look.
 
-    After a pass, ``compare`` adds the published answer, folded.
+    A ``demo`` says that it does not count, ``notes`` say what was judged. After a pass, ``compare`` adds what
+    comes next and the published answer, folded.
     """
-    made = Card(_text(report, printed), _body(report, printed))
+    uncounted = "Demonstration, not counted." if demo else ""
+    text, body = _text(report, printed, uncounted, notes), _body(report, printed, uncounted, notes)
+    made = Card(text, body, RESULTS[report.status].color)
     return after_pass.added(made, report.exercise) if compare and report.status == "passed" else made
-
-
-_VERDICTS = {"passed": "✔ Passed", "failed": "✘ Not right yet", "not attempted": "○ Not attempted yet"}
 
 
 def _later(report: Report) -> str:
@@ -170,8 +175,10 @@ def _reached(report: Report) -> list[Finding]:
     return [finding for finding in report.findings if finding.passed is not None]
 
 
-def _text(report: Report, printed: str) -> str:
-    lines = [report.exercise.title]
+def _text(report: Report, printed: str, uncounted: str, notes: Sequence[str]) -> str:
+    lines = [f"{uncounted} {report.line}".strip(), *(f"  {note}" for note in notes)]
+    if report.findings:
+        lines.append(report.exercise.title)
     for finding in _reached(report):
         detail = f": {finding.detail}" if finding.detail else ""
         lines.append(f"  {_MARKS[finding.passed]} {finding.name}{detail}")
@@ -187,7 +194,16 @@ def _text(report: Report, printed: str) -> str:
     return "\n".join(filter(None, lines))
 
 
-def _body(report: Report, printed: str) -> str:
+def _body(report: Report, printed: str, uncounted: str, notes: Sequence[str]) -> str:
+    points = (
+        f" · {report.points} of {count(report.points, 'point')}" if report.points and not uncounted else ""
+    )
+    title = f'<strong style="font-size:{TITLE}">{inline(report.exercise.title)}</strong>{points}'
+    parts = [f"<div>{chip(RESULTS[report.status])}{title}</div>"]
+    parts += [
+        f'<div style="margin:.4em 0 0;font-size:{SMALL}">{inline(note)}</div>'
+        for note in filter(None, (uncounted, *notes))
+    ]
     rows = []
     for finding in _reached(report):
         line = f"{_MARKS[finding.passed]} {inline(finding.name)}"
@@ -198,8 +214,8 @@ def _body(report: Report, printed: str) -> str:
         rows.append(f"<li>{line}</li>")
     if _later(report):
         rows.append(f'<li style="opacity:.7">{inline(_later(report))}</li>')
-    parts = [f"<strong>{_VERDICTS[report.status]}: {inline(report.exercise.title)}</strong>"]
-    parts.append(f'<ul style="list-style:none;padding-left:0;margin:.4em 0">{"".join(rows)}</ul>')
+    if rows:
+        parts.append(f'<ul style="list-style:none;padding-left:0;margin:.4em 0">{"".join(rows)}</ul>')
     if report.misconception:
         message = inline(report.misconception.message)
         parts.append(f'<p style="margin:.4em 0"><strong>What may have happened.</strong> {message}</p>')

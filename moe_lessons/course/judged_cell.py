@@ -50,7 +50,7 @@ def find(entry: str, answer: Any) -> Judged:
     is_stub = states.get(made_in or 0) == "stub"
     if cell.forgotten or is_stub or answer is None:
         # The notebook does not have it, or not any more; a grader, who reads cells, does.
-        note = f"  Judged: cell [{latest}]; cell [{made_in}] is the untouched stub." if is_stub else ""
+        note = f"Judged: cell [{latest}]; cell [{made_in}] is the untouched stub." if is_stub else ""
         with contextlib.suppress(Exception):
             beside = needed(ran[latest], others)
             loaded = answers.load(ran[latest], entry, name=f"<cell {latest}>", beside=beside)
@@ -61,7 +61,7 @@ def find(entry: str, answer: Any) -> Judged:
         answer,
         source=_standing_alone(ran[made_in], others),
         note=(
-            f"  Judged: cell [{made_in}]. Your latest version, cell [{latest}], stopped with an error before "
+            f"Judged: cell [{made_in}]. Your latest version, cell [{latest}], stopped with an error before "
             f"it defined `{entry}`; a grader reads the latest."
         ),
     )

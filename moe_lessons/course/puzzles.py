@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from moe_lessons.course.show import never_raises, say, show
+from moe_lessons.course.looks import RESULTS, chip
+from moe_lessons.course.show import Card, inline, never_raises, say, show
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.puzzle import arguments
 from moe_lessons.exercises.puzzle_verdict import Verdict, judge
@@ -54,12 +55,22 @@ def _judged(id: str, function: Any) -> None:
         say(error.args[0])
         return
     verdict = judge(found, function)
-    say(verdict.line)
+    show(said(verdict))
     show(picture(verdict))
 
 
 _judged.__name__ = "puzzle"  # what `never_raises` calls it
 _say_and_show = never_raises(_judged)
+
+
+_RESULT = {"right": "passed", "wrong": "failed", "untried": "not attempted"}
+
+
+def said(verdict: Verdict) -> Card:
+    """The verdict in one line, as a card that looks like that of an exercise."""
+    mark = RESULTS[_RESULT[verdict.status]]
+    named = chip(mark, f"{mark.symbol} {verdict.puzzle.id}")
+    return Card(verdict.line, f"{named}{inline(verdict.message)}", mark.color)
 
 
 def picture(verdict: Verdict) -> Drawing:

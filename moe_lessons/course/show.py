@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
-_STYLE = (
-    "border:1px solid currentColor;border-left-width:6px;border-radius:4px;padding:.6em 1em;"
-    "margin:.3em 0;max-width:720px;line-height:1.45"
-)
+from moe_lessons.course.looks import WIDTH
 
+_STYLE = (
+    "border:1px solid {0};border-left-width:6px;border-radius:4px;padding:.6em 1em;"
+    "margin:.3em 0;max-width:{1};line-height:1.45"
+)
 
 P = ParamSpec("P")
 
@@ -19,21 +20,28 @@ P = ParamSpec("P")
 class Card:
     """A text and its HTML twin; a front end shows whichever it can.
 
+    Parameters
+    ----------
+    text, body : str
+    color : str
+        Of the frame: that of the block or of the verdict.
+
     Examples
     --------
     >>> Card("two words", "<p>two words</p>")
     two words
     """
 
-    def __init__(self, text: str, body: str) -> None:
+    def __init__(self, text: str, body: str, color: str = "currentColor") -> None:
         self.text = text
         self.body = body
+        self.color = color
 
     def __repr__(self) -> str:
         return self.text
 
     def _repr_html_(self) -> str:
-        return f'<div style="{_STYLE}">{self.body}</div>'
+        return f'<div style="{_STYLE.format(self.color, WIDTH)}">{self.body}</div>'
 
 
 def in_notebook() -> bool:

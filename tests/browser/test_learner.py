@@ -110,7 +110,7 @@ def as_shown(markdown):
 
 def test_every_cell_runs(lesson, journey):
     assert lesson.run_all() == []
-    lesson.shows(lesson.index("check", journey.exercise), "not attempted yet")
+    lesson.shows(lesson.index("check", journey.exercise), "Not attempted yet")
     lesson.shows(lesson.find("score()"), "0 of")
 
 
@@ -153,7 +153,8 @@ def test_the_right_answer_scores(lesson, journey):
     lesson.run(answer)
     lesson.run(check)
     points = registry.exercise(journey.exercise).points
-    lesson.shows(check, f"passed, {points} of {points} points")
+    lesson.shows(check, "✔ Passed")
+    lesson.shows(check, f"{points} of {points} points")
     score = lesson.find("score()")
     lesson.run(score)
     lesson.shows(score, f"Lesson {journey.lesson[:2]}: {journey.points}")

@@ -41,7 +41,8 @@ def test_after_a_pass_it_is_yours_and_the_card_folds_the_published_answer(lesson
     answer, check = lesson.index("answer", EXERCISE), lesson.index("check", EXERCISE)
     lesson.write(answer, ANSWER)
     run(lesson, answer, check)
-    lesson.shows(check, "passed, 4 of 4 points")
+    lesson.shows(check, "✔ Passed")
+    lesson.shows(check, "4 of 4 points")
     fold = lesson.select(check).locator("details").first
     assert fold.get_attribute("open") is None
     fold.locator("summary").focus()

@@ -72,9 +72,10 @@ def test_a_puzzle_is_a_question_and_a_line_to_write(lesson):
     for solutions in (False, True):
         cells = notebook(lesson, solutions=solutions).cells
         places = [n for n, cell in enumerate(cells) if "puzzle" in cell.metadata.get("moe_lessons", {})]
-        assert [cells[n].metadata["moe_lessons"] for n in places] == [{"puzzle": id} for id in by_id]
+        about = [{"puzzle": id, "block": "puzzle"} for id in by_id]
+        assert [cells[n].metadata["moe_lessons"] for n in places] == about
         for n, puzzle in zip(places, found, strict=True):
-            assert cells[n - 1].source.startswith("**Puzzle**")
+            assert cells[n - 1].source.startswith("**❖ Puzzle**")
             assert cells[n - 1].source.endswith(puzzle.question)
             assert cells[n].id == f"puzzle-{puzzle.id.replace('.', '-')}"
             assert cells[n].source.startswith(f'@puzzle("{puzzle.id}")\ndef {puzzle.entry}(')
@@ -120,7 +121,10 @@ def test_metadata_is_ours_alone(lesson):
         assert set(built.metadata) == {"kernelspec", "language_info", "moe_lessons"}
         for cell in built.cells:
             assert "lines_to_next_cell" not in cell.metadata
-            folds = {"jupyter", "cellView"} if "fetch" in cell.metadata.get("tags", []) else set()
+            folded = "fetch" in cell.metadata.get("tags", []) or "draw" in cell.metadata.get(
+                "moe_lessons", {}
+            )
+            folds = {"jupyter", "cellView"} if folded else set()
             assert set(cell.metadata) <= {"tags", "why", "moe_lessons", "deletable", "editable"} | folds
 
 
@@ -134,7 +138,7 @@ def test_learner_cells_have_no_output(lesson):
 def test_each_exercise_has_card_answer_check_and_hints_in_this_order(lesson):
     cells = notebook(lesson, solutions=False).cells
     for exercise in exercises(lesson):
-        card = next(i for i, c in enumerate(cells) if c.source.startswith(f"### Exercise {exercise.id}:"))
+        card = next(i for i, c in enumerate(cells) if c.source.startswith(f"### ✎ Exercise {exercise.id}:"))
         about = [cell.metadata.get("moe_lessons", {}) for cell in cells]
         answer = next(i for i, found in enumerate(about) if found.get("answer") == exercise.id)
         check = next(i for i, found in enumerate(about) if found.get("check") == exercise.id)
@@ -173,4 +177,4 @@ def test_what_is_only_for_solutions_is_not_for_learners(tmp_path):
         built = notebook(file, solutions=solutions)
         assert ("The answer." in text(built)) == solutions
         (changed,) = [cell for cell in built.cells if cell.cell_type == "code"]
-        assert changed.metadata["moe_lessons"] == {"change": True}
+        assert changed.metadata["moe_lessons"] == {"change": True, "block": "change"}

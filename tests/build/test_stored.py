@@ -28,6 +28,11 @@ def outputs(path):
     return [(cell, output) for cell in built.cells for output in cell.get("outputs", [])]
 
 
+def plain(output):
+    """What an output says where there is no page: printed, or shown as a card."""
+    return output.text if output.output_type == "stream" else output.data.get("text/plain", "")
+
+
 def test_the_learners_notebook_is_what_the_lesson_makes(lesson):
     path = paths.NOTEBOOKS / f"{lesson.stem}.ipynb"
     assert path.read_text(encoding="utf-8") == text(notebook(lesson, solutions=False)), "run `make lessons`"
@@ -62,7 +67,7 @@ def test_cells_carry_no_timing(stored):
 
 
 def test_the_stored_solutions_pass_every_check_and_every_claim(lesson, stored):
-    printed = "".join(o.text for _, o in outputs(stored) if o.output_type == "stream")
+    printed = "\n".join(plain(output) for _, output in outputs(stored))
     found = registry.lesson(lesson.stem)
     for exercise in found.exercises:
         assert f"✔ {exercise.id}: passed" in printed

@@ -345,11 +345,13 @@ def test_a_claim_needs_a_lesson_its_verdict_and_support(printed):
     claim("L9", "correct", holds=True)
     assert printed() == "L9: the sources say wrong, not correct.\n"
     claim("L9", "wrong", holds=False)
-    assert printed() == 'L9: "It is `x < y`."\n     This experiment does NOT show it wrong.\n'
+    said = 'L9: "It is `x < y`."'
+    source = "     Source: arXiv 0000.00000\n"
+    assert printed() == f"{said}\n     This experiment does NOT show it wrong.\n{source}"
     claims_table()
     assert "NOT supported here" in printed()
     claim("L9", "wrong", holds=torch.tensor(True))
-    assert printed() == 'L9: "It is `x < y`."\n     Wrong. It is not.\n'
+    assert printed() == f"{said}\n     Wrong. It is not.\n{source}"
     claims_table()
     assert printed().split() == ["L9", "wrong", "shown", "here", "It", "is", "`x", "<", "y`."]
 

@@ -61,7 +61,9 @@ def test_learner_notebook_runs_and_scores_nothing(lesson):
 
 
 def printed_by(ran):
-    return "".join(o.text for c in ran.cells for o in c.get("outputs", []) if o.output_type == "stream")
+    """What the outputs say in plain text: printed, or shown as a card."""
+    said = [output for cell in ran.cells for output in cell.get("outputs", [])]
+    return "\n".join(o.text if o.output_type == "stream" else o.data.get("text/plain", "") for o in said)
 
 
 @pytest.mark.parametrize(
