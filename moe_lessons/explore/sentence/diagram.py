@@ -3,7 +3,8 @@
 from moe_lessons.explore.sentence.panels import short
 from moe_lessons.explore.sentence.state import Params, State, simulate
 from moe_lessons.svg import Drawing, color, element, figure, ink_on, marker, text, tint
-from moe_lessons.svg.base import FAINT, INK, MONO, MUTED, num, polyline
+from moe_lessons.svg.base import MONO, num, polyline
+from moe_lessons.svg.palette import FAINT, INK, MUTED
 
 WIDTH, HIGH = 720, 408
 FIRST, PITCH, BOX = 150.0, 31.0, 25.0

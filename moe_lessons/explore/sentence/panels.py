@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from moe_lessons.explore.sentence.state import State
 from moe_lessons.svg import color, element, marker, text, tint
-from moe_lessons.svg.base import FAINT, INK, MONO, MUTED
+from moe_lessons.svg.base import MONO
+from moe_lessons.svg.palette import FAINT, INK, MUTED
 
 
 class Sizes(NamedTuple):
