@@ -267,6 +267,6 @@ def bailing_hybrid(fields: Fields) -> Model:
     )
     period = fields.integer("layer_group_size", default=6)
     kinds = parts.layer_kinds(fields, n_layers, every(period, FULL, LINEAR), (FULL, LINEAR))
-    full = parts.with_gate(_kimi_latent(fields, fields.nullable("q_lora_rank")), d_model, n_heads)
+    full = parts.with_gate(_kimi_latent(fields, fields.optional("q_lora_rank")), d_model, n_heads)
     fields.ignore("linear_num_heads", "linear_conv_kernel_dim")
     return _kimi_frame(fields, kinds, {FULL: full, LINEAR: linear}, 2)

@@ -82,7 +82,13 @@ def _last_missing(t: int, e: int, k: int, c: int) -> float:
 def _simulated(case: Case, got: Outputs, want: Outputs) -> bool:
     """Near the truth and off it both ways: within 5 %, exact where nothing is left to chance."""
     rate, right = float(got["drop_rate"]), float(want["drop_rate"])
-    return abs(rate - right) < 0.05 * right + 1e-7
+    return abs(rate - right) < 0.05 * right + 1e-7 and not _is_normal(case, rate)
+
+
+def _is_normal(case: Case, rate: float) -> bool:
+    """Whether it is the bell curve's, nearer than chance comes to it."""
+    sizes = [int(str(v)) for v in case.args.values()]
+    return rate > 0 and abs(_normal(*sizes) - rate) < 1e-6 * rate
 
 
 DROP_RATE = Exercise(
