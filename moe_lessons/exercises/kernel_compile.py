@@ -116,6 +116,7 @@ def _to_ptx(kernel: Any, signature: dict[str, str], constants: dict[str, Any], c
     compiler = importlib.import_module("triton.compiler")
     target = importlib.import_module("triton.backends.compiler").GPUTarget("cuda", capability, 32)
     backend = importlib.import_module("triton.compiler.compiler").make_backend(target)
+    # Triton 3.9 warns where fusion is not said.
     options = backend.parse_options({"ptx_version": 80, "enable_fp_fusion": True})
     source = compiler.ASTSource(kernel, signature, constants)
     context = ir.context()

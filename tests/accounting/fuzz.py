@@ -176,7 +176,6 @@ EXTRA = {
     "axk1": LATENT,
     "axk2": LATENT,
     "bailing_hybrid": LATENT,
-    "inkling2": {"unpadded_vocab_size": 47},
     "deepseek_v2": {**LATENT, "first_k_dense_replace": 1},
     "deepseek_v3": {**LATENT, "first_k_dense_replace": 1},
     "deepseek_v32": {**LATENT, "first_k_dense_replace": 1, "qk_rope_head_dim": 8},
@@ -193,6 +192,7 @@ EXTRA = {
     "glm4_moe": {"head_dim": 6, "first_k_dense_replace": 1},
     "glm4_moe_lite": {**LATENT, "first_k_dense_replace": 1},
     "glm_moe_dsa": {**LATENT, "first_k_dense_replace": 1},
+    "inkling2": {"unpadded_vocab_size": 47},
     "longcat_flash": {"zero_expert_num": 0, "expert_ffn_hidden_size": 12, "ffn_hidden_size": 20, **LATENT},
     "switch_transformers": {"num_decoder_layers": 3},
     "cohere2_moe": {

@@ -84,3 +84,25 @@ def test_a_missing_field_is_named_or_assumed_openly(family):
         else:
             openly = set(found.assumed) - set(expected.assumed)
             assert openly or count(found) == count(expected), field
+
+
+def counted(family, **changes):
+    config = fuzz.text_class(family)(**fuzz.small(family))
+    values = fuzz.small(family) | {"model_type": config.model_type, "tie_word_embeddings": False} | changes
+    return count(describe(values)).components
+
+
+def test_the_padding_of_a_vocabulary_has_no_rows_in_inkling_2_head():
+    """As transformers 5.24 builds it; 5.23 keeps these rows, so the peer cannot say in both."""
+    padded, cut = counted("inkling2"), counted("inkling2", unpadded_vocab_size=40)
+    assert padded["head"] - cut["head"] == 7 * 24
+    assert padded["embedding"] == cut["embedding"]
+
+
+def test_a_rank_of_the_queries_counts_in_ling():
+    """As transformers 5.24 builds it; 5.23 has no such field."""
+    kinds = ["linear_attention"] * 4 + ["full_attention"]
+    whole = counted("bailing_hybrid", layer_types=kinds, q_lora_rank=None)
+    narrow = counted("bailing_hybrid", layer_types=kinds, q_lora_rank=10)
+    heads = 4 * (8 + 4)  # queries of four heads, with and without positions
+    assert whole["attention"] - narrow["attention"] == 24 * heads - (24 * 10 + 10 * heads + 10)

@@ -121,5 +121,6 @@ def inkling2_text(fields: Fields) -> Model:
     fields.ignore("num_attention_heads", "num_key_value_heads", "head_dim", "n_layers_per_attn_res_block")
     note = "convolutions, and the queries that choose among earlier blocks, stand under other"
     model = blocks.decoder(fields, layers, final_norms=2 * d_model, notes=(BUFFER, note))
+    # The padding of the table has no logits.
     rows = fields.integer("unpadded_vocab_size", default=model.vocab_size)
     return dataclasses.replace(model, other_vectors=d_model, n_classes=rows)
