@@ -10,8 +10,8 @@ from moe_lessons.build import paths, rooms
 
 # Floors, the lowest first. Rooms of one floor do not know each other.
 FLOORS = (
-    "accounting config device experts front lazy routing steps svg",
-    "balancing capacity data dispatch parallel",
+    "accounting config device experts lazy routing steps svg",
+    "balancing capacity data dispatch front parallel",
     "kernels linear metrics",
     "exercises layer toy",
     "course model",

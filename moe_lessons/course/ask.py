@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from moe_lessons.course.show import in_notebook, say
-from moe_lessons.front import card
+from moe_lessons.front import card, page
 from moe_lessons.front.card import Answer, Face, letter
 
 _live: dict[str, card.LiveCard] = {}
@@ -75,7 +75,7 @@ def put_card(text: str, face: Face, on_answer: Callable[[Answer], tuple[str, Fac
     before = _live.pop(face.id, None)
     if before is not None:
         before.close()
-    if not in_notebook() or not card.available():
+    if not in_notebook() or not page.available():
         put(text, face)
         return
     replace = _display(Sheet(text, face, alive=True), changing=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from moe_lessons.course import ask, store
+from moe_lessons.course.looks import BLOCKS
 from moe_lessons.course.show import Card, inline, never_raises, say, show
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.spec import Prediction
@@ -100,13 +101,14 @@ def _commit(found: Prediction, choice: Any, unlocks: Locked | None) -> tuple[str
 def _face(found: Prediction) -> Face:
     return Face(
         found.id,
-        "Predict",
+        str(BLOCKS["predict"]),
         inline(found.question),
         tuple(map(inline, found.options)),
         action="Commit",
         yours="your prediction",
         true="the experiment",
         how=f'predict("{found.id}", "a")',
+        color=BLOCKS["predict"].color,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from moe_lessons.course import ask, store
+from moe_lessons.course.looks import BLOCKS
 from moe_lessons.course.number_line import number_line, short
 from moe_lessons.course.reading import read_number
 from moe_lessons.course.show import Card, inline, never_raises, say, show
@@ -97,10 +98,11 @@ def _typed(answer: Any) -> str:
 def _face(found: Quiz) -> Face:
     return Face(
         found.id,
-        "Check yourself",
+        str(BLOCKS["quiz"]),
         inline(found.question),
         tuple(inline(choice.text) for choice in found.choices),
         how=_how(found),
+        color=BLOCKS["quiz"].color,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from moe_lessons.course.show import in_notebook
 from moe_lessons.explore.base import Choice, Control, Explorable, Switch, Text, show_with
-from moe_lessons.front import stage
+from moe_lessons.front import page, stage
 
 _open: dict[str, "View"] = {}
 """The view of each explorable now on a page; running its cell again closes the one before."""
@@ -133,7 +133,7 @@ def _write(control: Control[Any], params: Any, value: Any) -> Any:
 
 
 def _view(shown: Explorable[Any]) -> View | None:
-    if stage.available():
+    if page.available():
         return View(shown)
     if in_notebook():
         print(stage.MISSING)

@@ -60,7 +60,7 @@ async function render({model, el}) {
   const verdict = make("div", {class: "moe-said", role: "status", tabindex: "-1"});
   const note = make("p", {class: "moe-note", role: "status"});
   const card = make("section", {
-    class: "moe-card", "aria-labelledby": id, onkeydown: press, onclick: reach,
+    class: "moe-card", style: `--kind: ${face.color}`, "aria-labelledby": id, onkeydown: press, onclick: reach,
   }, question, body, make("div", {class: "moe-actions"}, send, hint), verdict, note);
 
   const open = () => alive() && !face.final;

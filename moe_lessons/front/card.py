@@ -16,14 +16,15 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Literal
+
+from moe_lessons.front import page
+from moe_lessons.svg.palette import ACCENT
 
 Answer = int | str
 
 _BOX = (
-    "border:1px solid #8a8a8a;border-left:6px solid #0072B2;border-radius:4px;padding:.6em 1em;"
+    "border:1px solid #8a8a8a;border-left:6px solid {color};border-radius:4px;padding:.6em 1em;"
     "margin:.3em 0;max-width:46em;line-height:1.45"
 )
 _ROW = "margin:.25em 0;padding:.2em .6em;border:1px solid #8a8a8a;border-radius:4px"
@@ -60,6 +61,8 @@ class Face:
         SVG below that.
     how : str
         How to answer without the card: a call.
+    color : str
+        Of its edge; a mid-tone, for the same one serves both themes.
     """
 
     id: str
@@ -76,6 +79,7 @@ class Face:
     said: str = ""
     picture: str = ""
     how: str = ""
+    color: str = ACCENT
 
     def state(self, seen: int = 0) -> dict[str, Any]:
         """The face as it crosses the wire."""
@@ -115,7 +119,7 @@ class Face:
             )
             parts.append(f'<div style="font-size:90%;margin-top:.4em">{cell} {way}</div>')
         twin = f'class="{self.name}" ' if alive else ""
-        return f'<div {twin}style="{_BOX}">{"".join(parts)}</div>'
+        return f'<div {twin}style="{_BOX.format(color=self.color)}">{"".join(parts)}</div>'
 
     def _row(self, index: int, option: str) -> str:
         marks = []
@@ -136,36 +140,14 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def available() -> bool:
-    """Whether cards can be made: whether anywidget is installed.
-
-    Examples
-    --------
-    >>> available() in (True, False)
-    True
-    """
-    return find_spec("anywidget") is not None
-
-
-def source(name: str) -> str:
-    """What is in one of the files beside this one.
-
-    Examples
-    --------
-    >>> "export default" in source("card.js")
-    True
-    """
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
 @cache
 def _kind() -> Any:
     import anywidget
     import traitlets
 
     class QuestionCard(anywidget.AnyWidget):
-        _esm = source("card.js")
-        _css = source("card.css")
+        _esm = page.source("card.js")
+        _css = page.css("card.css")
         card = traitlets.Dict().tag(sync=True)
         id = traitlets.Unicode().tag(sync=True)  # by which the page asks whether this kernel still listens
 

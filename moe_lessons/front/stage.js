@@ -5,6 +5,7 @@
 const BUSY_AFTER_MS = 4000;
 const PLAY_EVERY_MS = 160;
 const FLY_MS = 450;
+const STYLE = /<style>(.*?)<\/style>/s;
 const SEGMENTS = 208; // pixels that a row has: options that need more become a list
 
 const WORDS = {
@@ -341,7 +342,7 @@ function questions(asks, {verdicts, question}, commit) {
   };
   const rows = options.map((option, i) =>
     make("label", {}, make("input", {type: "radio", name, onchange: () => choose(i)}), option));
-  const heading = make("legend", {}, make("strong", {}, `Predict (${question + 1} of ${asks.length}). `), text);
+  const heading = make("legend", {}, make("strong", {}, `◇ Predict (${question + 1} of ${asks.length}). `), text);
   return [...said, make("fieldset", {class: "moe-question"}, heading, ...rows, button)];
 }
 
@@ -374,8 +375,16 @@ async function render({model, el}) {
   const stage = make("section", {class: "moe-stage", "aria-label": fixed.name},
     note, error, asking, ...typed, scene);
   const handles = new Map(); // by name, for as long as the stage is there
+  const styles = new Set();
   const marked = new Map(); // the elements that they lie over, in the present picture
   let svg = "";
+
+  /** Keep a drawing's style for as long as the stage is there: the next frame has the same, and reading it is slow. */
+  function keep(_, style) {
+    if (!styles.has(style)) stage.append(make("style", {}, style));
+    styles.add(style);
+    return "";
+  }
 
   function pick(event) {
     const mark = event.target.closest("[data-pick]");
@@ -390,7 +399,7 @@ async function render({model, el}) {
     if (shown.svg && shown.svg !== svg) {
       svg = shown.svg;
       const before = places(drawn);
-      drawn.innerHTML = svg;
+      drawn.innerHTML = svg.replace(STYLE, keep);
       const words = undress(drawn.firstElementChild);
       title.textContent = words.title;
       caption.textContent = words.caption;

@@ -4,10 +4,10 @@ import threading
 import traceback
 from collections.abc import Callable
 from functools import cache
-from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from moe_lessons.front import page
 
 Message = dict[str, Any]
 
@@ -15,28 +15,6 @@ MISSING = (
     "This is a still picture: anywidget is not installed, so nothing can be dragged. "
     "`pip install anywidget`, restart the kernel and reload the page to bring it to life."
 )
-
-
-def available() -> bool:
-    """Whether anywidget can be imported.
-
-    Examples
-    --------
-    >>> available() in (True, False)
-    True
-    """
-    return find_spec("anywidget") is not None
-
-
-def text_of(name: str) -> str:
-    """Read one of this room's files, such as ``stage.js``.
-
-    Examples
-    --------
-    >>> "export default" in text_of("stage.js")
-    True
-    """
-    return (files("moe_lessons.front") / name).read_text(encoding="utf-8")
 
 
 class Engine:
@@ -114,8 +92,8 @@ def _widget_class() -> Any:
     class Stage(anywidget.AnyWidget):
         """A stage in a notebook's page."""
 
-        _esm = text_of("stage.js")
-        _css = text_of("stage.css")
+        _esm = page.source("stage.js")
+        _css = page.css("stage.css")
         fixed = traitlets.Dict().tag(sync=True)
         asked = traitlets.Dict().tag(sync=True)
         shown = traitlets.Dict().tag(sync=True)

@@ -8,7 +8,7 @@ import json
 import time
 
 from moe_lessons.explore import widget
-from moe_lessons.front import stage
+from moe_lessons.front import page, stage
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A stage</title>
 <style>{css}</style></head>
@@ -53,10 +53,10 @@ class Bare:
             lambda request: widget.act(explorable, request), lambda: widget.state(explorable)
         )
         self.page.expose_function("engine", self._asked)
-        self.page.set_content(PAGE.format(css=stage.text_of("stage.css")))
+        self.page.set_content(PAGE.format(css=page.css("stage.css")))
         shown = self.engine.state()
         start = {"fixed": widget.fixed(explorable), "asked": shown.pop("asked"), "shown": shown}
-        self.page.evaluate(START, [stage.text_of("stage.js"), start])
+        self.page.evaluate(START, [page.source("stage.js"), start])
 
     def _asked(self, request):
         if not self.answers:

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from moe_lessons.course import predictions, quizzes, store
 from moe_lessons.exercises import registry
-from moe_lessons.front import card
+from moe_lessons.front import page as page_files
 
 pytestmark = pytest.mark.browser
 
@@ -65,9 +65,9 @@ def open_cards(browser, monkeypatch, tmp_path):
         )
         places = "".join(f'<div id="{id}"></div>' for id in faces)
         paper, theme = ("#ffffff", "true") if light else ("#111111", "false")
-        css = card.source("card.css")
+        css = page_files.css("card.css")
         page.set_content(PAGE.format(css=css, light=theme, paper=paper, places=places))
-        page.evaluate(START, [card.source("card.js"), {id: face.state() for id, face in faces.items()}])
+        page.evaluate(START, [page_files.source("card.js"), {id: face.state() for id, face in faces.items()}])
         return page, [page.locator(f'[id="{id}"]') for id in faces]
 
     yield open_cards

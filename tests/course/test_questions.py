@@ -286,7 +286,7 @@ def test_a_call_reaches_the_card_that_is_open(page):
     "ask_it", [lambda: predict("99.up"), lambda: quiz("99.choice"), lambda: quiz("99.number")]
 )
 def test_without_anywidget_the_question_is_read_and_answered_in_a_cell(page, monkeypatch, ask_it):
-    monkeypatch.setattr(ask.card, "available", lambda: False)
+    monkeypatch.setattr(ask.page, "available", lambda: False)
     ask_it()
     (sheet,) = page.shown
     assert "Answer in a cell: <code>" in sheet._repr_html_()

@@ -13,7 +13,7 @@ from moe_lessons.explore import Calculator, Capacity, LiveView, Permutation, Rou
 from moe_lessons.explore.permutation.state import Params as Rows
 from moe_lessons.explore.permutation.state import simulate as permutation
 from moe_lessons.explore.router.state import Params, lengthen
-from moe_lessons.front import stage
+from moe_lessons.front import page
 
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
@@ -233,7 +233,7 @@ def test_the_bundle_teaches_without_a_kernel(shown):
 
 
 def test_without_anywidget_the_strip_remains_and_a_sentence_says_why(monkeypatch, capsys):
-    monkeypatch.setattr(stage, "available", lambda: False)
+    monkeypatch.setattr(page, "available", lambda: False)
     monkeypatch.setattr(widget, "in_notebook", lambda: True)
     bundle = Router(locked=False)._repr_mimebundle_()
     assert set(bundle) == {"text/plain", "image/svg+xml"}
@@ -242,7 +242,7 @@ def test_without_anywidget_the_strip_remains_and_a_sentence_says_why(monkeypatch
 
 
 def test_what_is_locked_does_not_answer_its_prediction(monkeypatch):
-    monkeypatch.setattr(stage, "available", lambda: False)
+    monkeypatch.setattr(page, "available", lambda: False)
     locked = Router(ask=False)
     bundle = locked._repr_mimebundle_()
     title = locked.static().alt.split(".")[0]

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from moe_lessons.front import stage
+from moe_lessons.front import page, stage
 from moe_lessons.svg import figure
 
 
@@ -163,7 +163,7 @@ process.exit(0);
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_the_page_has_one_request_outstanding_and_the_newest_value_wins(tmp_path):
     module = tmp_path / "stage.mjs"
-    module.write_text(stage.text_of("stage.js") + "\nexport {wire};\n", encoding="utf-8")
+    module.write_text(page.source("stage.js") + "\nexport {wire};\n", encoding="utf-8")
     done = subprocess.run(
         ["node", "--input-type=module", "-e", WIRE, module.as_uri()],
         capture_output=True,
