@@ -23,15 +23,18 @@ class Sizes(NamedTuple):
     deep : float
         Height of the load's bar for an expert that gets every token.
     live : bool
-        Whether there is room for numbers, and something to click on.
+        Whether there is room for numbers.
+    touch : bool
+        Whether there is something to click on.
     """
 
     words: float = 104.0
     cell: float = 40.0
-    rows: float = 316.0
+    rows: float = 296.0
     tallest: float = 44.0
     deep: float = 46.0
     live: bool = True
+    touch: bool = True
 
     def tall(self, state: State) -> float:
         """Height of a row."""
@@ -41,7 +44,8 @@ class Sizes(NamedTuple):
 _HALO: dict[str, str | float] = {"paint_order": "stroke", "stroke": "#ffffff", "stroke_width": 3}
 
 LIVE = Sizes()
-SMALL = Sizes(words=74.0, cell=18.8, rows=196.0, tallest=18.0, deep=30.0, live=False)
+SMALL = Sizes(words=74.0, cell=18.8, rows=196.0, tallest=18.0, deep=30.0, live=False, touch=False)
+STILL = LIVE._replace(touch=False)
 
 
 def short(token: str, limit: int = 11) -> str:
@@ -87,7 +91,7 @@ def _row(state: State, t: int, left: float, top: float, sizes: Sizes) -> str:
         parts.append(
             _cell(e, share, e in weights, mine, left + sizes.words + sizes.cell * e, top, height, sizes)
         )
-    if sizes.live:  # the whole row can be clicked
+    if sizes.touch:  # the whole row
         wide = sizes.words + 6 + sizes.cell * len(state.load_E)
         area = {"x": left - 6, "y": top - 1, "width": wide, "height": tall - 1, "fill_opacity": 0.0}
         parts.append(element("rect", fill="#ffffff", data_pick=json.dumps({"Token": t}), **area))

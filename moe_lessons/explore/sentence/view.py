@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from moe_lessons.explore.sentence.panels import LIVE, SMALL, load, matrix, short, total
+from moe_lessons.explore.sentence.panels import LIVE, SMALL, STILL, Sizes, load, matrix, short, total
 from moe_lessons.explore.sentence.reader import small
 from moe_lessons.explore.sentence.state import SHOWN, Params, State, simulate
 from moe_lessons.svg import Drawing, figure, text
@@ -24,12 +24,12 @@ def draw(state: State) -> str:
     return figure(WIDTH, BODY, title(state), in_words(state), body(state), caption=question(state)).svg
 
 
-def body(state: State) -> str:
+def body(state: State, sizes: Sizes = LIVE) -> str:
     """Everything of a frame but its title and caption."""
     p, words = state.params, 8 + LIVE.words
     parts = [text(words - 7, 12, "1  tokens", text_anchor="end", fill=MUTED)]
     parts.append(text(words, 12, "2  router: a score per expert (%); framed: the K best", fill=MUTED))
-    parts.append(matrix(state, 8, 20))
+    parts.append(matrix(state, 8, 20, sizes))
     if state.tokens:
         parts.append(text(RIGHT, 12, f"3  the weighted sum for ‘{short(state.tokens[p.token])}’", fill=MUTED))
         parts.append(total(state, RIGHT, 24, WIDTH - 8 - RIGHT, LOAD + LIVE.deep - 20))
@@ -174,7 +174,7 @@ def strip() -> Drawing:
     first = simulate(Params())
     others = (Params(layer=1), Params(layer=2), Params(k=1))
     top = BODY + 8
-    parts = body(first) + "".join(
+    parts = body(first, STILL) + "".join(
         _small(p, 4 + 239 * i, top, f"layer {p.layer}, K={p.k}") for i, p in enumerate(others)
     )
     caption = (
