@@ -30,7 +30,7 @@ class Sizes(NamedTuple):
 
     words: float = 104.0
     cell: float = 40.0
-    rows: float = 296.0
+    rows: float = 292.0
     tallest: float = 44.0
     deep: float = 46.0
     live: bool = True
