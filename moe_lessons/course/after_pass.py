@@ -29,5 +29,5 @@ def following(exercise: Exercise) -> str:
     ids = [one.id for one in lesson.exercises]
     rest = lesson.exercises[ids.index(exercise.id) + 1 :]
     if rest:
-        return f"read on; the next exercise is {rest[0].id}, {rest[0].title}."
+        return f"read on; the next exercise is {rest[0].id} ({rest[0].title})."
     return f"read on; this was the last exercise of lesson {lesson.number}."

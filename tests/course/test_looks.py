@@ -73,7 +73,7 @@ def test_a_pass_and_a_failure_differ_in_symbol_word_and_colour(capsys):
 def test_after_a_pass_the_next_exercise_is_named():
     lesson = registry.lesson("01")
     first, second = lesson.exercises[:2]
-    assert following(first) == f"read on; the next exercise is {second.id}, {second.title}."
+    assert following(first) == f"read on; the next exercise is {second.id} ({second.title})."
     assert following(lesson.exercises[-1]) == "read on; this was the last exercise of lesson 01."
 
 
