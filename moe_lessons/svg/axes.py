@@ -69,6 +69,11 @@ class Axis:
             low, high, here = (math.log(max(v, 1e-300)) for v in (low, high, value))
         return min(max((here - low) / (high - low), 0.0), 1.0)
 
+    def beyond(self, value: float) -> int:
+        """-1 below the axis, 1 above it, 0 on it, give or take rounding."""
+        slack = 1e-9 * (self.high - self.low)
+        return int(value > self.high + slack) - int(value < self.low - slack)
+
     def label(self, tick: float) -> str:
         """The tick as it is written."""
         return log_label(tick) if self.log else tick_label(tick)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from moe_lessons.svg.axes import Axis, below, covering, label_lines, left_of, within, x_axis, y_axis
-from moe_lessons.svg.base import DASHES, Drawing, color, element, figure, marker, polyline
+from moe_lessons.svg.base import DASHES, Drawing, color, element, figure, marker, num, polyline, text
 from moe_lessons.svg.ends import End, draw_ends, room_for
 from moe_lessons.svg.palette import LINE_INKS, MUTED, PAPER, SERIES, edge
 
@@ -41,7 +41,8 @@ def line_chart(
     references : mapping of str to float, optional
         Horizontal lines, such as baselines.
     x_range, y_range : (low, high), optional
-        Fixed axes, for pictures that are compared or grow while training.
+        Fixed axes, for pictures that are compared or grow while training. Points left or right of them are
+        left out; a line that goes above or below has a triangle there, and how far it goes.
     log_x, log_y : bool
         Whether an axis is logarithmic; all its values are above 0 then.
     experts : bool
@@ -62,6 +63,7 @@ def line_chart(
             raise ValueError(f"a logarithmic axis needs values above 0, and {name} has {min(values):g}")
     whole = all(x.is_integer() for x in xs)  # steps and layers have no halves
     across = within(*(x_range or (min(xs), max(xs))), log=log_x, whole=whole and not log_x)
+    lines = {name: _between(runs, across) for name, runs in lines.items()}
     up = covering(*(y_range or (min(ys), max(ys))), log=log_y)
     over, under = label_lines(y_label, width), label_lines(x_label, width)
     gutter = room_for([*lines, *levels], width)
@@ -77,10 +79,11 @@ def line_chart(
     for level, value in levels.items():
         _, y = place(across.low, value)
         parts.append(element("line", x1=left, x2=right, y1=y, y2=y, stroke=MUTED, stroke_dasharray="2 4"))
-        ends.append(End(right, y, level, MUTED))
+        ends.append(End(right, y, level + (", off the scale" if up.beyond(value) else ""), MUTED))
     for i, (name, runs) in enumerate(lines.items()):
         spots = [[place(x, y) for x, y in run] for run in runs]
         parts.append(_line(i, spots, experts))
+        parts += [_leaves(*place(*point), point[1], up, _name_ink(i, experts)) for point in _farthest(runs)]
         if spots:
             ends.append(End(*spots[-1][-1], name, _name_ink(i, experts)))
     parts.append(draw_ends(ends, width, top, bottom))
@@ -111,6 +114,29 @@ def _line(i: int, runs: list[Run], experts: bool) -> str:
         dot = element("circle", cx=x, cy=y, r=3, fill=ink)
         parts.append(marker(i, x, y, 4, **rim) if experts else dot)
     return "".join(parts)
+
+
+def _between(runs: list[Run], across: Axis) -> list[Run]:
+    """What of a line lies on the axis."""
+    kept = [[point for point in run if not across.beyond(point[0])] for run in runs]
+    return [run for run in kept if run]
+
+
+def _farthest(runs: list[Run]) -> list[tuple[float, float]]:
+    """The points at which a line is highest and lowest."""
+    points = [point for run in runs for point in run]
+    return [best(points, key=lambda point: point[1]) for best in (max, min)] if points else []
+
+
+def _leaves(x: float, y: float, value: float, up: Axis, ink: str) -> str:
+    """A triangle that points off the chart, and the value there; nothing for a value on the axis."""
+    side = up.beyond(value)
+    if not side:
+        return ""
+    corners = f"{num(x)},{num(y - 9 * side)} {num(x - 5)},{num(y)} {num(x + 5)},{num(y)}"
+    halo: dict[str, str | float] = {"paint_order": "stroke", "stroke": PAPER, "stroke_width": 3}
+    said = text(x + 8, y + (11 if side > 0 else -4), f"{value:.4g}", fill=ink, font_size=12, **halo)
+    return element("polygon", points=corners, fill=ink) + said
 
 
 def _scales(across: Axis, up: Axis) -> str:

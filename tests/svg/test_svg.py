@@ -218,3 +218,27 @@ def test_numbers_on_colours_are_legible(fill):
 @pytest.mark.parametrize("ink", LINE_INKS)
 def test_names_of_lines_are_legible(ink):
     assert contrast(ink, "#ffffff") >= 4.5
+
+
+@pytest.mark.parametrize(("top", "marks"), [(0.4, 0), (1.0, 0), (6.25, 1)])
+def test_a_line_that_leaves_its_chart_says_so(top, marks):
+    """Clamped without a mark, 6.25 would be drawn like 1."""
+    drawn = svg.line_chart(
+        {"loss": ([0, 1, 2], [0.3, top, 0.2])}, title="t", x_label="x", y_label="y", y_range=(0, 1)
+    ).svg
+    assert drawn.count("<polygon") == marks
+    assert ("6.25" in drawn) == bool(marks)
+
+
+def test_a_level_off_the_scale_says_so_and_points_beside_the_axis_are_left_out():
+    drawn = svg.line_chart(
+        {"loss": ([0, 1, 2, 300], [0.3, 0.4, 0.2, 0.9])},
+        title="t",
+        x_label="x",
+        y_label="y",
+        x_range=(0, 2),
+        y_range=(0, 1),
+        references={"chance": 3.0},
+    )
+    assert "chance, off the scale" in drawn.svg
+    assert "loss ends at 0.2" in drawn.alt
