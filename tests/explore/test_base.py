@@ -158,7 +158,9 @@ def test_a_handle_stands_where_its_values_are(explorable):
             if axis in marks:
                 (p, q), (v, w) = marks[axis]["pixels"], marks[axis]["values"]
                 value = v + (place - p) / (q - p) * (w - v)
-                assert value == pytest.approx(marks["at"][marks[axis]["control"]], abs=0.02 * abs(w - v))
+                # Places are whole: 64 tokens over 8 experts get one more for each 1/8 of the factor.
+                slack = 1 / 8 if "place" in marks["name"] else 0.02 * abs(w - v)
+                assert value == pytest.approx(marks["at"][marks[axis]["control"]], abs=slack)
         seen += 1
     assert seen
 

@@ -29,8 +29,11 @@ def queue_scale(n_tokens: int, n_experts: int, k: int) -> int:
     return max(expert_capacity(n_tokens, n_experts, k, FACTORS[-1]), 12)
 
 
-def queues(state: State, left: float, top: float, width: float, height: float) -> str:
-    """Draw one row per expert: served tokens, then hatched empty places or crossed-out dropped tokens."""
+def queues(state: State, left: float, top: float, width: float, height: float, *, live: bool = False) -> str:
+    """Draw one row per expert: served tokens, then hatched empty places or crossed-out dropped tokens.
+
+    In a live frame the line at the last place can be dragged.
+    """
     n_experts, capacity = len(state.queues), state.capacity
     row = height / n_experts
     tall = min(row * 0.8, 24)
@@ -55,10 +58,19 @@ def queues(state: State, left: float, top: float, width: float, height: float) -
             parts.append(_torn(scale.end, y, tall, len(queue) if roomy else None))
             free_from = y + tall / 2 + 6 if roomy else free_from
     edge = scale.at(capacity)
-    parts.append(
-        element("line", x1=edge, x2=edge, y1=top - 4, y2=top + height, stroke=INK, stroke_dasharray="5 3")
-    )
+    line: dict[str, str | float] = {"x1": edge, "x2": edge, "y1": top - 4, "y2": top + height}
+    touch = _by_places(state, scale) if live else {}
+    parts.append(element("line", **line, stroke=INK, stroke_dasharray="5 3", **touch))
     return "".join(parts)
+
+
+def _by_places(state: State, scale: Scale) -> dict[str, str | float]:
+    """Drag the factor by the places that it gives, before they are rounded up."""
+    p = state.params
+    even = p.n_tokens * p.k / p.n_experts
+    ends = FACTORS[0], FACTORS[-1]
+    along = Along("Capacity factor", (scale.free(ends[0] * even), scale.free(ends[1] * even)), ends)
+    return handle("the last place of each queue", {"Capacity factor": p.factor}, x=along)
 
 
 def _ticks(scale: Scale, foot: float) -> str:

@@ -26,7 +26,7 @@ def draw(state: State) -> str:
     '<svg'
     """
     body = text(8, 12, _queue_label(state), fill=MUTED)
-    body += queues(state, 8, 24, 424, 286) + in_order(state, 8, 336, 424)
+    body += queues(state, 8, 24, 424, 286, live=True) + in_order(state, 8, 336, 424)
     body += legend(state, 446, 12) + shares(state, 446, 60, 266, 308)
     return figure(720, 374, _title(state), _in_words(state), body, caption=question(state)).svg
 
