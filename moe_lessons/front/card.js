@@ -32,8 +32,6 @@ function filled(tag, attributes, html) {
   return one;
 }
 
-let made = 0;
-
 /** The card's HTML twin: the nearest one in the page, which is in the same cell. */
 function twinOf(el, name) {
   for (let at = el.parentElement; at && at.localName !== "body"; at = at.parentElement) {
@@ -44,7 +42,7 @@ function twinOf(el, name) {
 }
 
 async function render({model, el}) {
-  const id = `moe-card-${(made += 1)}`;
+  const id = `moe-card-${Math.random().toString(36).slice(2)}`; // this module is loaded anew for every card
   // A notebook's widget manager knows whether a kernel listens; on another page the engine is always there.
   const kernel = await model.widget_manager?.get_model?.(model.get("id")).catch(() => null);
   const alive = () => kernel?.comm_live ?? true;

@@ -35,8 +35,8 @@ function make(tag, attributes = {}, ...children) {
   return one;
 }
 
-let made = 0;
-const newId = () => `moe-${(made += 1)}`;
+// A counter would not do: this module is loaded anew for every stage.
+const newId = () => `moe-${Math.random().toString(36).slice(2)}`;
 
 // --- The wire: one request outstanding. What comes meanwhile is merged into the next one; the newest value wins. ---
 

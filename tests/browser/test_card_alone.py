@@ -18,13 +18,14 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Card
 
 # A model as a widget manager makes it; what is sent goes to Python, and what comes back is the new state.
 START = """async ([source, states]) => {
-  const url = URL.createObjectURL(new Blob([source], {type: 'text/javascript'}));
-  const {default: {render}} = await import(url);
   window.models = {};
   for (const [id, state] of Object.entries(states)) {
     const heard = {}, kernel = {comm_live: true}, data = {card: state, id};
     const tell = event => (heard[event] ?? []).forEach(told => told());
     models[id] = {gone() { kernel.comm_live = false; tell('comm_live_update'); }};
+    // Each widget loads the module for itself, as in a notebook.
+    const url = URL.createObjectURL(new Blob([source], {type: 'text/javascript'}));
+    const {default: {render}} = await import(url);
     await render({el: document.getElementById(id), model: {
       get: name => data[name],
       on: (event, told) => (heard[event] ??= []).push(told),
@@ -90,6 +91,16 @@ def test_keys_choose_and_enter_commits_for_good(open_cards):
     expect(up).to_contain_text("You double the length")
     expect(options).to_have_count(0)
     assert store.load()["predictions"] == {UP: 1}
+
+
+def test_no_two_cards_share_an_id(open_cards):
+    """A shared one gives a question the name of another for whoever hears the page."""
+    page, cards = open_cards()
+    ids = page.evaluate("() => [...document.querySelectorAll('[id]')].map(one => one.id)")
+    assert len(set(ids)) == len(ids)
+    expect(cards[2].get_by_role("radiogroup")).to_have_accessible_name(
+        "☑ Check yourself. Top-k. What are the indices of torch.tensor([0.1, 2.0, -1.0, 0.7]).topk(2)?"
+    )
 
 
 def test_enter_on_an_option_that_is_not_chosen_only_chooses_it(open_cards):

@@ -143,7 +143,9 @@ def test_while_the_kernel_is_busy_the_last_choice_counts(lesson):
         asked.get_by_role("radio").nth(choice).click()
     asked.get_by_role("button", name="Answer").click()
     expect(asked).to_contain_text("Waiting for the kernel.", timeout=30_000)
-    lesson.shows(SLEEP, "slept")
+    # What was answered keeps the focus, and so its cell is the active one.
+    slept = lesson.page.locator(".jp-Notebook .jp-Cell").nth(SLEEP)
+    expect(slept).to_contain_text("slept", timeout=60_000)
     card(lesson, QUIZ)
     expect(asked.locator(".moe-mine")).to_contain_text("your answer")
     expect(asked.locator(".moe-mine .moe-letter")).to_have_text("b")

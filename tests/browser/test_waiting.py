@@ -1,6 +1,9 @@
 """A cell that runs for long, as a learner sees it: where it is, and one line where it is stopped."""
 
+import pytest
 from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
 
 SLOW = (
     "import time\nfrom moe_lessons.steps import each\nfor seed in each(range(4), 'seed'):\n    time.sleep({})"
