@@ -2,7 +2,8 @@
 // have their label beside them, but not as their name: a screen reader says "image" and "slider, 1". This extension
 // gives each its name, keeps the notebook's shortcuts out of them, and lets drawings follow the theme. It also writes
 // on each cell of a lesson which block it belongs to (predict, exercise, ...), from the cell's metadata; blocks.css
-// colours those. It is written by hand, in the form that JupyterLab loads, so there is nothing to build.
+// colours those. And it keeps what widgets showed when their kernel is gone. It is written by hand, in the form that
+// JupyterLab loads, so there is nothing to build.
 
 (() => {
   // The label that ipywidgets puts before a control.
@@ -10,7 +11,14 @@
 
   let groups = 0;
 
+  const VIEW = "application/vnd.jupyter.widget-view+json";
+  const STATE = "application/vnd.jupyter.widget-state+json";
+  const GONE = "What was here ended with its kernel. Run this cell to bring it to life.";
+
   const MISSING = {
+    [`[data-mime-type="${VIEW}"]:not(:has(*))`]: output => {
+      if (output.textContent.startsWith("Error displaying widget")) output.textContent = GONE;
+    },
     ".jp-RenderedSVG img:not([alt])": image => {
       const source = decodeURIComponent(image.src.slice(image.src.indexOf(",") + 1));
       const drawing = new DOMParser().parseFromString(source, "image/svg+xml");
@@ -67,6 +75,35 @@
     }
   };
 
+  const kept = new WeakMap(); // of a notebook's model: the saved state of the widgets that its outputs name
+
+  // When a kernel restarts, ipywidgets forgets its models. Saved after that, a notebook would lack the state that its
+  // outputs name, and opened again they would say "model not found". So what was saved before is put back.
+  const keepState = model => {
+    const state = model.getMetadata("widgets")?.[STATE]?.state ?? {};
+    const known = {...kept.get(model), ...state};
+    const wanted = {};
+    const want = id => {
+      if (!known[id] || wanted[id]) return;
+      wanted[id] = known[id];
+      for (const [, other] of JSON.stringify(known[id]).matchAll(/IPY_MODEL_(\w+)/g)) want(other);
+    };
+    for (const cell of model.cells) {
+      for (const output of cell.toJSON().outputs ?? []) if (output.data?.[VIEW]) want(output.data[VIEW].model_id);
+    }
+    kept.set(model, wanted);
+    if (Object.keys(wanted).every(id => id in state)) return;
+    model.setMetadata("widgets", {[STATE]: {version_major: 2, version_minor: 0, state: {...wanted, ...state}}});
+  };
+
+  const watchState = app => {
+    for (const {model} of app.shell.widgets("main")) {
+      if (!model?.cells || !model.metadataChanged || kept.has(model)) continue;
+      model.metadataChanged.connect((_, {key}) => key === "widgets" && keepState(model));
+      keepState(model);
+    }
+  };
+
   const here = document.currentScript?.src;
 
   const activate = app => {
@@ -85,6 +122,7 @@
         waiting = false;
         nameAll();
         markBlocks(app);
+        watchState(app);
       }, 200);
     };
     new MutationObserver(later).observe(document.body, {childList: true, subtree: true});

@@ -55,8 +55,8 @@ def handle(
 
     Examples
     --------
-    >>> handle("the line", {"factor": 1}, x=Along("factor", (0, 100), (0.5, 2.5)))["data_handle"][:52]
-    '{"name": "the line", "at": {"factor": 1}, "x": {"cont'
+    >>> handle("the line", {"factor": 1}, x=Along("factor", (0, 100), (0.5, 2.5)))["data_handle"][:51]
+    '{"name": "the line", "at": {"factor": 1}, "x": {"co'
     """
     marks: dict[str, Any] = {"name": name, "at": at}
     for axis, line in (("x", x), ("y", y)):

@@ -97,7 +97,7 @@ async function render({model, el}) {
 
   function number() {
     const input = make("input", {
-      type: "text", autocomplete: "off", spellcheck: "false", "aria-labelledby": id, "aria-describedby": `${id}-hint`,
+      type: "text", autocomplete: "off", spellcheck: "false", "aria-label": question.textContent, "aria-describedby": `${id}-hint`,
       placeholder: "0.25, 1/4, 25 %", disabled: !open(), oninput: () => change(input.value),
     });
     input.value = draft ?? "";

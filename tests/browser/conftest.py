@@ -108,7 +108,7 @@ def open_notebook(lab, browser):
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         problems = []
         page.on("pageerror", lambda error: problems.append(f"page error: {error}"))
-        page.on("console", lambda said: said.type == "error" and problems.append(said.text))
+        page.on("console", lambda said: _judge_told(said, problems))
         page.on("request", lambda request: _judge(request, problems))
         opened.append(Notebook(page, lab, path, problems))
         return opened[-1]
@@ -116,6 +116,12 @@ def open_notebook(lab, browser):
     yield open_notebook
     for notebook in opened:
         notebook.close()
+
+
+def _judge_told(said, problems):
+    # JupyterLab's debugger says this of every kernel that is shut down while it asks for something.
+    if said.type == "error" and not said.text.startswith("Could not restore the debugger state"):
+        problems.append(said.text)
 
 
 def _judge(request, problems):

@@ -1,5 +1,7 @@
 """Saved and opened the next morning, and a kernel restarted under an open page: what stays, what it says."""
 
+import shutil
+
 import nbformat
 import pytest
 from playwright.sync_api import expect
@@ -21,10 +23,12 @@ def lesson(open_notebook):
     folder = paths.ROOT / "tests" / "browser" / "scratch"
     folder.mkdir(exist_ok=True)
     file = folder / "reopened.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)]), file)
+    # Without this Lab asks which kernel to use.
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)], metadata=kernel)
+    nbformat.write(made, file)
     yield open_notebook(file.relative_to(paths.ROOT).as_posix())
-    file.unlink()
-    folder.rmdir()
+    shutil.rmtree(folder)  # Jupyter keeps checkpoints beside the file
 
 
 @pytest.fixture
