@@ -23,14 +23,17 @@ WATCH = """picture => {
 def locked(shown):
     """Whether an explorable's controls wait for a prediction."""
     shown.locator(".moe-panel input").first.wait_for()
-    return shown.locator(".moe-panel :disabled").count() > 0
+    return shown.locator(".moe-panel :is(input, button, select):disabled").count() > 0
 
 
 def drag(notebook, explorable, slider):
     """Move a slider of an explorable by arrow keys; return the milliseconds of each move."""
     page = notebook.page
     shown = notebook.select(notebook.index_of_source(explorable))
-    page.wait_for_function("box => !box.querySelector('.moe-panel :disabled')", arg=shown.element_handle())
+    page.wait_for_function(
+        "box => !box.querySelector('.moe-panel :is(input, button, select):disabled')",
+        arg=shown.element_handle(),
+    )
     picture = shown.locator(".moe-drawn")
     pictures = {picture.inner_html()}
     picture.evaluate(WATCH)
