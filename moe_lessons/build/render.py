@@ -126,14 +126,6 @@ def _links(lesson: str) -> str:
     return f"Open in [Binder]({paths.binder_url(lesson)}) · [Colab]({paths.colab_url(lesson)})"
 
 
-def badges(lesson: str) -> str:
-    """Binder and Colab badges of a lesson, in Markdown, for the README."""
-    return (
-        f"[![Binder](https://mybinder.org/badge_logo.svg)]({paths.binder_url(lesson)}) "
-        f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({paths.colab_url(lesson)})"
-    )
-
-
 def _header(lesson: Lesson) -> str:
     goals = "\n".join(f"- {goal}" for goal in lesson.goals)
     return (
