@@ -17,10 +17,35 @@ PICTURES = ROOT / ".github" / "pictures"
 
 
 @cache
+def _project() -> dict[str, Any]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert isinstance(project, dict)
+    return project
+
+
 def slug() -> str:
     """The repository as ``owner/name``, read from ``pyproject.toml``, the one place that says it."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return project["urls"]["Repository"].removeprefix("https://github.com/").strip("/")
+    address: str = _project()["urls"]["Repository"]
+    return address.removeprefix("https://github.com/").strip("/")
+
+
+def wheel_url() -> str:
+    """Where the wheel of this version lies once it is released."""
+    name, version = _project()["name"].replace("-", "_"), _project()["version"]
+    folder = f"https://github.com/{slug()}/releases/download/v{version}"
+    return f"{folder}/{name}-{version}-py3-none-any.whl"
+
+
+def needs(extra: str = "") -> dict[str, str]:
+    """What the package needs, or what an extra adds: the oldest version of each, by name.
+
+    Examples
+    --------
+    >>> sorted(needs())
+    ['click', 'numpy', 'platformdirs', 'rich', 'safetensors', 'torch']
+    """
+    stated = _project()["optional-dependencies"][extra] if extra else _project()["dependencies"]
+    return dict(line.split(">=") for line in stated)
 
 
 def colab_url(lesson: str) -> str:

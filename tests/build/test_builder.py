@@ -43,6 +43,7 @@ def toy(tmp_path, monkeypatch):
         monkeypatch.setattr(paths, name, folder)
     monkeypatch.setattr(paths, "README", tmp_path / "README.md")
     shutil.copy(paths.ROOT / "README.md", tmp_path / "README.md")
+    monkeypatch.setattr(builder, "PAGES", {tmp_path / "README.md": readme.filled})
     lesson = tmp_path / "lessons" / "00_start_here.py"
     lesson.write_text(TOY, encoding="utf-8")
     monkeypatch.setattr(builder, "source_hash", lambda path: str(hash(path.read_text(encoding="utf-8"))))
