@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -175,6 +176,19 @@ def test_a_torch_that_is_too_old_is_named(here, said, elsewhere):
     assert all(
         line.startswith(f"torch {here} is older than 2.11, which this course needs: ") for line in lines
     )
+
+
+def test_the_wheel_brings_the_settings_that_saved_pictures_need(installed):
+    """A picture that was left alive is there the next morning, in an environment that `make` never saw."""
+    (wheel,) = installed.parent.glob("*.whl")
+    with zipfile.ZipFile(wheel) as files:
+        inside = files.namelist()
+        (settings,) = (name for name in inside if name.endswith("lab/settings/overrides.d/moe-lessons.json"))
+        brought = json.loads(files.read(settings))
+    assert brought["@jupyter-widgets/jupyterlab-manager:plugin"] == {"saveState": True}
+    here = json.loads((paths.ROOT / "binder" / "overrides.json").read_text(encoding="utf-8"))
+    assert brought.items() <= here.items()
+    assert not [name for name in inside if name.endswith(".webp")]
 
 
 def test_binder_pins_what_the_course_pins():
