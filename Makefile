@@ -26,7 +26,7 @@ ROOT_USER := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab lessons lessons-check test test-browser lint types unit solutions newest format bench grade hostile forget clean
+.PHONY: help setup lab lessons lessons-check pictures test test-browser lint types unit solutions newest format bench grade hostile forget clean
 
 help:
 	@echo "make lab            open the course in JupyterLab, on lesson 00"
@@ -36,6 +36,7 @@ help:
 	@echo "make setup          create .venv and install (TORCH_INDEX=... for another torch)"
 	@echo "make lessons        build notebooks/ and solutions/ from lessons/"
 	@echo "make lessons-check  say which notebooks are stale"
+	@echo "make pictures       make the README's pictures that are stale (needs Chromium)"
 	@echo "make lint format    check, or mend, style and types"
 	@echo "make bench          run the benchmarks"
 	@echo "make grade          grade a class: SUBMISSIONS=folder OUT=folder"
@@ -77,6 +78,9 @@ lessons: .venv/.installed-dev
 
 lessons-check: .venv/.installed-dev
 	@$(BIN)/python -m moe_lessons.build --check
+
+pictures: .venv/.installed-dev
+	@$(BIN)/python tests/browser/readme_pictures.py
 
 # The parts of `make test`, in the order in which they tell you most, soonest.
 test: forget lint types lessons-check unit solutions

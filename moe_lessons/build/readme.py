@@ -1,17 +1,51 @@
-"""The parts of the README that are made: badges, how to clone, and the table of lessons."""
+"""The parts of the README that are made: its first screen, how to clone, and the map of the lessons."""
 
+import html
 import re
 
 from moe_lessons.build import paths
-from moe_lessons.build.render import badges
+from moe_lessons.course.show import count
 from moe_lessons.exercises import registry
+from moe_lessons.exercises.spec import Lesson
+
+FIRST, COLUMNS = "sentence", 3
 
 
 def filled(text: str) -> str:
     """The README with its made parts up to date; everything outside their markers is left as it is."""
-    text = between(text, "badges", badges(registry.lessons()[0].id))
+    text = between(text, "first", _first())
     text = between(text, "clone", _clone())
-    return between(text, "lessons", _table())
+    return between(text, "lessons", _map())
+
+
+def _first() -> str:
+    """Three ways in, and the moving picture; who wants no motion gets one moment of it."""
+    lesson = registry.lessons()[0].id
+    links = (
+        f"**[Read](solutions/{lesson}.ipynb)** · **[Run in the browser]({paths.binder_url(lesson)})** "
+        f"(or [on Colab]({paths.colab_url(lesson)})) · **[Install](#start)**"
+    )
+    still = "(prefers-reduced-motion: reduce)"
+    sources = [
+        (f"{still} and {_DARK}", f"{FIRST}-still", "dark"),
+        (still, f"{FIRST}-still", "light"),
+        (_DARK, FIRST, "dark"),
+    ]
+    return f"{links}\n\n{_picture(FIRST, 760, sources)}"
+
+
+_DARK = "(prefers-color-scheme: dark)"
+
+
+def _picture(name: str, width: int, sources: list[tuple[str, str, str]]) -> str:
+    """A picture on light paper, and for each medium another file: (medium, name, theme)."""
+    folder = paths.PICTURES.relative_to(paths.ROOT).as_posix()
+    others = "".join(
+        f'<source media="{medium}" srcset="{folder}/{other}-{theme}.webp">'
+        for medium, other, theme in sources
+    )
+    alt = html.escape(paths.shows().get(name, {}).get("alt", ""))
+    return f'<picture>{others}<img src="{folder}/{name}-light.webp" width="{width}" alt="{alt}"></picture>'
 
 
 def _clone() -> str:
@@ -33,16 +67,21 @@ def between(text: str, name: str, content: str) -> str:
     return re.sub(pattern, lambda m: f"{m[1]}{content}\n{m[2]}", text, flags=re.DOTALL)
 
 
-def _table() -> str:
-    rows = [
-        "| Lesson | The question | Minutes | Exercises | Open | With solutions |",
-        "|---|---|---|---|---|---|",
-    ]
-    for lesson in registry.lessons():
-        open_links = f"[Binder]({paths.binder_url(lesson.id)}) · [Colab]({paths.colab_url(lesson.id)})"
-        rows.append(
-            f"| [{lesson.number} {lesson.title}](notebooks/{lesson.id}.ipynb) | {lesson.question} "
-            f"| {lesson.minutes} | {len(lesson.exercises)} | {open_links} "
-            f"| [read](solutions/{lesson.id}.ipynb) |"
-        )
-    return "\n".join(rows)
+def _map() -> str:
+    """The lessons in their order, each with a picture of its own."""
+    cells = [_lesson(lesson) for lesson in registry.lessons()]
+    rows = ["\n".join(cells[n : n + COLUMNS]) for n in range(0, len(cells), COLUMNS)]
+    return "<table>\n" + "\n".join(f"<tr>\n{row}\n</tr>" for row in rows) + "\n</table>"
+
+
+def _lesson(lesson: Lesson) -> str:
+    read = f"solutions/{lesson.id}.ipynb"
+    picture = _picture(lesson.id, 270, [(_DARK, lesson.id, "dark")])
+    ways = (("read", read), ("Binder", paths.binder_url(lesson.id)), ("Colab", paths.colab_url(lesson.id)))
+    links = " · ".join(f'<a href="{address}">{name}</a>' for name, address in ways)
+    return (
+        f'<td width="33%" valign="top"><a href="{read}">{picture}</a><br>'
+        f'<a href="notebooks/{lesson.id}.ipynb"><b>{lesson.number} {html.escape(lesson.title)}</b></a><br>'
+        f"{html.escape(lesson.question)}<br>"
+        f"{lesson.minutes} minutes · {count(len(lesson.exercises), 'exercise')}<br>{links}</td>"
+    )

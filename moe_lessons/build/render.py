@@ -6,9 +6,10 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_markdown_cell, new_notebook
 
 from moe_lessons.build import blocks, paths
+from moe_lessons.build.first_cell import first_cell
 from moe_lessons.build.source import STUB, STUB_OF_A_PUZZLE, read_cells, without_solution
 from moe_lessons.course.show import count
 from moe_lessons.exercises import registry
@@ -36,7 +37,7 @@ def notebook(lesson_file: Path, *, solutions: bool) -> NotebookNode:
                 continue
             cell.metadata.update(moe_lessons={"block": "change"})  # what came out of a cell to change
         if "setup" in cell.metadata.get("tags", []):
-            cells.append(_fetch())
+            cells.append(first_cell())
         cells.append(_code(cell, solutions) if cell.cell_type == "code" else cell)
         check = _CHECK.search(cell.source) if cell.cell_type == "code" else None
         if check:
@@ -94,44 +95,9 @@ def _identify(built: NotebookNode) -> None:
         cell.id = base if seen[base] == 1 else f"{base}-{seen[base]}"
 
 
-def _fetch() -> NotebookNode:
-    """A folded cell that fetches the course where it is missing; where that fails, it says what to do."""
-    address = f"https://github.com/{paths.slug()}"
-    source = f"""\
-# @title On Colab this fetches the course; torch stays as it is.
-import importlib.util
-
-if importlib.util.find_spec("moe_lessons") is None:
-    %pip install --quiet --no-deps "git+{address}"
-
-if lacking := [name for name in ("moe_lessons", "torch") if importlib.util.find_spec(name) is None]:
-
-    class NotHere(ImportError):  # three sentences, no traceback
-        def _render_traceback_(self):
-            return list(self.args)
-
-    raise NotHere(
-        f"{{' and '.join(lacking)}} could not be found or fetched: is there a network, and git?",
-        "Get the whole course from {address}, unpack it, and run `make lab` in its folder.",
-        "Or install what is missing (`%pip install torch`, say), then run this cell again.",
-    )
-"""
-    cell = new_code_cell(source.rstrip())
-    cell.metadata.update(tags=["fetch"], jupyter={"source_hidden": True}, cellView="form")
-    return cell
-
-
 def _links(lesson: str) -> str:
     """Where to open a lesson without installing, as text: a badge's image would be fetched from elsewhere."""
     return f"Open in [Binder]({paths.binder_url(lesson)}) · [Colab]({paths.colab_url(lesson)})"
-
-
-def badges(lesson: str) -> str:
-    """Binder and Colab badges of a lesson, in Markdown, for the README."""
-    return (
-        f"[![Binder](https://mybinder.org/badge_logo.svg)]({paths.binder_url(lesson)}) "
-        f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({paths.colab_url(lesson)})"
-    )
 
 
 def _header(lesson: Lesson) -> str:

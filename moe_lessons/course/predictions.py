@@ -27,6 +27,10 @@ _revealed: dict[str, Callable[[str, Face], None]] = {}
 """Predictions whose truth has been shown in this kernel, and what changes the card that shows it."""
 
 
+_locked: dict[str, Locked] = {}
+"""What waits for a prediction; it may be committed in another cell than the one that showed it."""
+
+
 @never_raises
 def predict(id: str, choice: Any = None, *, unlocks: Locked | None = None) -> None:
     """Ask for a prediction; commit on the card, or in the call: ``predict("01.norm", "b")``.
@@ -45,19 +49,20 @@ def predict(id: str, choice: Any = None, *, unlocks: Locked | None = None) -> No
     except KeyError as error:
         say(error.args[0])
         return
+    if unlocks is not None:
+        _locked[id] = unlocks
     if choice is not None and ask.parse(choice, len(found.options)) is None:
         text = f"Commit to a letter from a to {letter(len(found.options) - 1)}."
         show(Card(text, inline(text)))
         return
     if choice is None and committed(id) is None and not store.is_apart():
-        ask.put_card(_asked(found), _face(found), lambda answer: _commit(found, answer, unlocks))
+        ask.put_card(_asked(found), _face(found), lambda answer: _commit(found, answer))
         return
     if choice is not None:
-        text, face = _commit(found, choice, unlocks)
+        text, face = _commit(found, choice)
         ask.refresh(face)
     else:
-        if unlocks is not None:
-            unlocks.unlock()
+        _unlock(id)
         text, face = _stands(found)
     ask.put(text, face)
 
@@ -81,15 +86,19 @@ def reveal(id: str) -> None:
     _revealed[id] = ask.put(*_answered(found), changing=not store.is_apart())
 
 
-def _commit(found: Prediction, choice: Any, unlocks: Locked | None) -> tuple[str, Face]:
+def _unlock(id: str) -> None:
+    if (waiting := _locked.pop(id, None)) is not None:
+        waiting.unlock()
+
+
+def _commit(found: Prediction, choice: Any) -> tuple[str, Face]:
     """Remember a choice, unless one was committed before, and unlock what waits for it."""
     index = ask.parse(choice, len(found.options))
     assert index is not None
     first = committed(found.id) is None
     if first:
         store.update(lambda progress: progress["predictions"].__setitem__(found.id, index))
-    if unlocks is not None:
-        unlocks.unlock()
+    _unlock(found.id)
     if not first:
         return _stands(found)
     if found.id in _revealed:

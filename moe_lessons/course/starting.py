@@ -1,10 +1,8 @@
 """``start``: the one call of a lesson's set-up cell."""
 
 import importlib
-import re
 import sys
 import warnings
-from importlib import metadata
 
 from moe_lessons.course import store, waiting
 from moe_lessons.course.show import count, never_raises, say
@@ -44,27 +42,11 @@ def start(lesson: str, *, keep: bool = True) -> None:
     warnings.filterwarnings("ignore", message="top_k=1 with gate=", category=UserWarning)
     exercises, points = count(len(found.exercises), "exercise"), count(found.points, "point")
     say(f"Lesson {found.number} · {found.title}: {exercises}, {points}.")
-    _look_at_torch()
     _prepare_kernels(found)
     passed = [id for id, record in store.load()["exercises"].items() if record["passed"]]
     mine = [exercise for exercise in found.exercises if exercise.id in passed]
     if mine:
         say(f"Welcome back: {len(mine)} of {exercises} passed.")
-
-
-def _look_at_torch() -> None:
-    """Say so if torch is older than the course was made for: on Colab nothing else has compared them."""
-    try:
-        needs = " ".join(metadata.requires("moe-lessons") or [])
-        here, oldest = metadata.version("torch"), re.search(r"torch>=([\d.]+)", needs)
-    except metadata.PackageNotFoundError:
-        return
-    if oldest and _numbers(here) < _numbers(oldest[1]):
-        say(f"torch {here} is older than {oldest[1]}, which this course needs: %pip install -U torch")
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version)[:2]]
 
 
 def _give_names() -> None:

@@ -1,7 +1,6 @@
 """A JupyterLab started by ``make lab``, and a Chromium that drives it."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 from moe_lessons.build import paths
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the modules beside the tests
+from chromium import launched
 from notebook import Notebook
 
 START_TIMEOUT_S = 600
@@ -81,22 +81,12 @@ def lab(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def browser():
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.fail("no Chromium found; install it (Debian, Ubuntu: apt-get install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-background-networking",
-                "--disable-dev-shm-usage",
-            ],
-        )
-        yield browser
-        browser.close()
+    pytest.importorskip("playwright.sync_api")
+    try:
+        with launched() as browser:
+            yield browser
+    except FileNotFoundError as error:
+        pytest.fail(str(error))
 
 
 @pytest.fixture(scope="module")

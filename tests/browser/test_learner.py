@@ -4,7 +4,6 @@ The tests of one lesson run in this order on one page; each begins where the one
 """
 
 import html
-import os
 import re
 from dataclasses import dataclass
 
@@ -96,13 +95,6 @@ def lesson(journey, open_notebook):
     return open_notebook(f"notebooks/{journey.lesson}.ipynb")
 
 
-def picture(notebook, name):
-    """Keep what is on the screen, if PICTURES names a folder: how the README's pictures are made."""
-    if folder := os.environ.get("PICTURES"):
-        notebook.page.wait_for_timeout(1000)
-        notebook.page.screenshot(path=f"{folder}/{name}.png")
-
-
 def as_shown(markdown):
     """The text of a message as it stands on the screen."""
     return html.unescape(re.sub(r"<[^>]+>", "", inline(markdown)))
@@ -122,8 +114,6 @@ def test_a_wrong_answer_is_named(lesson, journey):
     lesson.shows(check, "Not right yet")
     known = {found.id: found for found in registry.exercise(journey.exercise).misconceptions}
     lesson.shows(check, as_shown(known[journey.misconception].message))
-    lesson.select(check - 1)
-    picture(lesson, f"wrong-{journey.lesson}")
     score = lesson.find("score()")
     lesson.run(score)
     lesson.shows(score, "0 of")
@@ -201,7 +191,6 @@ def test_a_slider_moves_the_picture(lesson, journey):
     if not journey.explorable:
         pytest.skip("this lesson has no explorable")
     assert sliders.within_budget(sliders.drag(lesson, journey.explorable, journey.slider))
-    picture(lesson, f"explorable-{journey.lesson}")
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])

@@ -43,6 +43,7 @@ def toy(tmp_path, monkeypatch):
         monkeypatch.setattr(paths, name, folder)
     monkeypatch.setattr(paths, "README", tmp_path / "README.md")
     shutil.copy(paths.ROOT / "README.md", tmp_path / "README.md")
+    monkeypatch.setattr(builder, "PAGES", {tmp_path / "README.md": readme.filled})
     lesson = tmp_path / "lessons" / "00_start_here.py"
     lesson.write_text(TOY, encoding="utf-8")
     monkeypatch.setattr(builder, "source_hash", lambda path: str(hash(path.read_text(encoding="utf-8"))))
@@ -205,14 +206,14 @@ def test_what_is_random_is_dropped_from_outputs():
 
 def test_the_readmes_made_parts_and_nothing_else():
     text = "top\n"
-    for name in ("badges", "clone", "lessons"):
+    for name in ("first", "clone", "lessons"):
         text += f"<!-- {name}:begin (made) -->\nold\n<!-- {name}:end -->\nbetween\n"
     made = readme.filled(text)
     assert "old" not in made
-    assert made.startswith("top\n<!-- badges:begin (made) -->\n")
+    assert made.startswith("top\n<!-- first:begin (made) -->\n")
     assert made.count("between") == 3
     assert readme.filled(made) == made
-    assert "(notebooks/00_start_here.ipynb)" in made
+    assert '"notebooks/00_start_here.ipynb"' in made
     with pytest.raises(ValueError, match="lost its markers"):
         readme.filled("nothing here")
 

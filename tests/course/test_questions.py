@@ -144,6 +144,21 @@ def test_a_prediction_unlocks_what_waits_for_it():
     assert waiting.unlocked == 2
 
 
+def test_a_prediction_in_another_cell_unlocks_it_too():
+    class Waiting:
+        unlocked = 0
+
+        def unlock(self):
+            self.unlocked += 1
+
+    first, second = Waiting(), Waiting()
+    predict("99.up", unlocks=first)
+    predict("99.up", unlocks=second)  # the cell run twice: the newest is on the page
+    predict("99.up", "a")
+    predict("99.up", "b")
+    assert (first.unlocked, second.unlocked) == (0, 1)
+
+
 class Handle:
     def __init__(self, page, place):
         self.page, self.place = page, place
