@@ -34,6 +34,9 @@ LIMIT_EACH_MB = 600
 """Of one process, counting in full what it shares with others."""
 TRIES = 5
 """Readings in a row for one during which no process comes or goes."""
+PAUSE_S = 0.5
+WATCHING = 0.05
+"""Share of one processor that watching may take from grading, at most: a reading is followed by a pause."""
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests" / "grade"), str(ROOT / "tests" / "exercises")]
 
 import classroom  # noqa: E402
@@ -66,9 +69,23 @@ class Memory:
 
     def __init__(self) -> None:
         self.peak_mb = self.raw_mb = 0.0
+        self.watching_s = 0.0
+        """Time of the processor that readings took."""
+        self.sandbox_s: dict[int, float] = {}
+        """The same, of each warm parent and its answers: nobody waits for a sandbox, so no total has it."""
         self.each_mb: dict[str, float] = {}
         """The largest process of each kind, with all that it shares."""
         self.readings = self.steady = 0
+
+    def watch(self, root: int, done: threading.Event) -> None:
+        """Read until it is done, and rest in between."""
+        pause = PAUSE_S
+        while not done.wait(pause):
+            began = time.thread_time()
+            self.read(root)
+            took = time.thread_time() - began
+            self.watching_s += took
+            pause = max(PAUSE_S, took / WATCHING)
 
     def read(self, root: int) -> None:
         """Read once, and again while processes come and go."""
@@ -81,6 +98,8 @@ class Memory:
             self.raw_mb = max(self.raw_mb, total)
             for pid, sizes in read.items():
                 kind = _kind(pid, family)
+                if kind == "warm parent":
+                    self.sandbox_s[pid] = _used_s(pid) or self.sandbox_s.get(pid, 0.0)
                 self.each_mb[kind] = max(self.each_mb.get(kind, 0.0), sizes[1] if sizes else 0.0)
             if steady:
                 self.steady += 1
@@ -110,6 +129,14 @@ def _sizes_mb(pid: int) -> tuple[float, float] | None:
     return None
 
 
+def _used_s(pid: int) -> float:
+    """Time of the processor that a process and all that it waited for have used; 0 where it has gone."""
+    with suppress(OSError):
+        said = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, said[11:15])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 _KINDS = {"moe_lessons grade": "command", "pytest": "runner", "grade.kernel": "judge", "reader": "reader"}
 
 
@@ -135,12 +162,7 @@ def graded(folder: Path, out: Path, cores: int) -> dict[str, Any]:
     process = subprocess.Popen(command)
     memory = Memory()
     done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.5):
-            memory.read(process.pid)
-
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=memory.watch, args=(process.pid, done))
     watcher.start()
     code = process.wait()
     seconds = time.perf_counter() - began
@@ -149,7 +171,7 @@ def graded(folder: Path, out: Path, cores: int) -> dict[str, Any]:
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
     took = json.loads((out / "timing.json").read_text(encoding="utf-8"))["answers_s"]
     results["seconds_judging"] = sum(sum(one.values()) for one in took.values())
-    used = _processor_s() - before
+    used = _processor_s() - before + sum(memory.sandbox_s.values())
     return {
         "seconds": seconds,
         "processor_s": used,
@@ -160,7 +182,7 @@ def graded(folder: Path, out: Path, cores: int) -> dict[str, Any]:
 
 
 def _processor_s() -> float:
-    """User and system time of all that has been started and has ended: what a busy machine hardly changes."""
+    """User and system time of all that has been started and waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -223,6 +245,7 @@ def main(
         "share_of_time_judging_answers": round(found["seconds_judging"] / cores / ran["seconds"], 2),
         "peak_memory_mb": round(memory.peak_mb),
         "peak_memory_while_processes_come_and_go_mb": round(memory.raw_mb),
+        "processor_s_watching": round(memory.watching_s, 1),
         "memory_readings": memory.readings,
         "memory_readings_steady": memory.steady,
         "largest_process_mb": each_mb,

@@ -138,8 +138,15 @@ def same(output: Output, got: Any, want: Any) -> bool:
         return False
     if output.kind == "float":
         with np.errstate(all="ignore"):
-            return bool(np.allclose(got, want, rtol=output.rtol, atol=output.atol, equal_nan=True))
+            return _close(got, want, output.rtol, output.atol)
     return bool(np.array_equal(got, want))
+
+
+def _close(got: Any, want: Any, rtol: float, atol: float) -> bool:
+    """As ``np.allclose`` where NaN equals NaN, in a fraction of its time: mistakes are compared all day."""
+    want = np.asarray(want, dtype=np.result_type(want, 1.0))
+    near = (np.abs(got - want) <= atol + rtol * np.abs(want)) & np.isfinite(want) | (got == want)
+    return bool(near.all() or (near | (np.isnan(got) & np.isnan(want))).all())
 
 
 def difference(output: Output, got: Any, want: Any) -> str:

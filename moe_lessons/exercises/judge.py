@@ -6,7 +6,8 @@ share it. It holds the expected values; the code that touches the answer (``driv
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -89,8 +90,20 @@ def name(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
 
 def draw(exercise: Exercise, seed: int) -> list[Case]:
     """The cases for a seed, limiting ones last; exercises draw different numbers from the same seed."""
-    cases = exercise.draw(np.random.default_rng([seed, zlib.crc32(exercise.id.encode())]))
-    return sorted(cases, key=lambda case: case.is_edge)
+    return [_copy(case) for case in _drawn(exercise.draw, exercise.id, seed)]
+
+
+@lru_cache(maxsize=128)
+def _drawn(draw: Callable[[np.random.Generator], Sequence[Case]], id: str, seed: int) -> tuple[Case, ...]:
+    """Drawn once for all answers of a class: some draws are made again until they tell mistakes apart."""
+    cases = draw(np.random.default_rng([seed, zlib.crc32(id.encode())]))
+    return tuple(sorted(cases, key=lambda case: case.is_edge))
+
+
+def _copy(case: Case) -> Case:
+    """A case with arrays of its own, so that nothing done to it reaches the next answer's."""
+    args = {n: a.copy(order="K") if isinstance(a, np.ndarray) else a for n, a in case.args.items()}
+    return replace(case, args=args)
 
 
 def local(answer: Callable[..., Any]) -> Run:

@@ -39,8 +39,9 @@ class _Match:
 
 def recognise(exercise: Exercise, trials: Sequence[Trial]) -> list[Misconception]:
     """The misconceptions that an answer agrees with, in the spec's order: one as a rule, none if in doubt."""
+    fine = [_fine(exercise, t) for t in trials]
     seen = [
-        (m, [_match(exercise, outcome, t) for t in trials])
+        (m, [_match(exercise, outcome, t, f) for t, f in zip(trials, fine, strict=True)])
         for m in exercise.misconceptions
         for outcome in m.outcomes
     ]
@@ -85,7 +86,12 @@ def _where_wrong(
     return found if len(found) == 1 else []
 
 
-def _match(exercise: Exercise, misconception: Misconception, t: Trial) -> _Match:
+def _fine(exercise: Exercise, t: Trial) -> list[bool]:
+    """Output by output, whether an answer's is right; empty where there is none."""
+    return [same(o, t.got[o.name], t.want[o.name]) for o in exercise.outputs] if t.got is not None else []
+
+
+def _match(exercise: Exercise, misconception: Misconception, t: Trial, fine: Sequence[bool]) -> _Match:
     if misconception.detects is not None:
         seen = t.got is not None and _detected(misconception, t, t.got)
         return _Match(seen, seen, not _detected(misconception, t, t.want), t.got is not None)
@@ -96,7 +102,6 @@ def _match(exercise: Exercise, misconception: Misconception, t: Trial) -> _Match
         # Some mistakes crash on some inputs; then the answer must crash on the same ones.
         return _Match(wrong is t.got, wrong is t.got, wrong is None, False)
     equal = [same(_rounded(o, wrong[o.name]), t.got[o.name], wrong[o.name]) for o in exercise.outputs]
-    fine = [same(o, t.got[o.name], t.want[o.name]) for o in exercise.outputs]
     truth = [same(o, wrong[o.name], t.want[o.name]) for o in exercise.outputs]
     dtypes = _dtypes(exercise, t.reply) == _dtypes(exercise, reply)
     asked = [o.dtype for o in exercise.outputs if o.dtype is not None]

@@ -10,8 +10,12 @@ from moe_lessons.grade.nbval_run import Key
 from moe_lessons.grade.notebook import Answer
 from moe_lessons.grade.records import Isolation, Limits, Verdict
 
-BATCH = 10
-"""Learners that share one grading notebook, at most; their answers do not share a process."""
+BATCH = 25
+"""Learners that share one grading notebook, at most; their answers do not share a process.
+
+Each notebook starts a kernel and a warm parent, and asks references and mistakes for their replies: some ten
+seconds of the processor. What a run that is stopped has not kept is what its open notebooks have judged.
+"""
 
 Progress = Callable[[int, int], None]
 """Told how many of how many answers are judged."""
@@ -84,7 +88,8 @@ def judge(
                 raise
 
     # Everyone is busy to the end, and a learner's answers stay together.
-    size = max(1, min(batch, math.ceil(len(answers) / jobs)))
+    rounds = math.ceil(len(answers) / (jobs * batch))
+    size = max(1, math.ceil(len(answers) / (jobs * max(1, rounds))))
     grouped = [answers[i : i + size] for i in range(0, len(answers), size)]
     side_by_side(0, [[answer for mine in group for answer in mine] for group in grouped])
     again = [[a for a in mine if (a.learner, a.exercise) not in verdicts] for mine in answers]

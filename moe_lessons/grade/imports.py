@@ -20,7 +20,7 @@ def forbidden_import(code: str, entry: str, forbidden: tuple[str, ...]) -> str |
     >>> forbidden_import(f"{taken}\\ndef f(x):\\n    return x", "f", ("moe_lessons",)) is None
     True
     """
-    tree = cells.parsed(cells.read(code).code)
+    tree = cells.tree(code)
     if tree is None:
         return None  # whoever runs it says what is wrong with it
     statements = [(statement, set(cells.bound(statement))) for statement in tree.body]

@@ -10,6 +10,7 @@ without one a worker is only a process in a session of its own.
 """
 
 import contextlib
+import gc
 import importlib
 import os
 import shutil
@@ -91,6 +92,9 @@ def _import() -> None:
     for dtype in (torch.float16, torch.bfloat16):
         halves = torch.ones(64, 64, dtype=dtype)
         halves @ halves
+    # A worker shares its parent's memory until it writes there, and to look for garbage is to write.
+    gc.collect()
+    gc.freeze()
 
 
 def _load(name: str) -> None:

@@ -43,7 +43,7 @@ def _load(number: int, header: dict[str, Any]) -> tuple[Any, bytes]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return None, messages.answer(number, _not_python(error))
     # Told from the text, while nothing of the learner's has run here.
-    text = f"{header['beside']}\n{cell.code}"
+    text = f"{header['beside']}\n{cell.code}" if header["beside"] else cell.code
     imported = forbidden_import(text, entry, forbidden)
     if imported is not None:
         return None, messages.loaded(number, "borrowed", imported)
