@@ -144,7 +144,7 @@ def test_the_right_answer_scores(lesson, journey):
     lesson.run(check)
     points = registry.exercise(journey.exercise).points
     lesson.shows(check, "✔ Passed")
-    lesson.shows(check, f"{points} of {points} points")
+    lesson.shows(check, f"{points} of {points} point")
     score = lesson.find("score()")
     lesson.run(score)
     lesson.shows(score, f"Lesson {journey.lesson[:2]}: {journey.points}")
