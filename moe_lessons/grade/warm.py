@@ -92,7 +92,15 @@ def _import() -> None:
     for dtype in (torch.float16, torch.bfloat16):
         halves = torch.ones(64, 64, dtype=dtype)
         halves @ halves
-    # A worker shares its parent's memory until it writes there, and to look for garbage is to write.
+    _freeze()
+
+
+def _freeze() -> None:
+    """Have workers look for garbage among what is their own.
+
+    They share this process's memory until they write to it, and to look for garbage is to write beside every
+    object; PyTorch and Triton have some 200,000.
+    """
     gc.collect()
     gc.freeze()
 
@@ -101,6 +109,7 @@ def _load(name: str) -> None:
     for module in LATE[name][1] if _forks_warm() else ():
         with contextlib.suppress(Exception):  # then the answer that asks for it hears why
             importlib.import_module(module)
+    _freeze()
 
 
 def _start(channel_fd: int, folder: str, user: int | None) -> int:

@@ -2,9 +2,12 @@
 
 import dataclasses
 
+import hypothesis.extra.numpy as arrays
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from toys import cases, top2, top2_exercise
 
 from moe_lessons.exercises import drivers, registry
@@ -299,6 +302,36 @@ def test_exercises_draw_different_numbers_from_one_seed():
     other = dataclasses.replace(top2_exercise(), id="98.other")
     a, b = draw(top2_exercise(), 0)[0], draw(other, 0)[0]
     assert not np.array_equal(a.args["x_N"], b.args["x_N"])
+
+
+def test_a_class_has_its_cases_drawn_once_and_each_answer_has_copies_of_its_own():
+    drawn = []
+    exercise = top2_exercise(draw=lambda rng: drawn.append(1) or cases(rng))
+    first, again, other = draw(exercise, 0), draw(exercise, 0), draw(exercise, 1)
+    assert len(drawn) == 2
+    assert not np.array_equal(first[0].args["x_N"], other[0].args["x_N"])
+    as_it_was = first[0].args["x_N"].copy()
+    first[0].args["x_N"][:] = np.nan
+    np.testing.assert_array_equal(again[0].args["x_N"], as_it_was)
+    np.testing.assert_array_equal(draw(exercise, 0)[0].args["x_N"], as_it_was)
+
+
+_NUMBERS = st.sampled_from([0.0, -0.0, 1.0, 1.00009, 1.0002, 1e-5, 2e-5, 1e300, np.nan, np.inf, -np.inf])
+
+
+@given(
+    arrays.arrays(np.float64, 3, elements=_NUMBERS),
+    arrays.arrays(np.float64, 3, elements=_NUMBERS),
+    st.sampled_from([np.float64, np.int64, np.bool_]),
+)
+def test_floats_are_the_same_where_numpy_says_that_they_are_close(got, want, kind):
+    output = Output("y", "N")
+    with np.errstate(all="ignore"):
+        got = got.astype(kind)  # whole numbers do where a real one is asked for
+        close = np.allclose(got, want, rtol=output.rtol, atol=output.atol, equal_nan=True)
+        alone = np.allclose(got[0], want[0], rtol=output.rtol, atol=output.atol, equal_nan=True)
+    assert same(output, got, want) is close
+    assert same(Output("y"), got[0], want[0]) is alone
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,23 @@ def test_a_run_that_breaks_is_repeated_for_each_learner_alone(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("learners", "jobs", "sizes"),
+    [(1, 2, [1]), (5, 2, [3, 2]), (10, 2, [5, 5]), (12, 2, [3, 3, 3, 3]), (11, 1, [4, 4, 3])],
+)
+@pytest.mark.usefixtures("no_running")
+def test_notebooks_are_of_one_size_and_as_many_as_run_side_by_side(monkeypatch, learners, jobs, sizes):
+    groups = []
+
+    def counted(answers, *rest):
+        groups.append(len({answer.learner for answer in answers}))
+        return everything_passes(answers, *rest)
+
+    monkeypatch.setattr(batches, "run", counted)
+    graded([submission(f"l{n}", {MINE[0]: ""}) for n in range(learners)], batch=5, jobs=jobs)
+    assert sorted(groups, reverse=True) == sizes
+
+
+@pytest.mark.parametrize(
     ("status", "passed", "agree"),
     [
         (PASSED, True, True),

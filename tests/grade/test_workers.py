@@ -268,3 +268,11 @@ def test_what_takes_long_to_import_is_imported_once_for_all(warm):
         (value,) = worker.call(Request("call", {}, {}, {}), 20)
         assert value.data is begun
         worker.close()
+
+
+def test_a_worker_looks_for_garbage_among_its_own_only(warm):
+    code = "import gc\n\ndef f(x):\n    return gc.get_freeze_count(), len(gc.get_objects())"
+    with contextlib.closing(warm.start(code)) as worker:
+        worker.load(code, "f", (), 20.0)
+        shared, own = (value.data for value in worker.call(Request("call", {"x": 1}, {}, {}), 20.0))
+    assert shared > 100_000 > own
