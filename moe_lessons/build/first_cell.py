@@ -10,6 +10,7 @@ _SOURCE = '''\
 def fetch():
     import importlib.metadata
     import importlib.util
+    import os
     import re
     import subprocess
     import sys
@@ -24,14 +25,17 @@ def fetch():
         return [name for name in names if found[name] is None or found[name].origin is None]
 
     def install(*what):
-        """Return an empty text, or what pip said last."""
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--retries", "1", "--timeout", "15"]
+        """Return an empty text, or what pip says went wrong."""
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-color"]
+        pip += ["--retries", "1", "--timeout", "15"]
         try:
-            ran = subprocess.run([*pip, *what], capture_output=True, text=True)
+            asks_nothing = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+            ran = subprocess.run([*pip, *what], capture_output=True, text=True, env=asks_nothing)
         except OSError as error:
             return str(error)
-        said = ran.stderr.strip() or "pip did not say why"
-        return said.split("\\n")[-1] if ran.returncode else ""
+        said = ran.stderr.strip().splitlines() or ["pip did not say why"]
+        told = [line.strip() for line in said if line.strip().startswith(("fatal:", "ERROR"))]
+        return (told + said[-1:])[0].rstrip(".") if ran.returncode else ""
 
     if lacking("torch"):
         raise NotHere("PyTorch is missing here: run `%pip install torch`, then this cell again.")

@@ -77,7 +77,7 @@ with open({log!r}, "a") as log:
 for one in what[3:]:
     name = "moe_lessons" if "moe" in one else one
     if not any(word in one for word in {can!r}):
-        sys.exit("ERROR: nothing here but a fake\\nERROR: cannot fetch " + one)
+        sys.exit("error: a child's\\n  ERROR: cannot fetch " + one + ".\\nnote: not a problem with pip.")
     pathlib.Path({site!r}, name + ".py").touch()
 """
 
