@@ -265,10 +265,10 @@ def test_capacity():
 def test_capacity_that_rescales_is_caught(monkeypatch):
     fixed = capacity_view.queues
 
-    def rescaled(state, *place):
+    def rescaled(state, *place, **how):
         longest = max(state.capacity, *map(len, state.queues))
         monkeypatch.setattr(capacity_panels, "queue_scale", lambda *sizes: longest)
-        return fixed(state, *place)
+        return fixed(state, *place, **how)
 
     monkeypatch.setattr(capacity_view, "queues", rescaled)
     with pytest.raises(AssertionError, match="drawn"):
