@@ -41,8 +41,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("how", ["module", "script"])
-@pytest.mark.parametrize("path", [None, ":", "."])
+@pytest.mark.parametrize("how", ["module", pytest.param("script", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("path", [None, pytest.param(":", marks=pytest.mark.slow), "."])
 def test_nothing_of_the_class_folder_is_imported(folder, how, path):
     script = Path(sys.executable).parent / "moe-lessons"
     if how == "script" and not script.exists():
@@ -87,7 +87,13 @@ def alive(pid):
 
 
 @needs_sandbox
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+@pytest.mark.parametrize(
+    "signal_number",
+    [
+        pytest.param(signal.SIGKILL, id="killed"),
+        pytest.param(signal.SIGTERM, id="stopped", marks=pytest.mark.slow),
+    ],
+)
 def test_nothing_is_left_behind(tmp_path, signal_number):
     (tmp_path / "class").mkdir()
     (tmp_path / "tmp").mkdir()
