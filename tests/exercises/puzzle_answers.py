@@ -174,6 +174,15 @@ RIGHT = {
         lambda letters_L, guesses_L: (guesses_L == letters_L.roll(-1))[:-1].double().mean(),
         lambda letters_L, guesses_L: float((letters_L[1:] == guesses_L[:-1]).sum()) / (len(letters_L) - 1),
     ],
+    "11.p_bill": [
+        lambda slip_M: torch.mul(*slip_M.chunk(2)),
+        lambda slip_M: slip_M.view(2, -1).prod(0),
+        lambda slip_M: [float(p * n) for p, n in zip(*slip_M.split(len(slip_M) // 2), strict=True)],
+    ],
+    "11.p_shelf": [
+        lambda price_NSM, shelf_N: torch.stack([p[s] for p, s in zip(price_NSM, shelf_N, strict=True)]),
+        lambda price_NSM, shelf_N: price_NSM.take_along_dim(shelf_N[:, None, None], dim=1)[:, 0],
+    ],
 }
 
 
@@ -325,5 +334,13 @@ WRONG = {
         "not shifted": lambda letters, guesses: (letters == guesses).double().mean(),
         "shifted the wrong way": lambda letters, guesses: (letters[:-1] == guesses[1:]).float().mean().item(),
         "divided by all": lambda letters, guesses: float((guesses[:-1] == letters[1:]).sum()) / len(guesses),
+    },
+    "11.p_bill": {
+        "neighbours": lambda slip: slip.view(-1, 2).prod(1),
+        "one sum": lambda slip: slip.view(2, -1).prod(0).sum(),
+    },
+    "11.p_shelf": {
+        "every pair": lambda price, shelf: price.index_select(1, shelf),
+        "columns": lambda price, shelf: torch.stack([p[:, s] for p, s in zip(price, shelf, strict=True)]),
     },
 }

@@ -157,8 +157,8 @@ COMPUTE_OPTIMAL = Exercise(
         ),
         Misconception(
             "granularity_without_gain",
-            "The coarsest cut always wins here: either the loss does not depend on G, or no other G was tried. In "
-            "eq. 9 a finer cut lowers the term g / G^γ.",
+            "The coarsest cut always wins here: either the loss does not depend on G, or no other G was "
+            "tried. In eq. 9 a finer cut lowers the term g / G^γ.",
             wrong=_with(gain=False),
             hint=1,
         ),

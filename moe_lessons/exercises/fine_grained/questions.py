@@ -129,8 +129,8 @@ QUIZZES = (
         "decimal?",
         answer=32.04,
         rtol=0.005,
-        feedback="log2 of 4.4 billion is 32.0. One of 8 is 3 bits. More choices are more that *could* be told "
-        "apart; whether the data asks for it is another matter.",
+        feedback="log2 of 4.4 billion is 32.0. One of 8 is 3 bits. More choices are more that *could* be "
+        "told apart; whether the data asks for it is another matter.",
     ),
     Quiz(
         "11.q_evidence",

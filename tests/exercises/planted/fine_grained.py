@@ -1,4 +1,4 @@
-"""Answers to lesson 11 as learners write them: cutting experts and what it costs."""
+"""Answers to lesson 11 as learners write them: cutting experts, and what it costs."""
 
 import math
 
