@@ -7,7 +7,7 @@ from moe_lessons.svg import ACCENT, Drawing, element, figure, text
 from moe_lessons.svg.palette import FAINT, INK, MUTED, PAPER
 
 LEFT, TOP, FOOT, STEP = 60.0, 40.0, 296.0, 90.0
-HIGHEST = 0.9
+HIGHEST = 0.95
 """The end of the error's axis: no run of the grid is above."""
 
 
@@ -119,13 +119,9 @@ def question(state: State) -> str:
     """
     p = state.params
     if not p.best and p.rate == RATES[0]:
-        return (
-            "What is going on? All are far from done at this rate. Who is quicker, and who would be better?"
-        )
+        return "What is going on? None is done at this rate. Who is quicker, and who would be better?"
     if p.at_once == 1 and state.lowest.granularity == 1:
-        return (
-            "What is going on? One skill is enough here. What must eight slices do that one expert need not?"
-        )
+        return "What is going on? One skill is enough. What must eight slices do that one expert need not?"
     if p.best and p.at_once == 4:
         return "What is going on? A coarse expert has to hold a combination of skills. How many are there?"
     if p.best:
