@@ -21,12 +21,13 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
         flops, expansion = float(f"{10 ** rng.uniform(18, 25):.3g}"), int(rng.choice([16, 64]))
         losses = sorted((_best(flops, expansion, [g])[3], g) for g in GRAINS)
         if losses[1][0] - losses[0][0] > 6e-4 and losses[0][1] not in (GRAINS[0], GRAINS[-1]):
-            cases.append(Case(f"{flops:.2e} FLOPs, expansion {expansion}", _args(flops, expansion)))
+            args = _args(flops, expansion, rng.permutation(GRAINS))
+            cases.append(Case(f"{flops:.2e} FLOPs, expansion {expansion}", args))
     return cases
 
 
-def _args(flops: float, expansion: int) -> dict[str, Any]:
-    return {"flops": flops, "expansion": expansion, "granularities_N": np.array(GRAINS)}
+def _args(flops: float, expansion: int, grains_N: Sequence[int] | np.ndarray = GRAINS) -> dict[str, Any]:
+    return {"flops": flops, "expansion": expansion, "granularities_N": np.array(grains_N)}
 
 
 def _best(

@@ -20,9 +20,9 @@ def draw(state: State) -> str:
     '<svg'
     """
     p, lowest = state.params, state.lowest
-    rates = "each at its best rate" if p.best else f"learning rate {p.rate:g} for all"
-    skills = "one skill" if p.at_once == 1 else f"{p.at_once} skills at once"
-    title = f"Tokens need {skills}, {rates}: G = {lowest.granularity} has the lowest error, {lowest.mean:.3f}"
+    rates = "each at its best rate" if p.best else f"rate {p.rate:g} for all"
+    skills = "One skill a token" if p.at_once == 1 else f"{p.at_once} skills a token"
+    title = f"{skills}, {rates}: G = {lowest.granularity} has the lowest error, {lowest.mean:.3f}"
     body = _errors(state) + _cut(state, 470.0)
     return figure(720, 344, title, _in_words(state), body, caption=question(state)).svg
 

@@ -45,7 +45,7 @@ def split_reshaped(gate_up_proj, down_proj, router_ED, granularity):
 
 
 def _cut(gu, dn, r, g):
-    return split_slices(gu, dn, r, g)
+    return split_chunks(gu, dn, r, g)
 
 
 def split_stacked(gu, dn, r, g):
