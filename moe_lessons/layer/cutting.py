@@ -43,18 +43,12 @@ def cut_layer(layer: MoELayer, granularity: int) -> MoELayer:
     """
     spec = layer.spec
     extra = spec.expert_bias or spec.router_bias or spec.expert_scale or spec.n_null_experts
-    gate = spec.gate
-    plain = isinstance(gate, str) or (
-        isinstance(gate, Gate)
-        and gate.n_groups == 1
-        and not (gate.n_always or gate.least_sum or gate.norm != 1)
-    )
-    if not isinstance(layer.experts, SwiGLUExperts) or extra or not plain:
+    shares = _shares_a_sum(spec.gate)
+    if not isinstance(layer.experts, SwiGLUExperts) or extra or shares is None:
         raise ValueError(
             f"layer is {spec.describe()!r}: give one of SwiGLU experts without biases, behind a named "
             "gate or a Gate without groups"
         )
-    shares = gate in SHARED_SUM if isinstance(gate, str) else gate.score == "softmax" or gate.renormalize  # type: ignore[union-attr]
     cut = split_experts(layer.experts.gate_up_proj, layer.experts.down_proj, layer.router.weight, granularity)
     fine = MoELayer.of(
         replace(
@@ -73,3 +67,12 @@ def cut_layer(layer: MoELayer, granularity: int) -> MoELayer:
     }
     fine.load_state_dict({**layer.state_dict(), **slices})
     return fine.to(layer.experts.down_proj.device)
+
+
+def _shares_a_sum(gate: object) -> bool | None:
+    """Whether equal logits share a weight, or each has it whole; None where that is not known."""
+    if isinstance(gate, str):
+        return gate in SHARED_SUM
+    if not isinstance(gate, Gate) or gate.n_groups > 1 or gate.n_always or gate.least_sum or gate.norm != 1:
+        return None
+    return gate.score == "softmax" or gate.renormalize

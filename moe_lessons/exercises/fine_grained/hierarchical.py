@@ -30,7 +30,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
             given = torch.from_numpy(groups_TA), torch.from_numpy(experts_TAB), top_groups, top_experts
             if not torch.equal(_sorted(reference(*given)[0]), _sorted(_joint(*given)[0])):
                 break
-        args = {
+        args: dict[str, Any] = {
             "group_logits_TA": groups_TA,
             "expert_logits_TAB": experts_TAB,
             "top_groups": top_groups,

@@ -174,7 +174,7 @@ def strip() -> Drawing:
                     element("circle", cx=across, cy=y.at(error), r=2, fill=ACCENT, fill_opacity="0.55")
                 )
             level = y.at(column.mean)
-            lines = {"stroke": INK, "stroke_width": 2}
+            lines: dict[str, str | float] = {"stroke": INK, "stroke_width": 2}
             parts.append(element("line", x1=middle - 14, x2=middle + 14, y1=level, y2=level, **lines))
             weight = "700" if column is state.lowest else "400"
             parts.append(
