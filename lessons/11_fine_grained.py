@@ -346,29 +346,6 @@ claim("L131", "imprecise", holds=wins[4] == 16 and gain > 0.2 and wins[1] <= 3 a
 # section 4.1.2).
 
 # %% [markdown]
-# ### On text
-#
-# A small language model, two layers, trained on bytes of English. Two of eight experts, cut into 1, 2, 4 or
-# 8 slices, at one learning rate for all: an honest comparison would tune each of them. Five seeds.
-
-# %%
-text = result("granularity_text")["text"]
-bits = {
-    (r["granularity"], r["factor"]): (torch.tensor(r["bits_per_byte"]), r["cpu_s_per_run"])
-    for r in text["rows"]
-}
-print(f"{'G':>3}{'factor':>8}    {'bits per byte on held-out text':<30}{'CPU s a run':>13}")
-for (granularity, factor), (bits_S, seconds) in bits.items():
-    print(f"{granularity:>3}{factor:>8}    {spread(bits_S):<30}{seconds:>13.0f}")
-with_factor, without = bits[8, 8][0], bits[8, 1][0]
-print(f"G = 8 with the factor is better than without it in {int((with_factor < without).sum())} of 5 seeds,")
-print(f"and better than no cut in {int((with_factor < bits[1, 1][0]).sum())} of 5.")
-print(f"{text['about']['script']}, {text['about']['cpu_s']} s of CPU in all, on {text['about']['device']}")
-
-# %% [markdown]
-# TEXT_RESULT
-
-# %% [markdown]
 # ## An expert for everyone
 #
 # Some of what tokens need, all of them need. Should there be an expert that sees every token, so that the
@@ -412,7 +389,8 @@ claim("L81", "imprecise", holds=better[0.98] >= 14 and better[0.0] <= 5)
 # %% [markdown]
 # It helps exactly as far as there is something common. With half in common it does not pay: the routed
 # experts learn that part along with their own, and the router has one choice where it had two.
-#
+
+# %% [markdown]
 # **Change this.** From which common share on does the shared expert win? And does that hold if both are
 # trained longer, so that eight experts have the time to learn the same thing eight times?
 
@@ -430,7 +408,9 @@ print(f"common {common}, {steps} steps: ratio {pair[1].mean() / pair[0].mean():.
 print(f"the shared expert is better in {int((pair[1] < pair[0]).sum())} of 16")
 
 # %% [markdown] only="solutions"
-# CHANGE_SHARED
+# At 0.9 the shared expert is better in 12 of 16, with 0.8 in common in 6: the border lies between. With 300
+# steps instead of 120 its lead at 0.9 shrinks from 8 to 4 %: experts can learn the common part eight times,
+# if they have the time.
 
 # %% only="solutions" tags=["nbval-ignore-output"] why="trained"
 rerun("common = 0.8", "steps = 300")
@@ -489,11 +469,11 @@ claim("L82", "contested", holds=bool(jump.median() > 3) and helped <= 8 and bett
 predict("11.by_itself")
 
 # %% [markdown]
-# Harder data for small experts of four units: 12 numbers, maps of rank two, 60 % of them in common.
+# Harder data for small experts of four units: 12 numbers, maps of rank two, 90 % of them in common.
 
 # %%
 SCARCE = Fine(n_experts=8, top_k=2, d_expert=4, steps=300, learning_rate=3e-2)
-scarce = partial(Clusters.with_common, common=0.6, width=12, n_clusters=8, map_rank=2)
+scarce = partial(Clusters.with_common, common=0.9, width=12, n_clusters=8, map_rank=2)
 lanes = {
     "balanced": replace(SCARCE, alpha=0.1),
     "no balancing loss": replace(SCARCE, alpha=0.0),
@@ -510,13 +490,13 @@ for name, run in free.items():
 popular = free["no balancing loss"]
 measured("without the loss the fullest expert sees, median", popular.fullest_S.median(), above=0.4, unit="%")
 ahead = int((popular.error_S < free["balanced, one shared"].error_S).sum())
-measured("and that model beats the one with a shared expert in", ahead, of=16, at_least=11)
+measured("and that model beats the one with a shared expert in", ahead, of=16, at_least=9)
 reveal("11.by_itself")
 
 # %% [markdown]
-# It can. One expert sees about every second token, half shared, and this model is the best of the three.
-# Balance has a price here, and a shared expert is one way of buying back what the loss forbids. (A shared
-# expert never won in this setting, whatever the common share. That, too, is a result.)
+# It can. One expert sees more than every second token, half shared, and this model has the lowest mean
+# error of the three. Balance has a price here, and a shared expert is one way to buy back what the loss
+# forbids.
 
 # %% [markdown]
 # ## Must experts work at full width?
@@ -574,9 +554,10 @@ for name, (d_model, d_expert, n_experts, top_k, latent, gated) in LAYERS.items()
         print(f"{name:<18}{cells}")
 
 # %% [markdown]
-# A quarter of the width is nearly a quarter of the bytes and of the work, and of what travels between
-# machines as well. Or, at equal cost, four times as many experts, of which a token takes four times as
-# many. That is what Nemotron does with it: 22 experts a token is not a number one chooses at full width.
+# The layer shrinks nearly as its experts' width does, to a quarter in Nemotron, to a half in Kimi-K3, and
+# so does what travels between machines. Or, at equal cost, there are four times as many experts, and a
+# token takes four times as many. That is what it is for: 22 experts a token is not a number one chooses at
+# full width.
 #
 # But does it cost quality? It is a bet on *rank*: on how many dimensions the experts really need to see.
 
@@ -749,7 +730,8 @@ found = (ids_TK == product_TE.argmax(-1, keepdim=True)).any(dim=1).double().mean
 print(f"{top_groups} of {n_groups} groups: the best expert is among the chosen for {found:.0%} of the tokens")
 
 # %% [markdown] only="solutions"
-# CHANGE_LEVELS
+# Three. With 64 groups three find it for 87 %, and it takes four. More groups are more places where the
+# best expert may be.
 
 # %% only="solutions"
 rerun("top_groups = 3", "top_groups = 3; n_groups = 64", "top_groups = 4; n_groups = 64")
@@ -800,6 +782,9 @@ check("11.compute_optimal")
 # Their table 2 says what they recommend. Does it follow from their table 1?
 
 # %%
+from moe_lessons.accounting.laws import KRAJEWSKI
+from moe_lessons.accounting.laws import compute_optimal as law_of_krajewski
+
 own_optimum = yours("11.compute_optimal")
 TABLE_2 = [  # active parameters, tokens, G, FLOPs, loss; arXiv 2402.07871
     (1e8, 4.37e9, 8, 2.95e18, 3.133),
@@ -814,9 +799,11 @@ grains_N = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128])
 print(
     f"{'FLOPs':>9}   {'table 2: G':>10}{'active':>9}{'loss':>8}   {'computed: G':>12}{'active':>9}{'loss':>8}"
 )
-same, below = 0, []
-for active, _, granularity, flops, loss in TABLE_2:
+same, below, inside = 0, [], 0
+for active, tokens, granularity, flops, loss in TABLE_2:
     ours = own_optimum(flops, 64, grains_N)
+    values = {"total": (8 * 64 + 4) / 12 * active, "tokens": tokens, "granularity": granularity}
+    inside += all(KRAJEWSKI.fitted[k][0] <= v <= KRAJEWSKI.fitted[k][1] for k, v in values.items())
     same += ours[0] == granularity
     below.append(loss - ours[3])
     print(f"{flops:>9.2e}   {granularity:>10}{active:>9.0e}{loss:>8.3f}", end="   ")
@@ -829,12 +816,11 @@ print(f"by {min(below):.3f} to {max(below):.3f}")
 # throughout, which is what printing rounded constants may do. So the recommendation does follow.
 #
 # And now look at what it was fitted *on*: models of 129 million to 3.7 billion parameters, 16 to 130
-# billion tokens, E = 64, and G from 1 to 16. Five of the seven rows lie outside. The package says so when
-# it is asked:
+# billion tokens, E = 64, and G from 1 to 16. How many of the seven rows lie inside? The package asks that
+# whenever a law is called:
 
 # %%
-from moe_lessons.accounting.laws import compute_optimal as law_of_krajewski
-
+print(f"rows of table 2 inside of what the law was fitted on: {inside} of {len(TABLE_2)}")
 for flops in (2e11, 6.46e21):
     try:
         law_of_krajewski(flops, grains_N.tolist())
@@ -955,12 +941,12 @@ print(f"most experts {largest}, narrowest { ({y: round(w, 2) for y, w in narrowe
 claim(
     "L130",
     "correct",
-    holds=earliest[2] < largest["2024"] < largest["2025"] and narrowest["2025"] < earliest[4],
+    holds=earliest[2] < largest["2024"] < largest["2025"] and narrowest["2025"] < 0.2 * earliest[4],
 )
 
 # %% [markdown]
-# More and smaller, yes. (As a trend of these years: Switch had a layer of 2,048 experts in 2021, Shazeer
-# 131,072 in 2017, where they did worse than 65,536.)
+# More, and smaller down to about 0.3 of the width, where it has stayed. (As a trend of these years: Switch
+# had a layer of 2,048 experts in 2021, Shazeer 131,072 in 2017, where they did worse than 65,536.)
 
 # %% [markdown]
 # ## What to take with you

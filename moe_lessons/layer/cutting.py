@@ -60,13 +60,14 @@ def cut_layer(layer: MoELayer, granularity: int) -> MoELayer:
         ),
         path=layer.path,
     )
+    fine = fine.to(layer.experts.down_proj)
     slices = {
         "experts.gate_up_proj": cut.gate_up_proj,
         "experts.down_proj": cut.down_proj,
         "router.weight": cut.router_ED,
     }
     fine.load_state_dict({**layer.state_dict(), **slices})
-    return fine.to(layer.experts.down_proj.device)
+    return fine
 
 
 def _shares_a_sum(gate: object) -> bool | None:

@@ -33,7 +33,7 @@ CLAIMS = (
         "L132",
         "Hierarchical MoE, with routers of routers, is just emerging.",
         "wrong",
-        "It is older than the sparse layer: Jordan and Jacobs 1994. Shazeer et al. used two levels in 2017, "
+        "It is older than the sparse layer: Jordan and Jacobs, 1994. Shazeer et al. used two levels in 2017, "
         "with up to 131,072 experts. Group-limited routing is what is left of it.",
         "arXiv 1701.06538, appendix B and table 8",
     ),
