@@ -380,11 +380,12 @@ for common in SHARES:
 
 # %%
 better = {common: int((shared[common] < routed[common]).sum()) for common in SHARES}
-measured("nothing in common: the shared expert helps in", better[0.0], of=16, at_most=5)
+measured("nothing in common: the shared expert helps in", better[0.0], of=16, at_most=8)
 measured("half in common:    it helps in", better[0.5], of=16, at_most=9)
 measured("nearly everything: it helps in", better[0.98], of=16, at_least=14)
 reveal("11.shared")
-claim("L81", "imprecise", holds=better[0.98] >= 14 and better[0.0] <= 5)
+dearer = bool(shared[0.0].mean() > routed[0.0].mean())
+claim("L81", "imprecise", holds=better[0.98] >= 14 and better[0.0] <= 8 and dearer)
 
 # %% [markdown]
 # It helps exactly as far as there is something common. With half in common it does not pay: the routed

@@ -39,7 +39,14 @@ def test_every_lesson_file_is_registered():
 
 
 # These take the longest; in CI their solutions run, whose other cells are the same.
-LONG = ("02_moe_layer", "04_collapse", "05_load_loss", "06_routing_zoo", "10_mini_transformer")
+LONG = (
+    "02_moe_layer",
+    "04_collapse",
+    "05_load_loss",
+    "06_routing_zoo",
+    "10_mini_transformer",
+    "11_fine_grained",
+)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ def _best(
     constants: tuple[float, ...] = MOE,
     total_of: Callable[[np.ndarray, int], np.ndarray] | None = None,
     all_compute: bool = False,
+    router_once: bool = False,
     gain: bool = True,
     tokens_per_parameter: float | None = None,
 ) -> Optimum:
@@ -52,9 +53,8 @@ def _best(
         active = 12 * d**2 * n
         total = (8 * expansion + 4) * d**2 * n if total_of is None else total_of(active, expansion)
         matrices = (8 * expansion + 4 if all_compute else 12) * d**2 * 6
-        per_token = (
-            matrices + d * (expansion if routed is None else routed) * granularity * router_flops
-        ) * n
+        router = d * (expansion if routed is None else routed) * granularity * router_flops
+        per_token = matrices * n + router * (1 if router_once else n)
         tokens = flops / per_token
         loss = c + ((g / granularity**gamma if gain else g) + a) / total**alpha + b / tokens**beta
         if tokens_per_parameter is not None:  # then the budget leaves one size
@@ -128,6 +128,13 @@ COMPUTE_OPTIMAL = Exercise(
             "The router is charged 6 FLOPs for each weight, like a matrix. Eq. 10 gives it 14: what "
             "surrounds the product (softmax, top-k, dispatch) counts with it.",
             wrong=_with(router_flops=6),
+            hint=2,
+        ),
+        Misconception(
+            "router_once",
+            "The router's FLOPs are counted once for the whole model. Each of the n blocks has a router: "
+            "both terms of eq. 10 are multiplied by n.",
+            wrong=_with(router_once=True),
             hint=2,
         ),
         Misconception(

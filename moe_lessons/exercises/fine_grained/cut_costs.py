@@ -162,6 +162,20 @@ CUT_COSTS = Exercise(
             hint=3,
         ),
         Misconception(
+            "one_slice",
+            "This is what *one* choice among all slices is worth. A token chooses K·G of them: count the "
+            "sets.",
+            wrong=_but(lambda r, d, f, e, k, g: (*r[:3], math.log2(e * g))),
+            hint=3,
+        ),
+        Misconception(
+            "all_active",
+            "The active parameters are all of them. A token passes K·G of the E·G slices; only the router is "
+            "used in full.",
+            wrong=_but(lambda r, d, f, e, k, g: (r[0], r[0], d * e * g / r[0], r[3])),
+            hint=2,
+        ),
+        Misconception(
             "natural_log",
             "This is the natural logarithm. In bits it is the one to base 2.",
             wrong=_but(lambda r, d, f, e, k, g: (*r[:3], r[3] * math.log(2))),

@@ -148,6 +148,19 @@ LATENT_MOE = Exercise(
             hint=1,
         ),
         Misconception(
+            "logits_as_weights",
+            "The weights are the logits themselves. A softmax over the chosen K makes them positive, and "
+            "their sum 1.",
+            wrong=_with(weigh=lambda z, i: z.gather(1, i)),
+            hint=1,
+        ),
+        Misconception(
+            "stays_in_latent",
+            "The answer still lies in the latent, [T, L]. `up_DL` brings the sum back to the model's width.",
+            wrong=lambda x, r, v, gu, dn, u, k: _latent(x, r, v, gu, dn, torch.eye(len(v)), k),
+            hint=3,
+        ),
+        Misconception(
             "residual_added",
             "The token itself was added. That is the block's residual; the layer returns only its own part.",
             wrong=lambda x, *rest: x + _latent(x, *rest),

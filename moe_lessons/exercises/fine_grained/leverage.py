@@ -146,6 +146,12 @@ LEVERAGE = Exercise(
             hint=3,
         ),
         Misconception(
+            "d_positive",
+            "The constant d has lost its sign: the leverage would fall as the budget grows. It is -7.61e-2.",
+            wrong=lambda a, g, c: _leverage(a, g, 1 / c),
+            hint=3,
+        ),
+        Misconception(
             "inverted",
             "This is one over the leverage: the compute that the MoE needs, as a share of the dense model's.",
             wrong=lambda a, g, c: 1 / _leverage(a, g, c),

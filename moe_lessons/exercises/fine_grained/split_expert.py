@@ -67,6 +67,13 @@ def _up_first(slices: Tensor) -> Tensor:
     return torch.cat(slices.chunk(2, dim=1)[::-1], dim=1)
 
 
+def _same_up(slices: Tensor, gate_up: Tensor) -> Tensor:
+    n_experts, n_units = gate_up.shape[0], slices.shape[1] // 2
+    first = gate_up[:, gate_up.shape[1] // 2 :][:, :n_units]
+    up = first.repeat_interleave(len(slices) // n_experts, dim=0)
+    return torch.cat([slices[:, :n_units], up], dim=1)
+
+
 def _by_slice(values: Tensor, granularity: int) -> Tensor:
     return values.unflatten(0, (-1, granularity)).transpose(0, 1).flatten(0, 1)
 
@@ -166,6 +173,21 @@ SPLIT_EXPERT = Exercise(
             hint=1,
         ),
         Misconception(
+            "up_not_cut",
+            "The gate rows are cut, and every slice has the same up rows, the first ones. Each unit has a "
+            "row of both: cut up as you cut the gate.",
+            wrong=_but(lambda s, gu, d, r, g: (_same_up(s[0], gu), *s[1:])),
+            hint=2,
+        ),
+        Misconception(
+            "down_reshaped",
+            "`down_proj` was reshaped to the new sizes. Its hidden units are its *last* axis, so that a "
+            "reshape mixes rows of different outputs: cut that axis (`chunk(G, dim=2)`, or a slice of "
+            "columns).",
+            wrong=_but(lambda s, gu, d, r, g: (s[0], d.reshape(s[1].shape), *s[2:])),
+            hint=2,
+        ),
+        Misconception(
             "up_first",
             "Each slice has its up rows first and its gate rows second. The activation then falls on the "
             "wrong half.",
@@ -205,6 +227,7 @@ SPLIT_EXPERT = Exercise(
             "The factor is the root of G. That keeps the *size* of a sum of independent answers. The slices "
             "of one expert are no independent answers: they add up to one.",
             wrong=_but(lambda s, gu, d, r, g: (*s[:3], g**0.5)),
+            also=(_but(lambda s, gu, d, r, g: (*s[:3], g**-0.5)),),
             hint=3,
         ),
         Misconception(

@@ -80,6 +80,21 @@ def split_slice_major(gu, dn, r, g):
     return torch.cat(slices), torch.cat(dn.chunk(g, dim=2)), r.repeat(g, 1), float(g)
 
 
+def split_up_whole(gu, dn, r, g):
+    """Only the gate is cut."""
+    F = dn.shape[2]
+    a, b, c, d = _cut(gu, dn, r, g)
+    a = a.clone()
+    for i in range(len(a)):
+        a[i, F // g :] = gu[i // g, F : F + F // g]
+    return a, b, c, d
+
+
+def split_down_view(gu, dn, r, g):
+    a, _, c, d = _cut(gu, dn, r, g)
+    return a, dn.contiguous().view(len(r) * g, dn.shape[1], -1), c, d
+
+
 def split_up_first(gu, dn, r, g):
     f = dn.shape[2] // g
     a, b, c, d = _cut(gu, dn, r, g)
@@ -185,6 +200,11 @@ def costs_share_of_total(d, f, e, k, g):
     return t, a, d * e * g / t, bits
 
 
+def costs_everything(d, f, e, k, g):
+    total, _, _, choices = costs_by_slices(d, f, e, k, g)
+    return total, total, e * g * d / total, choices
+
+
 def _with_bits(count):
     def answer(d, f, e, k, g):
         return *costs_by_slices(d, f, e, k, g)[:3], count(e, k, g)
@@ -206,6 +226,8 @@ WRONG = {
         "rows_strided": split_rows_strided,
         "every_gth_unit": split_every_gth,
         "slice_major": split_slice_major,
+        "up_not_cut": split_up_whole,
+        "down_reshaped": split_down_view,
         "up_first": split_up_first,
         "router_tiled": split_tiled,
         "router_divided": split_router_divided,
@@ -229,6 +251,8 @@ WRONG = {
         "slices_together": _with_bits(lambda e, k, g: math.log2(math.comb(e, k))),
         "with_repetition": _with_bits(lambda e, k, g: math.log2((e * g) ** (k * g))),
         "natural_log": _with_bits(lambda e, k, g: math.log(math.comb(e * g, k * g))),
+        "one_slice": _with_bits(lambda e, k, g: math.log2(e) + math.log2(g)),
+        "all_active": costs_everything,
         "no_log": _with_bits(lambda e, k, g: float(math.comb(e * g, k * g))),
     },
     **latent.WRONG,

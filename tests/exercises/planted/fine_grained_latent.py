@@ -82,6 +82,17 @@ def sigmoids(x, r, v, gu, dn, u, k):
     return _layer(x, r, v, gu, dn, u, k, weigh=lambda s, i: torch.sigmoid(s.gather(1, i)))
 
 
+def bare_logits(x, r, v, gu, dn, u, k):
+    return _layer(x, r, v, gu, dn, u, k, weigh=lambda s, i: torch.take_along_dim(s, i, 1))
+
+
+def no_way_back(x, r, v, gu, dn, u, k):
+    w, ids = (x @ r.T).topk(k)
+    z = x @ v.T
+    gate, up = torch.einsum("tl,tkhl->tkh", z, gu[ids]).chunk(2, -1)
+    return torch.einsum("tk,tkf,tklf->tl", w.softmax(-1), F.silu(gate) * up, dn[ids])
+
+
 def with_residual(x, r, v, gu, dn, u, k):
     return by_expert(x, r, v, gu, dn, u, k) + x
 
@@ -123,6 +134,8 @@ WRONG = {
         "averaged": averaged,
         "softmax_over_all": over_all,
         "sigmoid_weights": sigmoids,
+        "logits_as_weights": bare_logits,
+        "stays_in_latent": no_way_back,
         "residual_added": with_residual,
         "latent_residual": past_the_experts,
         "tied_up": tied,

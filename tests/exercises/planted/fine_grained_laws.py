@@ -66,13 +66,17 @@ def by_table(flops, expansion, granularities_N):
 # Wrong
 
 
-def _search(total=lambda d, n, e: (8 * e + 4) * d**2 * n, spent=None, loss=_loss, tokens=None, pick=list):
+def _search(
+    total=lambda d, n, e: (8 * e + 4) * d**2 * n, spent=None, loss=_loss, tokens=None, pick=list, once=False
+):
     def answer(flops, expansion, granularities_N):
         n = np.geomspace(2, 400, 6000)
         d = 64 * n
         rows = []
         for g in pick(granularities_N.tolist()):
             a_token = n * (72 * d**2 + 14 * d * expansion * g if spent is None else spent(d, expansion, g))
+            if once:
+                a_token = 72 * d**2 * n + 14 * d * expansion * g
             D = flops / a_token
             L = loss(total(d, n, expansion), D, g)
             if tokens is not None:
@@ -145,6 +149,7 @@ WRONG = {
         "routing_is_free": _search(spent=lambda d, e, g: 72 * d**2),
         "router_of_one": _search(spent=lambda d, e, g: 72 * d**2 + 14 * d * g),
         "router_as_cheap": _search(spent=lambda d, e, g: 6 * (12 * d**2 + d * e * g)),
+        "router_once": _search(once=True),
         "active_in_the_loss": _search(total=lambda d, n, e: 12 * d**2 * n),
         "experts_without_the_rest": _search(total=lambda d, n, e: 8 * e * d**2 * n),
         "active_times_expansion": _search(total=lambda d, n, e: e * 12 * d**2 * n),
@@ -167,6 +172,7 @@ WRONG = {
         "natural_g_two_c": _law(math.log, math.log2),
         "not_saturated": _law(change=lambda a: a),
         "start_subtracted": _law(change=lambda a: max(a - 1.63e-2, 1e-9)),
+        "d_positive": lambda a, g, c: with_exp(a, g, 1 / c),
         "inverted": inverted,
         "sparsity_for_ratio": _law(change=lambda a: 1 / a + 1.63e-2),
         "per_cent": _law(change=lambda a: 100 * a + 1.63e-2),

@@ -98,6 +98,15 @@ def _importance(make):
     return answer
 
 
+def pooled(g, e, k1, k2):
+    """All experts of the chosen groups in one list."""
+    keep = torch.full_like(g, -torch.inf).scatter(1, g.topk(k1).indices, 0.0)
+    sums = (g + keep)[..., None] + e
+    w, ids = sums.flatten(1).topk(k1 * k2)
+    w = torch.softmax(w, dim=1)
+    return ids, w, _used(ids, w, *e.shape[1:])
+
+
 def rank_for_group(g, e, k1, k2):
     _, _, _, ev, ei, _ = _parts(g, e, k1, k2)
     ids = (torch.arange(k1)[:, None] * e.shape[2] + ei).flatten(1)
@@ -124,6 +133,7 @@ WRONG = {
         "logits_added": _weights(
             lambda g, gv, gi, s, ev, ei: (gv[..., None] + ev).flatten(1).softmax(-1).view_as(ev)
         ),
+        "pooled": pooled,
         "groups_unweighted": _weights(lambda g, gv, gi, s, ev, ei: ev.softmax(-1)),
         "experts_unweighted": _weights(lambda g, gv, gi, s, ev, ei: gv.softmax(-1)[..., None]),
         "ids_transposed": _ids(lambda i, a, b: (i % b) * a + torch.div(i, b, rounding_mode="floor")),
