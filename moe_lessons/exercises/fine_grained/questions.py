@@ -5,7 +5,7 @@ from moe_lessons.exercises.spec import Choice, Prediction, Quiz
 PREDICTIONS = (
     Prediction(
         "11.cut",
-        "Eight trained experts of 64 hidden units are cut into 64 experts of 8. Can the new layer compute "
+        "Eight experts of 64 hidden units are cut into 64 experts of 8. Can the new layer compute "
         "exactly what the old one did?",
         (
             "No: smaller experts can do less.",
@@ -64,9 +64,9 @@ PREDICTIONS = (
     ),
     Prediction(
         "11.by_itself",
-        "Eight routed experts, two a token, no shared expert, and *no balancing loss*. Everything was even "
-        "at 25 % of the tokens each. What does the fullest expert see after training?",
-        ("About 25 %.", "About 35 %.", "More than 40 %.", "All tokens."),
+        "Eight routed experts, two a token, no shared expert, and *no balancing loss*. Even would be 25 % of "
+        "the tokens each. What does the fullest expert see after training?",
+        ("About 25 %.", "About 35 %.", "40 to 80 %.", "Nearly all tokens."),
         2,
         "It becomes half a shared expert by itself: about every second token comes by. A balancing loss "
         "forbids just that.",
