@@ -668,9 +668,9 @@ svg.line_chart(
 
 # %% puzzle="11.p_shelf"
 @puzzle("11.p_shelf")
-def seen_prices(price_NSM, shelf_N):
+def seen_prices(price_NM, shelf_N, size):
     ### BEGIN SOLUTION
-    return price_NSM[range(len(shelf_N)), shelf_N]
+    return price_NM.unflatten(1, (-1, size))[range(len(shelf_N)), shelf_N]
     ### END SOLUTION
 
 

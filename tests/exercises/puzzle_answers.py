@@ -180,8 +180,10 @@ RIGHT = {
         lambda slip_M: [float(p * n) for p, n in zip(*slip_M.split(len(slip_M) // 2), strict=True)],
     ],
     "11.p_shelf": [
-        lambda price_NSM, shelf_N: torch.stack([p[s] for p, s in zip(price_NSM, shelf_N, strict=True)]),
-        lambda price_NSM, shelf_N: price_NSM.take_along_dim(shelf_N[:, None, None], dim=1)[:, 0],
+        lambda price_NM, shelf_N, size: torch.stack(
+            [row[s * size : (s + 1) * size] for row, s in zip(price_NM, shelf_N, strict=True)]
+        ),
+        lambda price_NM, shelf_N, size: price_NM.gather(1, shelf_N[:, None] * size + torch.arange(size)),
     ],
 }
 
@@ -340,7 +342,9 @@ WRONG = {
         "one sum": lambda slip: slip.view(2, -1).prod(0).sum(),
     },
     "11.p_shelf": {
-        "every pair": lambda price, shelf: price.index_select(1, shelf),
-        "columns": lambda price, shelf: torch.stack([p[:, s] for p, s in zip(price, shelf, strict=True)]),
+        "dealt in turn": lambda price, shelf, size: torch.stack(
+            [row[s :: price.shape[1] // size] for row, s in zip(price, shelf, strict=True)]
+        ),
+        "the first shelf": lambda price, shelf, size: price.split(size, dim=1)[0],
     },
 }

@@ -1,4 +1,4 @@
-"""Puzzles of lesson 11: two halves that belong together, and a slice for each row."""
+"""Puzzles of lesson 11: two halves that belong together, and a shelf for each row."""
 
 from moe_lessons.exercises.puzzle import Puzzle, Slip
 
@@ -29,30 +29,31 @@ PUZZLES = (
     ),
     Puzzle(
         id="11.p_shelf",
-        question="Shop n has shelves of M articles: `price_NSM[n, s, m]`. Its customer goes to shelf "
-        "`shelf_N[n]` only. Return the table [N, M] of the prices that each shop's customer sees.",
+        question="Row n of `price_NM` holds the prices of shop n, shelf after shelf, `size` articles on each. "
+        "Its customer goes to shelf `shelf_N[n]` only. Return the table [N, size] of the prices that each "
+        "customer sees.",
         entry="seen_prices",
         inputs=(
+            {"price_NM": [[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]], "shelf_N": [1, 0], "size": 2},
             {
-                "price_NSM": [[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]],
-                "shelf_N": [1, 0],
-            },
-            {
-                "price_NSM": [[[1.0, 2.0], [3.0, 4.0], [9.0, 0.0]], [[5.0, 6.0], [7.0, 8.0], [4.0, 3.0]]],
+                "price_NM": [[1.0, 2.0, 3.0, 4.0, 9.0, 0.0], [5.0, 6.0, 7.0, 8.0, 4.0, 3.0]],
                 "shelf_N": [2, 1],
+                "size": 2,
             },
         ),
-        solution=lambda price_NSM, shelf_N: price_NSM[range(len(shelf_N)), shelf_N],
+        solution=lambda price_NM, shelf_N, size: price_NM.unflatten(1, (-1, size))[
+            range(len(shelf_N)), shelf_N
+        ],
         slips=(
             Slip(
-                "every pair",
-                "this holds all shelves of the list for every shop. Each shop has a shelf of its own",
-                lambda price, shelf: price[:, shelf],
+                "dealt in turn",
+                "this takes articles that lie a shelf apart. The articles of a shelf are neighbours",
+                lambda price, shelf, size: price.unflatten(1, (size, -1))[range(len(shelf)), :, shelf],
             ),
             Slip(
-                "columns",
-                "this picks an article on every shelf. Asked is a shelf, with all of its articles",
-                lambda price, shelf: price[range(len(shelf)), :, shelf],
+                "the first shelf",
+                "this is the first shelf of every shop. Each customer has a shelf of their own",
+                lambda price, shelf, size: price[:, :size],
             ),
         ),
         before="11.hierarchical",
