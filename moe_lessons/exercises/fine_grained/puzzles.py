@@ -29,9 +29,9 @@ PUZZLES = (
     ),
     Puzzle(
         id="11.p_shelf",
-        question="Row n of `price_NM` holds the prices of shop n, shelf after shelf, `size` articles on each. "
-        "Its customer goes to shelf `shelf_N[n]` only. Return the table [N, size] of the prices that each "
-        "customer sees.",
+        question="Row n of `price_NM` holds the prices of shop n, shelf after shelf, `size` articles on "
+        "each. Its customer goes to shelf `shelf_N[n]` only. Return the table [N, size] of the prices that "
+        "each customer sees.",
         entry="seen_prices",
         inputs=(
             {"price_NM": [[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]], "shelf_N": [1, 0], "size": 2},
