@@ -635,15 +635,15 @@ reveal("11.latent")
 # %% draw=true tags=["nbval-ignore-output"] why="image"
 svg.line_chart(
     {
-        f"tokens vary in {rank} of 32 dimensions": (list(row), [e.mean().item() for e in row.values()])
+        f"rank {rank}": (sorted(row), [row[width].mean().item() for width in sorted(row)])
         for rank, row in by_rank.items()
     },
     title="A latent pays down to the rank of the data, and not below",
     x_label="width that experts work in",
     log_x=True,
     y_label="error, mean of 8 seeds",
-    caption="Equal expert parameters and FLOPs at every point. Where would you look for the rank of a real "
-    "model?",
+    caption="Rank: in how many of 32 dimensions the tokens vary. Equal expert parameters and FLOPs at every "
+    "point. Where would you look for the rank of a real model?",
 )
 
 # %% [markdown]
