@@ -1,9 +1,9 @@
-"""Lesson 11's long runs: granularity by task and learning rate, latents by rank, granularity in a language model.
+"""Lesson 11's long runs: granularity by task and learning rate, latents by rank, granularity on text.
 
     python benchmarks/granularity.py [--only grid] [--only latents] [--only text]
 
 Writes `moe_lessons/results/granularity.json` (`grid`, `latents`) and `granularity_text.json` (`text`); each
-part says how many seconds it took, wall and CPU: about six, one and eight minutes on one core.
+part says how many seconds it took, wall and CPU: about four, half and five minutes of CPU.
 """
 
 import json
