@@ -65,6 +65,7 @@ HELP = {
     "n_shared_experts": "Experts that every token passes.",
     "gate": "How router logits become weights: topk_softmax, softmax_topk, softmax_topk_renorm, sigmoid, "
     "topk_sigmoid or sqrt_softplus.",
+    "routed_scale": "A factor on the experts' weights: G for experts cut into G slices.",
     "expert_bias": "Give the router a bias on the choice; --balancing bias_... does it.",
     "context_length": "Tokens in a window.",
     "rope_theta": "Base of the rotary positions.",

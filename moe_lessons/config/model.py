@@ -37,6 +37,7 @@ class ModelConfig:
     n_experts: int = 8  # E
     top_k: int = 2  # K
     gate: str = "topk_softmax"
+    routed_scale: float = 1.0  # a factor on the experts' weights, such as G for experts cut into G slices
     expert_bias: bool = False  # a bias on the choice of experts, for a `balancing` that sets it
     n_shared_experts: int = 0
     context_length: int = 128  # L
@@ -80,6 +81,9 @@ class ModelConfig:
             f"choose a divisor of n_heads={self.n_heads}",
         )
         require(0 < self.rope_theta < math.inf, "rope_theta", self.rope_theta, "choose a positive number")
+        require(
+            0 < self.routed_scale < math.inf, "routed_scale", self.routed_scale, "choose a positive number"
+        )
         require(0 < self.norm_eps < math.inf, "norm_eps", self.norm_eps, "choose a positive number")
 
     @property

@@ -1,6 +1,7 @@
 """Feed-forward experts: the plain FFN, SwiGLU, a bank of SwiGLU experts, and banks of every other kind."""
 
 from moe_lessons.experts.bank import Experts, SharedExperts
+from moe_lessons.experts.cutting import Cut, merge_slices, split_experts
 from moe_lessons.experts.feed_forward import (
     SwiGLU,
     SwiGLUExperts,
@@ -24,6 +25,7 @@ from moe_lessons.experts.kinds import (
 __all__ = [
     "ACTIVATIONS",
     "SWIGLU",
+    "Cut",
     "ExpertKind",
     "Experts",
     "SharedExperts",
@@ -34,8 +36,10 @@ __all__ = [
     "ffn",
     "gated",
     "late_clamped_swiglu",
+    "merge_slices",
     "offset_swiglu",
     "softcapped_swiglu",
+    "split_experts",
     "swiglu",
     "swiglu_activation",
     "ungated",

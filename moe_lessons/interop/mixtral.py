@@ -26,6 +26,7 @@ SIZES = {
 TRANSLATED = {*SIZES.values(), "rope_theta", "tie_embeddings", "gate"}
 NO_PLACE = {
     "n_shared_experts": "Mixtral has no experts that every token passes",
+    "routed_scale": "Mixtral's weights sum to 1",
     "expert_bias": "Mixtral's router has no bias on the choice of experts",
     "n_dense_layers": "every layer of Mixtral has experts",
     "moe_every": "every layer of Mixtral has experts",

@@ -16,6 +16,7 @@ def routed(
     top_k: int,
     hidden_TD: Tensor,
     gate_inputs: dict[str, Tensor],
+    scale: float = 1.0,
 ) -> Routing:
     """Score the experts, choose K, weigh them; the router's bias, if it has one, steers the choice."""
     bias_E = router.expert_bias_E
@@ -26,4 +27,5 @@ def routed(
         routing = named(logits_TE, top_k, **biased, **gate_inputs)
     else:
         routing = as_routing(gate(logits_TE, top_k, **biased, **gate_inputs), logits_TE, top_k, gate)
-    return routing._replace(topk_weights_TK=router.rescale(routing.topk_weights_TK, routing.topk_ids_TK))
+    weights_TK = router.rescale(routing.topk_weights_TK, routing.topk_ids_TK)
+    return routing._replace(topk_weights_TK=weights_TK if scale == 1 else weights_TK * scale)

@@ -41,9 +41,10 @@ class MoELayer(nn.Module):
     expert_bias : bool
         Whether the router has an `expert_bias_E`, which steers the choice and never the weights; of the
         named gates, for those in `BIASED_GATES`. `moe_lessons.balancing` has the rules that set it.
+    routed_scale : float
+        A factor on the weights, whatever the gate.
     n_shared_experts : int
-        Experts that see every token: one SwiGLU network of width `n_shared_experts * d_expert`, added
-        with weight 1.
+        Experts that see every token: one SwiGLU network, so many times as wide, added with weight 1.
     path : str or callable
         "auto", "triton", a key of `moe_lessons.dispatch.PATHS`, or a function of your own with the
         arguments of `moe_lessons.dispatch.moe_loop`. "auto" takes the Triton kernels on a GPU
@@ -93,6 +94,7 @@ class MoELayer(nn.Module):
         *,
         gate: Any = "topk_softmax",
         expert_bias: bool = False,
+        routed_scale: float = 1.0,
         n_shared_experts: int = 0,
         path: Path = "auto",
         generator: torch.Generator | None = None,
@@ -101,7 +103,8 @@ class MoELayer(nn.Module):
         if n_shared_experts < 0:
             raise ValueError(f"n_shared_experts is {n_shared_experts}: give 0 or more")
         shared = n_shared_experts * d_expert if d_expert > 0 else 0
-        spec = LayerSpec(d_model, d_expert, n_experts, top_k, gate, expert_bias, d_shared=shared)
+        sizes = d_model, d_expert, n_experts, top_k
+        spec = LayerSpec(*sizes, gate, expert_bias, routed_scale, d_shared=shared)
         self._build(spec, path, generator)
 
     @classmethod
@@ -212,7 +215,7 @@ class MoELayer(nn.Module):
         return MoEOutput(output_TD.reshape(hidden.shape), routing)
 
     def _forward(self, hidden_TD: Tensor, gate_inputs: dict[str, Tensor]) -> MoEOutput:
-        routing = routed(self.router, self.gate, self.top_k, hidden_TD, gate_inputs)
+        routing = routed(self.router, self.gate, self.top_k, hidden_TD, gate_inputs, self.spec.routed_scale)
         to_experts = scaled_inputs if self.spec.on_input else through_experts
         rows_TX = hidden_TD if self.around is None else self.around.before(hidden_TD)
         ids_TK, weights_TK = routing.topk_ids_TK, routing.topk_weights_TK

@@ -1,5 +1,6 @@
 """The list of parts that a layer is put together from."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,7 +28,7 @@ LOSS_SCORES = {"sigmoid": "sigmoid", "topk_sigmoid": "sigmoid", "sqrt_softplus":
 class LayerSpec:
     """A layer, part by part: for a token x with chosen experts k,
 
-        y = norm_f( sum_k w_k U(n_o(E_k(n_i(V x)))) + shared(x) + b )
+        y = norm_f( c sum_k w_k U(n_o(E_k(n_i(V x)))) + shared(x) + b )
 
     where all but w, E_k and the sum is optional.
 
@@ -40,6 +41,8 @@ class LayerSpec:
         weights, both (T, K); it takes `expert_bias_E` if there is one.
     expert_bias : bool
         A bias that steers the choice and never the weights (`e_score_correction_bias`).
+    routed_scale : float
+        c, a factor on the weights of any gate: G for a layer that was cut into G slices an expert.
     kind : ExpertKind
         E_k: what an expert computes (`hidden_act`, `swiglu_limit`, ...).
     n_null_experts : int
@@ -84,6 +87,7 @@ class LayerSpec:
     top_k: int
     gate: str | Callable[..., Routing | tuple[Tensor, Tensor]] = "topk_softmax"
     expert_bias: bool = False
+    routed_scale: float = 1.0
     kind: ExpertKind = SWIGLU
     n_null_experts: int = 0
     null: str = "identity"
@@ -116,6 +120,8 @@ class LayerSpec:
         if self.expert_bias and isinstance(self.gate, str) and self.gate not in BIASED_GATES:
             known = ", ".join(BIASED_GATES)
             raise ValueError(f"gate is {self.gate!r}: with an expert bias choose one of {known}")
+        if not 0 < self.routed_scale < math.inf:
+            raise ValueError(f"routed_scale is {self.routed_scale}: choose a positive number")
         if self.null not in NULLS:
             raise ValueError(f"null is {self.null!r}: choose one of {', '.join(NULLS)}")
 
@@ -152,6 +158,7 @@ class LayerSpec:
         gate = self.gate.describe() if isinstance(self.gate, Gate) else self.gate
         words = [gate if isinstance(gate, str) else getattr(gate, "__name__", "a gate of one's own")]
         words[0] += ", selection bias" if self.expert_bias else ""
+        words[0] += f", times {self.routed_scale:g}" if self.routed_scale != 1 else ""
         words.append(self.kind.name + (", biases" if self.kind.bias else ""))
         if self.kind.norm_eps is not None:
             words.append("a norm of their own")

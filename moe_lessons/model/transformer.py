@@ -55,6 +55,7 @@ class Block(nn.Module):
             config.top_k,
             gate=config.gate,
             expert_bias=config.expert_bias,
+            routed_scale=config.routed_scale,
             n_shared_experts=config.n_shared_experts,
             generator=generator,
         )

@@ -58,10 +58,11 @@ class OwnTransformer(nn.Module):
         self, parts: Parts, config: ModelConfig, *, generator: torch.Generator | None = None
     ) -> None:
         super().__init__()
-        if config.gate != "topk_softmax" or config.expert_bias:
+        if config.gate != "topk_softmax" or config.expert_bias or config.routed_scale != 1:
             raise ValueError(
-                f"gate is {config.gate!r}, expert_bias {config.expert_bias}: the parts make Mixtral's gate; "
-                "choose 'topk_softmax' without a bias"
+                f"gate is {config.gate!r}, expert_bias {config.expert_bias}, routed_scale "
+                f"{config.routed_scale}: "
+                "the parts make Mixtral's gate; choose 'topk_softmax' without a bias or a scale"
             )
         if config.n_shared_experts or config.n_moe_layers < config.n_layers:
             raise ValueError(

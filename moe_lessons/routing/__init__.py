@@ -22,6 +22,7 @@ from moe_lessons.routing.gates import (
 )
 from moe_lessons.routing.groups import group_limited_softmax_topk, group_limited_topk
 from moe_lessons.routing.hashing import balanced_table, hash_topk, random_table, weighted_hash_topk
+from moe_lessons.routing.hierarchical import Utilisation, two_level_topk, two_level_utilisation
 from moe_lessons.routing.noisy import NoisyRouting, jitter, noisy_topk
 from moe_lessons.routing.registry import ROUTERS, Router, leak_of
 from moe_lessons.routing.sinkhorn import sinkhorn_plan, sinkhorn_topk
@@ -40,6 +41,7 @@ __all__ = [
     "Router",
     "Routing",
     "SoftSlots",
+    "Utilisation",
     "balanced_table",
     "base_assignment",
     "current_batch_bias_topk",
@@ -69,5 +71,7 @@ __all__ = [
     "tokens_per_expert",
     "topk_sigmoid",
     "topk_softmax",
+    "two_level_topk",
+    "two_level_utilisation",
     "weighted_hash_topk",
 ]

@@ -174,6 +174,17 @@ RIGHT = {
         lambda letters_L, guesses_L: (guesses_L == letters_L.roll(-1))[:-1].double().mean(),
         lambda letters_L, guesses_L: float((letters_L[1:] == guesses_L[:-1]).sum()) / (len(letters_L) - 1),
     ],
+    "11.p_bill": [
+        lambda slip_M: torch.mul(*slip_M.chunk(2)),
+        lambda slip_M: slip_M.view(2, -1).prod(0),
+        lambda slip_M: [float(p * n) for p, n in zip(*slip_M.split(len(slip_M) // 2), strict=True)],
+    ],
+    "11.p_shelf": [
+        lambda price_NM, shelf_N, size: torch.stack(
+            [row[s * size : (s + 1) * size] for row, s in zip(price_NM, shelf_N, strict=True)]
+        ),
+        lambda price_NM, shelf_N, size: price_NM.gather(1, shelf_N[:, None] * size + torch.arange(size)),
+    ],
 }
 
 
@@ -325,5 +336,15 @@ WRONG = {
         "not shifted": lambda letters, guesses: (letters == guesses).double().mean(),
         "shifted the wrong way": lambda letters, guesses: (letters[:-1] == guesses[1:]).float().mean().item(),
         "divided by all": lambda letters, guesses: float((guesses[:-1] == letters[1:]).sum()) / len(guesses),
+    },
+    "11.p_bill": {
+        "neighbours": lambda slip: slip.view(-1, 2).prod(1),
+        "one sum": lambda slip: slip.view(2, -1).prod(0).sum(),
+    },
+    "11.p_shelf": {
+        "dealt in turn": lambda price, shelf, size: torch.stack(
+            [row[s :: price.shape[1] // size] for row, s in zip(price, shelf, strict=True)]
+        ),
+        "the first shelf": lambda price, shelf, size: price.split(size, dim=1)[0],
     },
 }

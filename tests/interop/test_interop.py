@@ -220,6 +220,7 @@ def test_bfloat16_stays_bfloat16(model, tmp_path):
         ({"gate": "softmax_topk_renorm", "expert_bias": True}, ["expert_bias=True", "no bias"]),
         ({"n_dense_layers": 1}, ["n_dense_layers=1", "every layer of Mixtral has experts"]),
         ({"moe_every": 2}, ["moe_every=2", "every layer of Mixtral has experts"]),
+        ({"routed_scale": 2.0}, ["routed_scale=2.0", "weights sum to 1"]),
     ],
 )
 def test_what_mixtral_has_no_place_for_is_refused(changes, parts, tmp_path):

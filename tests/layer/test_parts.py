@@ -330,3 +330,21 @@ def test_bad_parts_get_one_clear_line(changes, message):
         Gate("tanh")
     with pytest.raises(ValueError, match="bias_on is 'weights': choose one of scores, logits"):
         Gate(bias_on="weights")
+
+
+@pytest.mark.parametrize("name", GATES)
+@pytest.mark.filterwarnings("ignore:K = 1")
+def test_a_scale_multiplies_the_weights_of_any_gate(name):
+    plain, scaled = (MoELayer(D, 6, 5, 2, gate=name, routed_scale=scale) for scale in (1.0, 2.5))
+    scaled.load_state_dict(plain.state_dict())
+    before, after = plain(draw(9, D)), scaled(draw(9, D))
+    torch.testing.assert_close(after.routing.topk_weights_TK, 2.5 * before.routing.topk_weights_TK)
+    assert torch.equal(after.routing.topk_ids_TK, before.routing.topk_ids_TK)
+    if name != "topk_sigmoid":  # its weight scales an expert's input
+        torch.testing.assert_close(after.hidden, 2.5 * before.hidden)
+
+
+def test_a_scale_that_is_no_factor_is_refused():
+    for scale in (0.0, -1.0, float("inf")):
+        with pytest.raises(ValueError, match=r"routed_scale is .*: choose a positive number"):
+            LayerSpec(D, 6, 5, 2, routed_scale=scale)

@@ -233,6 +233,7 @@ def test_training_ends_when_its_time_is_up():
     [
         ({"gate": "sigmoid"}, "gate is 'sigmoid'"),
         ({"gate": "sigmoid", "expert_bias": True}, "gate is 'sigmoid'"),
+        ({"routed_scale": 2.0}, "routed_scale 2.0"),
         ({"n_shared_experts": 1}, "leave out shared experts"),
         ({"n_dense_layers": 1}, "leave out .* dense layers"),
     ],

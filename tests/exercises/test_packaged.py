@@ -1,0 +1,72 @@
+"""What lesson 11 asks for, the package has: both give the same on the exercise's own inputs."""
+
+import numpy as np
+import pytest
+import torch
+
+from moe_lessons.accounting.granularity import cut_costs
+from moe_lessons.accounting.laws import compute_optimal
+from moe_lessons.accounting.sparsity import efficiency_leverage
+from moe_lessons.exercises import registry
+from moe_lessons.exercises.judge import draw
+from moe_lessons.experts import split_experts
+from moe_lessons.layer import LayerSpec, MoELayer
+from moe_lessons.routing import two_level_topk, two_level_utilisation
+
+
+def cases(id):
+    """Arguments of an exercise's cases on three seeds, and what its reference returns."""
+    exercise = registry.exercise(id)
+    for seed in range(3):
+        for case in draw(exercise, seed):
+            args = [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in case.args.values()]
+            yield args, exercise.reference(*args)
+
+
+def test_split_experts():
+    for args, wanted in cases("11.split_expert"):
+        for got, want in zip(split_experts(*args), wanted, strict=True):
+            assert torch.equal(torch.as_tensor(got), torch.as_tensor(want))
+
+
+def test_cut_costs():
+    for args, wanted in cases("11.cut_costs"):
+        assert tuple(cut_costs(*args)) == pytest.approx(wanted)
+
+
+def test_latent_experts():
+    for (hidden_TD, router_ED, down_LD, gate_up_EHL, down_ELF, up_DL, top_k), wanted_TD in cases(
+        "11.latent_moe"
+    ):
+        d_latent, d_model = down_LD.shape
+        spec = LayerSpec(d_model, down_ELF.shape[2], len(router_ED), top_k, "topk_softmax", d_latent=d_latent)
+        with pytest.warns(UserWarning, match="K = 1|one expert|top_k") if top_k == 1 else torch.no_grad():
+            layer = MoELayer.of(spec)
+        state = {
+            "router.weight": router_ED,
+            "experts.gate_up_proj": gate_up_EHL,
+            "experts.down_proj": down_ELF,
+            "around.to_latent.weight": down_LD,
+            "around.from_latent.weight": up_DL,
+        }
+        layer.load_state_dict(state)
+        torch.testing.assert_close(layer(hidden_TD).hidden, wanted_TD, atol=1e-4, rtol=1e-4)
+
+
+def test_two_levels():
+    for args, (ids_TK, weights_TK, importance_AB) in cases("11.hierarchical"):
+        routing = two_level_topk(*args)
+        assert torch.equal(routing.topk_ids_TK, ids_TK)
+        torch.testing.assert_close(routing.topk_weights_TK, weights_TK)
+        used = two_level_utilisation(routing, importance_AB.shape[0])
+        torch.testing.assert_close(used.importance_AB, importance_AB)
+
+
+def test_laws():
+    for (flops, expansion, granularities_N), wanted in cases("11.compute_optimal"):
+        best = compute_optimal(flops, granularities_N.tolist(), expansion=expansion, beyond=True)
+        assert best.granularity == wanted[0]
+        assert (best.active, best.tokens) == pytest.approx(wanted[1:3], rel=0.02)
+        assert best.loss == pytest.approx(wanted[3], rel=1e-5)
+    for args, wanted in cases("11.leverage"):
+        assert efficiency_leverage(*args, beyond=True) == pytest.approx(wanted, rel=1e-9)
