@@ -20,6 +20,7 @@ _MODULES = {
     "08": "dispatch",
     "09": "triton_kernels",
     "10": "mini_transformer",
+    "12": "what_experts_learn",
 }
 """Lesson number to module of this package; each defines ``LESSON``."""
 

@@ -56,7 +56,11 @@ def _changed(gate: Any, top_k: int, change: Change) -> Callable[..., Routing]:
 
     def route(logits_TE: Tensor, _: Any, **inputs: Tensor) -> Routing:
         def as_it_was(logits_TE: Tensor) -> Routing:
-            return as_routing(own(logits_TE, top_k, **inputs), logits_TE, top_k, own)
+            biased = dict(inputs)
+            if "expert_bias_E" in inputs:  # where an expert is taken away, no bias may bring it back
+                gone_E = logits_TE.isneginf().all(dim=0)
+                biased["expert_bias_E"] = inputs["expert_bias_E"].masked_fill(gone_E, -torch.inf)
+            return as_routing(own(logits_TE, top_k, **biased), logits_TE, top_k, own)
 
         return change(logits_TE, as_it_was)
 
