@@ -3,7 +3,7 @@
 import copy
 import math
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import torch
@@ -186,3 +186,63 @@ def byte_bits(model: MoETransformer, windows_WL: Tensor) -> Tensor:
     logits_BLV = model(windows_WL).logits_BLV[:, :-1]
     nats = F.cross_entropy(logits_BLV.transpose(1, 2), windows_WL[:, 1:], reduction="none")
     return nats / math.log(2)
+
+
+class RoutedText(NamedTuple):
+    """A text as a routing strip wants it: its bytes, and their experts at several steps of training.
+
+    Attributes
+    ----------
+    tokens : list of str
+        A byte each; one that is no ASCII character by its two hexadecimal digits.
+    ids, weights : nested lists
+        ``[step][layer][byte]`` are the K experts of a byte, or their weights.
+    """
+
+    tokens: list[str]
+    ids: list[list[list[list[int]]]]
+    weights: list[list[list[list[float]]]]
+
+
+@torch.no_grad()
+def routed_text(models: Iterable[MoETransformer], text: str) -> RoutedText:
+    """Route any text through models of bytes, a window after the other.
+
+    Parameters
+    ----------
+    models : iterable of MoETransformer
+    text : str
+        Read as UTF-8; windows are as long as each model's context.
+
+    Returns
+    -------
+    RoutedText
+
+    Raises
+    ------
+    ValueError
+        If the text is empty.
+
+    Examples
+    --------
+    >>> found = routed_text([MoETransformer(SMALL.model)], "caf\u00e9")
+    >>> found.tokens, len(found.ids[0]), len(found.ids[0][0])
+    (['c', 'a', 'f', 'c3', 'a9'], 2, 5)
+    """
+    raw = text.encode()
+    if not raw:
+        raise ValueError("text is empty: give a byte at least")
+    found = RoutedText([chr(byte) if byte < 128 else f"{byte:02x}" for byte in raw], [], [])
+    for model in models:
+        parts = as_tokens(raw).long().split(model.config.context_length)
+        layers = zip(*(model(part[None]).routings for part in parts), strict=True)
+        joined = [
+            [torch.cat([getattr(r, name) for r in layer]).tolist() for name in _OF_A_ROUTING]
+            for layer in layers
+        ]
+        found.ids.append([ids for ids, _ in joined])
+        found.weights.append([weights for _, weights in joined])
+    return found
+
+
+_OF_A_ROUTING = ("topk_ids_TK", "topk_weights_TK")

@@ -131,10 +131,6 @@ def conditional_information(experts_N: Tensor, labels_N: Tensor, given_N: Tensor
     ValueError
         As `mutual_information`.
 
-    References
-    ----------
-    Cover and Thomas, Elements of Information Theory, section 2.5.
-
     Examples
     --------
     >>> token, expert = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 1, 1])

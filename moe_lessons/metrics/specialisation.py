@@ -131,10 +131,6 @@ def agreement(first_N: Tensor, second_N: Tensor, n_experts: int) -> Agreement:
     ValueError
         If the shapes differ, there is no token, or an id is not in 0..E-1.
 
-    References
-    ----------
-    Kuhn, The Hungarian Method for the Assignment Problem (1955); scipy solves it.
-
     Examples
     --------
     >>> agreement(torch.tensor([0, 0, 1, 1]), torch.tensor([1, 1, 0, 1]), 2)

@@ -32,5 +32,18 @@ LESSON = Lesson(
     predictions=PREDICTIONS,
     puzzles=PUZZLES,
     claims=CLAIMS,
-    sources=(),
+    sources=(
+        "Jiang et al., *Mixtral of Experts*, [arXiv 2401.04088](https://arxiv.org/abs/2401.04088): no "
+        "experts of topics, but neighbours that share one (section 5, table 5).",
+        "Muennighoff et al., *OLMoE*, [arXiv 2409.02060](https://arxiv.org/abs/2409.02060): router "
+        "saturation (5.1), co-activation (5.2), domains and vocabulary (5.3, 5.4).",
+        "Zoph et al., *ST-MoE*, [arXiv 2202.08906](https://arxiv.org/abs/2202.08906): what experts of an "
+        "encoder take up, and those of a decoder do not (section 7).",
+        "Xue et al., *OpenMoE*, [arXiv 2402.01739](https://arxiv.org/abs/2402.01739): experts that follow "
+        "the token id.",
+        "DeepSeek-AI, *DeepSeek-V3 Technical Report*, [arXiv 2412.19437](https://arxiv.org/abs/2412.19437): "
+        "the scope of balance and what experts become (section 4.5.3).",
+        "*When are experts misrouted?*, [arXiv 2605.07260](https://arxiv.org/abs/2605.07260): routes of hard "
+        "tokens (read as an abstract).",
+    ),
 )
