@@ -38,7 +38,14 @@ import torch.nn.functional as F
 
 from moe_lessons import metrics
 from moe_lessons.explore.blind_test.state import neighbours, strips_of
-from moe_lessons.inspect.learning import SMALL, byte_bits, choices, three_kinds, train_and_keep
+from moe_lessons.inspect.learning import (
+    SMALL,
+    byte_bits,
+    choices,
+    routed_text,
+    three_kinds,
+    train_and_keep,
+)
 from moe_lessons.routing import forced as force
 from moe_lessons.steps import each
 from moe_lessons.svg import bar_chart, dot_rows, heat_map, line_chart
@@ -53,8 +60,8 @@ for name in ("untrained", "trained", "shuffled", "table"):
 reveal("12.blind")
 
 # %% [markdown]
-# Nearly everybody takes the most orderly strip. That is the router *before* training. So order is no sign of
-# learning, and a picture settles nothing. Let us count instead.
+# Did you take the most orderly strip? That is the router *before* training. So order is no sign of learning,
+# and a picture settles nothing. Let us count instead.
 #
 # ## Three models, watched while they learn
 #
@@ -85,6 +92,9 @@ for seed, kept in models.items():
 report = load_report("what_experts_learn")
 about, steps = report["about"], report["configs"]["config"]["steps"]
 N_SEEDS = len(report["bits"])
+described = report["described"]  # [step][model][layer]
+layers_of = {step: [layer for model in described[step] for layer in model] for step in described}
+last, first = layers_of[str(steps)], layers_of["0"]
 print(f"{N_SEEDS} models of {steps} steps on one core of {about['device']}, torch {about['torch']}")
 print(f"{about['cpu_seconds_in_all'] / 60:.0f} minutes of computing for all that is in the file")
 print("held-out bits per byte:", ", ".join(f"{b:.2f}" for b in report["bits"]))
@@ -182,7 +192,6 @@ above_trained = shown["untrained"][..., 0] - shown["trained"][..., 0]
 measured("the untrained one has more, by", above_trained, above=0, unit="%")
 
 # %% draw=true tags=["nbval-ignore-output"] why="image"
-described = report["described"]
 all_alike = {
     f"{name}, layer {layer}": [100 * model[layer]["neighbours"] for model in described[step]]
     for layer in (0, 1)
@@ -209,8 +218,6 @@ dot_rows(
 
 # %%
 reveal("12.locality_learned")
-layers_of = {step: [layer for model in described[step] for layer in model] for step in described}
-last, first = layers_of[str(steps)], layers_of["0"]
 steps_down = {
     "untrained, less trained": [a["neighbours"] - b["neighbours"] for a, b in zip(first, last, strict=True)],
     "trained, less an equal byte's": [x["neighbours"] - x["neighbours, by the byte"] for x in last],
@@ -260,10 +267,7 @@ rerun("favourite = 0.5", "favourite = 0.5; n_experts = 64")
 # it **router saturation**: the share of the final experts that a token has at some earlier step. After 1 %
 # of the training it is about 60 % already (section 5.1). Routers settle early, they conclude.
 #
-# What is it after 0 %?
-
-# %% tags=["nbval-ignore-output"] why="widget"
-predict("12.saturation_start")
+# What is it after 0 %? First the measure.
 
 # %% [markdown]
 # {{exercise 12.saturation}}
@@ -286,6 +290,9 @@ def saturation(then_TK: torch.Tensor, finally_TK: torch.Tensor, n_experts: int) 
 
 # %%
 check("12.saturation")
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("12.saturation_start")
 
 # %% [markdown]
 # Your measure on the first of the three models, step by step.
@@ -427,13 +434,21 @@ for name, change in changes.items():
 for name, bits in cost.items():
     print(f"{name:<42}{bits:.2f} bits per byte, {bits - cost['as trained']:+.2f}")
 
-# %% draw=true tags=["nbval-ignore-output"] why="image"
+# %% [markdown]
+# After 150 steps there is not so much to ruin yet. The long runs, five seeds:
+
+# %%
 interventions = report["interventions"]
 lost = {
     name: [found[name] - found["as trained"] for found in interventions]
     for name in interventions[0]
     if name not in ("as trained", "no experts")
 }
+print(f"bits per byte lost, both layers rerouted, {N_SEEDS} models of {steps} steps")
+for name, bits in lost.items():
+    print(f"  {name:<20}{min(bits):+.2f} to {max(bits):+.2f}")
+
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 dot_rows(
     dict(sorted(lost.items(), key=lambda row: sum(row[1]))),
     title="Other experts cost a bit or more; the same experts with other weights hardly anything",
@@ -441,13 +456,11 @@ dot_rows(
     dot_label="a model",
     value_format="{:.2f}",
     x_range=(0, 2.5),
-    caption=f"{N_SEEDS} models of {steps} steps. Without any experts they need several bits more.",
+    caption=f"{N_SEEDS} models of {steps} steps.",
 )
 
 # %%
 reveal("12.damage")
-for name, bits in lost.items():
-    print(f"{name:<20}{min(bits):+.2f} to {max(bits):+.2f} bits, {N_SEEDS} models")
 no_natural_kinds = max(x["agreement"] for x in pairs_of_seeds[str(steps)]) < 0.6
 not_exchangeable = min(lost["experts renumbered"]) > 1
 claim("L85", "contested", holds=no_natural_kinds and not_exchangeable)
@@ -484,10 +497,13 @@ for name, bits in zip(probe.names, harm.tolist(), strict=True):
     print(f"  {name:<10}{bits:+.3f}")
 
 # %% [markdown] only="solutions"
-# RESULT
+# Expert 4 of layer 0 by far: without it code loses 0.38 bits and the other two kinds 0.03. It is in the
+# choice of a quarter of the bytes. Expert 5 is in the choice of a third and is missed much less, and by code
+# not at all. In layer 1 nobody is missed by more than 0.04 bits. How often an expert is chosen does not say
+# what it is worth.
 
 # %% only="solutions" tags=["nbval-ignore-output"] why="trained"
-rerun("expert = 1", "expert = 4", "layer_number = 1")
+rerun("expert = 4", "expert = 5", "layer_number = 1")
 
 # %% [markdown]
 # ## Does the router choose well?
@@ -516,14 +532,20 @@ print("its pair is the best of all 28:", " ".join(f"{found['the best']:.0%}" for
 # %% tags=["nbval-ignore-output"] why="widget"
 predict("12.hard_tokens")
 
+# %%
+ways_to_sort = ("its own bits", "another model's bits", "the mean over all pairs")
+beaten = {
+    way: torch.tensor([found["quarters by"][way] for found in every_pair]) for way in ways_to_sort
+}  # [model, quarter]
+print("hardest quarter: share of the other pairs beaten, seed by seed")
+for way, share in beaten.items():
+    above = int((share[:, 3] > 0.5).sum())
+    numbers = " ".join(f"{x:.0%}" for x in share[:, 3].tolist())
+    print(f"  by {way:<26}{numbers}   more than half in {above} of {N_SEEDS}")
+
 # %% draw=true tags=["nbval-ignore-output"] why="image"
-orders = list(every_pair[0]["quarters by"])
-quarter_of = {
-    order: [100 * sum(f["quarters by"][order][q] for f in every_pair) / N_SEEDS for q in range(4)]
-    for order in orders
-}
 line_chart(
-    {f"by {order}": ([1, 2, 3, 4], quarter_of[order]) for order in orders},
+    {f"by {way}": ([1, 2, 3, 4], (100 * share.mean(dim=0)).tolist()) for way, share in beaten.items()},
     title="How useless the router looks on hard bytes depends on who says what is hard",
     x_label="quarter of the bytes, easiest to hardest",
     y_label="pairs that the router's beats (%)",
@@ -535,19 +557,23 @@ line_chart(
 
 # %%
 reveal("12.hard_tokens")
-for order in orders:
-    hardest = [found["quarters by"][order][3] for found in every_pair]
-    print(f"hardest quarter by {order:<26}{min(hardest):.3f} to {max(hardest):.3f} of the other pairs beaten")
+by_itself, by_another = beaten["its own bits"][:, 3], beaten["another model's bits"][:, 3]
+print(
+    "lower when sorted by its own bits, seed by seed:", " ".join(f"{x:.1%}" for x in by_another - by_itself)
+)
 
 # %% [markdown]
-# Sorted by the *router's own* loss, its pair looks no better than luck on the hardest quarter. Sort by
-# something that the router's luck has no part in, and it does better there. What happened?
+# Sorted by the *router's own* loss, its pair looks no better than luck on the hardest quarter, and in most
+# models worse. Now let *another model* say which bytes are hard, one from another seed. The same bytes, the
+# same pairs, and the router does better, in every model. What happened?
 #
 # Whoever sorts by the router's own loss collects in the last quarter the bytes on which its pair happened to
-# do badly. That is **selecting on the outcome**: any method looks bad on the cases that were chosen because
-# it failed. Some of the fall is real, for it falls in every order. Whether the published numbers have this
-# in them we cannot tell; that paper sorts by confidence. What we can say is that this way of sorting would
-# produce the pattern also where there is less of it.
+# do badly. That is **selecting on the outcome**. Any method looks bad on the cases that were chosen because
+# it failed.
+#
+# It is not all of the fall. On bytes that are hard for anybody the choice of experts helps little, in every
+# order. But how little is partly made by the sorting. Whether the published numbers have this in them we
+# cannot tell; that paper sorts by confidence. We can say what to ask.
 #
 # ## Who is chosen with whom?
 #
@@ -639,7 +665,9 @@ pairs = blind_lift_EE[~torch.eye(n_experts, dtype=torch.bool)]
 print(f"{n_tokens:,} tokens dealt out blindly: lift from {pairs.min():.2f} to {pairs.max():.2f}")
 
 # %% [markdown] only="solutions"
-# RESULT
+# With 100 tokens a pair comes to 1.75 by chance; with 500 the largest is 1.47, with 1,000 it is 1.29. But
+# with 64 experts and 1,000 tokens there is a "team" of 8.5: a token has one of 2,016 pairs, so most pairs
+# occur once or never, and once is far more than expected.
 
 # %% only="solutions"
 rerun("n_tokens = 500", "n_tokens = 1_000", "n_tokens = 1_000; n_experts = 64")
@@ -677,8 +705,10 @@ def beyond_the_token(experts_N: torch.Tensor, tokens_N: torch.Tensor, domains_N:
 
     ### BEGIN SOLUTION
     def entropy(*labels):
-        counts = torch.stack(labels).unique(dim=1, return_counts=True)[1]
-        p = counts.double() / len(experts_N)
+        together_N = torch.zeros_like(experts_N)
+        for label_N in labels:  # a number of its own for each combination
+            together_N = together_N * (int(label_N.max()) + 1) + label_N
+        p = together_N.unique(return_counts=True)[1].double() / len(experts_N)
         return -(p * p.log2()).sum().item()
 
     both = entropy(experts_N, tokens_N) + entropy(domains_N, tokens_N)
@@ -788,13 +818,18 @@ claim("L84", "contested", holds=strongest > 3 and letter_first > 5)
 # with a stronger balancing loss ($\alpha$ = 0.1), even over the batch or even in each window; five seeds of
 # each.
 
-# %% draw=true tags=["nbval-ignore-output"] why="image"
+# %%
 scopes = report["scopes"]
 scope_of = {
     f"{name}, {part}": [sum(layer[key] for layer in run["layers"]) / 2 for run in runs]
     for name, runs in scopes.items()
     for part, key in (("all", "domain"), ("beyond the letter", "domain, beyond the byte"))
-}
+}  # mean of the two layers, model by model
+for name, runs in scopes.items():
+    bits = [run["bits"] for run in runs]
+    print(f"balanced {name}: {min(bits):.2f} to {max(bits):.2f} bits per byte, {len(runs)} models")
+
+# %% draw=true tags=["nbval-ignore-output"] why="image"
 dot_rows(
     scope_of,
     title="Even in each window, experts tell less about the kind of text",
@@ -807,15 +842,12 @@ dot_rows(
 # %%
 batch, window = (torch.tensor(scope_of[f"{name}, all"]) for name in scopes)
 batch_beyond, window_beyond = (torch.tensor(scope_of[f"{name}, beyond the letter"]) for name in scopes)
-bits_of = {name: torch.tensor([run["bits"] for run in runs]) for name, runs in scopes.items()}
 print("bits about the kind of text, balanced over the batch against in each window, seed by seed")
 print("  all:              ", " ".join(f"{a:.3f}/{b:.3f}" for a, b in zip(batch, window, strict=True)))
 print(
     "  beyond the letter:",
     " ".join(f"{a:.3f}/{b:.3f}" for a, b in zip(batch_beyond, window_beyond, strict=True)),
 )
-for name, values in bits_of.items():
-    print(f"  {name}: {values.min():.2f} to {values.max():.2f} bits per byte")
 scope_decides = bool((batch > window).all() and (batch_beyond > window_beyond).all())
 claim("L57", "imprecise", holds=scope_decides)
 claim(
@@ -835,16 +867,18 @@ claim(
 # %% tags=["nbval-ignore-output"] why="widget"
 predict("12.idle_units")
 
+# %%
+dense, quarter = report["dense"], "32"  # of 128 units
+lost_units = {name: [model["lost"][quarter][name] for model in dense] for name in dense[0]["lost"][quarter]}
+print(f"a quarter of the units kept; bits per byte lost, {len(dense)} models")
+for name, bits in lost_units.items():
+    print(f"  {name:<16}{min(bits):.2f} to {max(bits):.2f}")
+
 # %% draw=true tags=["nbval-ignore-output"] why="image"
-dense = report["dense"]
-kept_units = "32"
 bar_chart(
-    [
-        sum(model["lost"][kept_units][name] for model in dense) / len(dense)
-        for name in dense[0]["lost"][kept_units]
-    ],
+    [sum(bits) / len(bits) for bits in lost_units.values()],
     names=["each byte's own", "its kind's", "another kind's", "all kinds'"],
-    title="A byte needs a quarter of the units, and nearly every byte another quarter",
+    title="A quarter of the units is enough for a byte, if it is that byte's own quarter",
     x_label="which quarter of the hidden units is kept",
     y_label="bits per byte lost",
     value_format="{:.2f}",
@@ -853,11 +887,8 @@ bar_chart(
 
 # %%
 reveal("12.idle_units")
-own = [model["lost"][kept_units]["each byte's own"] for model in dense]
-kinds = [model["lost"][kept_units]["its kind's"] for model in dense]
+own, kinds = lost_units["each byte's own"], lost_units["its kind's"]
 idle = [count for model in dense for count in model["idle in English, busy in code"]]
-print(f"a quarter kept, the largest for each byte: {min(own):.2f} to {max(own):.2f} bits lost")
-print(f"a quarter kept, the same for a kind of text: {min(kinds):.2f} to {max(kinds):.2f} bits lost")
 print("units of 128 that rest in English and work in code, layer by layer:", *idle)
 claim("L12", "contested", holds=max(own) < 0.2 and min(kinds) > 0.5 and max(idle) == 0)
 
@@ -884,8 +915,10 @@ def what_is_it(trained_N, untrained_N, tokens_N, domains_N, positions_N):
 
     ### BEGIN SOLUTION
     def entropy(*labels):
-        counts = torch.stack(labels).unique(dim=1, return_counts=True)[1]
-        p = counts.double() / len(trained_N)
+        together_N = torch.zeros_like(trained_N)
+        for label_N in labels:  # a number of its own for each combination
+            together_N = together_N * (int(label_N.max()) + 1) + label_N
+        p = together_N.unique(return_counts=True)[1].double() / len(trained_N)
         return -(p * p.log2()).sum().item()
 
     def shared(a_N, b_N):
@@ -925,18 +958,37 @@ def what_is_it(trained_N, untrained_N, tokens_N, domains_N, positions_N):
 check("12.what_is_it")
 
 # %% [markdown]
-# And your verdict on our own three models, both layers of each:
+# And your verdict on our own three models, both layers of each. Beside it, the same question about the
+# routers that never trained: each is judged as if it were the trained one.
+
+# %% tags=["nbval-ignore-output"] why="trained"
+verdict = yours("12.what_is_it")
+verdicts = {
+    name: [
+        [
+            verdict(e_N, before_N, byte_N, kind_N, labels["position"])
+            for e_N, before_N in zip(*pair, strict=True)
+        ]
+        for pair in zip(firsts[name], firsts["untrained"], strict=True)
+    ]
+    for name in ("trained", "untrained")
+}
+for name, found in verdicts.items():
+    print(f"{name:<10}", "; ".join(f"seed {seed}: {a}, {b}" for seed, (a, b) in enumerate(found)))
 
 # %%
-verdict = yours("12.what_is_it")
-for seed in range(3):
-    found = [
-        verdict(firsts["trained"][seed][n], firsts["untrained"][seed][n], byte_N, kind_N, labels["position"])
-        for n in range(2)
-    ]
-    print(f"seed {seed}: layer 0 goes by the {found[0]}, layer 1 by the {found[1]}")
+by_domain_untrained = sum(one == "domain" for found in verdicts["untrained"] for one in found)
+measured("layers that never trained and go by the domain", by_domain_untrained, of=6, at_least=3)
 
 # %% [markdown]
+# Look at the second line. By our rule, routers that have learned *nothing* go by the domain. The rule asked
+# for chance and for the token, as it should. But it asked the untrained router about the token only. So its
+# word "domain" says that there is news of the domain, and not that it was learned. Random attention already
+# mixes the bytes around into each vector, and those differ from domain to domain.
+#
+# One comparison was left out, and the verdict came out wrong with all the others in place. How would you
+# mend the rule?
+#
 # ## Your own text
 #
 # Bring a text, and look at its experts. It may be a letter, a poem, a recipe, some code. The model reads
@@ -952,8 +1004,6 @@ for seed in range(3):
 own_text = "Take two eggs, a cup of flour, a cup of milk. Stir. Wait. Stir again, and bake until golden."
 which_layer = 0
 
-from moe_lessons.inspect.learning import routed_text
-
 own_steps = [step for step in KEPT if step in (0, 25, 150)]
 routed = routed_text([models[0][step] for step in own_steps], own_text)
 for step, layers in zip(own_steps, routed.ids, strict=True):
@@ -964,7 +1014,10 @@ for step, layers in zip(own_steps, routed.ids, strict=True):
     print(f"step {step:>3}: neighbours alike {repeated:.0%}, by chance {by_chance:.0%}, {len(first_N)} bytes")
 
 # %% [markdown] only="solutions"
-# RESULT
+# Of the recipe's 92 bytes 17 % are alike at step 150, and chance gives 16 %: nothing to be seen, in either
+# layer. Of nineteen bytes one sees whatever one likes, at step 0 twice as much as chance gives in one layer.
+# With so few pairs each of them is worth several percent. A short text is an anecdote; the probe has 12,288
+# bytes.
 
 # %% only="solutions" tags=["nbval-ignore-output"] why="trained"
 rerun("which_layer = 1", 'own_text = "To be, or not to be"')

@@ -8,7 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moe_lessons.metrics import agreement, locality, set_overlap
+from moe_lessons.exercises import registry
+from moe_lessons.exercises.judge import draw
+from moe_lessons.metrics import agreement, coactivation, conditional_information, locality, set_overlap
 
 SEEDS = st.integers(0, 2**31)
 
@@ -117,3 +119,25 @@ def test_other_numbers_for_the_same_experts_agree_on_everything():
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# What lesson 12 asks for, and what the package has, are the same.
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_exercises_of_lesson_12_agree_with_the_package(seed):
+    def cases(id):
+        exercise = registry.exercise(id)
+        for case in draw(exercise, seed):
+            args = [torch.as_tensor(a) if isinstance(a, np.ndarray) else a for a in case.args.values()]
+            yield exercise.reference(*args), args
+
+    for expected, (experts_WL, lengths_W, _) in cases("12.locality"):
+        assert locality(experts_WL, lengths_W) == pytest.approx(expected)
+    for expected, args in cases("12.saturation"):
+        assert set_overlap(*args) == pytest.approx(expected)
+    for expected, (experts_N, tokens_N, domains_N) in cases("12.beyond_the_token"):
+        assert conditional_information(experts_N, domains_N, tokens_N) == pytest.approx(expected)
+    for (given_EE, _), (ids_TK, n_experts) in cases("12.coactivation"):
+        both_EE = coactivation(ids_TK, n_experts).double()
+        assert torch.allclose(given_EE + torch.eye(n_experts), both_EE / both_EE.diagonal()[:, None])

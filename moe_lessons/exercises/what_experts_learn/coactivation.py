@@ -207,7 +207,6 @@ COACTIVATION = Exercise(
             "The expectation spreads the other choices over all T K choices. None of them can fall on i "
             "again: take $n_i$ off the total.",
             wrong=_lift_over(lambda ids, both, n, e: (ids.shape[1] - 1) * n[None, :] / n.sum()),
-            also=(_lift_over(lambda ids, both, n, e: ids.shape[1] * n[None, :] / n.sum()),),
             hint=3,
         ),
         Misconception(

@@ -108,6 +108,13 @@ SATURATION = Exercise(
             hint=2,
         ),
         Misconception(
+            "in_anybodys",
+            "Each final expert was looked up among the earlier experts of *all* tokens, where nearly every "
+            "expert is to be found. It has to be among those of the same token.",
+            wrong=_overlap(lambda a, b, e: torch.isin(b, a).double().mean().item()),
+            hint=2,
+        ),
+        Misconception(
             "k_over_e",
             "Chance is taken to be K/E, or 1/E. K/E holds where all experts are equally loaded; a popular "
             "one is in both sets more often than that, for no other reason than its load.",

@@ -188,6 +188,10 @@ def sat_slots(a, b, n_experts):
     return (a == b).float().mean().item(), sat_chance(a, b, n_experts)
 
 
+def sat_isin_all(a, b, n_experts):
+    return torch.isin(b, a).float().mean().item(), sat_chance(a, b, n_experts)
+
+
 def sat_even(a, b, n_experts):
     return sat_overlap(a, b), a.shape[1] / n_experts
 
@@ -237,6 +241,7 @@ def sat_changed(a, b, n_experts):
 
 SATURATION_WRONG = {
     "slot_by_slot": sat_slots,
+    "in_anybodys": sat_isin_all,
     "k_over_e": sat_even,
     "first_only": sat_first,
     "whole_sets": sat_whole,
