@@ -1,6 +1,6 @@
 """What the experts of small language models learn, measured beside chance; lesson 12 reads the result.
 
-    OMP_NUM_THREADS=1 python benchmarks/what_experts_learn.py [--seeds 5] [--steps 600]
+    OMP_NUM_THREADS=1 python benchmarks/what_experts_learn.py [--seeds 5] [--steps 600] [--only PART]
 
 Trains models of three kinds of text from several seeds, keeps them at several steps, and measures: what the
 choice of an expert tells, neighbours, saturation, agreement of two seeds, interventions, every pair of
@@ -40,8 +40,9 @@ KEPT = (0, 3, 6, 12, 25, 50, 100, 150, 200, 300, 400, 500, 600)
 DESCRIBED = (0, 25, 100, 300, 600)
 DRAWN = (0, 12, 25, 50, 100, 200, 600)
 STRIP = 128  # bytes of each kind in a strip: two windows
-DENSE = SMALL.override(steps=400, n_experts=1, top_k=1, d_expert=128, balancing="none", z_loss_weight=0.0)
-SCOPED = SMALL.override(steps=200, alpha=0.1)
+START = (768, 1792, 256)  # where it begins in each kind's probe, a multiple of the window
+DENSE = SMALL.override(steps=300, n_experts=1, top_k=1, d_expert=128, balancing="none", z_loss_weight=0.0)
+SCOPED = SMALL.override(steps=100, alpha=0.1)
 SCOPES = {"over the batch": "global_batch", "in each window": "sequence"}
 
 clock = {}
@@ -88,7 +89,7 @@ def digits(experts_N):
     return "".join(map(str, experts_N.tolist()))
 
 
-def scoped(name, scope, seed, probe, shuffling):
+def scoped(scope, seed, probe, shuffling):
     """A model balanced over the batch, or in each window: bits, and what its experts tell of the domain."""
     config = SCOPED.override(balancing_scope=scope, seed=seed)
     (model,) = train_and_keep(config, probe.corpus, (config.steps,)).values()
@@ -96,17 +97,51 @@ def scoped(name, scope, seed, probe, shuffling):
     return {"bits": byte_bits(model, probe.windows_WL).mean().item(), "layers": layers}
 
 
+PARTS = ("trained", "constant", "scopes", "dense")
+
+
 @click.command()
 @click.option("--seeds", default=5)
 @click.option("--steps", default=600)
-def main(seeds: int, steps: int) -> None:
-    """Train, measure, write."""
-    began = time.perf_counter()
+@click.option("--only", type=click.Choice(PARTS), multiple=True, default=PARTS, help="Measure these parts.")
+def main(seeds: int, steps: int, only: tuple[str, ...]) -> None:
+    """Train, measure, write; parts that are not asked for stay as they are in the result."""
     torch.set_num_threads(1)
     probe = three_kinds()
-    shuffling = torch.Generator().manual_seed(0)
+    config = SMALL.override(steps=steps)
     kept_at = [step for step in KEPT if step <= steps]
-    config, models, result = SMALL.override(steps=steps), {}, {}
+    if "trained" in only:
+        trained(config, seeds, kept_at, probe)
+    if "constant" in only:
+        with timed("training at a constant rate"):
+            constant = config.override(schedule="constant")
+            found = [
+                saturation(train_and_keep(constant.override(seed=seed), probe.corpus, kept_at), probe)
+                for seed in range(seeds)
+            ]
+        write({"saturation at a constant rate": found})
+    if "scopes" in only:
+        shuffling = torch.Generator().manual_seed(0)
+        with timed("scopes"):
+            found = {
+                name: [scoped(scope, seed, probe, shuffling) for seed in range(seeds)]
+                for name, scope in SCOPES.items()
+            }
+        write({"scopes": found})
+    if "dense" in only:
+        with timed("dense"):
+            found = []
+            for seed in range(seeds):
+                kept = train_and_keep(DENSE.override(seed=seed), probe.corpus, (DENSE.steps,))
+                found.append(units_needed(kept[DENSE.steps], probe))
+        write({"dense": found})
+
+
+def trained(config, seeds, kept_at, probe):
+    """The models of the lesson, and all that is measured of them."""
+    steps = config.steps
+    models, result = {}, {"configs": {"config": config.to_dict()}}
+    shuffling = torch.Generator().manual_seed(0)
     for seed in range(seeds):
         with timed("training"):
             models[seed] = train_and_keep(config.override(seed=seed), probe.corpus, kept_at)
@@ -129,7 +164,7 @@ def main(seeds: int, steps: int) -> None:
             list(metrics.locality(table[byte_N].view(len(probe.windows_WL), -1))) for table in tables_RV
         ]
     with timed("saturation"):
-        result["saturation"] = {"falling rate": [saturation(kept, probe) for kept in models.values()]}
+        result["saturation"] = [saturation(kept, probe) for kept in models.values()]
     with timed("two seeds"):
         result["two seeds"] = {
             step: [
@@ -153,27 +188,7 @@ def main(seeds: int, steps: int) -> None:
             all_pairs(model, probe, bits[(seed + 1) % seeds]) for seed, model in last.items()
         ]
     write_strips(models, tables_RV, probe, shuffling, steps)
-    write(result, config, began)
-
-    with timed("training at a constant rate"):
-        constant = config.override(schedule="constant")
-        result["saturation"]["constant rate"] = [
-            saturation(train_and_keep(constant.override(seed=seed), probe.corpus, kept_at), probe)
-            for seed in range(seeds)
-        ]
-    write(result, config, began)
-    with timed("scopes"):
-        result["scopes"] = {
-            name: [scoped(name, scope, seed, probe, shuffling) for seed in range(seeds)]
-            for name, scope in SCOPES.items()
-        }
-    write(result, config, began)
-    with timed("dense"):
-        result["dense"] = []
-        for seed in range(seeds):
-            kept = train_and_keep(DENSE.override(seed=seed), probe.corpus, (DENSE.steps,))
-            result["dense"].append(units_needed(kept[DENSE.steps], probe))
-    write(result, config, began)
+    write(result)
 
 
 def write_strips(models, tables_RV, probe, shuffling, steps):
@@ -192,22 +207,22 @@ def write_strips(models, tables_RV, probe, shuffling, steps):
     STRIPS.write_text(json.dumps(found, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
-START = (768, 1792, 256)  # where the strip begins in each kind's probe, a multiple of the window
-
-
-def write(result, config, began):
+def write(found):
+    """Put what was measured into the result, beside what is there."""
+    result = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    seconds = {**result.get("about", {}).get("cpu_seconds", {}), **clock}
     about = {
         "script": "benchmarks/what_experts_learn.py",
         "commit": commit(),
         **environment(torch.device("cpu")),
         "python": platform.python_version(),
-        "cpu_seconds": dict(clock),
-        "cpu_seconds_in_all": round(sum(clock.values()), 1),
-        "seconds": round(time.perf_counter() - began),
+        "cpu_seconds": seconds,
+        "cpu_seconds_in_all": round(sum(seconds.values()), 1),
     }
-    configs = {"config": config.to_dict(), "dense": DENSE.to_dict(), "scopes": SCOPED.to_dict()}
-    text = json.dumps({"about": about, "configs": configs, **rounded(result)}, separators=(",", ":"))
-    RESULTS.write_text(text + "\n", encoding="utf-8")
+    configs = {"dense": DENSE.to_dict(), "scopes": SCOPED.to_dict()}
+    configs = {**result.get("configs", {}), **configs, **found.pop("configs", {})}
+    result = {**result, "about": about, "configs": configs, **rounded(found)}
+    RESULTS.write_text(json.dumps(result, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from moe_lessons.course import reveal, score, start, yours
 start("12_what_experts_learn")
 
 # %% [markdown]
-# Papers about Mixture-of-Experts like to show a text in colours, one colour for each expert. Then comes a
-# sentence such as "expert 4 has learned punctuation". It looks convincing. Is it?
+# Papers about Mixture-of-Experts show texts in colours, one colour for each expert, and then say what the
+# experts have learned. It looks convincing. Is it?
 #
 # Here is a text in four colourings. One of them shows the choices of a router that was trained. The other
 # three know less: one is the same router before training, one is a table that was drawn at random, and one
@@ -20,13 +20,13 @@ predict("12.blind", unlocks=blind)
 blind
 
 # %% [markdown]
-# This lesson is about what one would have to show. You will measure what experts do in five ways. Each time
-# the question is the same: **compared with what?** There are four things to compare with, and you need all
-# of them:
+# This lesson is about what one would have to show. You will measure what experts do in several ways. Each
+# time the question is the same: **compared with what?** There are four things to compare with, and you need
+# all of them:
 #
 # 1. **chance**: what you would see if experts were drawn blindly, with the loads that they have;
 # 2. **the untrained router**: what random weights do already;
-# 3. **the token**: what its letter alone gives away;
+# 3. **the token**: what the byte alone gives away (most bytes are letters, and we shall say *letter*);
 # 4. **another seed**: whether the same training finds the same experts again.
 
 # %%
@@ -37,7 +37,7 @@ import torch
 import torch.nn.functional as F
 
 from moe_lessons import metrics
-from moe_lessons.explore.blind_test.state import neighbours, strips_of
+from moe_lessons.explore.blind_test.state import Params, neighbours, strips_of
 from moe_lessons.inspect.learning import (
     SMALL,
     byte_bits,
@@ -55,7 +55,7 @@ torch.set_num_threads(1)  # everything here is small: more threads would only wa
 
 print("neighbours with the same expert, layer 1, model by model")
 for name in ("untrained", "trained", "shuffled", "table"):
-    shares = [neighbours(strips_of(type(blind.params)(model=m))[name])[0] for m in range(5)]
+    shares = [neighbours(strips_of(Params(model=m))[name])[0] for m in range(5)]
     print(f"  {name:<10}", " ".join(f"{share:>4.0%}" for share in shares))
 reveal("12.blind")
 
@@ -212,7 +212,7 @@ dot_rows(
     x_label="neighbours with the same first expert (%)",
     dot_label="a model",
     value_format="{:.0f}",
-    x_range=(0, 60),
+    x_range=(0, 70),
     caption="Last row: each byte has an expert drawn at random, the same wherever it stands.",
 )
 
@@ -228,14 +228,56 @@ for name, found in steps_down.items():
     print(f"  {name:<30}{100 * min(found):4.1f} to {100 * max(found):4.1f}")
 
 # %% [markdown]
-# Before training, neighbours are *more* alike. Why? The router reads a vector that attention has mixed with
+# Before training, neighbours are *more* alike. Why should they be? A guess: attention mixes each vector with
 # those before it, so neighbours have similar vectors, and a random matrix sends similar vectors the same
-# way. Nobody taught it to.
+# way. A guess can be checked. How similar are the vectors that the router reads?
+
+
+# %%
+@torch.no_grad()
+def read_by_router(model, layer):
+    """The vectors that a layer's router gets, [W, L, D], each of length 1."""
+    read = []
+    hook = model.moe_layers[layer].register_forward_hook(lambda module, given, output: read.append(given[0]))
+    model(windows_WL)
+    hook.remove()
+    return F.normalize(read[0], dim=-1)
+
+
+def cosines(vectors_WLD):
+    """Mean cosine of neighbours, and of bytes that have nothing to do with each other."""
+    strangers_WLD = vectors_WLD.flatten(0, 1)[torch.randperm(windows_WL.numel(), generator=dealing)]
+    near = (vectors_WLD[:, 1:] * vectors_WLD[:, :-1]).sum(dim=-1).mean()
+    return near.item(), (vectors_WLD * strangers_WLD.view_as(vectors_WLD)).sum(dim=-1).mean().item()
+
+
+similar = {
+    name: [[cosines(read_by_router(model, layer)) for layer in (0, 1)] for model in some]
+    for name, some in (("untrained", fresh_models), ("trained", trained_models))
+}
+
+# %% tags=["nbval-ignore-output"] why="trained"
+for name, found in similar.items():
+    for layer in (0, 1):
+        near, far = zip(*(model[layer] for model in found), strict=True)
+        print(f"{name}, layer {layer}: cosine of neighbours", " ".join(f"{x:.2f}" for x in near), end="")
+        print(";  of any two", " ".join(f"{x:.2f}" for x in far))
+
+# %%
+cosine = {name: torch.tensor(found) for name, found in similar.items()}  # [model, layer, (near, far)]
+measured("untrained: neighbours, above any two", cosine["untrained"].diff(dim=2).neg(), above=0.15)
+measured(
+    "layer 1: neighbours, lost by training", (cosine["untrained"] - cosine["trained"])[:, 1, 0], above=0.05
+)
+
+# %% [markdown]
+# So it is. Neighbours arrive at the untrained router far more alike than strangers do, most of all in layer
+# 1, where their locality is largest. Training makes them less alike again.
 #
 # And what is left after training? A part of it is the letters: a text has "ee" and "  ", and equal bytes
 # like equal experts. To see how much, give each byte the expert of *another byte of the same letter*, drawn
-# from anywhere in the text. That keeps what the letter says and destroys the context. It is the second line
-# above.
+# from anywhere in the text. That keeps what the letter says and destroys the context. It is in the last two
+# lines of the differences above: some is the letter, and some is the context.
 
 # %% [markdown]
 # **Change this.** Ten experts, nine of them equally popular. How popular must the tenth be, before chance
@@ -254,8 +296,8 @@ print(f"effective experts: {metrics.effective_experts(counts_E):.1f} of {n_exper
 
 # %% [markdown] only="solutions"
 # With half of all tokens: chance is 0.278, and 1/E still 0.1. With 64 experts a favourite of a half gives
-# 0.254, where 1/E is 0.016: sixteen times "chance" without any locality. (Mixtral is balanced, so its 12.5 %
-# is not far off. But one has to look.)
+# 0.254, where 1/E is 0.016: sixteen times "chance" without any locality. (Mixtral's table does not say how
+# even the loads were.)
 
 # %% only="solutions"
 rerun("favourite = 0.5", "favourite = 0.5; n_experts = 64")
@@ -309,18 +351,17 @@ for step, ids in at_step.items():
 
 
 # %% draw=true tags=["nbval-ignore-output"] why="image"
-def mean_curve(rate, layer):
-    runs = report["saturation"][rate]
+def mean_curve(runs, layer):
     at = sorted(map(int, runs[0]))
     return at, [sum(run[str(step)][layer][0] for run in runs) / len(runs) for step in at]
 
 
 line_chart(
     {
-        "layer 0": mean_curve("falling rate", 0),
-        "layer 1": mean_curve("falling rate", 1),
-        "layer 0, constant rate": mean_curve("constant rate", 0),
-        "layer 1, constant rate": mean_curve("constant rate", 1),
+        "layer 0": mean_curve(report["saturation"], 0),
+        "layer 1": mean_curve(report["saturation"], 1),
+        "layer 0, constant rate": mean_curve(report["saturation at a constant rate"], 0),
+        "layer 1, constant rate": mean_curve(report["saturation at a constant rate"], 1),
     },
     title="Layer 0 does not start at chance; and how it ends is up to the learning rate",
     x_label="step of training",
@@ -333,7 +374,7 @@ line_chart(
 
 # %%
 reveal("12.saturation_start")
-falling, constant = report["saturation"]["falling rate"], report["saturation"]["constant rate"]
+falling, constant = report["saturation"], report["saturation at a constant rate"]
 print("overlap of the untrained router's choices with the final ones, seed by seed (by chance)")
 for layer in (0, 1):
     print(
@@ -342,7 +383,7 @@ for layer in (0, 1):
     )
 print("overlap 100 steps before the end, mean of both layers and all seeds")
 before_last = str(steps - 100)
-for rate, runs in report["saturation"].items():
+for rate, runs in (("falling rate", falling), ("constant rate", constant)):
     print(
         f"  {rate}: {sum(run[before_last][layer][0] for run in runs for layer in (0, 1)) / (2 * N_SEEDS):.2f}"
     )
@@ -451,7 +492,7 @@ for name, bits in lost.items():
 # %% draw=true tags=["nbval-ignore-output"] why="image"
 dot_rows(
     dict(sorted(lost.items(), key=lambda row: sum(row[1]))),
-    title="Other experts cost a bit or more; the same experts with other weights hardly anything",
+    title="Wrong experts cost more than a bit, other weights for the right ones a tenth",
     x_label="bits per byte lost, both layers rerouted",
     dot_label="a model",
     value_format="{:.2f}",
@@ -470,10 +511,10 @@ claim("L85", "contested", holds=no_natural_kinds and not_exchangeable)
 #
 # - Send each byte to the wrong experts, under other numbers, and the model is ruined. So experts *are*
 #   different, and the routing matters very much.
-# - Let each byte have the experts of another byte of the same letter. That costs little. It is what *context*
-#   adds to the routing, beyond the letter.
-# - Ask all eight instead of two: more computing, and a little worse. The others' answers are noise to a token
-#   that was never theirs.
+# - Let each byte have the experts of another byte of the same letter. That costs a fraction of it: what
+#   *context* adds to the routing, beyond the letter.
+# - Ask all eight instead of two: more computing, and a little worse. The other six never learned from such a
+#   byte.
 #
 # "No other training would find these experts" and "this model cannot do without them" are both true. Words
 # like *interchangeable* hide the difference.
@@ -636,18 +677,16 @@ heat_map(
 )
 
 # %%
-for step, found in report["pairs of experts"].items():
-    entropy = [model[1]["entropy"] for model in found]
-    lift = [model[1]["largest lift"] for model in found]
-    print(
-        f"layer 1, step {step:>3}: largest lift {min(lift):.1f} to {max(lift):.1f}; entropy of the 28 pairs "
-        f"{min(entropy):.2f} to {max(entropy):.2f} bits of {math.log2(28):.2f}"
-    )
+teams_of = {step: [model[1] for model in found] for step, found in report["pairs of experts"].items()}
+print("layer 1, seed by seed: largest lift, and entropy of the 28 pairs in bits")
+for step, found in teams_of.items():
+    print(f"  step {step:>3}:", "  ".join(f"{x['largest lift']:.1f}, {x['entropy']:.2f}" for x in found))
+print(f"  all pairs alike: 1.0, {math.log2(28):.2f}")
 
 # %% [markdown]
-# Teams, then? The untrained router has them too, and uses *fewer* of the 28 pairs. Two rows of a random
-# matrix that point in similar directions are large together. Lift by itself shows that logits are
-# correlated, and random ones are.
+# Teams, then? The untrained routers have them too, and in most of the models more than after training. Two
+# rows of a random matrix that point in similar directions are large together. A lift by itself shows that
+# logits are correlated, and random ones are.
 
 # %% [markdown]
 # **Change this.** Deal out pairs blindly and look for the largest lift. How many tokens does it take until
@@ -721,7 +760,7 @@ check("12.beyond_the_token")
 
 # %% [markdown]
 # Here is one trace, layer 0 of one model, and one question: *did its experts specialise in kinds of text?*
-# Four measures, each of which has been used in print for it.
+# Four measures.
 
 # %% tags=["nbval-ignore-output"] why="trained"
 beyond = yours("12.beyond_the_token")
@@ -803,6 +842,38 @@ one_sided = sum(ratio_of(row[4]) > 3 for row in removals)
 print(
     f"{one_sided} of {len(removals)} experts cost one kind of text more than 3 times what they cost another"
 )
+
+# %% [markdown]
+# There they are: experts that code cannot do without, and the others hardly notice. Are *these* experts of
+# code? Our live model has one as well. Take the expert of layer 0 that gets most of the code, compared with
+# English, and look at what it reads of the spaces.
+
+# %% tags=["nbval-ignore-output"] why="trained"
+star = int((use_EC[:, 1] / use_EC[:, 0]).argmax())
+reads_N = (chosen_TK == star).any(dim=1)
+is_space_N, after_space_N = byte_N == ord(" "), labels["previous byte"] == ord(" ")
+print(f"expert {star} of layer 0 reads")
+for what, which_N in (("after a space", after_space_N), ("after anything else", ~after_space_N)):
+    for n, name in enumerate(probe.names):
+        places_N = (kind_N == n) & is_space_N & which_N
+        if places_N.any():
+            print(
+                f"  {name:<8} {int((reads_N & places_N).sum()):>5} of {int(places_N.sum()):>5} spaces {what}"
+            )
+
+# %%
+second_N = is_space_N & after_space_N
+measured(
+    "English: share of its second spaces that this expert reads",
+    reads_N[second_N & (kind_N == 0)].double().mean(),
+    above=0.8,
+    unit="%",
+)
+
+# %% [markdown]
+# It is no expert of code. It is the expert of the *second space*. Code is indented, so code is full of
+# second spaces, and without their expert code suffers. English has few of them. Where it has one, the same
+# expert reads it.
 
 # %%
 strongest = ratio_of(removals[0][4])
