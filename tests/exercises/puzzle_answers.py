@@ -174,6 +174,15 @@ RIGHT = {
         lambda letters_L, guesses_L: (guesses_L == letters_L.roll(-1))[:-1].double().mean(),
         lambda letters_L, guesses_L: float((letters_L[1:] == guesses_L[:-1]).sum()) / (len(letters_L) - 1),
     ],
+    "12.p_common": [
+        lambda likes_NM: torch.einsum("im,jm->ij", likes_NM, likes_NM).int(),
+        lambda likes_NM: (likes_NM[:, None] * likes_NM[None]).sum(-1),
+        lambda likes_NM: [[int((a * b).sum()) for b in likes_NM] for a in likes_NM],
+    ],
+    "12.p_kinds": [
+        lambda colour_N, number_N: torch.stack([colour_N, number_N]).unique(dim=1).shape[1],
+        lambda colour_N, number_N: len((colour_N * 100 + number_N).unique()),
+    ],
 }
 
 
@@ -325,5 +334,16 @@ WRONG = {
         "not shifted": lambda letters, guesses: (letters == guesses).double().mean(),
         "shifted the wrong way": lambda letters, guesses: (letters[:-1] == guesses[1:]).float().mean().item(),
         "divided by all": lambda letters, guesses: float((guesses[:-1] == letters[1:]).sum()) / len(guesses),
+    },
+    "12.p_common": {
+        "songs with songs": lambda likes: torch.einsum("nm,nk->mk", likes, likes),
+        "either of them": lambda likes: [[int(((a + b) > 0).sum()) for b in likes] for a in likes],
+        "the same opinion": lambda likes: torch.stack([(likes == row).sum(1) for row in likes]),
+    },
+    "12.p_kinds": {
+        "kinds multiplied": lambda colour, number: colour.unique().numel() * number.unique().numel(),
+        "sums": lambda colour, number: len(set((colour + number).tolist())),
+        "numbers alone": lambda colour, number: len(set(number.tolist())),
+        "all of them": lambda colour, number: number.numel(),
     },
 }

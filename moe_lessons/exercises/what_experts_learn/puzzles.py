@@ -35,11 +35,11 @@ PUZZLES = (
     ),
     Puzzle(
         id="12.p_kinds",
-        question="A row of tickets, each with a colour and a number. Return how many *different* tickets "
-        "there are: two are the same if both colour and number are.",
+        question="Ticket n has the colour `colour_N[n]` and the number `number_N[n]`. Return how many "
+        "*different* tickets there are: two are the same if both colour and number are.",
         entry="different_tickets",
         inputs=(
-            {"colour_N": [0, 1, 0, 1, 0], "number_N": [4, 2, 4, 4, 2]},
+            {"colour_N": [0, 1, 0, 2, 0], "number_N": [1, 2, 1, 1, 3]},
             {"colour_N": [2, 2, 1, 0], "number_N": [0, 0, 1, 2]},
         ),
         solution=lambda colour_N, number_N: len(set(zip(colour_N.tolist(), number_N.tolist(), strict=True))),
