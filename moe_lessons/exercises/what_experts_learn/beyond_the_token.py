@@ -46,6 +46,12 @@ def _by_token(weighted: Callable[[list[float], list[float]], float]) -> Measure:
     return measure
 
 
+def _first_numbers(e: Tensor, t: Tensor, d: Tensor) -> float:
+    """The kinds 0, 1, ... as many as there are different ones; numbers that do not occur add nothing."""
+    groups = [t == value for value in range(len(t.unique()))]
+    return sum(g.double().mean().item() * shared(e[g], d[g]) for g in groups if g.any())
+
+
 BEYOND_THE_TOKEN = Exercise(
     id="12.beyond_the_token",
     title="Beyond the token",
@@ -99,8 +105,9 @@ BEYOND_THE_TOKEN = Exercise(
         ),
         Misconception(
             "nats",
-            "These are nats: the logarithm was natural. A bit is the logarithm to base 2.",
+            "The logarithm was natural, or to base 10. A bit is the logarithm to base 2.",
             wrong=lambda e, t, d: reference(e, t, d) * math.log(2),
+            also=(lambda e, t, d: reference(e, t, d) * math.log10(2),),
             hint=3,
         ),
         Misconception(
@@ -109,6 +116,20 @@ BEYOND_THE_TOKEN = Exercise(
             "alone.",
             wrong=lambda e, t, d: shared(t, d) + reference(e, t, d),
             hint=3,
+        ),
+        Misconception(
+            "token_left_in",
+            "An entropy of the token is missing in the sum: $H(t)$ stands in $H(e, t)$ and in $H(d, t)$, "
+            "and in $H(e, t, d)$ once. Without it the number is far more than an expert could tell.",
+            wrong=lambda e, t, d: reference(e, t, d) + bits(t),
+            hint=2,
+        ),
+        Misconception(
+            "ids_not_kinds",
+            "Kinds of tokens were counted from 0 on, as many as there are. Not every number occurs: the "
+            "last kinds were never looked at. Go through the values that do occur.",
+            wrong=_first_numbers,
+            hint=2,
         ),
         Misconception(
             "roles_swapped",

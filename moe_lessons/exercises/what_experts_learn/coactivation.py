@@ -152,6 +152,10 @@ COACTIVATION = Exercise(
                     lambda ids, both, n, e: both / len(ids) / _expected(ids, n),
                 ),
                 _made(lambda ids, both, n, e: both),
+                _made(
+                    lambda ids, both, n, e: both,
+                    lambda ids, both, n, e: both / _expected(ids, n),
+                ),
             ),
             hint=2,
         ),
@@ -190,6 +194,24 @@ COACTIVATION = Exercise(
             "The expectation gives a token of i one other choice. It has K - 1.",
             wrong=_lift_over(lambda ids, both, n, e: _expected(ids, n) / (ids.shape[1] - 1)),
             hint=3,
+        ),
+        Misconception(
+            "one_draw_of_all",
+            "The expectation is one draw of all T K choices, $n_j / (T K)$. A token of i has K - 1 other "
+            "choices, and none of them can fall on i again.",
+            wrong=_lift_over(lambda ids, both, n, e: n[None, :] / n.sum()),
+            hint=3,
+        ),
+        Misconception(
+            "symmetric",
+            "`given_EE` was made symmetric. A rare expert may be always with a popular one, and not the "
+            "other way round: rows and columns mean different things here.",
+            wrong=_made(lambda ids, both, n, e: (both / n[:, None] + both / n[None, :]) / 2),
+            also=(
+                _made(lambda ids, both, n, e: both / (n[:, None] * n[None, :]).sqrt()),
+                _made(lambda ids, both, n, e: both / torch.minimum(n[:, None], n[None, :])),
+            ),
+            hint=2,
         ),
         Misconception(
             "own_load",

@@ -1,5 +1,6 @@
 """Exercise 12.locality: how often neighbours share an expert, and how often they would by chance."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -124,6 +125,12 @@ def _without_replacement(experts_WL: Tensor, lengths_W: Tensor, n_experts: int) 
     return (counts_E * (counts_E - 1)).sum().item() / (counts_E.sum() * (counts_E.sum() - 1)).item()
 
 
+def _between_windows(experts_WL: Tensor, lengths_W: Tensor, n_experts: int) -> tuple[float, float]:
+    real_WL = _real(experts_WL, lengths_W)
+    both_WL = real_WL[1:] & real_WL[:-1]
+    return (experts_WL[1:] == experts_WL[:-1])[both_WL].double().mean().item(), 0.0
+
+
 def _real_shares(experts_WL: Tensor, lengths_W: Tensor, n_experts: int) -> Tensor:
     return _shares(experts_WL[_real(experts_WL, lengths_W)], n_experts)
 
@@ -222,6 +229,35 @@ LOCALITY = Exercise(
             "but asked is $\\sum_e p_e^2$, for independent draws.",
             wrong=_chance(_without_replacement),
             hint=3,
+        ),
+        Misconception(
+            "not_a_share",
+            "The first number is a count of repeats, in all or for each window. Divide by the number of "
+            "pairs.",
+            wrong=_over(lambda x, n: 1),
+            also=(_over(lambda x, n: len(n)),),
+            hint=2,
+        ),
+        Misconception(
+            "other_windows",
+            "Each token was compared with the token at the same place of the *next window*. Neighbours "
+            "stand in the same row: compare along the other axis.",
+            wrong=_repeated(lambda x, n, e: ((x[1:] == x[:-1]).double().mean().item(), 0.0)),
+            also=(_repeated(_between_windows),),
+            hint=2,
+        ),
+        Misconception(
+            "not_squared",
+            "The shares were not squared one by one: chance comes out as 1, or as the root of what is asked. "
+            "Two tokens have to draw the same expert, so each share counts twice, $p_e \\cdot p_e$.",
+            wrong=_chance(lambda x, n, e: _real_shares(x, n, e).sum().item()),
+            also=(_chance(lambda x, n, e: math.sqrt(reference(x, n, e)[1])),),
+        ),
+        Misconception(
+            "by_entropy",
+            "Chance was made of the entropy, as one over the effective experts exp(H). For an even load "
+            "that is the same. In general two draws agree with probability $\\sum_e p_e^2$.",
+            wrong=_chance(lambda x, n, e: math.exp(-torch.special.entr(_real_shares(x, n, e)).sum().item())),
         ),
         Misconception(
             "change",

@@ -119,7 +119,7 @@ SATURATION = Exercise(
             "Chance is taken to be K/E, or 1/E. K/E holds where all experts are equally loaded; a popular "
             "one is in both sets more often than that, for no other reason than its load.",
             wrong=_chance(lambda a, b, e: a.shape[1] / e),
-            also=(_chance(lambda a, b, e: 1 / e),),
+            also=(_chance(lambda a, b, e: 1 / e), _chance(lambda a, b, e: a.shape[1] ** 2 / e)),
         ),
         Misconception(
             "first_only",
@@ -188,6 +188,24 @@ SATURATION = Exercise(
                     )
                 ),
             ),
+        ),
+        Misconception(
+            "absences_counted",
+            "Experts that are in *neither* set were counted as agreement. With many experts nearly all of "
+            "them are. Only what both sets hold counts.",
+            wrong=_overlap(lambda a, b, e: (_chosen(a, e) == _chosen(b, e)).double().mean().item()),
+            hint=2,
+        ),
+        Misconception(
+            "one_other_pairing",
+            "Chance was measured on one other pairing, tokens moved by one or turned round. Asked is the "
+            "mean over all T x T pairs, and that has a formula.",
+            wrong=_chance(lambda a, b, e: _shared(a, b.roll(1, dims=0), e).mean().item() / a.shape[1]),
+            also=(
+                _chance(lambda a, b, e: _shared(a, b.flip(0), e).mean().item() / a.shape[1]),
+                _chance(lambda a, b, e: _shared(a, b.roll(-1, dims=0), e).mean().item() / a.shape[1]),
+            ),
+            hint=3,
         ),
         Misconception(
             "changed",

@@ -126,7 +126,29 @@ def loc_lift(x, lengths, n_experts):
     return right_share(x, lengths) / chance, chance
 
 
+def loc_count(x, lengths, n_experts):
+    return sum(a == b for a, b in pairs_of(x, lengths)), real_chance(x, lengths)
+
+
+def loc_other_axis(x, lengths, n_experts):
+    return (x[1:] == x[:-1]).float().mean(), real_chance(x, lengths)
+
+
+def loc_root(x, lengths, n_experts):
+    return right_share(x, lengths), np.sqrt(real_chance(x, lengths))
+
+
+def loc_effective(x, lengths, n_experts):
+    counts = np.bincount(all_real(x, lengths))
+    p = counts[counts > 0] / counts.sum()
+    return right_share(x, lengths), 1 / np.exp(-(p * np.log(p)).sum())
+
+
 LOCALITY_WRONG = {
+    "not_a_share": loc_count,
+    "other_windows": loc_other_axis,
+    "not_squared": loc_root,
+    "by_entropy": loc_effective,
     "one_over_e": loc_one_over_e,
     "across_windows": loc_across,
     "padding_counted": loc_padding,
@@ -239,7 +261,21 @@ def sat_changed(a, b, n_experts):
     return float(np.mean(new)), 1 - sat_chance(a, b, n_experts)
 
 
+def sat_absent(a, b, n_experts):
+    same = [
+        sum((e in x) == (e in y) for e in range(n_experts)) / n_experts
+        for x, y in zip(sets_of(a), sets_of(b), strict=True)
+    ]
+    return np.mean(same), sat_chance(a, b, n_experts)
+
+
+def sat_rolled(a, b, n_experts):
+    return sat_overlap(a, b), sat_overlap(a, torch.roll(b, 1, 0))
+
+
 SATURATION_WRONG = {
+    "absences_counted": sat_absent,
+    "one_other_pairing": sat_rolled,
     "slot_by_slot": sat_slots,
     "in_anybodys": sat_isin_all,
     "k_over_e": sat_even,

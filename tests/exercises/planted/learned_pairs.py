@@ -137,7 +137,21 @@ def co_difference(ids, n_experts):
     return given, (given - expected_of(n, k, total)).fill_diagonal_(0)
 
 
+def co_one_of_all(ids, n_experts):
+    both, n, _, total = tables(ids, n_experts)
+    given = both / n[:, None]
+    return given, given / (n / total)
+
+
+def co_symmetric(ids, n_experts):
+    both, n, k, total = tables(ids, n_experts)
+    given = both / n[:, None]
+    return (given + given.T) / 2, given / expected_of(n, k, total)
+
+
 COACTIVATION_WRONG = {
+    "one_draw_of_all": co_one_of_all,
+    "symmetric": co_symmetric,
     "diagonal_kept": co_diagonal,
     "transposed": co_transposed,
     "share_of_tokens": co_tokens,

@@ -97,6 +97,19 @@ def bt_corrected(e, t, d):
     return bt_by_groups(e, t, d) - chance
 
 
+def bt_token_left(e, t, d):
+    return h(e, t) + h(d, t) - h(e, t, d)
+
+
+def bt_range(e, t, d):
+    total = 0.0
+    for v in range(len(t.unique())):
+        here = t == v
+        if here.sum() > 0:
+            total += here.sum().item() / len(t) * info(e[here], d[here])
+    return total
+
+
 def shuffled(label, generator):
     return label[torch.randperm(len(label), generator=generator)]
 
@@ -216,6 +229,8 @@ WRONG = {
         "normalised": bt_normalised,
         "shared_by_all": bt_common,
         "chance_taken_off": bt_corrected,
+        "token_left_in": bt_token_left,
+        "ids_not_kinds": bt_range,
     },
     "12.what_is_it": {
         "no_baseline": what_no_baseline,
