@@ -667,13 +667,13 @@ print(f"largest lift by {teams.label}: trained {lift_EE.max():.1f}, untrained {f
 # %% draw=true tags=["nbval-ignore-output"] why="image"
 heat_map(
     lift_EE.tolist(),
-    rows=[f"expert {e}" for e in range(8)],
+    rows=[f"with expert {e}" for e in range(8)],
     title=f"Some pairs are {lift_EE.max():.1f} times as frequent as their loads explain",
-    row_label="of the tokens of",
-    column_label="those that have expert ... too",
+    row_label="of the bytes",
+    column_label="those that have this expert too",
     unit="times what the loads give",
     value_format="{:.1f}",
-    highest=3,
+    highest=4,
 )
 
 # %%
@@ -961,7 +961,9 @@ reveal("12.idle_units")
 own, kinds = lost_units["each byte's own"], lost_units["its kind's"]
 idle = [count for model in dense for count in model["idle in English, busy in code"]]
 print("units of 128 that rest in English and work in code, layer by layer:", *idle)
-claim("L12", "contested", holds=max(own) < 0.2 and min(kinds) > 0.5 and max(idle) == 0)
+dearer = [kind / byte for kind, byte in zip(kinds, own, strict=True)]
+print("its kind's quarter against its own, bits lost:", ", ".join(f"{times:.0f} times" for times in dearer))
+claim("L12", "contested", holds=max(own) < 0.1 and min(dearer) > 10 and max(idle) == 0)
 
 # %% [markdown]
 # Both halves, measured. A *token* needs few of the units. A *kind of text* needs all of them: no unit has a
