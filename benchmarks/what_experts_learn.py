@@ -6,7 +6,7 @@ Trains models of three kinds of text from several seeds, keeps them at several s
 choice of an expert tells, neighbours, saturation, agreement of two seeds, interventions, every pair of
 experts for every byte, and which hidden units a dense model needs. Writes
 moe_lessons/results/what_experts_learn.json and moe_lessons/explore/blind_test/strips.json, the strips of the
-explorable; about a quarter of an hour of one core's time.
+explorable; about nine minutes of one core's time.
 """
 
 import itertools
