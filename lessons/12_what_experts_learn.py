@@ -790,9 +790,9 @@ print(
 )
 
 # %% [markdown]
-# The same trace. By the first measure there are experts of code: they get several times as much of it. By
-# the second the kind of text shows, many times above chance. By the third it is next to nothing beside the
-# letter. By the fourth something is there beyond the letter, and then one looks at the untrained router.
+# The same trace. By the first measure experts have their favourite kind of text, and clearly. By the second
+# the kind of text shows, many times above chance. By the third it is next to nothing beside the letter. By
+# the fourth something is there beyond the letter, and then one looks at the untrained router.
 #
 # None of the four is wrong. They answer four questions, and "do experts specialise?" is none of these. With
 # five seeds:
@@ -827,7 +827,13 @@ removals = [
     for layer, experts in enumerate(layers)
     for expert, row in enumerate(experts)
 ]
-ratio_of = lambda lost: max(lost) / max(min(lost), 0.01)  # noqa: E731
+
+
+def ratio_of(lost):
+    """How much more the kind of text that misses an expert most loses than the one that misses it least."""
+    return max(lost) / max(min(lost), 0.01)  # a hundredth of a bit is as good as nothing
+
+
 removals.sort(key=lambda row: -ratio_of(row[4]))
 print(
     "the five most one-sided of",
@@ -1095,9 +1101,8 @@ for step, layers in zip(own_steps, routed.ids, strict=True):
 
 # %% [markdown] only="solutions"
 # Of the recipe's 92 bytes 17 % are alike at step 150, and chance gives 16 %: nothing to be seen, in either
-# layer. Of nineteen bytes one sees whatever one likes, at step 0 twice as much as chance gives in one layer.
-# With so few pairs each of them is worth several percent. A short text is an anecdote; the probe has 12,288
-# bytes.
+# layer. Of nineteen bytes one sees whatever one likes, at step 0 nearly twice what chance gives. With so few
+# pairs each of them is worth several percent. A short text is an anecdote; the probe has 12,288 bytes.
 
 # %% only="solutions" tags=["nbval-ignore-output"] why="trained"
 rerun("which_layer = 1", 'own_text = "To be, or not to be"')

@@ -22,7 +22,7 @@ LESSON = Lesson(
         "notice where a selection makes the pattern that a report then finds;",
         "read a figure of specialised experts critically, your own included.",
     ),
-    minutes=150,
+    minutes=145,
     prerequisites=(
         "[lesson 10](10_mini_transformer.ipynb): mutual information, three kinds of text",
         "[lesson 04](04_collapse.ipynb): load",
