@@ -41,7 +41,7 @@ def test_a_family_from_folder_to_page(models, texts, tmp_path, family):
         assert 0 < layer["kept"] < 1
         assert (
             set(layer["information"])
-            == {"token", "position", "domain"}
+            == {"token", "previous", "position", "domain"}
             == set(layer["untrained"]["information"])
         )
         assert kept.logits_TE.shape == (trace.n_tokens, layer["n_experts"])
