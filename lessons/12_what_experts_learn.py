@@ -881,7 +881,7 @@ measured(
 # second spaces, and without their expert code suffers. English has few of them. Where it has one, the same
 # expert reads it.
 #
-# Large models are no exception in this. OLMoE has an expert that nearly all of arXiv goes to, and its
+# In large models the two are close as well. OLMoE has an expert that nearly all of arXiv goes to, and its
 # authors add that domains are known by their words: specialising in domains and in vocabulary hang together
 # (sections 5.3 and 5.4).
 
