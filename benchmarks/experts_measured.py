@@ -127,11 +127,14 @@ def all_pairs(model, probe, other_bits_N):
     """Every pair of experts forced on every byte in the last layer: was the router's pair a good one?"""
     windows_WL = probe.windows_WL
     own_N = byte_bits(model, windows_WL).flatten()
-    table = []
-    for pair in itertools.combinations(range(8), 2):
+    pairs, table = list(itertools.combinations(range(8), 2)), []
+    for pair in pairs:
         with force.forced([model.moe_layers[-1]], force.given(torch.tensor(pair))):
             table.append(byte_bits(model, windows_WL).flatten())
     table_PN = torch.stack(table)
+    last_TK = choices(model, windows_WL)[-1].view(*windows_WL.shape, 2)[:, :-1].flatten(0, 1)
+    mine_N = torch.tensor([pairs.index(tuple(sorted(pair))) for pair in last_TK.tolist()])
+    torch.testing.assert_close(table_PN.gather(0, mine_N[None])[0], own_N, rtol=1e-3, atol=1e-3)
     better_N = (table_PN < own_N - 1e-5).sum(dim=0).double()  # pairs that would have been better
     beaten_N = 1 - better_N / (len(table_PN) - 1)
     orders = {
