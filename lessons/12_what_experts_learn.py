@@ -609,12 +609,49 @@ print(
 # same pairs, and the router does better, in every model. What happened?
 #
 # Whoever sorts by the router's own loss collects in the last quarter the bytes on which its pair happened to
-# do badly. That is **selecting on the outcome**. Any method looks bad on the cases that were chosen because
-# it failed.
+# do badly. That is **selecting on the outcome**. How much can it do by itself? Take a router that knows
+# nothing: it *draws lots* among the 28 pairs. It cannot be good on easy bytes and bad on hard ones. (All
+# pairs, forced on every byte in the last layer of our first model.)
+
+# %%
+pair_list, paid = list(itertools.combinations(range(8), 2)), []
+for pair in each(pair_list, "pair"):
+    with force.forced([subject.moe_layers[-1]], force.given(torch.tensor(pair))):
+        paid.append(byte_bits(subject, windows_WL).flatten())
+paid_PN = torch.stack(paid)
+lots_1N = torch.randint(28, (1, paid_PN.shape[1]), generator=torch.Generator().manual_seed(3))
+drawn_N = paid_PN.gather(0, lots_1N)[0]
+beats_N = (paid_PN > drawn_N).sum(dim=0) / 27  # the share of the other pairs that it beats
+
+
+def by_quarter(order_N):
+    """Mean share of beaten pairs in each quarter, easiest first."""
+    return torch.stack([beats_N[places].mean() for places in order_N.argsort().chunk(4)])
+
+
+blind_by_itself, blind_by_all = by_quarter(drawn_N), by_quarter(paid_PN.mean(dim=0))
+
+# %% tags=["nbval-ignore-output"] why="trained"
+print("a router that draws lots: share of the other pairs beaten, quarter by quarter")
+print("  sorted by its own bits:           ", " ".join(f"{x:.0%}" for x in blind_by_itself))
+print("  sorted by the mean over all pairs:", " ".join(f"{x:.0%}" for x in blind_by_all))
+
+# %%
+measured(
+    "by lot, its own bits: easiest quarter less hardest", blind_by_itself[0] - blind_by_itself[3], above=0.05
+)
+measured(
+    "by lot, mean over all pairs: largest distance from a half", (blind_by_all - 0.5).abs().max(), below=0.03
+)
+
+# %% [markdown]
+# Drawing lots is no worse on hard bytes than on easy ones: sorted by what *all* pairs pay, it is a half
+# everywhere. Sorted by what it paid itself, it seems to be clever where it is easy and worse than luck where
+# it is hard. The sorting does that, and nothing else.
 #
-# It is not all of the fall. On bytes that are hard for anybody the choice of experts helps little, in every
-# order. But how little is partly made by the sorting. Whether the published numbers have this in them we
-# cannot tell; that paper sorts by confidence. We can say what to ask.
+# For our real router it is not all of the fall. On bytes that are hard for anybody its choice of experts
+# helps little, in every order. But how little is partly made by the sorting. Whether the published numbers
+# have this in them we cannot tell; that paper sorts by confidence. We can say what to ask.
 #
 # ## Who is chosen with whom?
 #

@@ -6,6 +6,11 @@ import numpy as np
 import torch
 
 
+def plain(answer):
+    """The same answer, its two numbers as Python's own."""
+    return lambda *args: tuple(float(number) for number in answer(*args))
+
+
 def windows_of(experts_WL, lengths_W):
     return [row[:n].tolist() for row, n in zip(experts_WL, lengths_W.tolist(), strict=True)]
 
@@ -145,23 +150,23 @@ def loc_effective(x, lengths, n_experts):
 
 
 LOCALITY_WRONG = {
-    "not_a_share": loc_count,
-    "other_windows": loc_other_axis,
-    "not_squared": loc_root,
-    "by_entropy": loc_effective,
-    "one_over_e": loc_one_over_e,
-    "across_windows": loc_across,
-    "padding_counted": loc_padding,
-    "divided_by_all_places": loc_places,
-    "divided_by_tokens": loc_tokens,
-    "rolled": loc_rolled,
-    "one_pair_too_many": loc_too_many,
-    "mean_of_windows": loc_mean,
-    "chance_by_window": loc_chance_by_window,
-    "largest_share": loc_largest,
-    "without_replacement": loc_no_replacement,
-    "change": loc_change,
-    "lift": loc_lift,
+    "not_a_share": plain(loc_count),
+    "other_windows": plain(loc_other_axis),
+    "not_squared": plain(loc_root),
+    "by_entropy": plain(loc_effective),
+    "one_over_e": plain(loc_one_over_e),
+    "across_windows": plain(loc_across),
+    "padding_counted": plain(loc_padding),
+    "divided_by_all_places": plain(loc_places),
+    "divided_by_tokens": plain(loc_tokens),
+    "rolled": plain(loc_rolled),
+    "one_pair_too_many": plain(loc_too_many),
+    "mean_of_windows": plain(loc_mean),
+    "chance_by_window": plain(loc_chance_by_window),
+    "largest_share": plain(loc_largest),
+    "without_replacement": plain(loc_no_replacement),
+    "change": plain(loc_change),
+    "lift": plain(loc_lift),
 }
 LOCALITY_RIGHT = [locality_by_loop, locality_by_numpy, locality_by_marks]
 
@@ -274,19 +279,19 @@ def sat_rolled(a, b, n_experts):
 
 
 SATURATION_WRONG = {
-    "absences_counted": sat_absent,
-    "one_other_pairing": sat_rolled,
-    "slot_by_slot": sat_slots,
-    "in_anybodys": sat_isin_all,
-    "k_over_e": sat_even,
-    "first_only": sat_first,
-    "whole_sets": sat_whole,
-    "any_common": sat_any,
-    "jaccard": sat_jaccard,
-    "counts": sat_counts,
-    "one_load_twice": sat_one_load,
-    "load_shares": sat_load_shares,
-    "chance_subtracted": sat_subtracted,
-    "changed": sat_changed,
+    "absences_counted": plain(sat_absent),
+    "one_other_pairing": plain(sat_rolled),
+    "slot_by_slot": plain(sat_slots),
+    "in_anybodys": plain(sat_isin_all),
+    "k_over_e": plain(sat_even),
+    "first_only": plain(sat_first),
+    "whole_sets": plain(sat_whole),
+    "any_common": plain(sat_any),
+    "jaccard": plain(sat_jaccard),
+    "counts": plain(sat_counts),
+    "one_load_twice": plain(sat_one_load),
+    "load_shares": plain(sat_load_shares),
+    "chance_subtracted": plain(sat_subtracted),
+    "changed": plain(sat_changed),
 }
 SATURATION_RIGHT = [sat_by_sets, sat_all_pairings, sat_isin]

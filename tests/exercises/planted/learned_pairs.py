@@ -52,7 +52,7 @@ def co_by_numpy(topk_ids_TK, n_experts):
 
 
 def tables(topk_ids_TK, n_experts):
-    member = F.one_hot(topk_ids_TK, n_experts).sum(1).float()
+    member = F.one_hot(topk_ids_TK, n_experts).sum(1).double()
     both = member.T @ member
     n = torch.diag(both).clone()
     both.fill_diagonal_(0)
