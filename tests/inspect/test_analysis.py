@@ -79,6 +79,8 @@ def test_neighbours_go_by_the_heaviest_expert_and_are_told():
     found = findings(trace_of([[0, 1], [1, 0], [2, 1]], 3, weights=weights, untrained=[[0, 1]] * 3))
     assert found["layers"][0]["neighbours"] == {"share": 1.0, "chance_share": 1.0}
     assert any("token before it" in line and "untrained copy" in line for line in summary(found))
+    trace = trace_of([[0, 1], [1, 0], [2, 1]], 3, weights=weights, untrained=[[0, 1]] * 3)
+    assert "<td>100 % <small>(100, 0)</small></td>" in render(trace, found)
 
 
 def test_load_dead_experts_and_the_least_weight():
