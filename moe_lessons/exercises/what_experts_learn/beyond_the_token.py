@@ -125,6 +125,14 @@ BEYOND_THE_TOKEN = Exercise(
             hint=2,
         ),
         Misconception(
+            "pairs_collide",
+            "Expert and token were made one number by a sum or a product, and different pairs get the same "
+            "one. A pair needs a number of its own: expert times the number of tokens, plus token.",
+            wrong=lambda e, t, d: shared(e + t, d) - shared(t, d),
+            also=(lambda e, t, d: shared(e * t, d) - shared(t, d),),
+            hint=3,
+        ),
+        Misconception(
             "ids_not_kinds",
             "Kinds of tokens were counted from 0 on, as many as there are. Not every number occurs: the "
             "last kinds were never looked at. Go through the values that do occur.",

@@ -232,6 +232,15 @@ COACTIVATION = Exercise(
             hint=3,
         ),
         Misconception(
+            "tokens_for_choices",
+            "The expectation is divided by T less the tokens of i. What is shared out are *choices*: there "
+            "are T K of them, and $n_i$ are i's own.",
+            wrong=_lift_over(
+                lambda ids, both, n, e: (ids.shape[1] - 1) * n[None, :] / (len(ids) - n)[:, None]
+            ),
+            hint=3,
+        ),
+        Misconception(
             "first_two_slots",
             "Only the first two slots were paired. With K experts a token has K (K - 1) / 2 pairs. That is "
             "one only where K is 2.",
@@ -249,7 +258,11 @@ COACTIVATION = Exercise(
             "Each pair was counted in one direction only, from an earlier slot to a later one. Being chosen "
             "together has no direction: count it for (i, j) and for (j, i).",
             wrong=_ordered_pairs,
-            also=(lambda ids, e: tuple(table.T for table in _ordered_pairs(ids, e)),),
+            also=(
+                lambda ids, e: tuple(table.T for table in _ordered_pairs(ids, e)),
+                lambda ids, e: tuple(table.triu() for table in reference(ids, e)),
+                lambda ids, e: tuple(table.tril() for table in reference(ids, e)),
+            ),
             hint=2,
         ),
         Misconception(
@@ -257,7 +270,10 @@ COACTIVATION = Exercise(
             "The expectation was taken off the share, or the logarithm taken. A lift is a ratio: 1 means as "
             "often as the loads explain.",
             wrong=_made(lift=lambda ids, both, n, e: both / n[:, None] - _expected(ids, n)),
-            also=(_made(lift=lambda ids, both, n, e: (both / n[:, None] / _expected(ids, n)).log()),),
+            also=(
+                _made(lift=lambda ids, both, n, e: (both / n[:, None] / _expected(ids, n)).log()),
+                _made(lift=lambda ids, both, n, e: (both / n[:, None] / _expected(ids, n)).log2()),
+            ),
         ),
     ),
     hints=(

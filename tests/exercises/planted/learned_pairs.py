@@ -149,7 +149,14 @@ def co_symmetric(ids, n_experts):
     return (given + given.T) / 2, given / expected_of(n, k, total)
 
 
+def co_tokens_left(ids, n_experts):
+    both, n, k, _ = tables(ids, n_experts)
+    given = both / n[:, None]
+    return given, given / ((k - 1) * n[None] / (len(ids) - n)[:, None])
+
+
 COACTIVATION_WRONG = {
+    "tokens_for_choices": co_tokens_left,
     "one_draw_of_all": co_one_of_all,
     "symmetric": co_symmetric,
     "diagonal_kept": co_diagonal,

@@ -101,6 +101,10 @@ def bt_token_left(e, t, d):
     return h(e, t) + h(d, t) - h(e, t, d)
 
 
+def bt_sums(e, t, d):
+    return info(e + t, d) - info(t, d)
+
+
 def bt_range(e, t, d):
     total = 0.0
     for v in range(len(t.unique())):
@@ -231,6 +235,7 @@ WRONG = {
         "chance_taken_off": bt_corrected,
         "token_left_in": bt_token_left,
         "ids_not_kinds": bt_range,
+        "pairs_collide": bt_sums,
     },
     "12.what_is_it": {
         "no_baseline": what_no_baseline,
