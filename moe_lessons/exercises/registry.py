@@ -21,6 +21,7 @@ _MODULES = {
     "09": "triton_kernels",
     "10": "mini_transformer",
     "11": "fine_grained",
+    "12": "what_experts_learn",
 }
 """Lesson number to module of this package; each defines ``LESSON``."""
 

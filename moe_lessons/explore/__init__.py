@@ -5,6 +5,7 @@ from moe_lessons.lazy import lazy
 
 _EXPORTS = {
     "BalancingRace": "balancing_race.explorable",
+    "BlindTest": "blind_test.explorable",
     "Calculator": "calculator.explorable",
     "Capacity": "capacity.explorable",
     "Collapse": "collapse.explorable",
@@ -20,6 +21,7 @@ _EXPORTS = {
 
 __all__ = [
     "BalancingRace",
+    "BlindTest",
     "Calculator",
     "Capacity",
     "Collapse",

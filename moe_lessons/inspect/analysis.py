@@ -15,6 +15,7 @@ from moe_lessons.metrics import (
     entropy,
     expected_coactivation,
     load_shares,
+    locality,
     max_violation,
     mutual_information,
     tokens_per_expert,
@@ -40,10 +41,10 @@ def findings(trace: Trace, seed: int = 0) -> dict[str, Any]:
     -------
     dict
         "layers" has one entry for each layer, in order: load, the experts' favourite tokens, pairs, the
-        information that the choice shares with token, position and domain (bits, the share of the choice's
-        own entropy, and what shuffled labels give), weight kept, candidates to prune, and the tokens until
-        all experts have been touched. "untrained" in a layer holds the same information for a copy with
-        random weights.
+        information that the choice shares with token, previous token, position and domain (bits, the share
+        of the choice's own entropy, and what shuffled labels give), how often neighbours share their first
+        expert, weight kept, candidates to prune, and the tokens until all experts have been touched.
+        "untrained" in a layer holds information and neighbours for a copy with random weights.
 
     Examples
     --------
@@ -65,6 +66,7 @@ def findings(trace: Trace, seed: int = 0) -> dict[str, Any]:
             entry["untrained"] = {
                 "effective_experts": _round(effective_experts(_load(copy)).item()),
                 "information": _information(copy, labels, generator),
+                "neighbours": neighbours(copy, trace.positions_T),
             }
         found.append(entry)
     return {
@@ -83,8 +85,11 @@ def findings(trace: Trace, seed: int = 0) -> dict[str, Any]:
 def _labels(trace: Trace) -> dict[str, Tensor]:
     """What a choice may depend on, as small whole numbers."""
     longest = int(trace.positions_T.max()) + 1
+    token_T = trace.token_ids_T.unique(return_inverse=True)[1]
+    nothing_before = int(token_T.max()) + 1  # a label of its own where a piece of text begins
     labels = {
-        "token": trace.token_ids_T.unique(return_inverse=True)[1],
+        "token": token_T,
+        "previous": torch.where(trace.positions_T == 0, nothing_before, token_T.roll(1)),
         "position": trace.positions_T * POSITION_BINS // longest,
     }
     if len(trace.domains) > 1:
@@ -114,6 +119,7 @@ def _layer(
         "score_function": score,
         "kept": kept_mass(layer, score),
         "information": _information(layer, labels, generator),
+        "neighbours": neighbours(layer, trace.positions_T),
         "pairs": pairs(layer),
         "reads": [reads(layer, trace, expert) for expert in range(n_experts)],
         "prunable": pruned,
@@ -160,6 +166,28 @@ def _information(
             "chance_share": _round(chance / SHUFFLES / bits) if bits > 0 else 0.0,
         }
     return found
+
+
+def neighbours(layer: LayerTrace, positions_T: Tensor) -> dict[str, float] | None:
+    """How often a token's heaviest expert is that of the token before it, beside chance at these loads.
+
+    None where no piece of text has two tokens.
+
+    Examples
+    --------
+    >>> ids = torch.tensor([[0], [0], [1], [1]])
+    >>> neighbours(LayerTrace("", 2, ids, torch.ones(4, 1)), torch.tensor([0, 1, 2, 0]))
+    {'share': 0.5, 'chance_share': 0.5}
+    """
+    heaviest_T1 = layer.topk_weights_TK.argmax(dim=1, keepdim=True)
+    first_T = layer.topk_ids_TK.gather(1, heaviest_T1).flatten()
+    starts = (positions_T == 0).nonzero().flatten()
+    pieces = first_T.tensor_split(starts[starts > 0])
+    lengths_W = torch.tensor([len(piece) for piece in pieces])
+    if int(lengths_W.max()) < 2:
+        return None
+    found = locality(torch.nn.utils.rnn.pad_sequence(list(pieces), batch_first=True), lengths_W)
+    return {"share": _round(found.found), "chance_share": _round(found.by_chance)}
 
 
 def score_function(layer: LayerTrace) -> str:

@@ -101,6 +101,7 @@ def information_picture(layers: list[dict[str, Any]], label: str) -> Drawing:
         )
     names = {
         "token": "What token it is",
+        "previous": "Which token came before it",
         "position": "Where in the text it stands (eighths)",
         "domain": "Which file it comes from",
     }

@@ -84,12 +84,29 @@ def summary(found: dict[str, Any]) -> list[str]:
         share = layers[best]["untrained"]["information"]["token"]["share"]
         line += f" and an untrained copy {100 * share:.0f} %"
     lines.append(line + ".")
+    if all(layer["neighbours"] for layer in layers):
+        lines.append(_neighbours_line(layers))
     pruned = sum(len(layer["prunable"]) for layer in layers)
     lines.append(
         f"{pruned} of {every} experts hold together at most 1 % of their layer's weight on this text; on "
         "another text they may be others."
     )
     return lines
+
+
+def _neighbours_line(layers: list[dict[str, Any]]) -> str:
+    """How often neighbours share an expert in the layer where they do so most above chance."""
+    near = [layer["neighbours"] for layer in layers]
+    best = max(range(len(layers)), key=lambda i: near[i]["share"] - near[i]["chance_share"])
+    line = (
+        f"A token has the first expert of the token before it most often above chance in layer {best}: in "
+        f"{100 * near[best]['share']:.0f} % of all cases, where these loads give "
+        f"{100 * near[best]['chance_share']:.0f} % by chance"
+    )
+    copy = layers[best].get("untrained")
+    if copy and copy["neighbours"]:
+        line += f" and an untrained copy has {100 * copy['neighbours']['share']:.0f} %"
+    return line + "."
 
 
 def strip_data(trace: Trace) -> dict[str, Any]:

@@ -185,6 +185,15 @@ RIGHT = {
         ),
         lambda price_NM, shelf_N, size: price_NM.gather(1, shelf_N[:, None] * size + torch.arange(size)),
     ],
+    "12.p_common": [
+        lambda likes_NM: torch.einsum("im,jm->ij", likes_NM, likes_NM).int(),
+        lambda likes_NM: (likes_NM[:, None] * likes_NM[None]).sum(-1),
+        lambda likes_NM: [[int((a * b).sum()) for b in likes_NM] for a in likes_NM],
+    ],
+    "12.p_kinds": [
+        lambda colour_N, number_N: torch.stack([colour_N, number_N]).unique(dim=1).shape[1],
+        lambda colour_N, number_N: len((colour_N * 100 + number_N).unique()),
+    ],
 }
 
 
@@ -346,5 +355,16 @@ WRONG = {
             [row[s :: price.shape[1] // size] for row, s in zip(price, shelf, strict=True)]
         ),
         "the first shelf": lambda price, shelf, size: price.split(size, dim=1)[0],
+    },
+    "12.p_common": {
+        "songs with songs": lambda likes: torch.einsum("nm,nk->mk", likes, likes),
+        "either of them": lambda likes: [[int(((a + b) > 0).sum()) for b in likes] for a in likes],
+        "the same opinion": lambda likes: torch.stack([(likes == row).sum(1) for row in likes]),
+    },
+    "12.p_kinds": {
+        "kinds multiplied": lambda colour, number: colour.unique().numel() * number.unique().numel(),
+        "sums": lambda colour, number: len(set((colour + number).tolist())),
+        "numbers alone": lambda colour, number: len(set(number.tolist())),
+        "all of them": lambda colour, number: number.numel(),
     },
 }

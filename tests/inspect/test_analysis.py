@@ -54,6 +54,35 @@ def test_a_router_that_sorts_by_file():
     assert found["information"]["token"]["share"] < 0.05
 
 
+def test_a_router_that_sorts_by_the_token_before():
+    rng = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, 4, (2000,), generator=rng)
+    found = findings(trace_of(tokens.roll(1)[:, None], 4, tokens))["layers"][0]
+    assert found["information"]["previous"]["share"] > 0.99
+    assert found["information"]["token"]["share"] < 0.02
+
+
+def test_where_a_piece_begins_nothing_came_before():
+    trace = dataclasses.replace(
+        trace_of([[0], [1], [1], [1]], 2, tokens=[5, 6, 5, 6]), positions_T=torch.tensor([0, 1, 0, 1])
+    )
+    found = findings(trace)["layers"][0]
+    assert found["neighbours"]["share"] == pytest.approx(0.5)  # of two pairs; the pieces are not joined
+    assert found["neighbours"]["chance_share"] == pytest.approx(0.25**2 + 0.75**2, abs=1e-4)
+    alone = dataclasses.replace(trace, positions_T=torch.zeros(4).long())
+    assert findings(alone)["layers"][0]["neighbours"] is None
+    assert not any("token before it" in line for line in summary(findings(alone)))
+
+
+def test_neighbours_go_by_the_heaviest_expert_and_are_told():
+    weights = torch.tensor([[0.2, 0.8], [0.9, 0.1], [0.4, 0.6]])
+    found = findings(trace_of([[0, 1], [1, 0], [2, 1]], 3, weights=weights, untrained=[[0, 1]] * 3))
+    assert found["layers"][0]["neighbours"] == {"share": 1.0, "chance_share": 1.0}
+    assert any("token before it" in line and "untrained copy" in line for line in summary(found))
+    trace = trace_of([[0, 1], [1, 0], [2, 1]], 3, weights=weights, untrained=[[0, 1]] * 3)
+    assert "<td>100 % <small>(100, 0)</small></td>" in render(trace, found)
+
+
 def test_load_dead_experts_and_the_least_weight():
     ids = [[0]] * 97 + [[1]] * 2 + [[2]]
     found = findings(trace_of(ids, 4))["layers"][0]
@@ -120,8 +149,8 @@ def test_any_shape_makes_a_page(n_tokens, data):
         ids, n_experts, tokens=torch.randint(0, 5, (n_tokens,), generator=rng), weights=weights, logits=logits
     )
     found = findings(trace)
-    assert render(trace, found).count("<svg") == 4
-    assert len(summary(found)) == 4
+    assert render(trace, found).count("<svg") == 5
+    assert len(summary(found)) == (5 if n_tokens > 1 else 4)
     assert len(strip_data(trace)["tokens"]) == n_tokens
     assert weight_shares(trace.layers[0]).sum() == pytest.approx(1)
 

@@ -41,7 +41,7 @@ def test_a_family_from_folder_to_page(models, texts, tmp_path, family):
         assert 0 < layer["kept"] < 1
         assert (
             set(layer["information"])
-            == {"token", "position", "domain"}
+            == {"token", "previous", "position", "domain"}
             == set(layer["untrained"]["information"])
         )
         assert kept.logits_TE.shape == (trace.n_tokens, layer["n_experts"])
@@ -90,7 +90,7 @@ def test_one_text_has_no_domain_and_a_copy_can_be_left_out(models, texts, tmp_pa
         models("olmoe"), texts[:1], tmp_path, "--no-untrained", "--no-logits", "--tokens", 50
     )
     assert found["tokens"] == 50
-    assert all(set(layer["information"]) == {"token", "position"} for layer in found["layers"])
+    assert all(set(layer["information"]) == {"token", "previous", "position"} for layer in found["layers"])
     assert all("untrained" not in layer and layer["kept"] is None for layer in found["layers"])
     assert "No untrained copy" in (tmp_path / "report.html").read_text()
 

@@ -40,7 +40,6 @@ def test_every_lesson_file_is_registered():
 
 # These take the longest; in CI their solutions run, whose other cells are the same.
 LONG = (
-LONG = (
     "01_router",
     "02_moe_layer",
     "04_collapse",
@@ -50,18 +49,6 @@ LONG = (
     "10_mini_transformer",
     "11_fine_grained",
     "12_what_experts_learn",
-)
-    "02_moe_layer",
-    "04_collapse",
-    "05_load_loss",
-    "06_routing_zoo",
-<<<<<<< HEAD
-    "07_capacity",
-    "10_mini_transformer",
-=======
-    "10_mini_transformer",
-    "11_fine_grained",
->>>>>>> s-l4
 )
 
 
