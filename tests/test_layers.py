@@ -27,7 +27,7 @@ FLOOR = {room: i for i, floor in enumerate(FLOORS) for room in floor.split()}
 # A new file belongs into a wing.
 SINGLE = {"linear", "device", "lazy", "steps", "lab", "__main__"}
 
-HEAVY = {"matplotlib": {"svg/plots.py"}, "ipywidgets": {"course"}, "anywidget": {"front"}}
+HEAVY = {"matplotlib": {"svg/plots.py"}, "ipywidgets": set(), "anywidget": {"front"}}
 
 MODULES = rooms.modules()
 

@@ -13,6 +13,7 @@ NOTEBOOKS = {
     "jupyterlab": "4.6",
     "ipykernel": "6.29",
     "ipywidgets": "7.7",
+    "anywidget": "0.9",
     "matplotlib": "3.8",
     "scipy": "1.11",
 }

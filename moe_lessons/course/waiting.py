@@ -113,7 +113,3 @@ def bundle(seconds: float) -> dict[str, str]:
         f'<progress max="1"{value} aria-label="{html.escape(text)}" style="vertical-align:middle"></progress>'
     )
     return {"text/plain": text, "text/html": f'<div class="moe-waiting">{bar} {html.escape(text)}</div>'}
-
-
-def _at(where: str) -> str:
-    return f" at {where}" if where else ""

@@ -12,6 +12,7 @@ The wire, for whichever engine stands behind the page:
 Every answer is answered by a face, be it the same one again (``seen`` counts them).
 """
 
+import html
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -109,11 +110,11 @@ class Face:
         rows = "".join(self._row(i, option) for i, option in enumerate(self.options))
         parts = [f"<div><strong>{self.title}.</strong> {self.question}</div>", rows]
         if isinstance(self.mark, str) and self.verdict in ("", "note"):  # else it is said how it was read
-            parts.append(f"<div><em>{self.yours}:</em> {_escaped(self.mark)}</div>")
+            parts.append(f"<div><em>{self.yours}:</em> {html.escape(self.mark, quote=False)}</div>")
         if self.said:
             parts.append(f'<div style="margin-top:.4em">{self.said}</div>')
         if self.how and not self.final and (alive or self.mark is None):
-            way = f"<code>{_escaped(self.how)}</code>"
+            way = f"<code>{html.escape(self.how, quote=False)}</code>"
             cell = (
                 "Run this cell to bring it to life, or answer in another:" if alive else "Answer in a cell:"
             )
@@ -134,10 +135,6 @@ class Face:
 def letter(index: int) -> str:
     """``0`` is ``"a"``."""
     return "abcdefghijklmnopqrstuvwxyz"[index]
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 @cache
