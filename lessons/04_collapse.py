@@ -38,6 +38,7 @@ from moe_lessons.steps import each
 from moe_lessons.toy import Decision, TopK, Toy, ToyRun, load_balancing
 from moe_lessons.toy.zoo import SelectionBias
 
+torch.set_num_threads(1)  # everything here is small: more threads would only wait for each other
 STEPS = 200
 COMMON = Toy(mu=4.0, even_start=True)  # even_start: a router that starts nearly even; more on it below
 race = ToyRun(COMMON, TopK(1)).advance(STEPS)
