@@ -8,6 +8,7 @@ from pathlib import Path
 from moe_lessons.grade import catalogue
 from moe_lessons.grade.reader import Reader
 from moe_lessons.grade.records import Notebook
+from moe_lessons.grade.texts import Packed
 
 MAX_FILE = 20 << 20
 
@@ -34,9 +35,9 @@ def read(path: Path, name: str) -> Notebook:
     return Notebook(
         name,
         found["lesson"],
-        found["answers"],
+        Packed(found["answers"]),
         tuple(found["warnings"]),
-        beside=found["beside"],
+        beside=Packed(found["beside"]),
         stubs=tuple(found["stubs"]),
         looks={id: tuple(looks) for id, looks in found["looks"].items()},
     )
