@@ -43,6 +43,12 @@ def read(path: Path, name: str) -> Notebook:
     )
 
 
+def rest() -> None:
+    """End the process that reads, if there is one; the next file starts it again."""
+    if _reader.cache_info().currsize:
+        _reader().close()
+
+
 @cache
 def _reader() -> Reader:
     lessons = catalogue.lessons()
