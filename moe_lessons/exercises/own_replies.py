@@ -4,6 +4,7 @@ References and misconceptions are asked the same for every answer to an exercise
 hundred times, and a learner at every check.
 """
 
+import hashlib
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,8 @@ def own_reply(function: Callable[..., Any], request: drivers.Request) -> drivers
     True
     """
     try:
-        asked = function, pickle.dumps(request)
+        # A request holds a case's arrays, and each mistake is asked the same: its sum is a hundredth as long.
+        asked = function, hashlib.blake2b(pickle.dumps(request), digest_size=16).digest()
     except Exception:  # options of a driver may hold a function that has no name
         return drivers.run(function, request)
     reply = _kept.get(asked)

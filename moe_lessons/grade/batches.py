@@ -14,16 +14,13 @@ BATCH = 25
 """Learners that share one grading notebook, at most; their answers do not share a process.
 
 Each notebook starts a kernel and a warm parent, and asks references and mistakes for their replies: some ten
-seconds of the processor. What a run that is stopped has not kept is what its open notebooks have judged.
+seconds of the processor. A run that is stopped keeps what these have judged; one that is killed loses it.
 """
 
 Progress = Callable[[int, int], None]
 """Told how many of how many answers are judged."""
-Tick = Callable[[int], None]
-
-
-class _StoppedError(Exception):
-    """Another part of the run has failed, or the user has stopped it."""
+Tick = Callable[[int], bool]
+"""Told how many answers of a notebook are judged; false where the run is to stop, with what it has."""
 
 
 def run(
@@ -65,12 +62,11 @@ def judge(
     lock, stop = threading.Lock(), threading.Event()
 
     def one(number: int, group: list[Answer]) -> None:
-        def tick(judged: int) -> None:
-            if stop.is_set():
-                raise _StoppedError
+        def tick(judged: int) -> bool:
             with lock:
                 counts[number] = judged
                 progress(min(sum(counts.values()), total), total)
+            return not stop.is_set()  # another part of the run has failed, or the user has stopped it
 
         found = run(group, tick)
         with lock:

@@ -48,14 +48,24 @@ _ABANDONED_SECONDS = 3600.0
 def workplace() -> Iterator[Path]:
     """A folder for all that a run needs for a while; what runs that were killed left behind goes first."""
     sweep()
-    made = Path(tempfile.mkdtemp(prefix=PLACES))
-    lock = os.open(made / _ALIVE, os.O_CREAT | os.O_RDWR)
-    _locked(lock)
+    made, lock = _made()
     try:
         yield made
     finally:
         os.close(lock)
         _remove(made)
+
+
+def _made() -> tuple[Path, int]:
+    """A new place and its lock; another one where someone who swept came before the lock was taken."""
+    for last in (False, False, True):
+        made = Path(tempfile.mkdtemp(prefix=PLACES))
+        lock = os.open(made / _ALIVE, os.O_CREAT | os.O_RDWR)
+        if (_locked(lock) and (made / _ALIVE).exists()) or last:
+            break
+        os.close(lock)
+        shutil.rmtree(made, ignore_errors=True)
+    return made, lock
 
 
 def sweep() -> None:
@@ -65,17 +75,20 @@ def sweep() -> None:
             with contextlib.suppress(OSError):
                 about = found.lstat()
                 mine = not hasattr(os, "getuid") or about.st_uid == os.getuid()
-                if mine and found.is_dir() and not found.is_symlink() and _abandoned(found):
-                    shutil.rmtree(found, ignore_errors=True)
+                if mine and found.is_dir() and not found.is_symlink():
+                    _remove_abandoned(found)
 
 
-def _abandoned(place: Path) -> bool:
+def _remove_abandoned(place: Path) -> None:
     try:
         lock = os.open(place / _ALIVE, os.O_RDWR)
     except FileNotFoundError:  # just made, or made by an earlier version
-        return time.time() - place.stat().st_mtime > _ABANDONED_SECONDS
+        if time.time() - place.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(place, ignore_errors=True)
+        return
     try:
-        return _locked(lock)
+        if _locked(lock):  # and stays so until it is gone, so that no one takes it for their own
+            shutil.rmtree(place, ignore_errors=True)
     finally:
         os.close(lock)
 

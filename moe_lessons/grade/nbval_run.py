@@ -19,7 +19,7 @@ Key = tuple[int, str]
 _SPARE_SECONDS = 60.0
 
 
-def run(notebook: Path, limits: Limits, tick: Callable[[int], None]) -> dict[Key, Verdict]:
+def run(notebook: Path, limits: Limits, tick: Callable[[int], bool]) -> dict[Key, Verdict]:
     """Verdicts on which nbval and the judge agree; an answer without one is missing from the result.
 
     Parameters
@@ -28,7 +28,7 @@ def run(notebook: Path, limits: Limits, tick: Callable[[int], None]) -> dict[Key
         As ``notebook.write`` wrote it, with its job beside it.
     limits : Limits
     tick : callable
-        Told now and then how many answers have been judged; if it raises, the run is stopped.
+        Told now and then how many answers have been judged; where it says no, the run ends with those.
     """
     folder = notebook.parent
     junit = folder / "junit.xml"
@@ -37,17 +37,18 @@ def run(notebook: Path, limits: Limits, tick: Callable[[int], None]) -> dict[Key
             command(notebook, junit, limits), cwd=folder, env=_environment(folder), stdout=log, stderr=log
         )
         try:
-            while process.poll() is None:
-                tick(_judged(folder))
-                try:
+            while process.poll() is None and tick(_judged(folder)):
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=0.2)
-                except subprocess.TimeoutExpired:
-                    continue
         finally:
             _stop(process)
     judged = {(verdict.learner, verdict.exercise): verdict for verdict in _verdicts(folder)}
     tick(len(judged))
-    passed = dict(cells(junit)) if junit.is_file() else {}
+    passed: dict[Key, bool] = {}
+    with contextlib.suppress(
+        FileNotFoundError, ElementTree.ParseError
+    ):  # it was killed before it had written
+        passed = dict(cells(junit))
     return {key: verdict for key, verdict in judged.items() if _agree(verdict, passed.get(key))}
 
 

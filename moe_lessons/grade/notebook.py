@@ -9,32 +9,55 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from moe_lessons.grade import catalogue
-from moe_lessons.grade.records import Limits
+from moe_lessons.grade.records import Limits, Notebook
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer to grade: the learner's place in the class, the file it is from, its code.
+    """One answer to grade: the learner's place in the class, the exercise, and the notebook that it is from.
 
-    ``beside`` is what it needs of the file's other cells.
+    A class has thousands, so it holds no text: what it gives out is the notebook's.
     """
 
     learner: int
     exercise: str
-    notebook: str
-    code: str
-    beside: str = ""
+    source: Notebook
+
+    @property
+    def notebook(self) -> str:
+        """The file that it is from."""
+        return self.source.file
+
+    @property
+    def code(self) -> str:
+        """Its cell."""
+        return self.source.answers[self.exercise]
+
+    @property
+    def beside(self) -> str:
+        """What it needs of the file's other cells."""
+        return self.source.beside.get(self.exercise, "")
 
 
 def write(folder: Path, answers: list[Answer], seed: int, limits: Limits, *, sandboxed: bool) -> Path:
-    """Write the grading notebook and the job that its cells read; return the notebook's path."""
+    """Write the grading notebook and what its cells read; return the notebook's path.
+
+    Answers lie in files of their own, so that neither who writes them nor who judges them holds all at once.
+    """
     job = {
         "seed": seed,
         "sandboxed": sandboxed,
         "limits": {"call": limits.call, "notebook": limits.notebook},
-        "answers": [vars(answer) for answer in answers],
     }
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    for index, answer in enumerate(answers):
+        task = {
+            "learner": answer.learner,
+            "exercise": answer.exercise,
+            "code": answer.code,
+            "beside": answer.beside,
+        }
+        (folder / f"answer-{index}.json").write_text(json.dumps(task), encoding="utf-8")
     path = folder / "grading.ipynb"
     nbformat.write(assemble(folder, answers), path)
     return path

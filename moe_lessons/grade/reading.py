@@ -8,6 +8,7 @@ from pathlib import Path
 from moe_lessons.grade import catalogue
 from moe_lessons.grade.reader import Reader
 from moe_lessons.grade.records import Notebook
+from moe_lessons.grade.texts import Packed
 
 MAX_FILE = 20 << 20
 
@@ -34,12 +35,18 @@ def read(path: Path, name: str) -> Notebook:
     return Notebook(
         name,
         found["lesson"],
-        found["answers"],
+        Packed(found["answers"]),
         tuple(found["warnings"]),
-        beside=found["beside"],
+        beside=Packed(found["beside"]),
         stubs=tuple(found["stubs"]),
         looks={id: tuple(looks) for id, looks in found["looks"].items()},
     )
+
+
+def rest() -> None:
+    """End the process that reads, if there is one; the next file starts it again."""
+    if _reader.cache_info().currsize:
+        _reader().close()
 
 
 @cache

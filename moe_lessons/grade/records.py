@@ -1,5 +1,6 @@
 """What came of grading, as plain data: a class, its learners, their notebooks and answers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import moe_lessons
@@ -54,10 +55,10 @@ class Notebook:
     file: str
     lesson: str | None = None
     """Id of the lesson that it belongs to, such as ``"01_router"``."""
-    answers: dict[str, str] = field(default_factory=dict)
+    answers: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     problem: str | None = None
-    beside: dict[str, str] = field(default_factory=dict)
+    beside: Mapping[str, str] = field(default_factory=dict)
     """What answers need of the notebook's other cells."""
     looks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """What answers look like (see ``likeness``)."""
@@ -76,16 +77,16 @@ class Submission:
     """Warnings from an earlier reading, where the files themselves are not at hand."""
 
     @property
-    def answers(self) -> dict[str, tuple[Notebook, str]]:
-        """The answers to grade: where two notebooks answer an exercise, the last by file name counts.
+    def answers(self) -> dict[str, Notebook]:
+        """Whose answer to grade, by exercise: where two notebooks have one, the last by file name counts.
 
         A notebook in which the exercise was not touched counts only where there is no other.
         """
-        found: dict[str, tuple[Notebook, str]] = {}
+        found: dict[str, Notebook] = {}
         for notebook in self.notebooks:
-            for id, code in notebook.answers.items():
-                if id not in notebook.stubs or id not in found or id in found[id][0].stubs:
-                    found[id] = (notebook, code)
+            for id in notebook.answers:
+                if id not in notebook.stubs or id not in found or id in found[id].stubs:
+                    found[id] = notebook
         return found
 
     @property

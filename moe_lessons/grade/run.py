@@ -78,11 +78,12 @@ def grade_class(
     }
     answers = {
         place: [
-            _answer(place, submissions[place], exercise.id)
+            Answer(place, exercise.id, found[exercise.id])
             for exercise in exercises
-            if exercise.id in submissions[place].answers and not needs.missing(exercise)
+            if exercise.id in found and not needs.missing(exercise)
         ]
         for place, exercises in asked.items()
+        for found in [submissions[place].answers]
     }
     names = [submission.learner for submission in submissions]
     verdicts = {
@@ -129,11 +130,6 @@ def _asked(submission: Submission, submissions: Sequence[Submission], lessons: S
     return [exercise for number in sorted(numbers) for exercise in known[number].exercises]
 
 
-def _answer(place: int, submission: Submission, id: str) -> Answer:
-    found, code = submission.answers[id]
-    return Answer(place, id, found.file, code, found.beside.get(id, ""))
-
-
 def _outcome(place: int, submission: Submission, exercise: Asked, verdicts: dict[Key, Verdict]) -> Outcome:
     lacks = needs.missing(exercise)
     if lacks:
@@ -145,8 +141,8 @@ def _outcome(place: int, submission: Submission, exercise: Asked, verdicts: dict
     if verdict is None:
         verdict = Verdict(place, exercise.id, _why_not(submission, exercise))
     points = exercise.points if verdict.status == PASSED else 0
-    answer = submission.answers.get(exercise.id)
-    looks = answer[0].looks.get(exercise.id, ()) if answer else ()
+    notebook = submission.answers.get(exercise.id)
+    looks = notebook.looks.get(exercise.id, ()) if notebook else ()
     return Outcome(exercise.id, exercise.title, points, exercise.points, verdict, looks)
 
 

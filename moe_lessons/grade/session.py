@@ -67,9 +67,10 @@ def end() -> None:
 
 
 class Session:
-    """A job under way: its answers, the warm parent, and the time that each learner's lesson has used."""
+    """A job under way: where its answers lie, the warm parent, what time each learner's lesson has used."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
         self.verdicts = folder / "verdicts.jsonl"
         # Inside the job: removed with it even if this kernel dies.
@@ -78,7 +79,7 @@ class Session:
 
     def grade(self, index: int) -> str:
         """Judge one answer, write the verdict down, return the line."""
-        task = self.job["answers"][index]
+        task = json.loads((self.folder / f"answer-{index}.json").read_text(encoding="utf-8"))
         exercise = registry.exercise(task["exercise"])
         began = time.monotonic()
         # A warning about a learner's values is not part of the output that nbval compares.

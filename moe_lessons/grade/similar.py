@@ -22,7 +22,7 @@ def handed_in(submissions: Sequence[Submission]) -> Looks:
     """What everyone's answers look like, whichever exercises count."""
     looks: Looks = defaultdict(dict)
     for submission in submissions:
-        for id, (notebook, _) in submission.answers.items():
+        for id, notebook in submission.answers.items():
             if id in notebook.looks:
                 looks[id][submission.learner] = notebook.looks[id]
     return looks

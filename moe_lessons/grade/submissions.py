@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from moe_lessons.grade.reader import TOO_MUCH
-from moe_lessons.grade.reading import read
+from moe_lessons.grade.reading import read, rest
 from moe_lessons.grade.records import Notebook, RefusedError, Submission
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
@@ -58,6 +58,7 @@ def collect(folder: Path, *, out: Path | None = None) -> list[Submission]:
             found.append(Submission(path.name, tuple(_handed_in(path, folder)), alone=False))
         elif _archive(path):
             found.append(Submission(path.name, (_read(path, path.name),), alone=False))
+    rest()
     _require_something(folder, found)
     return found
 

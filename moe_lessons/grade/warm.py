@@ -26,10 +26,10 @@ CHANNEL = 3
 """The worker's end of its channel, always."""
 _GRACE_SECONDS = 1.0
 LATE = {
-    "scipy": (r"\bscipy\b", ("scipy.optimize", "scipy.stats")),
-    "grad": (r"\bautograd\.grad\b|\bbackward\(", ("torch.fx.experimental.symbolic_shapes",)),
+    "scipy": ("scipy.optimize", "scipy.stats"),
+    "grad": ("torch.fx.experimental.symbolic_shapes",),
 }
-"""What takes half a second or more to import, by a word of an answer's text that tells it will be needed.
+"""What takes half a second or more to import; ``late`` tells from an answer's text which it will need.
 
 Imported once, here, before the first answer that wants it is there: its worker has it then, and later ones.
 """
@@ -106,7 +106,7 @@ def _freeze() -> None:
 
 
 def _load(name: str) -> None:
-    for module in LATE[name][1] if _forks_warm() else ():
+    for module in LATE[name] if _forks_warm() else ():
         with contextlib.suppress(Exception):  # then the answer that asks for it hears why
             importlib.import_module(module)
     _freeze()

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import select
 import signal
 import socket
@@ -16,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from moe_lessons.exercises.drivers import Failure, Reply, Request
-from moe_lessons.grade import kit, messages, sandbox, warm, wire
+from moe_lessons.grade import kit, late, messages, sandbox, wire
 
 _START_SECONDS = 180.0
 """How long the warm parent may take to import torch on a busy machine."""
@@ -99,8 +98,8 @@ class WarmParent:
         raise AssertionError
 
     def _load(self, code: str) -> None:
-        for name, (word, _) in warm.LATE.items():
-            if name not in self._loaded and re.search(word, code):
+        for name in late.needed(code):
+            if name not in self._loaded:
                 self._control.settimeout(_START_SECONDS)
                 self._control.sendall(b"load %s" % name.encode())
                 self._answer()

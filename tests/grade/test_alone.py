@@ -148,3 +148,21 @@ def test_a_run_under_way_is_not_swept(tmp_path, monkeypatch):
         guard.sweep()
         assert (mine / "x").exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_is_swept_before_its_lock_is_taken_is_made_anew(tmp_path, monkeypatch):
+    """Two notebooks begin at one moment: one sweeps while the other has made its folder but not locked it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    locked = guard._locked
+
+    def late(handle):
+        monkeypatch.setattr(guard, "_locked", locked)
+        guard.sweep()
+        return locked(handle)
+
+    monkeypatch.setattr(guard, "_locked", late)
+    with guard.workplace() as mine:
+        (mine / "job.json").write_text("{}")
+        guard.sweep()
+        assert (mine / "job.json").exists()
+    assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ from moe_lessons.exercises import answers, needs
 from moe_lessons.exercises.judge import judge, local
 from moe_lessons.grade import sandbox
 from moe_lessons.grade.notebook import Answer, write
-from moe_lessons.grade.records import Limits
+from moe_lessons.grade.records import Limits, Notebook
 from moe_lessons.grade.session import Session
 
 SEED = 11
@@ -60,7 +60,10 @@ def test_one_answer_gets_one_grade(tmp_path, lesson):
     asked = list(known(lesson))
     if not asked:
         pytest.skip("only kernels")
-    given = [Answer(place, exercise.id, "x", code) for place, (exercise, code) in enumerate(asked)]
+    given = [
+        Answer(place, exercise.id, Notebook("x", answers={exercise.id: code}))
+        for place, (exercise, code) in enumerate(asked)
+    ]
     write(tmp_path, given, SEED, Limits(60, 10_000), sandboxed=SANDBOXED)
     session = Session(tmp_path)
     try:

@@ -205,7 +205,7 @@ def test_the_last_notebook_counts(tmp_path):
     for name, code in (("1.ipynb", "a"), ("2.ipynb", "b")):
         (folder / name).write_text(json.dumps(answering(cell(ID, code))), encoding="utf-8")
     (ada,) = collect(tmp_path)
-    assert ada.answers[ID][1] == "b"
+    assert ada.answers[ID].answers[ID] == "b"
     assert ada.warnings == [f"{ID} is answered in ada/1.ipynb, ada/2.ipynb; ada/2.ipynb counts"]
 
 
@@ -237,7 +237,7 @@ def test_a_copy_of_the_stub_in_another_file_never_counts(tmp_path):
     for name, code in (("01-mine.ipynb", TRIED), ("01.ipynb", STUB)):
         (folder / name).write_text(json.dumps(answering(cell(ID, code))), encoding="utf-8")
     (ada,) = collect(tmp_path)
-    assert ada.answers[ID][1] == TRIED
+    assert ada.answers[ID].answers[ID] == TRIED
     assert ada.warnings == []
 
 

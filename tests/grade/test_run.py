@@ -156,7 +156,10 @@ def test_junit_cells_that_are_no_passes(tmp_path):
 
 
 def test_the_grading_notebook_holds_no_learner_code(tmp_path):
-    built = assemble(tmp_path, [Answer(0, MINE[0], "ada.ipynb", "import this_is_learner_code")])
+    built = assemble(
+        tmp_path,
+        [Answer(0, MINE[0], Notebook("ada.ipynb", answers={MINE[0]: "import this_is_learner_code"}))],
+    )
     assert "learner_code" not in str(built)
     exercise = registry.exercise(MINE[0])
     assert (

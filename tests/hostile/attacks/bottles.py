@@ -93,6 +93,7 @@ BOTTLES = {
             folders[:] = set(folders) - libraries
             for name in files:
                 told = name.endswith('.ipynb') or name in ('job.json', 'graded.jsonl', 'verdicts.jsonl')
+                told = told or (name.startswith('answer-') and name.endswith('.json'))
                 if told or 'canary' in name: raise RuntimeError('ESCAPE saw ' + os.path.join(place, name))
         return args[0]"""),
     "bottle b a reference in memory": function("""
