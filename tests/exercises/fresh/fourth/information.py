@@ -157,7 +157,7 @@ def verdict_position_beyond_token(*args):
 
 
 def verdict_untrained_first(*args):
-    trained, untrained, t, d, pos = args
+    trained, untrained, t, *_ = args
     if abs(I(trained, t) - I(untrained, t)) < 0.2:
         return "untrained"
     return verdict(*args)
@@ -200,7 +200,6 @@ def verdict_untrained_is_the_chance(*args):
 
 def verdict_last_wins(*args):
     """Later questions overwrite the answer of earlier ones."""
-    trained, untrained, t, d, pos = args
     first = verdict(*args)
     return verdict(*args, order=()) if verdict(*args, order=()) != "nothing" else first
 
@@ -233,34 +232,38 @@ def verdict_shuffled_everywhere(*args):
 
 FRESH = {
     "12.beyond_the_token": [
-        ("what the token explains", beyond_interaction, set()),
-        ("H(t) forgotten", beyond_token_entropy_forgotten, set()),
-        ("labels added up", beyond_labels_added, set()),
-        ("factor one too small", beyond_factor_too_small, set()),
-        ("log10", beyond_log10, set()),
-        ("the last kind only", beyond_last_kind, set()),
-        ("0 log 0", beyond_nan, set()),
-        ("corrected for chance", beyond_corrected, set()),
-        ("shares of all tokens", beyond_shares_of_all, set()),
-        ("two conditions", beyond_two_conditions, set()),
-        ("negative", beyond_negative, set()),
-        ("weighted by entropy", beyond_whole_entropy, set()),
+        ("what the token explains", beyond_interaction, {"shared_by_all"}),
+        ("H(t) forgotten", beyond_token_entropy_forgotten, {"token_left_in"}),
+        ("labels added up", beyond_labels_added, {"numbers_collide"}),
+        ("factor one too small", beyond_factor_too_small, {"numbers_collide"}),
+        ("log10", beyond_log10, {"nats"}),
+        ("the last kind only", beyond_last_kind, {"one_kind_only"}),
+        ("0 log 0", beyond_nan, {"zero_times_log_zero"}),
+        ("corrected for chance", beyond_corrected, {"chance_of_the_whole"}),
+        ("shares of all tokens", beyond_shares_of_all, {"shares_of_all_tokens"}),
+        ("two conditions", beyond_two_conditions, {"token_subtracted"}),
+        ("negative", beyond_negative, {"other_sign"}),
+        ("weighted by entropy", beyond_whole_entropy, {"other_weights"}),
     ],
     "12.what_is_it": [
-        ("nats", verdict_nats, set()),
-        ("domain compared with the untrained router", verdict_domain_since_untrained, set()),
-        ("position beyond the token", verdict_position_beyond_token, set()),
-        ("untrained asked first", verdict_untrained_first, set()),
-        ("position asked first", verdict_position_first, set()),
-        ("a capital letter", verdict_other_words, set()),
-        ("another word", verdict_chance_for_nothing, set()),
+        ("nats", verdict_nats, {"nearly_untrained"}),
+        (
+            "domain compared with the untrained router",
+            verdict_domain_since_untrained,
+            {"domain_less_untrained"},
+        ),
+        ("position beyond the token", verdict_position_beyond_token, {"position_beyond_the_token"}),
+        ("untrained asked first", verdict_untrained_first, {"untrained_for_nothing"}),
+        ("position asked first", verdict_position_first, {"position_first"}),
+        ("a capital letter", verdict_other_words, {"other_word"}),
+        ("another word", verdict_chance_for_nothing, {"other_word"}),
         ("no last return", verdict_none, set()),
-        ("one term for all kinds", verdict_one_term_for_all, set()),
-        ("untrained router for the chance", verdict_untrained_is_the_chance, set()),
-        ("the last question wins", verdict_last_wins, set()),
-        ("a low bar", verdict_low_bar, set()),
-        ("the untrained router not corrected", verdict_before_not_corrected, set()),
-        ("domain less token", verdict_domain_less_token, set()),
-        ("shuffled over all tokens", verdict_shuffled_everywhere, set()),
+        ("one term for all kinds", verdict_one_term_for_all, {"chance_taken_for_news"}),
+        ("untrained router for the chance", verdict_untrained_is_the_chance, {"domain_less_untrained"}),
+        ("the last question wins", verdict_last_wins, {"token_first"}),
+        ("a low bar", verdict_low_bar, {"chance_taken_for_news"}),
+        ("the untrained router not corrected", verdict_before_not_corrected, {"nearly_untrained"}),
+        ("domain less token", verdict_domain_less_token, {"domain_by_subtraction"}),
+        ("shuffled over all tokens", verdict_shuffled_everywhere, {"shuffled_over_all_tokens"}),
     ],
 }

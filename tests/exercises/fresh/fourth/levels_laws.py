@@ -47,11 +47,10 @@ def levels_position_for_group(*args):
 
 def levels_times_groups(*args):
     """a·A + b."""
-    return levels(*args, number=lambda c, places, A, B, k2: (c[..., None] * A + places).clamp(max=A * B - 1))
+    return levels(*args, number=lambda c, places, A, B, k2: c[..., None] * A + places)
 
 
 def levels_repeated_not_interleaved(*args):
-    g, e, k1, k2 = args
     return levels(*args, weigh=lambda p, q: p.repeat(1, q.shape[-1]).view(len(p), -1) * q.flatten(1))
 
 
@@ -84,7 +83,7 @@ def levels_group_of_best_expert(*args):
     def chosen(g, e, k1):
         return e.amax(-1).topk(k1).indices
 
-    g, e, k1, k2 = args
+    g = args[0]
     return levels(*args, groups=chosen, first=lambda _, c: g.gather(1, c).softmax(-1))
 
 
@@ -249,48 +248,52 @@ def leverage_natural_and_two(*args):
 
 FRESH = {
     "11.hierarchical": [
-        ("sigmoids", levels_sigmoid, set()),
-        ("experts of the first groups", levels_first_groups, set()),
-        ("one softmax over all chosen experts", levels_one_softmax_for_all_experts, set()),
-        ("position in the list for the group", levels_position_for_group, set()),
-        ("a·A + b", levels_times_groups, set()),
-        ("group weights repeated, not interleaved", levels_repeated_not_interleaved, set()),
-        ("importance overwritten", levels_importance_overwritten, set()),
-        ("importance of all experts", levels_importance_of_all, set()),
-        ("importance flat", levels_importance_flat, set()),
-        ("second softmax over the groups", levels_softmax_over_groups, set()),
-        ("groups by their best expert", levels_group_of_best_expert, set()),
-        ("without the group's weight", levels_expert_weight_only, set()),
-        ("without the expert's weight", levels_first_weight_only, set()),
+        ("sigmoids", levels_sigmoid, {"not_softmax"}),
+        ("experts of the first groups", levels_first_groups, {"first_groups"}),
+        ("one softmax over all chosen experts", levels_one_softmax_for_all_experts, {"one_softmax_for_all"}),
+        ("position in the list for the group", levels_position_for_group, {"rank_for_group"}),
+        ("a·A + b", levels_times_groups, {"times_groups", "times_chosen"}),
+        (
+            "group weights repeated, not interleaved",
+            levels_repeated_not_interleaved,
+            {"repeated_not_interleaved"},
+        ),
+        ("importance overwritten", levels_importance_overwritten, {"importance_overwritten"}),
+        ("importance of all experts", levels_importance_of_all, {"importance_soft"}),
+        ("importance flat", levels_importance_flat, {"other_shape"}),
+        ("second softmax over the groups", levels_softmax_over_groups, {"softmax_along_another_axis"}),
+        ("groups by their best expert", levels_group_of_best_expert, {"groups_by_their_experts"}),
+        ("without the group's weight", levels_expert_weight_only, {"groups_unweighted"}),
+        ("without the expert's weight", levels_first_weight_only, {"experts_unweighted"}),
     ],
     "11.compute_optimal": [
-        ("all parameters returned", optimum_total_returned, set()),
-        ("n returned", optimum_blocks_returned, set()),
-        ("6 forgotten", optimum_six_forgotten, set()),
-        ("FLOPs of one block", optimum_one_block, set()),
-        ("parameters of one block", optimum_one_block_total, set()),
-        ("exponents exchanged", optimum_exponents_swapped, set()),
-        ("times G to the γ", optimum_granularity_times, set()),
-        ("g / G^γ outside", optimum_no_parentheses, set()),
-        ("n for the first G only", optimum_one_after_the_other, set()),
-        ("12 E d² n", optimum_all_times_expansion, set()),
-        ("router without G", optimum_router_without_g, set()),
-        ("the highest loss", optimum_highest, set()),
-        ("tokens before parameters", optimum_tokens_first, set()),
-        ("a hundred sizes", optimum_hundred_steps, set()),
+        ("all parameters returned", optimum_total_returned, {"total_returned"}),
+        ("n returned", optimum_blocks_returned, {"blocks_returned"}),
+        ("6 forgotten", optimum_six_forgotten, {"six_left_out"}),
+        ("FLOPs of one block", optimum_one_block, {"one_block"}),
+        ("parameters of one block", optimum_one_block_total, {"one_block"}),
+        ("exponents exchanged", optimum_exponents_swapped, {"constants_changed_places"}),
+        ("times G to the γ", optimum_granularity_times, {"granularity_without_gain"}),
+        ("g / G^γ outside", optimum_no_parentheses, {"bracket_left_out"}),
+        ("n for the first G only", optimum_one_after_the_other, {"not_the_best"}),
+        ("12 E d² n", optimum_all_times_expansion, {"active_times_expansion"}),
+        ("router without G", optimum_router_without_g, {"router_without_granularity"}),
+        ("the highest loss", optimum_highest, {"not_the_best"}),
+        ("tokens before parameters", optimum_tokens_first, {"outputs_swapped"}),
+        ("a hundred sizes", optimum_hundred_steps, {"not_the_best"}),
     ],
     "11.leverage": [
-        ("inverse of A_start's term forgotten", leverage_start_not_inverted, set()),
-        ("β positive", leverage_beta_positive, set()),
-        ("log of the square", leverage_log_of_square, set()),
-        ("γ and β exchanged", leverage_swapped, set()),
-        ("without G", leverage_no_granularity, set()),
-        ("without β", leverage_no_linear_term, set()),
-        ("without a", leverage_no_a, set()),
-        ("product for power", leverage_product, set()),
-        ("percent", leverage_percent, set()),
-        ("γ ten times too large", leverage_mistyped, set()),
-        ("A and A_start in parallel", leverage_parallel, set()),
-        ("ln and log2", leverage_natural_and_two, set()),
+        ("inverse of A_start's term forgotten", leverage_start_not_inverted, {"other_a_hat"}),
+        ("β positive", leverage_beta_positive, {"sign_lost"}),
+        ("log of the square", leverage_log_of_square, {"log_of_square"}),
+        ("γ and β exchanged", leverage_swapped, {"constants_exchanged"}),
+        ("without G", leverage_no_granularity, {"term_left_out"}),
+        ("without β", leverage_no_linear_term, {"term_left_out"}),
+        ("without a", leverage_no_a, {"term_left_out"}),
+        ("product for power", leverage_product, {"no_power"}),
+        ("percent", leverage_percent, {"per_cent"}),
+        ("γ ten times too large", leverage_mistyped, {"constant_mistyped"}),
+        ("A and A_start in parallel", leverage_parallel, {"other_a_hat"}),
+        ("ln and log2", leverage_natural_and_two, {"natural_g_two_c"}),
     ],
 }

@@ -1,0 +1,69 @@
+"""Wrong answers to lesson 12, by the later misconceptions: most stand in the fourth set of fresh ones."""
+
+from fresh.fourth import information, traces
+
+
+def mean_square(*args):
+    return traces.local(*args, chance=lambda p, counts: p.square().mean())
+
+
+def overlap_twice(a, b, E):
+    overlap, _ = traces.saturate(a, b, E)
+    return overlap, overlap
+
+
+def first_choice_found(a, b, E):
+    found = [row[0] in then for row, then in zip(b.tolist(), a.tolist(), strict=True)]
+    return sum(found) / len(found), traces.saturate(a, b, E)[1]
+
+
+def bar_of_a_half(*args):
+    return information.verdict(*args, bar=0.5)
+
+
+WRONG = {
+    "12.locality": {
+        "expert_0_left_out": traces.locality_nonzero_is_real,
+        "loads_of_some": traces.locality_loads_of_later_tokens,
+        "windows_left_out": traces.locality_shortest_window,
+        "wrong_number_of_pairs": traces.locality_one_window,
+        "entropy_for_chance": traces.locality_entropy,
+        "spread_for_chance": mean_square,
+    },
+    "12.saturation": {
+        "loads_compared": traces.saturation_histograms,
+        "mean_over_experts": traces.saturation_by_expert,
+        "all_with_all": traces.saturation_every_token,
+        "itself_for_chance": overlap_twice,
+        "one_of_the_first": first_choice_found,
+    },
+    "12.coactivation": {
+        "pairs_twice": traces.coactivation_twice,
+        "made_symmetric": traces.coactivation_cosine,
+        "rows_sum_to_one": traces.coactivation_rows_sum_to_one,
+        "diagonal_cleared_too_early": traces.coactivation_diagonal_too_early,
+        "not_added_up": traces.coactivation_not_added,
+        "lift_of_counts": traces.coactivation_lift_of_counts,
+        "not_a_ratio": traces.coactivation_logarithm,
+    },
+    "12.beyond_the_token": {
+        "numbers_collide": information.beyond_factor_too_small,
+        "one_kind_only": information.beyond_last_kind,
+        "zero_times_log_zero": information.beyond_nan,
+        "shares_of_all_tokens": information.beyond_shares_of_all,
+        "other_sign": information.beyond_negative,
+        "chance_of_the_whole": information.beyond_corrected,
+        "other_weights": information.beyond_whole_entropy,
+    },
+    "12.what_is_it": {
+        "nearly_untrained": information.verdict_nats,
+        "position_first": information.verdict_position_first,
+        "position_beyond_the_token": information.verdict_position_beyond_token,
+        "domain_less_untrained": information.verdict_domain_since_untrained,
+        "domain_by_subtraction": information.verdict_domain_less_token,
+        "shuffled_over_all_tokens": information.verdict_shuffled_everywhere,
+        "untrained_for_nothing": information.verdict_untrained_first,
+        "threshold_too_high": bar_of_a_half,
+        "other_word": information.verdict_other_words,
+    },
+}
