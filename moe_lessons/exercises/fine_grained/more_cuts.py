@@ -166,19 +166,13 @@ def cost_mistakes(reference: Answer) -> tuple[Misconception, ...]:
         Misconception(
             "number_not_grown",
             "The slices are a G-th of an expert, and only as many were counted as there were experts. A cut "
-            "throws nothing away: G of them make up the expert.",
+            "throws nothing away: G of them make up the expert. (Or they were cut in two directions: a slice still "
+            "reads D numbers and writes D.)",
             wrong=sizes(rows, lambda d, f, g: 3 * d * f / g, lambda e, k, g: (e, k)),
             also=(
                 sizes(rows, lambda d, f, g: 3 * d * f / g, lambda e, k, g: (e, k * g)),
                 sizes(lambda d, e, g: d * e, lambda d, f, g: 3 * d * f / g, lambda e, k, g: (e, k)),
             ),
-            hint=1,
-        ),
-        Misconception(
-            "cut_twice",
-            "The slices are too small: the cut takes hidden units only. A slice still reads D numbers and "
-            "writes D numbers, so it has a G-th of its expert and not less.",
-            wrong=sizes(rows, lambda d, f, g: 3 * d * f / g**2, lambda e, k, g: (e * g, k * g)),
             hint=1,
         ),
         Misconception(

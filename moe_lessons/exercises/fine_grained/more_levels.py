@@ -137,12 +137,6 @@ LEVEL_MISTAKES = (
         "The second softmax runs over all chosen experts at once. Each group shares out its own weight: a "
         "softmax for each group, over its `top_experts`.",
         wrong=_with(second=lambda v: v.flatten(1).softmax(dim=-1).view(v.shape)),
-        also=(
-            _with(
-                second=lambda v: v.flatten(1).softmax(dim=-1).view(v.shape),
-                product=lambda p, q: _share((p.unsqueeze(-1) * q).flatten(1)),
-            ),
-        ),
         hint=2,
     ),
     Misconception(

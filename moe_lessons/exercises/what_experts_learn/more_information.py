@@ -28,23 +28,19 @@ def _commonest(e: Tensor, t: Tensor, d: Tensor) -> float:
     return found[int(np.argmax(shares))]
 
 
-def _over_all(weighted: bool) -> Callable[[Tensor, Tensor, Tensor], float]:
+def _over_all(e: Tensor, t: Tensor, d: Tensor) -> float:
     """Within a kind, counts over all N tokens, as if they were shares."""
 
     def entropy(n: int, *labels: Tensor) -> float:
         counts = torch.stack(labels).unique(dim=1, return_counts=True)[1].double() / n
         return torch.special.entr(counts).sum().item() / math.log(2)
 
-    def wrong(e: Tensor, t: Tensor, d: Tensor) -> float:
-        total = 0.0
-        for value in t.unique():
-            here = t == value
-            inside = [entropy(len(e), *labels) for labels in ((e[here],), (d[here],), (e[here], d[here]))]
-            share = here.double().mean().item() if weighted else 1.0
-            total += share * (inside[0] + inside[1] - inside[2])
-        return total
-
-    return wrong
+    total = 0.0
+    for value in t.unique():
+        here = t == value
+        inside = [entropy(len(e), *labels) for labels in ((e[here],), (d[here],), (e[here], d[here]))]
+        total += here.double().mean().item() * (inside[0] + inside[1] - inside[2])
+    return total
 
 
 def _colliding(number: Callable[[Tensor, Tensor], Tensor]) -> tuple[Callable[..., float], ...]:
@@ -111,8 +107,7 @@ INFORMATION_MISTAKES = (
         "shares_of_all_tokens",
         "Among the tokens of one kind the counts were divided by *all* N tokens, so that the shares do not "
         "sum to 1. Divide by the tokens of this kind; how many they are comes in as the weight.",
-        wrong=_over_all(weighted=True),
-        also=(_over_all(weighted=False),),
+        wrong=_over_all,
         hint=2,
     ),
     Misconception(

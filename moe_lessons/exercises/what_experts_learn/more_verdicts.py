@@ -119,17 +119,18 @@ def verdict_mistakes(
         ),
         Misconception(
             "domain_by_subtraction",
-            "For the domain, two informations were subtracted. What the expert tells of the domain and what "
-            "it tells of the token overlap in part only: look among tokens of one kind.",
+            "For the domain, two informations were subtracted. What the expert tells of the domain and what it "
+            "tells of the token overlap in part only: look among tokens of one kind.",
             wrong=on(less_token),
-            also=(on(less_domain_of_token),),
             hint=3,
         ),
         Misconception(
-            "shuffled_over_all_tokens",
-            "For chance, the domains were shuffled over all tokens. That also undoes what the token says of "
-            "the domain, and gives too large a chance: shuffle among tokens of the same kind.",
+            "domain_just_missed",
+            "A domain that is not far above the threshold was missed. Is it asked for among tokens of one kind, "
+            "and with a chance of its own: domains shuffled among tokens of the *same* kind? Shuffled over all "
+            "tokens they lose what the token says of them, and chance comes out too large.",
             wrong=on(everywhere),
+            also=(on(less_domain_of_token), lower(0.2)),
             hint=2,
         ),
         Misconception(
@@ -144,8 +145,8 @@ def verdict_mistakes(
             "threshold_too_high",
             "Something clear was not taken for news: the threshold is too high, or two corrections were "
             "taken off. The card asks for more than 0.1 bits above chance.",
-            wrong=lower(0.2),
-            also=(lower(0.5), lower(1.0)),
+            wrong=lower(0.5),
+            also=(lower(1.0),),
             hint=3,
         ),
         Misconception(

@@ -11,15 +11,6 @@ def share_of_the_old_router(d, f, e, k, g):
     return cuts.costs(d, f, e, k, g, share=d * e / (d * e + 3 * d * f * k))
 
 
-def both_widths_cut(d, f, e, k, g):
-    slice_ = 3 * (d / g) * (f / g)
-    router = d * e * g
-    active = router + k * g * slice_
-    return cuts.costs(
-        d, f, e, k, g, total=int(router + e * g * slice_), active=int(active), share=router / active
-    )
-
-
 def one_matrix(d, f, e, k, g):
     active = d * e * g + k * d * f
     return cuts.costs(d, f, e, k, g, total=d * e * g + e * d * f, active=active)
@@ -126,7 +117,6 @@ WRONG = {
         "share_in_percent": cuts.costs_percent,
         "share_of_one_slice": share_of_the_old_router,
         "number_not_grown": cuts.costs_number_not_grown,
-        "cut_twice": both_widths_cut,
         "one_slice_of_each": cuts.costs_one_slice_of_each,
         "biases_counted": cuts.costs_router_bias,
         "one_matrix": one_matrix,

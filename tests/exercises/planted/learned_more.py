@@ -61,7 +61,7 @@ WRONG = {
         "position_beyond_the_token": information.verdict_position_beyond_token,
         "domain_less_untrained": information.verdict_domain_since_untrained,
         "domain_by_subtraction": information.verdict_domain_less_token,
-        "shuffled_over_all_tokens": information.verdict_shuffled_everywhere,
+        "domain_just_missed": information.verdict_shuffled_everywhere,
         "untrained_for_nothing": information.verdict_untrained_first,
         "threshold_too_high": bar_of_a_half,
         "other_word": information.verdict_other_words,

@@ -264,6 +264,6 @@ FRESH = {
         ("a low bar", verdict_low_bar, {"chance_taken_for_news"}),
         ("the untrained router not corrected", verdict_before_not_corrected, {"nearly_untrained"}),
         ("domain less token", verdict_domain_less_token, {"domain_by_subtraction"}),
-        ("shuffled over all tokens", verdict_shuffled_everywhere, {"shuffled_over_all_tokens"}),
+        ("shuffled over all tokens", verdict_shuffled_everywhere, {"domain_just_missed"}),
     ],
 }
