@@ -166,8 +166,8 @@ def cost_mistakes(reference: Answer) -> tuple[Misconception, ...]:
         Misconception(
             "number_not_grown",
             "The slices are a G-th of an expert, and only as many were counted as there were experts. A cut "
-            "throws nothing away: G of them make up the expert. (Or they were cut in two directions: a slice still "
-            "reads D numbers and writes D.)",
+            "throws nothing away: G of them make up the expert. (Or they were cut in two directions: a "
+            "slice still reads D numbers and writes D.)",
             wrong=sizes(rows, lambda d, f, g: 3 * d * f / g, lambda e, k, g: (e, k)),
             also=(
                 sizes(rows, lambda d, f, g: 3 * d * f / g, lambda e, k, g: (e, k * g)),

@@ -119,16 +119,16 @@ def verdict_mistakes(
         ),
         Misconception(
             "domain_by_subtraction",
-            "For the domain, two informations were subtracted. What the expert tells of the domain and what it "
-            "tells of the token overlap in part only: look among tokens of one kind.",
+            "For the domain, two informations were subtracted. What the expert tells of the domain and what "
+            "it tells of the token overlap in part only: look among tokens of one kind.",
             wrong=on(less_token),
             hint=3,
         ),
         Misconception(
             "domain_just_missed",
-            "A domain that is not far above the threshold was missed. Is it asked for among tokens of one kind, "
-            "and with a chance of its own: domains shuffled among tokens of the *same* kind? Shuffled over all "
-            "tokens they lose what the token says of them, and chance comes out too large.",
+            "A domain that is not far above the threshold was missed. Is it asked for among tokens of one "
+            "kind, and with a chance of its own: domains shuffled among tokens of the *same* kind? Shuffled "
+            "over all tokens they lose what the token says of them, and chance comes out too large.",
             wrong=on(everywhere),
             also=(on(less_domain_of_token), lower(0.2)),
             hint=2,

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 from fresh.fourth.cuts import costs, latent, split
-from fresh.fourth.levels_laws import leverage, levels, optimum
+from fresh.fourth.levels_laws import levels, leverage, optimum
 
 
 def split_backwards(*args):
@@ -38,7 +38,7 @@ def split_factor_squared(*args):
 
 def split_masked(gate_up, down, router, g):
     """Zeros where other slices are, at the old width."""
-    E, D, width = down.shape
+    E, _, width = down.shape
     slices, downs = [], []
     for e in range(E):
         for s in range(g):

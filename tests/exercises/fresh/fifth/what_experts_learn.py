@@ -1,7 +1,5 @@
 """The fifth set, lesson 12: the solutions' lines gone through one by one, and what can go wrong in each."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from fresh.fourth.information import H, I, beyond, verdict
