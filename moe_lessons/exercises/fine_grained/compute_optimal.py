@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from moe_lessons.exercises.fine_grained.more_laws import LAW_MISTAKES
+from moe_lessons.exercises.fine_grained.more_terms import term_mistakes
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
 
 Optimum = tuple[int, float, float, float]
@@ -186,7 +187,7 @@ COMPUTE_OPTIMAL = Exercise(
         ),
         Misconception(
             "last_granularity",
-            "The last granularity was returned, with its own best size. Keep the best of all.",
+            "The last granularity was returned, or its size and tokens. Keep the best of all.",
             wrong=lambda flops, expansion, grains: _best(flops, expansion, grains.tolist()[-1:]),
             hint=1,
         ),
@@ -203,6 +204,7 @@ COMPUTE_OPTIMAL = Exercise(
             hint=3,
         ),
         *LAW_MISTAKES,
+        *term_mistakes(reference),
     ),
     hints=(
         "With d = 64 n only two things are free: n and G. For each G, which n is best? And then, which G?",

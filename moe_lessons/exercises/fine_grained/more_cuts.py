@@ -129,11 +129,12 @@ def cost_mistakes(reference: Answer) -> tuple[Misconception, ...]:
     return (
         Misconception(
             "router_not_used",
-            "The router is missing from what one token uses. A token meets all of its rows: that is how the "
-            "slices are chosen.",
+            "The router is missing in one of the two counts. It is part of the layer, and a token meets all "
+            "of its rows: that is how the slices are chosen.",
             wrong=but(lambda r, d, f, e, k, g: (r[0], r[1] - d * e * g, *r[2:])),
             also=(
                 but(lambda r, d, f, e, k, g: (r[0], r[1] - d * e * g, d * e * g / (r[1] - d * e * g), r[3])),
+                but(lambda r, d, f, e, k, g: (r[0] - d * e * g, *r[1:])),
             ),
             hint=2,
         ),
@@ -153,12 +154,14 @@ def cost_mistakes(reference: Answer) -> tuple[Misconception, ...]:
         ),
         Misconception(
             "share_of_one_slice",
-            "The share is that of the old router, or of one slice's row. It is the router after the cut, "
-            "with all its rows, over all that a token uses.",
+            "The share is that of the old router, or of one row, or it stands beside one slice or one "
+            "expert. It is the router after the cut, with all its rows, over all that a token uses.",
             wrong=but(lambda r, d, f, e, k, g: (*r[:2], r[2] / g, r[3])),
             also=(
                 but(lambda r, d, f, e, k, g: (*r[:2], d * e / (d * e + 3 * k * d * f), r[3])),
                 but(lambda r, d, f, e, k, g: (*r[:2], d / r[1], r[3])),
+                but(lambda r, d, f, e, k, g: (*r[:2], d * e * g / (d * e * g + 3 * d * f / g), r[3])),
+                but(lambda r, d, f, e, k, g: (*r[:2], d * e * g / (d * e * g + 3 * d * f), r[3])),
                 but(lambda r, d, f, e, k, g: (*r[:2], d * k * g / r[1], r[3])),
             ),
             hint=2,

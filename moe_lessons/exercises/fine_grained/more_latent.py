@@ -56,7 +56,7 @@ def _rms(x: Tensor) -> Tensor:
     return x / (x.square().mean(dim=-1, keepdim=True) + 1e-6).sqrt()
 
 
-def _layer_norm(x: Tensor) -> Tensor:
+def _norm(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:])
 
 
@@ -75,8 +75,26 @@ def _last_by_number(answers: Tensor, ids: Tensor) -> Tensor:
     return answers[torch.arange(len(ids)), ids.argmax(dim=-1)]
 
 
-def _first_by_number(answers: Tensor, ids: Tensor) -> Tensor:
-    return answers[torch.arange(len(ids)), ids.argmin(dim=-1)]
+def _in_latent(x: Tensor, r: Tensor, v: Tensor, k: int) -> Any:
+    """The choice by the first L columns of the router, from the latent."""
+    return (x @ v.T @ r[:, : len(v)].T).topk(k, dim=-1)
+
+
+def _skipping(keep: Callable[[Tensor, int, int], Tensor]) -> Callable[..., Tensor]:
+    """Answers of some experts left out."""
+    return lambda x, r, *rest: _layer(
+        x, r, *rest, out=lambda a, i: (a * keep(i, i.shape[1], len(r)).unsqueeze(-1)).sum(dim=1)
+    )
+
+
+def _weighted_inside_too(
+    x: Tensor, r: Tensor, v: Tensor, gu: Tensor, dn: Tensor, u: Tensor, k: int
+) -> Tensor:
+    best_TK, ids_TK = (x @ r.T).topk(k, dim=-1)
+    weights_TK1 = best_TK.softmax(-1).unsqueeze(-1)
+    both = torch.einsum("tkl,tkhl->tkh", weights_TK1 * (x @ v.T).unsqueeze(1), gu[ids_TK])
+    gate, up = both.chunk(2, dim=-1)
+    return (weights_TK1 * torch.einsum("tkf,tklf->tkl", F.silu(gate) * up, dn[ids_TK])).sum(dim=1) @ u.T
 
 
 LATENT_MISTAKES = (
@@ -166,14 +184,14 @@ LATENT_MISTAKES = (
         "normed",
         "A norm was put in. Real models have one before the layer; this function gets what comes out of it, "
         "and adds none.",
-        wrong=_with(into=_layer_norm),
+        wrong=_with(into=_norm),
         also=(
             _with(into=_rms),
-            _with(read=_layer_norm),
+            _with(read=_norm),
             _with(read=_rms),
-            _with(back=_layer_norm),
+            _with(back=_norm),
             _with(back=_rms),
-            _with(out=lambda a, i: _layer_norm(a.sum(dim=1))),
+            _with(out=lambda a, i: _norm(a.sum(dim=1))),
             _with(out=lambda a, i: _rms(a.sum(dim=1))),
         ),
         hint=1,
@@ -184,7 +202,6 @@ LATENT_MISTAKES = (
         "up (`+=`, or `index_add`).",
         wrong=_with(out=_last_by_number),
         also=(
-            _with(out=_first_by_number),
             _with(out=lambda a, i: a[:, -1]),
             _with(weigh=lambda b, i, z: torch.ones_like(b), out=_last_by_number),
         ),
@@ -234,6 +251,49 @@ LATENT_MISTAKES = (
             weigh=lambda b, i, z: (-((-z).topk(k).values)).softmax(-1),
         ),
         also=(lambda x, r, v, gu, dn, u, k: _layer(x, -r, v, gu, dn, u, k),),
+        hint=1,
+    ),
+    Misconception(
+        "slot_for_expert",
+        "The weights of expert 0, 1, ... were used for a token's first, second, ... choice. Which experts "
+        "they are is what `topk` returns as indices.",
+        wrong=_with(choose=lambda i: torch.arange(i.shape[1]).expand_as(i)),
+        hint=2,
+    ),
+    Misconception(
+        "experts_skipped",
+        "Some experts are never visited: the last, the first, or all from the K-th on. The loop runs over "
+        "all E, and each gives its answer to those who chose it.",
+        wrong=_skipping(lambda ids, k, n: ids < n - 1),
+        also=(_skipping(lambda ids, k, n: ids < k), _skipping(lambda ids, k, n: ids > 0)),
+        hint=2,
+    ),
+    Misconception(
+        "weighted_twice",
+        "The weights act twice, on the answer and once more, on the latent or on the sum. Once is enough.",
+        wrong=_with(weigh=lambda b, i, z: b.softmax(-1).square()),
+        also=(_weighted_inside_too,),
+        hint=2,
+    ),
+    Misconception(
+        "another_number_chosen",
+        "A token has one expert more than K, or one fewer.",
+        wrong=lambda x, r, v, gu, dn, u, k: _layer(x, r, v, gu, dn, u, min(k + 1, len(r))),
+        also=(lambda x, r, v, gu, dn, u, k: _layer(x, r, v, gu, dn, u, max(k - 1, 1)),),
+        hint=1,
+    ),
+    Misconception(
+        "part_of_the_router",
+        "The router reads only some of its D numbers, or the latent with the first L columns. It reads the "
+        "token at full width, with all of its row.",
+        wrong=lambda x, r, v, *rest: _layer(
+            x,
+            r,
+            v,
+            *rest,
+            choose=lambda _: _in_latent(x, r, v, rest[-1]).indices,
+            weigh=lambda b, i, z: _in_latent(x, r, v, rest[-1]).values.softmax(-1),
+        ),
         hint=1,
     ),
 )

@@ -75,6 +75,7 @@ LAW_MISTAKES = (
         also=(
             _optimum(lambda n, e, g: n * (24 * (64 * n) ** 2 + 14 * 64 * n * e * g)),
             _optimum(lambda n, e, g: n * 6 * (12 * (64 * n) ** 2 + 14 * 64 * n * e * g)),
+            _optimum(lambda n, e, g: 3 * n * (72 * (64 * n) ** 2 + 14 * 64 * n * e * g)),
             _optimum(lambda n, e, g: n * (6 * (64 * n) ** 2 + 14 * 64 * n * e * g)),
             _optimum(lambda n, e, g: n * (12 * (64 * n) ** 2 + 64 * n * e * g)),
         ),

@@ -98,6 +98,40 @@ def _whole(p: Tensor, q: Tensor) -> Tensor:
     return (p.repeat(1, q.shape[-1]) * q.flatten(1)).view(q.shape)
 
 
+def _first_group_only(g: Tensor, e: Tensor, k1: int, k2: int) -> Gate:
+    ids, weights, total_AB = _levels(g, e, k1, k2)
+    first = torch.zeros(total_AB.numel()).index_add(0, ids[:, :k2].flatten(), weights[:, :k2].flatten())
+    return ids, weights, first.view(total_AB.shape)
+
+
+def _of_groups(g: Tensor, e: Tensor, k1: int, k2: int) -> Gate:
+    ids, weights, total_AB = _levels(g, e, k1, k2)
+    return ids, weights, total_AB.sum(dim=1)
+
+
+def _groups_spread(g: Tensor, e: Tensor, k1: int, k2: int) -> Gate:
+    ids, weights, total_AB = _levels(g, e, k1, k2)
+    return ids, weights, total_AB.sum(dim=1, keepdim=True).expand_as(total_AB)
+
+
+def _taken(scores_TAB: Tensor, k: int) -> Gate:
+    weights, ids = scores_TAB.flatten(1).topk(k)
+    weights = _share(weights)
+    total_E = torch.zeros(scores_TAB[0].numel()).index_add(0, ids.flatten(), weights.flatten())
+    return ids, weights, total_E.view(scores_TAB.shape[1:])
+
+
+def _best_product(g: Tensor, e: Tensor, k1: int, k2: int) -> Gate:
+    best, chosen = g.topk(k1)
+    outer = torch.zeros_like(g).scatter(1, chosen, best.softmax(-1))
+    return _taken(outer.unsqueeze(-1) * e.softmax(-1), k1 * k2)
+
+
+def _zeros_elsewhere(g: Tensor, e: Tensor, k1: int, k2: int) -> Gate:
+    chosen = torch.zeros_like(g).scatter(1, g.topk(k1).indices, 1.0)
+    return _taken((e * chosen.unsqueeze(-1)).softmax(-1) * g.softmax(-1).unsqueeze(-1), k1 * k2)
+
+
 LEVEL_MISTAKES = (
     Misconception(
         "not_softmax",
@@ -207,5 +241,41 @@ LEVEL_MISTAKES = (
         wrong=_with(groups=lambda g, e, k1: (-g).topk(k1).indices),
         also=(lambda g, e, k1, k2: _levels(-g, -e, k1, k2), lambda g, e, k1, k2: _levels(-g, e, k1, k2)),
         hint=1,
+    ),
+    Misconception(
+        "not_the_product",
+        "The two weights were not multiplied: a root, a logarithm, or the smaller or larger of the two. An "
+        "expert's weight is the product, so that a token's weights sum to 1.",
+        wrong=_with(product=lambda p, q: (p.unsqueeze(-1) * q).sqrt()),
+        also=(
+            _with(product=lambda p, q: p.unsqueeze(-1).log() + q.log()),
+            _with(product=lambda p, q: torch.minimum(p.unsqueeze(-1).expand_as(q), q)),
+            _with(product=lambda p, q: torch.maximum(p.unsqueeze(-1).expand_as(q), q)),
+            _with(product=lambda p, q: (p.unsqueeze(-1) * q).square()),
+        ),
+        hint=2,
+    ),
+    Misconception(
+        "levels_exchanged",
+        "`top_groups` and `top_experts` have changed places: the first is the number of groups, the second "
+        "that of experts in each.",
+        wrong=lambda g, e, k1, k2: _levels(g, e, k2, k1),
+        hint=1,
+    ),
+    Misconception(
+        "importance_of_a_part",
+        "`importance_AB` is that of whole groups, or only of a token's first group. All chosen experts of "
+        "all tokens add their weight, each at its own place.",
+        wrong=_first_group_only,
+        also=(_of_groups, _groups_spread),
+        hint=3,
+    ),
+    Misconception(
+        "best_of_chosen_groups",
+        "The experts of the chosen groups compete with each other, by the product of both softmaxes. Each "
+        "chosen group gives exactly `top_experts`, and their softmax runs over them alone.",
+        wrong=_best_product,
+        also=(_zeros_elsewhere,),
+        hint=2,
     ),
 )

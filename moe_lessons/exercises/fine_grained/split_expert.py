@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from moe_lessons.exercises.fine_grained.more_cuts import split_mistakes
+from moe_lessons.exercises.fine_grained.more_parts import part_mistakes
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
 
 Cut = tuple[Tensor, Tensor, Tensor, float]
@@ -272,6 +273,7 @@ SPLIT_EXPERT = Exercise(
             hint=1,
         ),
         *split_mistakes(reference),
+        *part_mistakes(reference),
     ),
     hints=(
         "Write an expert as a sum over its hidden units: down column times silu(gate row · x) times (up row "

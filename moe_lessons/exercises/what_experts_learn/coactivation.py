@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+from moe_lessons.exercises.what_experts_learn.more_chances import table_mistakes
 from moe_lessons.exercises.what_experts_learn.more_pairs import coactivation_mistakes
 
 Tensor = torch.Tensor
@@ -277,6 +278,7 @@ COACTIVATION = Exercise(
             ),
         ),
         *coactivation_mistakes(reference),
+        *table_mistakes(reference),
     ),
     hints=(
         "For two experts: which tokens chose both? And how many of them would you expect if you knew only "

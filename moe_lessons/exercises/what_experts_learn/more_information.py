@@ -138,7 +138,90 @@ INFORMATION_MISTAKES = (
         ),
         hint=2,
     ),
+    Misconception(
+        "smoothed",
+        "Something was added to the counts. That is a good habit for an estimate; asked is what these tokens "
+        "give as they are.",
+        wrong=lambda e, t, d: _smoothed(e, t, d),
+        hint=2,
+    ),
+    Misconception(
+        "labels_not_together",
+        "`unique` did not look at the labels together: without `dim=1` it counts single numbers, and with "
+        "`dim=0` whole labels. Each *column* of the stacked labels is one combination.",
+        wrong=lambda e, t, d: _by_counts(e, t, d, lambda rows: rows.unique(return_counts=True)[1]),
+        also=(lambda e, t, d: _by_counts(e, t, d, lambda rows: rows.unique(dim=0, return_counts=True)[1]),),
+        hint=3,
+    ),
+    Misconception(
+        "over_another_entropy",
+        "This was divided by an entropy, that of the tokens or of the expert and the domain together. Asked "
+        "are bits.",
+        wrong=lambda e, t, d: beyond(e, d, t) / bits(t),
+        also=(
+            lambda e, t, d: beyond(e, d, t) / bits(e, d),
+            lambda e, t, d: beyond(e, d, t) / math.sqrt(bits(e) * bits(d)),
+            lambda e, t, d: 2 * beyond(e, d, t) / (bits(e) + bits(d)),
+        ),
+    ),
+    Misconception(
+        "shares_of_the_whole_text",
+        "Among the tokens of one kind, experts and domains were compared with their shares in the *whole* "
+        "text. Everything in the formula is of this kind: also the shares of expert and of domain.",
+        wrong=lambda e, t, d: _against_the_whole(e, t, d),
+        hint=2,
+    ),
+    Misconception(
+        "one_for_each_kind",
+        "There is one number for each kind of token. Asked is their mean, weighted by how often each kind "
+        "occurs.",
+        detects=lambda case, got, want: np.ndim(got["information"]) == 1,
+        hint=2,
+    ),
+    Misconception(
+        "rare_kinds_left_out",
+        "Kinds that occur seldom were left out. All count, each by how often it occurs.",
+        wrong=lambda e, t, d: _often(e, t, d, 10),
+        also=(lambda e, t, d: _often(e, t, d, 5), lambda e, t, d: _often(e, t, d, 20)),
+        hint=2,
+    ),
 )
+
+
+def _smoothed(e: Tensor, t: Tensor, d: Tensor) -> float:
+    table = torch.ones([int(label.max()) + 1 for label in (e, t, d)], dtype=torch.double)
+    table.index_put_((e, t, d), torch.ones(len(e), dtype=torch.double), accumulate=True)
+    p = table / table.sum()
+
+    def entropy(shares: Tensor) -> float:
+        return torch.special.entr(shares).sum().item() / math.log(2)
+
+    return entropy(p.sum(2)) + entropy(p.sum(0)) - entropy(p) - entropy(p.sum((0, 2)))
+
+
+def _by_counts(e: Tensor, t: Tensor, d: Tensor, counts: Callable[[Tensor], Tensor]) -> float:
+    def entropy(*labels: Tensor) -> float:
+        found = counts(torch.stack(labels)).double()
+        return torch.special.entr(found / found.sum()).sum().item() / math.log(2)
+
+    return entropy(e, t) + entropy(d, t) - entropy(e, t, d) - entropy(t)
+
+
+def _against_the_whole(e: Tensor, t: Tensor, d: Tensor) -> float:
+    shares = [torch.bincount(label).double() / len(label) for label in (e, d)]
+    total = 0.0
+    for value in t.unique():
+        here = t == value
+        pairs, counts = torch.stack([e[here], d[here]]).unique(dim=1, return_counts=True)
+        p = counts.double() / counts.sum()
+        gain = (p / (shares[0][pairs[0]] * shares[1][pairs[1]])).log2()
+        total += here.double().mean().item() * (p * gain).sum().item()
+    return total
+
+
+def _often(e: Tensor, t: Tensor, d: Tensor, least: int) -> float:
+    rows = [(f, s) for f, s in zip(*_in_kinds(e, t, d), strict=True) if s * len(t) >= least - 0.5]
+    return sum(f * s for f, s in rows) / sum(s for _, s in rows) if rows else 0.0
 
 
 def _miller_of_numbers(e: Tensor, t: Tensor, d: Tensor) -> float:

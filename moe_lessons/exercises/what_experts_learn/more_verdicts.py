@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from moe_lessons.exercises.spec import Case, Misconception, Outputs
-from moe_lessons.exercises.what_experts_learn.bits import beyond, miller, miller_beyond, shared
+from moe_lessons.exercises.what_experts_learn.bits import beyond, bits, miller, miller_beyond, shared
 
 Tensor = torch.Tensor
 Measures = dict[str, float]
@@ -17,6 +17,15 @@ WORDS = ("domain", "position", "token", "untrained", "nothing")
 
 def _other_word(case: Case, got: Outputs, want: Outputs) -> bool:
     return got["verdict"] == want["verdict"] or got["verdict"] not in WORDS
+
+
+def _by_token(m: Measures, verdict: Callable[[Measures], str]) -> bool:
+    return verdict(m) in ("token", "untrained")
+
+
+def _plain(m: Measures, verdict: Callable[[Measures], str]) -> str:
+    """The card's word, without a look at the untrained router."""
+    return "token" if _by_token(m, verdict) else verdict(m)
 
 
 def verdict_mistakes(
@@ -67,6 +76,16 @@ def verdict_mistakes(
     def domain_learned(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> Measures:
         untrained = beyond(un, d, t) - miller_beyond(un, d, t)
         return {"domain": measures(tr, un, t, d, p)["domain"] - untrained}
+
+    def shares(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> str:
+        """Informations as shares of the label's entropy, chance not taken off."""
+        found = {
+            "domain": beyond(tr, d, t) / bits(d),
+            "position": shared(tr, p) / bits(p),
+            "token": shared(tr, t) / bits(t),
+            "before": shared(un, t) / bits(t),
+        }
+        return verdict(found | {"learned": found["token"] - found["before"]})
 
     def nearly_untrained(m: Measures) -> str:
         return "untrained" if abs(m["token"] - m["before"]) < 0.2 else verdict(m)
@@ -132,6 +151,46 @@ def verdict_mistakes(
             wrong=on(everywhere),
             also=(on(less_domain_of_token), lower(0.2)),
             hint=2,
+        ),
+        Misconception(
+            "position_not_asked",
+            "The position was never asked for.",
+            wrong=told(lambda m: verdict(m | {"position": 0.0})),
+            hint=3,
+        ),
+        Misconception(
+            "domain_not_asked",
+            "The domain was never asked for.",
+            wrong=told(lambda m: verdict(m | {"domain": 0.0})),
+            hint=3,
+        ),
+        Misconception(
+            "routers_exchanged",
+            "The trained and the untrained router have changed places.",
+            wrong=lambda tr, un, t, d, p: verdict(measures(un, tr, t, d, p)),
+            hint=1,
+        ),
+        Misconception(
+            "untrained_by_itself",
+            "The untrained router was not compared with the trained one: that it tells something of the "
+            "token does not mean that nothing was learned on top. The card asks for the difference.",
+            wrong=told(
+                lambda m: "untrained" if _by_token(m, verdict) and m["before"] > news else _plain(m, verdict)
+            ),
+            hint=1,
+        ),
+        Misconception(
+            "any_difference",
+            "Whatever is a little more than the untrained router's was taken for learned. Two routers "
+            "differ by chance as well: the card asks for more than 0.2 bits.",
+            wrong=told(lambda m: "token" if _by_token(m, verdict) and m["learned"] > 0 else verdict(m)),
+            hint=3,
+        ),
+        Misconception(
+            "shares_of_entropies",
+            "The measures were divided by entropies. The thresholds of the card are bits.",
+            wrong=shares,
+            hint=3,
         ),
         Misconception(
             "untrained_for_nothing",

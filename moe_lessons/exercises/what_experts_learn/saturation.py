@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+from moe_lessons.exercises.what_experts_learn.more_chances import overlap_mistakes
 from moe_lessons.exercises.what_experts_learn.more_traces import saturation_mistakes
 
 Tensor = torch.Tensor
@@ -205,6 +206,7 @@ SATURATION = Exercise(
             also=(_overlap(lambda a, b, e: 1 - reference(a, b, e)[0]),),
         ),
         *saturation_mistakes(reference),
+        *overlap_mistakes(reference),
     ),
     hints=(
         "Two sets of K experts: how many do they have in common? And if you took the two sets from two "

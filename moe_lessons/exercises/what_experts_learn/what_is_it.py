@@ -19,7 +19,8 @@ N, E, KINDS, DOMAINS, LENGTH = 1536, 8, 24, 3, 16
 
 CLEAR = ("nothing", "untrained", "token", "domain", "position", "token that betrays the domain")
 """Each verdict, and the token where it could be taken for the domain."""
-CLOSE = {
+BOUNDS = {
+    "untrained": ("learned", 0.05, 0.149),
     "token, not by much": ("learned", 0.25, 0.27),
     "domain and position": ("position", 0.15, 3.0),
     "domain, as untrained": ("domain", 0.15, 3.0),
@@ -31,13 +32,14 @@ CLOSE = {
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
     """Logs that are clear and logs that are close; each drawn anew while its verdict is unsure."""
-    logs = [_log(kind, rng) for kind in (*CLEAR, *CLOSE)]
+    close = [kind for kind in BOUNDS if kind not in CLEAR]
+    logs = [_log(kind, rng) for kind in (*CLEAR, *close)]
     order = rng.permutation(len(logs))
     return [Case(f"log {n + 1}", logs[i]) for n, i in enumerate(order)]
 
 
 def _log(kind: str, rng: np.random.Generator) -> dict[str, Array]:
-    name, least, most = CLOSE.get(kind, ("token", -1.0, 9.0))
+    name, least, most = BOUNDS.get(kind, ("token", -1.0, 9.0))
     while True:
         drawn = _drawn(kind, rng)
         measures = _measures(*(torch.from_numpy(label) for label in drawn.values()))

@@ -4,6 +4,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from fresh.fifth import fine_grained as fifth
 from fresh.fourth import cuts, levels_laws
 
 
@@ -110,6 +111,12 @@ WRONG = {
         "one_slice_chosen": cuts.split_router_first_slice,
         "down_turned": cuts.split_down_turned,
         "runs_of_g": cuts.split_runs_of_g,
+        "slices_backwards": fifth.split_backwards,
+        "up_of_another_slice": fifth.split_up_one_further,
+        "first_run_for_all": fifth.split_first_columns,
+        "rows_in_turns": fifth.split_rows_in_turns,
+        "masked_not_cut": fifth.split_masked,
+        "another_factor": fifth.split_factor_squared,
     },
     "11.cut_costs": {
         "router_not_used": cuts.costs_router_not_active,
@@ -121,6 +128,10 @@ WRONG = {
         "biases_counted": cuts.costs_router_bias,
         "one_matrix": one_matrix,
         "operations": two_operations,
+        "rounded": fifth.costs_rounded,
+        "any_number_of_slices": fifth.costs_in_or_out,
+        "bits_gained": fifth.costs_gained_bits,
+        "one_expert_a_token": fifth.costs_one_expert_a_token,
     },
     "11.latent_moe": {
         "not_the_softmax": cuts.latent_divided_logits,
@@ -136,6 +147,11 @@ WRONG = {
         "halves_interleaved": every_second_row,
         "one_choice_for_all": first_tokens_experts,
         "smallest_chosen": ascending,
+        "slot_for_expert": fifth.latent_slot_for_expert,
+        "experts_skipped": fifth.latent_k_experts_visited,
+        "weighted_twice": fifth.latent_weighted_twice,
+        "another_number_chosen": fifth.latent_one_more,
+        "part_of_the_router": fifth.latent_router_cut,
     },
     "11.hierarchical": {
         "not_softmax": levels_laws.levels_sigmoid,
@@ -149,6 +165,10 @@ WRONG = {
         "importance_squared": squares_added,
         "times_chosen": steps_of_k2,
         "lowest_chosen": worst_groups,
+        "not_the_product": fifth.levels_geometric,
+        "levels_exchanged": fifth.levels_counts_exchanged,
+        "importance_of_a_part": fifth.levels_importance_of_first_group,
+        "best_of_chosen_groups": fifth.levels_best_of_the_product,
     },
     "11.compute_optimal": {
         "six_left_out": levels_laws.optimum_six_forgotten,
@@ -159,6 +179,8 @@ WRONG = {
         "blocks_returned": levels_laws.optimum_blocks_returned,
         "width_is_not_tied": width_of_64,
         "not_the_best": levels_laws.optimum_hundred_steps,
+        "tokens_without_router": fifth.optimum_tokens_without_router,
+        "in_other_units": fifth.optimum_in_billions,
     },
     "11.leverage": {
         "sign_lost": levels_laws.leverage_beta_positive,
@@ -167,5 +189,12 @@ WRONG = {
         "no_power": levels_laws.leverage_product,
         "other_a_hat": levels_laws.leverage_parallel,
         "constant_mistyped": levels_laws.leverage_mistyped,
+        "two_bases_for_g": fifth.leverage_two_bases_for_g,
+        "power_of_a_part": fifth.leverage_power_of_alpha,
+        "alpha_not_a_sum": fifth.leverage_alpha_product,
+        "constant_squared_too": fifth.leverage_product_squared,
+        "a_max_mistyped": fifth.leverage_a_max_mistyped,
+        "rounded": fifth.leverage_rounded,
+        "saving": fifth.leverage_saving,
     },
 }

@@ -1,5 +1,6 @@
 """Wrong answers to lesson 12, by the later misconceptions: most stand in the fourth set of fresh ones."""
 
+from fresh.fifth import what_experts_learn as fifth
 from fresh.fourth import information, traces
 
 
@@ -29,6 +30,12 @@ WRONG = {
         "wrong_number_of_pairs": traces.locality_one_window,
         "entropy_for_chance": traces.locality_entropy,
         "spread_for_chance": mean_square,
+        "mask_off_by_one": fifth.locality_one_place_less,
+        "one_window": fifth.locality_first_window,
+        "two_loads": fifth.locality_two_marginals,
+        "one_over_used": fifth.locality_one_over_used,
+        "mean_over_experts": fifth.locality_mean_over_experts,
+        "measured_on_a_shuffle": fifth.locality_shuffled,
     },
     "12.saturation": {
         "loads_compared": traces.saturation_histograms,
@@ -36,6 +43,11 @@ WRONG = {
         "all_with_all": traces.saturation_every_token,
         "itself_for_chance": overlap_twice,
         "one_of_the_first": first_choice_found,
+        "minimum_for_product": fifth.saturation_chance_minimum,
+        "without_itself": fifth.saturation_others_only,
+        "at_least_one": fifth.saturation_at_least_one,
+        "in_percent": fifth.saturation_percent,
+        "correlation": fifth.saturation_correlation,
     },
     "12.coactivation": {
         "pairs_twice": traces.coactivation_twice,
@@ -45,6 +57,13 @@ WRONG = {
         "not_added_up": traces.coactivation_not_added,
         "lift_of_counts": traces.coactivation_lift_of_counts,
         "not_a_ratio": traces.coactivation_logarithm,
+        "another_diagonal": fifth.coactivation_ones,
+        "loads_of_the_first_slot": fifth.coactivation_load_of_first_slot,
+        "mean_load": fifth.coactivation_mean_load,
+        "whole_division": fifth.coactivation_whole_division,
+        "no_pairs": fifth.coactivation_flat,
+        "smoothed": fifth.coactivation_smoothed,
+        "lift_symmetric": fifth.coactivation_lift_symmetric,
     },
     "12.beyond_the_token": {
         "numbers_collide": information.beyond_factor_too_small,
@@ -54,6 +73,12 @@ WRONG = {
         "other_sign": information.beyond_negative,
         "chance_of_the_whole": information.beyond_corrected,
         "other_weights": information.beyond_whole_entropy,
+        "smoothed": fifth.beyond_smoothed,
+        "labels_not_together": fifth.beyond_flat_unique,
+        "over_another_entropy": fifth.beyond_over_token_entropy,
+        "shares_of_the_whole_text": fifth.beyond_global_shares,
+        "one_for_each_kind": fifth.beyond_one_for_each_kind,
+        "rare_kinds_left_out": fifth.beyond_rare_left_out,
     },
     "12.what_is_it": {
         "nearly_untrained": information.verdict_nats,
@@ -65,5 +90,11 @@ WRONG = {
         "untrained_for_nothing": information.verdict_untrained_first,
         "threshold_too_high": bar_of_a_half,
         "other_word": information.verdict_other_words,
+        "position_not_asked": fifth.what_no_position,
+        "domain_not_asked": fifth.what_no_domain,
+        "routers_exchanged": fifth.what_routers_exchanged,
+        "untrained_by_itself": fifth.what_untrained_if_before,
+        "any_difference": fifth.what_any_more_than_untrained,
+        "shares_of_entropies": fifth.what_share_of_entropy,
     },
 }
