@@ -21,16 +21,14 @@ def _squares(experts: Tensor, n_experts: int) -> float:
 
 def _shuffled_row(case: Case, got: Outputs, want: Outputs) -> bool:
     """The right share of repeats; for chance what one shuffled row of all tokens can give."""
+    lengths_W = np.atleast_1d(np.asarray(case.args["lengths_W"]))
+    n = int(lengths_W.sum())
+    chance = float(got["by_chance"])
     if abs(float(got["repeated"]) - float(want["repeated"])) > 1e-5:
         return False
-    n = int(np.sum(case.args["lengths_W"]))
-    chance = float(got["by_chance"])
-    steps = [
-        chance * pairs * m for pairs in (n - 1, n, n - len(case.args["lengths_W"])) for m in (1, 10, 100)
-    ]  # type: ignore[arg-type]
-    if abs(chance - float(want["by_chance"])) > 0.25:
-        return False
-    return any(abs(s - round(s)) < 1e-6 for s in steps)
+    steps = [chance * pairs for pairs in (n - 1, n - len(lengths_W))]
+    near = abs(chance - float(want["by_chance"])) < 0.25
+    return near and any(abs(step - round(step)) < 1e-6 for step in steps)
 
 
 def neighbour_mistakes(reference: Answer) -> tuple[Misconception, ...]:
