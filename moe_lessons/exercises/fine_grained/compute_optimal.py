@@ -187,8 +187,9 @@ COMPUTE_OPTIMAL = Exercise(
         ),
         Misconception(
             "last_granularity",
-            "The last granularity was returned, or its size and tokens. Keep the best of all.",
+            "The last granularity was returned, or the first, or its size and tokens. Keep the best of all.",
             wrong=lambda flops, expansion, grains: _best(flops, expansion, grains.tolist()[-1:]),
+            also=(lambda flops, expansion, grains: _best(flops, expansion, grains.tolist()[:1]),),
             hint=1,
         ),
         Misconception(

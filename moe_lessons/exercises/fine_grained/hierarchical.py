@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from moe_lessons.exercises.fine_grained.more_levels import LEVEL_MISTAKES
+from moe_lessons.exercises.fine_grained.more_levels import LEVEL_MISTAKES, best_of_all
 from moe_lessons.exercises.fine_grained.two_levels import (
     but,
     counted,
@@ -75,6 +75,7 @@ HIERARCHICAL = Exercise(
             "be looked at, which two levels are there to avoid: groups first, then experts in the chosen "
             "groups.",
             wrong=joint,
+            also=(best_of_all,),
             hint=1,
         ),
         Misconception(

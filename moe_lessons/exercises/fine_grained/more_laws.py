@@ -194,14 +194,20 @@ def _but(
     return wrong
 
 
-def _typing(**constants: float) -> list[Answer]:
-    """Each of these constants ten times too large, and ten times too small."""
-    return [_but(**{name: value * by}) for name, value in constants.items() for by in (10, 0.1, 100, 0.01)]
+def _hat(start: float) -> Callable[[float], float]:
+    return lambda a: a + start
 
 
 _MISTYPED = [
-    *_typing(a=A, d=D, gamma=GAMMA, beta=BETA),
-    *(_but(lambda a, by=by: a + START * by) for by in (10, 0.1, 100, 0.01)),
+    answer
+    for by in (10, 0.1, 100, 0.01)
+    for answer in (
+        _but(a=A * by),
+        _but(d=D * by),
+        _but(gamma=GAMMA * by),
+        _but(beta=BETA * by),
+        _but(_hat(START * by)),
+    )
 ]
 
 LEVERAGE_MISTAKES = (

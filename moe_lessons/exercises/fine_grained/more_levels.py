@@ -132,6 +132,13 @@ def _zeros_elsewhere(g: Tensor, e: Tensor, k1: int, k2: int) -> Gate:
     return _taken((e * chosen.unsqueeze(-1)).softmax(-1) * g.softmax(-1).unsqueeze(-1), k1 * k2)
 
 
+def best_of_all(g: Tensor, e: Tensor, k1: int, k2: int) -> Gate:
+    """The best of the product of both full softmaxes, with the product for weight."""
+    weights, ids = (g.softmax(-1).unsqueeze(-1) * e.softmax(-1)).flatten(1).topk(k1 * k2)
+    total_E = torch.zeros(e[0].numel()).index_add(0, ids.flatten(), weights.flatten())
+    return ids, weights, total_E.view(e.shape[1:])
+
+
 LEVEL_MISTAKES = (
     Misconception(
         "not_softmax",
@@ -231,6 +238,9 @@ LEVEL_MISTAKES = (
         also=(
             _with(number=lambda a, b, n, size: a.unsqueeze(-1) * n + b),
             _with(number=lambda a, b, n, size: a.unsqueeze(-1) + b),
+            _with(number=lambda a, b, n, size: b),
+            _with(number=lambda a, b, n, size: b * n + a.unsqueeze(-1)),
+            _with(number=lambda a, b, n, size: b * size + a.unsqueeze(-1)),
             _with(number=lambda a, b, n, size: a.unsqueeze(-1) * (size - 1) + b),
         ),
         hint=3,

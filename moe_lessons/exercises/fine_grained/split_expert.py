@@ -144,6 +144,7 @@ SPLIT_EXPERT = Exercise(
             "last ones up rows only: gates are multiplied with gates. Take gate and up apart first; a slice "
             "needs the same units of both.",
             wrong=_but(lambda s, gu, d, r, g: (gu.reshape(s[0].shape), *s[1:])),
+            also=(_but(lambda s, gu, d, r, g: (gu.reshape(s[0].shape), d.reshape(s[1].shape), *s[2:])),),
             hint=2,
         ),
         Misconception(

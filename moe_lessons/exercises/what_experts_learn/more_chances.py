@@ -147,7 +147,11 @@ def overlap_mistakes(reference: Answer) -> tuple[Misconception, ...]:
                 chance(
                     lambda a, b, e: (shares(a, b, e)[0] * shares(a, b, e)[1]).sqrt().sum().item() / a.shape[1]
                 ),
-                chance(lambda a, b, e: ((sum(shares(a, b, e)) / 2) ** 2).sum().item() / a.shape[1]),
+                chance(
+                    lambda a, b, e: (
+                        ((shares(a, b, e)[0] + shares(a, b, e)[1]) / 2).square().sum().item() / a.shape[1]
+                    )
+                ),
             ),
             hint=3,
         ),

@@ -180,13 +180,6 @@ def verdict_mistakes(
             hint=1,
         ),
         Misconception(
-            "any_difference",
-            "Whatever is a little more than the untrained router's was taken for learned. Two routers "
-            "differ by chance as well: the card asks for more than 0.2 bits.",
-            wrong=told(lambda m: "token" if _by_token(m, verdict) and m["learned"] > 0 else verdict(m)),
-            hint=3,
-        ),
-        Misconception(
             "shares_of_entropies",
             "The measures were divided by entropies. The thresholds of the card are bits.",
             wrong=shares,

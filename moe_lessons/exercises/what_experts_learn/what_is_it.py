@@ -207,8 +207,9 @@ WHAT_IS_IT = Exercise(
     misconceptions=(
         Misconception(
             "no_baseline",
-            "What the untrained router tells was not looked at. It sorts tokens before any training; only "
-            "what is clearly more than that was learned.",
+            "What the untrained router tells was not looked at, or any difference from it was taken for "
+            "learned. It sorts tokens before any training; only what is clearly more than that, by 0.2 bits, "
+            "was learned.",
             wrong=_with(lambda *log: {"before": -1.0}),
             hint=1,
         ),

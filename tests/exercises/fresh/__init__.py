@@ -12,7 +12,9 @@ not be named.
 - `fourth`: lessons 11 and 12, nine to fifteen an exercise, written from the tasks before any was tried; much
   was mended for it, and its answers stand among the planted ones.
 - `fifth`: lessons 11 and 12, eight to eleven an exercise, written after that mending by going through the
-  solutions line by line, for what is *not* among the names; LOG.md has its figure from before the next mending.
+  solutions line by line, for what is *not* among the names; then mended for as well, LOG.md has both figures.
+- `sixth`: lessons 11 and 12, four or five an exercise, what a class would most likely hand in. Most of that
+  has a name, so its figure flatters.
 """
 
 import importlib

@@ -4,7 +4,8 @@ import math
 
 import torch
 import torch.nn.functional as F
-from fresh.fifth import fine_grained as fifth
+from fresh.fifth import cuts as fifth_cuts
+from fresh.fifth import levels_laws as fifth_laws
 from fresh.fourth import cuts, levels_laws
 
 
@@ -111,12 +112,12 @@ WRONG = {
         "one_slice_chosen": cuts.split_router_first_slice,
         "down_turned": cuts.split_down_turned,
         "runs_of_g": cuts.split_runs_of_g,
-        "slices_backwards": fifth.split_backwards,
-        "up_of_another_slice": fifth.split_up_one_further,
-        "first_run_for_all": fifth.split_first_columns,
-        "rows_in_turns": fifth.split_rows_in_turns,
-        "masked_not_cut": fifth.split_masked,
-        "another_factor": fifth.split_factor_squared,
+        "slices_backwards": fifth_cuts.split_backwards,
+        "up_of_another_slice": fifth_cuts.split_up_one_further,
+        "first_run_for_all": fifth_cuts.split_first_columns,
+        "rows_in_turns": fifth_cuts.split_rows_in_turns,
+        "masked_not_cut": fifth_cuts.split_masked,
+        "another_factor": fifth_cuts.split_factor_squared,
     },
     "11.cut_costs": {
         "router_not_used": cuts.costs_router_not_active,
@@ -128,10 +129,10 @@ WRONG = {
         "biases_counted": cuts.costs_router_bias,
         "one_matrix": one_matrix,
         "operations": two_operations,
-        "rounded": fifth.costs_rounded,
-        "any_number_of_slices": fifth.costs_in_or_out,
-        "bits_gained": fifth.costs_gained_bits,
-        "one_expert_a_token": fifth.costs_one_expert_a_token,
+        "rounded": fifth_cuts.costs_rounded,
+        "any_number_of_slices": fifth_cuts.costs_in_or_out,
+        "bits_gained": fifth_cuts.costs_gained_bits,
+        "one_expert_a_token": fifth_cuts.costs_one_expert_a_token,
     },
     "11.latent_moe": {
         "not_the_softmax": cuts.latent_divided_logits,
@@ -147,11 +148,11 @@ WRONG = {
         "halves_interleaved": every_second_row,
         "one_choice_for_all": first_tokens_experts,
         "smallest_chosen": ascending,
-        "slot_for_expert": fifth.latent_slot_for_expert,
-        "experts_skipped": fifth.latent_k_experts_visited,
-        "weighted_twice": fifth.latent_weighted_twice,
-        "another_number_chosen": fifth.latent_one_more,
-        "part_of_the_router": fifth.latent_router_cut,
+        "slot_for_expert": fifth_cuts.latent_slot_for_expert,
+        "experts_skipped": fifth_cuts.latent_k_experts_visited,
+        "weighted_twice": fifth_cuts.latent_weighted_twice,
+        "another_number_chosen": fifth_cuts.latent_one_more,
+        "part_of_the_router": fifth_cuts.latent_router_cut,
     },
     "11.hierarchical": {
         "not_softmax": levels_laws.levels_sigmoid,
@@ -165,10 +166,10 @@ WRONG = {
         "importance_squared": squares_added,
         "times_chosen": steps_of_k2,
         "lowest_chosen": worst_groups,
-        "not_the_product": fifth.levels_geometric,
-        "levels_exchanged": fifth.levels_counts_exchanged,
-        "importance_of_a_part": fifth.levels_importance_of_first_group,
-        "best_of_chosen_groups": fifth.levels_best_of_the_product,
+        "not_the_product": fifth_laws.levels_geometric,
+        "levels_exchanged": fifth_laws.levels_counts_exchanged,
+        "importance_of_a_part": fifth_laws.levels_importance_of_first_group,
+        "best_of_chosen_groups": fifth_laws.levels_best_of_the_product,
     },
     "11.compute_optimal": {
         "six_left_out": levels_laws.optimum_six_forgotten,
@@ -179,8 +180,8 @@ WRONG = {
         "blocks_returned": levels_laws.optimum_blocks_returned,
         "width_is_not_tied": width_of_64,
         "not_the_best": levels_laws.optimum_hundred_steps,
-        "tokens_without_router": fifth.optimum_tokens_without_router,
-        "in_other_units": fifth.optimum_in_billions,
+        "tokens_without_router": fifth_laws.optimum_tokens_without_router,
+        "in_other_units": fifth_laws.optimum_in_billions,
     },
     "11.leverage": {
         "sign_lost": levels_laws.leverage_beta_positive,
@@ -189,12 +190,12 @@ WRONG = {
         "no_power": levels_laws.leverage_product,
         "other_a_hat": levels_laws.leverage_parallel,
         "constant_mistyped": levels_laws.leverage_mistyped,
-        "two_bases_for_g": fifth.leverage_two_bases_for_g,
-        "power_of_a_part": fifth.leverage_power_of_alpha,
-        "alpha_not_a_sum": fifth.leverage_alpha_product,
-        "constant_squared_too": fifth.leverage_product_squared,
-        "a_max_mistyped": fifth.leverage_a_max_mistyped,
-        "rounded": fifth.leverage_rounded,
-        "saving": fifth.leverage_saving,
+        "two_bases_for_g": fifth_laws.leverage_two_bases_for_g,
+        "power_of_a_part": fifth_laws.leverage_power_of_alpha,
+        "alpha_not_a_sum": fifth_laws.leverage_alpha_product,
+        "constant_squared_too": fifth_laws.leverage_product_squared,
+        "a_max_mistyped": fifth_laws.leverage_a_max_mistyped,
+        "rounded": fifth_laws.leverage_rounded,
+        "saving": fifth_laws.leverage_saving,
     },
 }

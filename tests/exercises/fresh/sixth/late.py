@@ -54,7 +54,7 @@ def costs_ln(d, f, e, k, g):
 
 def latent_all_softmax(x, r, v, gu, dn, u, k):
     p = (x @ r.T).softmax(-1)
-    w, ids = p.topk(k)
+    w = p.topk(k).values
     return latent(x, r, v, gu, dn, u, k, weigh=lambda best: w)
 
 
@@ -130,10 +130,6 @@ def locality_flat(x, n, E):
     row = x.flatten()
     p = torch.bincount(row, minlength=E) / len(row)
     return (row[1:] == row[:-1]).double().mean().item(), p.square().sum().item()
-
-
-def locality_even(*args):
-    return local(*args, chance=lambda p, c: torch.tensor(1 / len(p)))
 
 
 def locality_means(x, n, E):
@@ -228,11 +224,6 @@ def what_token_first(*args):
     return found if found != "nothing" else verdict(*args)
 
 
-def what_nothing_learned(*args):
-    found = verdict(*args)
-    return "nothing" if found == "untrained" else found
-
-
 FRESH = {
     "11.split_expert": [
         ("reshape for everything", split_reshape_everything, {"stacked_rows", "down_reshaped"}),
@@ -272,7 +263,6 @@ FRESH = {
     ],
     "12.locality": [
         ("flat", locality_flat, {"across_windows"}),
-        ("even", locality_even, {"one_over_e"}),
         ("mean of windows", locality_means, {"mean_of_windows"}),
         ("over tokens", locality_over_tokens, {"divided_by_tokens"}),
     ],
@@ -300,6 +290,5 @@ FRESH = {
         ("no correction", what_uncorrected, {"chance_taken_for_news"}),
         ("plain domain", what_plain_domain, {"domain_through_token"}),
         ("token first", what_token_first, {"token_first"}),
-        ("nothing", what_nothing_learned, {"untrained_is_nothing"}),
     ],
 }
