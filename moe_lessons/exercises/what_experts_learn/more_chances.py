@@ -27,7 +27,9 @@ def _shuffled_row(case: Case, got: Outputs, want: Outputs) -> bool:
     if abs(float(got["repeated"]) - float(want["repeated"])) > 1e-5:
         return False
     steps = [chance * pairs for pairs in (n - 1, n - len(lengths_W))]
-    near = abs(chance - float(want["by_chance"])) < 0.25
+    rows = zip(np.asarray(case.args["experts_WL"]), lengths_W, strict=True)
+    n_used = len(np.unique(np.concatenate([row[:length] for row, length in rows])))
+    near = abs(chance - float(want["by_chance"])) < 0.25 and abs(chance * n_used - 1) > 1e-5
     return near and any(abs(step - round(step)) < 1e-6 for step in steps)
 
 
