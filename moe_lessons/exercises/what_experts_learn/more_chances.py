@@ -4,11 +4,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-from moe_lessons.exercises.spec import Case, Misconception, Outputs
+from moe_lessons.exercises.spec import Misconception
 
 Tensor = torch.Tensor
 Answer = Callable[..., Any]
@@ -17,20 +16,6 @@ Answer = Callable[..., Any]
 def _squares(experts: Tensor, n_experts: int) -> float:
     counts_E = torch.bincount(experts.flatten(), minlength=n_experts).double()
     return (counts_E / counts_E.sum()).square().sum().item()
-
-
-def _shuffled_row(case: Case, got: Outputs, want: Outputs) -> bool:
-    """The right share of repeats; for chance what one shuffled row of all tokens can give."""
-    lengths_W = np.atleast_1d(np.asarray(case.args["lengths_W"]))
-    n = int(lengths_W.sum())
-    chance = float(got["by_chance"])
-    if abs(float(got["repeated"]) - float(want["repeated"])) > 1e-5:
-        return False
-    steps = [chance * pairs for pairs in (n - 1, n - len(lengths_W))]
-    rows = zip(np.asarray(case.args["experts_WL"]), lengths_W, strict=True)
-    n_used = len(np.unique(np.concatenate([row[:length] for row, length in rows])))
-    near = abs(chance - float(want["by_chance"])) < 0.25 and abs(chance * n_used - 1) > 1e-5
-    return near and any(abs(step - round(step)) < 1e-6 for step in steps)
 
 
 def neighbour_mistakes(reference: Answer) -> tuple[Misconception, ...]:
@@ -109,13 +94,6 @@ def neighbour_mistakes(reference: Answer) -> tuple[Misconception, ...]:
             "as a popular one. Asked is the share of all pairs.",
             wrong=stays,
             hint=2,
-        ),
-        Misconception(
-            "measured_on_a_shuffle",
-            "Chance was measured on shuffled tokens. That comes near and is another number each time; the "
-            "loads give it exactly.",
-            detects=_shuffled_row,
-            hint=3,
         ),
     )
 

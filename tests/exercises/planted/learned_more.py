@@ -32,7 +32,6 @@ WRONG = {
         "two_loads": fifth_traces.locality_two_marginals,
         "one_over_used": fifth_traces.locality_one_over_used,
         "mean_over_experts": fifth_traces.locality_mean_over_experts,
-        "measured_on_a_shuffle": fifth_traces.locality_shuffled,
     },
     "12.saturation": {
         "loads_compared": traces.saturation_histograms,

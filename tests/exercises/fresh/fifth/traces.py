@@ -144,7 +144,7 @@ FRESH = {
         ("runs", locality_runs, {"divided_by_tokens"}),
         ("two marginals", locality_two_marginals, {"two_loads"}),
         ("one over the used experts", locality_one_over_used, {"one_over_used"}),
-        ("shuffled", locality_shuffled, {"measured_on_a_shuffle"}),
+        ("shuffled", locality_shuffled, set()),
         ("mean over experts", locality_mean_over_experts, {"mean_over_experts"}),
         ("first window only", locality_first_window, {"one_window"}),
     ],
