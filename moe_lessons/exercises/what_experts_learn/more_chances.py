@@ -230,18 +230,15 @@ def table_mistakes(reference: Answer) -> tuple[Misconception, ...]:
             hint=2,
         ),
         Misconception(
-            "whole_division",
-            "Whole numbers were divided without a remainder (`//`, or a table of integers): shares below 1 "
-            "become 0.",
+            "nothing_left",
+            "The shares are 0, or nearly all. Either whole numbers were divided without a remainder (`//`, "
+            "or a table of integers), or no row holds a pair: a row of the table [T, E] belongs to a "
+            "*token* and holds K ones, and with a row for each choice none holds two.",
             wrong=given(lambda ids, both, n: both // n[:, None]),
-            also=(lambda ids, e: (reference(ids, e)[0].long().double(), reference(ids, e)[1]),),
-            hint=3,
-        ),
-        Misconception(
-            "no_pairs",
-            "There are no pairs in it. A row of the table [T, E] belongs to a *token* and holds K ones; "
-            "with a row for each choice no row holds two.",
-            wrong=given(lambda ids, both, n: 0 * both),
+            also=(
+                lambda ids, e: (reference(ids, e)[0].long().double(), reference(ids, e)[1]),
+                given(lambda ids, both, n: 0 * both),
+            ),
             hint=2,
         ),
         Misconception(

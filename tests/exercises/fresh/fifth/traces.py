@@ -164,8 +164,8 @@ FRESH = {
         ("loads of the first slot", coactivation_load_of_first_slot, {"loads_of_the_first_slot"}),
         ("ones on the diagonal", coactivation_ones, {"another_diagonal"}),
         ("lift made symmetric", coactivation_lift_symmetric, {"lift_symmetric"}),
-        ("whole division", coactivation_whole_division, {"whole_division"}),
-        ("one row for each choice", coactivation_flat, {"no_pairs"}),
+        ("whole division", coactivation_whole_division, {"nothing_left"}),
+        ("one row for each choice", coactivation_flat, {"nothing_left"}),
         ("smoothed", coactivation_smoothed, {"smoothed"}),
     ],
 }
