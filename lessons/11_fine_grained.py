@@ -286,8 +286,8 @@ measured(
 )
 
 # %% [markdown]
-# The same slices, the same rate, and the start alone turns the result round. An early version of this very
-# lesson had "coarse beats fine" from just that. With the scale mended it was gone.
+# The same slices, the same rate, and the start alone turns the result round. A first attempt at this
+# experiment had found "coarse beats fine" in just this way. With the scale mended it was gone.
 
 # %% [markdown]
 # ## What has to be combined?

@@ -16,6 +16,8 @@ from marks import Readings, assert_one_scale, marks, of, some
 from moe_lessons.explore import scale as scale_module
 from moe_lessons.explore.collapse import state as collapse
 from moe_lessons.explore.collapse import view as collapse_view
+from moe_lessons.explore.granularity import state as granularity
+from moe_lessons.explore.granularity import view as granularity_view
 from moe_lessons.explore.permutation import state as permutation
 from moe_lessons.explore.permutation import view as permutation_view
 from moe_lessons.explore.router import panels as router_panels
@@ -249,3 +251,47 @@ def test_permutation_and_sorted_layer(states, draw, monkeypatch):
     monkeypatch.setattr(columns, "_box", short)
     with pytest.raises(AssertionError, match="drawn"):
         assert_one_scale(rows_readings(states(), draw))
+
+
+# How fine?: errors and their means on one axis, whatever is picked; three bars, each with an end of its own.
+
+
+def granularity_settings(rng):
+    picked = (granularity.AT_ONCE, granularity.GRAINS, granularity.RATES, (False, True))
+    return granularity.Params(*(rng.choice(values) for values in picked))
+
+
+def granularity_readings(settings):
+    found = Readings()
+    for params in settings:
+        state = granularity.simulate(params)
+        page = marks(granularity_view.draw(state))
+        errors = [error for column in state.columns for error in column.errors]
+        dots = of(page, "circle", width=6)
+        means = [mark for mark in of(page, "line", width=52, height=0) if mark.right < 460]
+        assert (len(dots), len(means)) == (len(errors), len(state.columns))
+        for error, dot in zip(errors, dots, strict=True):
+            found.add("error", error, -dot.y)
+        for column, mark in zip(state.columns, means, strict=True):
+            found.add("error", column.mean, -mark.y)
+        values = (state.choices_bits, state.router_share, state.wins(params.granularity))
+        bars = [mark for mark in of(page, "rect", height=14) if mark.fill == granularity_view.ACCENT]
+        for name, value, bar in zip(("bits", "router", "seeds better"), values, bars, strict=True):
+            found.add(name, value, bar.width)
+    return found
+
+
+def test_granularity():
+    assert_one_scale(granularity_readings(some(granularity_settings)))
+
+
+def test_granularity_that_rescales_its_errors_is_caught(monkeypatch):
+    fixed = granularity_view._errors
+
+    def rescaled(state):
+        monkeypatch.setattr(granularity_view, "HIGHEST", max(max(c.errors) for c in state.columns))
+        return fixed(state)
+
+    monkeypatch.setattr(granularity_view, "_errors", rescaled)
+    with pytest.raises(AssertionError, match="error"):
+        assert_one_scale(granularity_readings(some(granularity_settings)))

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from moe_lessons.exercises.fine_grained.more_laws import LAW_MISTAKES
+from moe_lessons.exercises.fine_grained.more_terms import term_mistakes
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
 
 Optimum = tuple[int, float, float, float]
@@ -165,8 +167,8 @@ COMPUTE_OPTIMAL = Exercise(
         ),
         Misconception(
             "granularity_without_gain",
-            "The coarsest cut always wins here: either the loss does not depend on G, or no other G was "
-            "tried. In eq. 9 a finer cut lowers the term g / G^γ.",
+            "The coarsest cut always wins here: either the loss does not depend on G, or grows with it, or "
+            "no other G was tried. In eq. 9 a finer cut lowers the term g / G^γ.",
             wrong=_with(gain=False),
             hint=1,
         ),
@@ -185,8 +187,9 @@ COMPUTE_OPTIMAL = Exercise(
         ),
         Misconception(
             "last_granularity",
-            "The last granularity was returned, with its own best size. Keep the best of all.",
+            "The last granularity was returned, or the first, or its size and tokens. Keep the best of all.",
             wrong=lambda flops, expansion, grains: _best(flops, expansion, grains.tolist()[-1:]),
+            also=(lambda flops, expansion, grains: _best(flops, expansion, grains.tolist()[:1]),),
             hint=1,
         ),
         Misconception(
@@ -201,6 +204,8 @@ COMPUTE_OPTIMAL = Exercise(
             wrong=_total_for_active,
             hint=3,
         ),
+        *LAW_MISTAKES,
+        *term_mistakes(reference),
     ),
     hints=(
         "With d = 64 n only two things are free: n and G. For each G, which n is best? And then, which G?",

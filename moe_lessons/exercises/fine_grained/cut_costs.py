@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from moe_lessons.exercises.fine_grained.more_cuts import cost_mistakes
+from moe_lessons.exercises.fine_grained.more_parts import bit_mistakes
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
 
 Costs = tuple[int, int, float, float]
@@ -188,6 +190,8 @@ CUT_COSTS = Exercise(
             wrong=_but(lambda r, d, f, e, k, g: (*r[:3], 2.0 ** r[3])),
             hint=3,
         ),
+        *cost_mistakes(reference),
+        *bit_mistakes(reference),
     ),
     hints=(
         "An expert has three matrices of D·F numbers. What becomes of them when it is cut into G pieces? And "

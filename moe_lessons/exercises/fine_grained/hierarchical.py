@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from moe_lessons.exercises.fine_grained.more_levels import LEVEL_MISTAKES, best_of_all
 from moe_lessons.exercises.fine_grained.two_levels import (
     but,
     counted,
@@ -74,6 +75,7 @@ HIERARCHICAL = Exercise(
             "be looked at, which two levels are there to avoid: groups first, then experts in the chosen "
             "groups.",
             wrong=joint,
+            also=(best_of_all,),
             hint=1,
         ),
         Misconception(
@@ -189,6 +191,7 @@ HIERARCHICAL = Exercise(
             wrong=but(lambda r, g, e: (*r[:2], r[2] / len(g))),
             hint=3,
         ),
+        *LEVEL_MISTAKES,
     ),
     hints=(
         "Two choices, one after the other. What does a token know about the experts of a group that it has "

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from moe_lessons.exercises.fine_grained.more_latent import LATENT_MISTAKES
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
 
 SHAPES = ((5, 8, 4, 6, 2, 3), (7, 6, 2, 5, 3, 4), (4, 10, 5, 3, 1, 2))
@@ -217,6 +218,7 @@ LATENT_MOE = Exercise(
             also=(lambda x, r, v, gu, dn, u, k: _latent(x, r, v, gu, dn, u, 1),),
             hint=1,
         ),
+        *LATENT_MISTAKES,
     ),
     hints=(
         "Two widths. Which three things see D, and which see L?",

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from moe_lessons.exercises.fine_grained.more_laws import LEVERAGE_MISTAKES
+from moe_lessons.exercises.fine_grained.more_terms import TERM_MISTAKES
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
 
 A, D, GAMMA, BETA, START, MOST = 1.23, -7.61e-2, 1.67e-2, -1.17e-1, 1.63e-2, 5.28e16
@@ -190,6 +192,8 @@ LEVERAGE = Exercise(
             wrong=_squared_number,
             hint=3,
         ),
+        *LEVERAGE_MISTAKES,
+        *TERM_MISTAKES,
     ),
     hints=(
         "Three bases for G, three for C: nine functions. Which of them give both sentences?",

@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moe_lessons.exercises.fine_grained.more_cuts import split_mistakes
+from moe_lessons.exercises.fine_grained.more_parts import part_mistakes
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
 
 Cut = tuple[Tensor, Tensor, Tensor, float]
-SHAPES = ((2, 3, 4, 2), (3, 5, 6, 3), (4, 2, 8, 4), (2, 4, 3, 1))
+SHAPES = ((2, 3, 6, 2), (3, 5, 6, 3), (4, 2, 8, 4), (2, 4, 3, 1))
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -142,6 +144,7 @@ SPLIT_EXPERT = Exercise(
             "last ones up rows only: gates are multiplied with gates. Take gate and up apart first; a slice "
             "needs the same units of both.",
             wrong=_but(lambda s, gu, d, r, g: (gu.reshape(s[0].shape), *s[1:])),
+            also=(_but(lambda s, gu, d, r, g: (gu.reshape(s[0].shape), d.reshape(s[1].shape), *s[2:])),),
             hint=2,
         ),
         Misconception(
@@ -270,6 +273,8 @@ SPLIT_EXPERT = Exercise(
             ),
             hint=1,
         ),
+        *split_mistakes(reference),
+        *part_mistakes(reference),
     ),
     hints=(
         "Write an expert as a sum over its hidden units: down column times silu(gate row · x) times (up row "

@@ -8,6 +8,7 @@ import torch
 
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
 from moe_lessons.exercises.what_experts_learn.bits import beyond, bits, miller_beyond, shared
+from moe_lessons.exercises.what_experts_learn.more_information import INFORMATION_MISTAKES
 
 Tensor = torch.Tensor
 Measure = Callable[[Tensor, Tensor, Tensor], float]
@@ -187,6 +188,7 @@ BEYOND_THE_TOKEN = Exercise(
             wrong=lambda e, t, d: reference(e, t, d) - miller_beyond(e, d, t),
             also=(lambda e, t, d: max(0.0, reference(e, t, d) - miller_beyond(e, d, t)),),
         ),
+        *INFORMATION_MISTAKES,
     ),
     hints=(
         "Look at one kind of token only, all the letters e. Does the expert still tell you in which domain "

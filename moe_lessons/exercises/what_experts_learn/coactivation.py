@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+from moe_lessons.exercises.what_experts_learn.more_chances import table_mistakes
+from moe_lessons.exercises.what_experts_learn.more_pairs import coactivation_mistakes
 
 Tensor = torch.Tensor
 Pair = tuple[Tensor, Tensor]
@@ -143,8 +145,8 @@ COACTIVATION = Exercise(
         ),
         Misconception(
             "share_of_tokens",
-            "The counts were divided by T: the share of *all* tokens that choose both. Asked is the share of "
-            "the tokens of expert i.",
+            "These are counts, or counts divided by T: the share of *all* tokens that choose both. Asked is "
+            "the share of the tokens of expert i.",
             wrong=_made(lambda ids, both, n, e: both / len(ids)),
             also=(
                 _made(
@@ -275,6 +277,8 @@ COACTIVATION = Exercise(
                 _made(lift=lambda ids, both, n, e: (both / n[:, None] / _expected(ids, n)).log2()),
             ),
         ),
+        *coactivation_mistakes(reference),
+        *table_mistakes(reference),
     ),
     hints=(
         "For two experts: which tokens chose both? And how many of them would you expect if you knew only "

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+from moe_lessons.exercises.what_experts_learn.more_chances import neighbour_mistakes
+from moe_lessons.exercises.what_experts_learn.more_traces import locality_mistakes
 
 Tensor = torch.Tensor
 Answer = Callable[[Tensor, Tensor, int], tuple[float, float]]
@@ -275,6 +277,8 @@ LOCALITY = Exercise(
             wrong=lambda x, n, e: (reference(x, n, e)[0] / reference(x, n, e)[1], reference(x, n, e)[1]),
             also=(lambda x, n, e: (reference(x, n, e)[0] - reference(x, n, e)[1], reference(x, n, e)[1]),),
         ),
+        *locality_mistakes(reference),
+        *neighbour_mistakes(reference),
     ),
     hints=(
         "Which pairs of places in the table are pairs of real tokens? And if two experts are drawn "

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+from moe_lessons.exercises.what_experts_learn.more_chances import overlap_mistakes
+from moe_lessons.exercises.what_experts_learn.more_traces import saturation_mistakes
 
 Tensor = torch.Tensor
 Answer = Callable[[Tensor, Tensor, int], tuple[float, float]]
@@ -197,23 +199,14 @@ SATURATION = Exercise(
             hint=2,
         ),
         Misconception(
-            "one_other_pairing",
-            "Chance was measured on one other pairing, tokens moved by one or turned round. Asked is the "
-            "mean over all T x T pairs, and that has a formula.",
-            wrong=_chance(lambda a, b, e: _shared(a, b.roll(1, dims=0), e).mean().item() / a.shape[1]),
-            also=(
-                _chance(lambda a, b, e: _shared(a, b.flip(0), e).mean().item() / a.shape[1]),
-                _chance(lambda a, b, e: _shared(a, b.roll(-1, dims=0), e).mean().item() / a.shape[1]),
-            ),
-            hint=3,
-        ),
-        Misconception(
             "changed",
             "This is the share of the final experts that are *new*. Asked is the share that was there "
             "before.",
             wrong=lambda a, b, e: (1 - reference(a, b, e)[0], 1 - reference(a, b, e)[1]),
             also=(_overlap(lambda a, b, e: 1 - reference(a, b, e)[0]),),
         ),
+        *saturation_mistakes(reference),
+        *overlap_mistakes(reference),
     ),
     hints=(
         "Two sets of K experts: how many do they have in common? And if you took the two sets from two "

@@ -9,6 +9,12 @@ not be named.
   alone; the figures in LOG.md are from before anything was mended for it.
 - `third`: the next most plausible, two for 21 exercises of lessons 00 to 05 and one for each of 06 to 08 and
   10, written after that mending by people who had seen many of the names by then.
+- `fourth`: lessons 11 and 12, nine to fifteen an exercise, written from the tasks before any was tried; much
+  was mended for it, and its answers stand among the planted ones.
+- `fifth`: lessons 11 and 12, eight to eleven an exercise, written after that mending by going through the
+  solutions line by line, for what is *not* among the names; then mended for as well, LOG.md has both figures.
+- `sixth`: lessons 11 and 12, four or five an exercise, what a class would most likely hand in. Most of that
+  has a name, so its figure flatters.
 """
 
 import importlib

@@ -6,6 +6,7 @@ import torch
 from planted import fine_grained_latent as latent
 from planted import fine_grained_laws as laws
 from planted import fine_grained_levels as levels
+from planted import fine_grained_more
 
 # Cut the experts: right
 
@@ -259,3 +260,5 @@ WRONG = {
     **levels.WRONG,
     **laws.WRONG,
 }
+for _id, _answers in fine_grained_more.WRONG.items():
+    WRONG[_id] = WRONG[_id] | _answers

@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import torch
+from planted import learned_more
 from planted.learned_neighbours import LOCALITY_RIGHT, LOCALITY_WRONG, SATURATION_RIGHT, SATURATION_WRONG
 from planted.learned_pairs import COACTIVATION_RIGHT, COACTIVATION_WRONG
 
@@ -255,3 +256,5 @@ RIGHT = {
     "12.beyond_the_token": [bt_by_groups, bt_chain, bt_table],
     "12.what_is_it": [what_by_shuffling, what_by_formula],
 }
+for _id, _answers in learned_more.WRONG.items():
+    WRONG[_id] = WRONG[_id] | _answers
