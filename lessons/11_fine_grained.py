@@ -653,7 +653,7 @@ svg.line_chart(
 #
 # In what its experts read: the singular values of a batch of hidden states before a MoE layer. If nearly
 # all of the variance lies in a quarter of the dimensions, a latent of a quarter has a chance. It is no
-# proof. The part that is small may be the part that matters.
+# proof. The part that is small may be the part that matters. Lesson 12 does it, with three models.
 #
 # </details>
 

@@ -653,6 +653,86 @@ measured(
 # helps little, in every order. But how little is partly made by the sorting. Whether the published numbers
 # have this in them we cannot tell; that paper sorts by confidence. We can say what to ask.
 #
+# ## How narrow is what they read?
+#
+# Lesson 11 left a question open. Experts may work in a latent, if what they need lies in few directions.
+# Does it? Our models have 64 numbers for a byte. We look in how many directions lies most of what a MoE
+# layer reads (nine tenths of the squared length, and ninety-nine hundredths). Then we leave the other
+# directions out, in both layers, router and experts alike, and train nothing anew.
+
+# %% tags=["nbval-ignore-output"] why="widget"
+predict("12.directions")
+
+# %% [markdown]
+# **▷ Experiment.** Half of the directions, a quarter, an eighth; and as many drawn at random.
+
+# %%
+D = subject.config.d_model
+
+
+@torch.no_grad()
+def spectrum(model, layer):
+    """Squared length in each direction of what a layer reads, the largest first, and the directions."""
+    read = []
+    hook = model.moe_layers[layer].register_forward_hook(lambda module, given, output: read.append(given[0]))
+    model(windows_WL)
+    hook.remove()
+    _, lengths_D, rows_DD = torch.linalg.svd(read[0].flatten(0, -2), full_matrices=False)
+    return lengths_D.square(), rows_DD
+
+
+def bits_lost(model, kept_LRD):
+    """What the next byte costs more if each layer reads only the part that lies in some directions."""
+    hooks = [
+        layer.register_forward_pre_hook(lambda module, given, kept_RD=kept_RD: given[0] @ kept_RD.T @ kept_RD)
+        for layer, kept_RD in zip(model.moe_layers, kept_LRD, strict=True)
+    ]
+    try:
+        less = byte_bits(model, windows_WL).mean()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return (less - byte_bits(model, windows_WL).mean()).item()
+
+
+chance = torch.Generator().manual_seed(0)
+needed, paid = {}, {width: [] for width in (D // 8, D // 4, D // 2)}
+by_lot = {width: [] for width in paid}
+for n, model in enumerate(each(trained_models, "model")):
+    squares, rows = zip(*(spectrum(model, layer) for layer in (0, 1)), strict=True)
+    for layer, squares_D in enumerate(squares):
+        share_D = squares_D.cumsum(0) / squares_D.sum()
+        needed[n, layer] = [int((share_D < share).sum()) + 1 for share in (0.9, 0.99)]
+    for width in paid:
+        paid[width].append(bits_lost(model, [rows_DD[:width] for rows_DD in rows]))
+        drawn = [torch.linalg.qr(torch.randn(D, width, generator=chance))[0].T for _ in rows]
+        by_lot[width].append(bits_lost(model, drawn))
+
+# %% tags=["nbval-ignore-output"] why="trained"
+for place, share in enumerate(("nine tenths", "99 %")):
+    counts = (pair[place] for pair in needed.values())
+    print(f"of {D} directions, layer by layer: {share} of the squared length in", *counts)
+print("bits per byte lost, model by model")
+for width in paid:
+    of_these, drawn = (" ".join(f"{x:.3f}" for x in some[width]) for some in (paid, by_lot))
+    print(f"  {width:>2} directions: {of_these}   drawn at random: {drawn}")
+
+# %%
+measured("directions with nine tenths", torch.tensor([a for a, _ in needed.values()]), below=D // 2)
+measured("directions with 99 %", torch.tensor([b for _, b in needed.values()]), above=D // 2)
+measured("bits lost with half of the directions", torch.tensor(paid[D // 2]), below=0.05)
+measured("with half of them drawn at random", torch.tensor(by_lot[D // 2]), above=0.2)
+measured("with an eighth", torch.tensor(paid[D // 8]), above=0.15)
+
+# %%
+reveal("12.directions")
+
+# %% [markdown]
+# "The rank" of real data is not a number: it is 20 or 45 of 64, depending on what one calls the rest. What
+# settles it is the loss. Half of the directions are enough here, and a quarter costs a tenth of a bit, before
+# any training that would make up for it. So a latent of a half is a fair bet for these models, and an
+# eighth is not. Three small models, 150 steps: about a large one it says how to ask.
+#
 # ## Who is chosen with whom?
 #
 # A token has K experts. Do some of them form teams? For each two experts count the tokens that have both. A

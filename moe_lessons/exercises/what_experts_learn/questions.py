@@ -93,6 +93,19 @@ PREDICTIONS = (
         ),
     ),
     Prediction(
+        id="12.directions",
+        question=(
+            "Of 64 directions each MoE layer of a trained model may read only 32, those with most of the "
+            "squared length. Nothing is trained anew. What does the next byte cost more?"
+        ),
+        options=("less than 0.05 bits", "about 0.4 bits", "more than 1 bit: the model is ruined"),
+        truth=0,
+        because=(
+            "0.01 to 0.03 bits. What the layers read is spread unevenly: half of the directions hold nearly "
+            "all of what is used. Half of them drawn at random cost more than ten times as much."
+        ),
+    ),
+    Prediction(
         id="12.idle_units",
         question=(
             "A dense model of the same text. Of 128 hidden units, how many rest while it reads English, and "
