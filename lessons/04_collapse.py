@@ -582,7 +582,7 @@ from moe_lessons.training.report import load_report
 from moe_lessons.training import train
 
 report = load_report("collapse")
-base = TrainConfig.from_dict(report["config"]).override(steps=300, log_every=10)
+base = TrainConfig.from_dict(report["config"]).override(steps=200, log_every=10)
 LIVE = {"none": base, "loss": base.override(balancing="aux_loss", alpha=0.01)}
 histories = {name: [] for name in LIVE}
 
@@ -637,7 +637,7 @@ measured("  and in steps 91 to 100", tenth, below=3, then="so early it falls")
 reveal("04.language")
 
 # %% draw=true tags=["nbval-ignore-output"] why="image"
-steps_shown = (10, 20, 30, 50, 100, 200, 300)
+steps_shown = (10, 20, 30, 50, 100, 150, 200)
 heat_map(
     [[100 * s for s in histories["none"][step // 10 - 1].load_shares_by_layer[0]] for step in steps_shown],
     rows=[f"step {step}" for step in steps_shown],
@@ -809,7 +809,7 @@ claim(
 )
 
 # %% [markdown]
-# Each seed loses something, and none fails. The two live runs above were of 300 steps with one seed; what
+# Each seed loses something, and none fails. The two live runs above were of 200 steps with one seed; what
 # they print says nothing about the difference, either way.
 #
 # The toy says when collapse is dear. We train four settings with the loss (weight 0.3) and compare the errors
