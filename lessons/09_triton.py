@@ -1021,6 +1021,7 @@ def through_kernels(*inputs):
 from moe_lessons import MoELayer
 
 generator.manual_seed(97)
+torch.manual_seed(97)  # the layers draw their weights from PyTorch's own generator
 layers = [
     MoELayer(d_model=D, d_expert=F, n_experts=E, top_k=K, path=path).to(device)
     for path in (through_kernels, "loop")

@@ -37,7 +37,9 @@ def told(status, findings, mistake):
 
 
 def planted_modules():
-    return {name: module for name, module in sys.modules.items() if name.split(".")[0] == "planted"}
+    return {
+        name: module for name, module in sys.modules.items() if name.split(".")[0] in ("planted", "fresh")
+    }
 
 
 def here(exercise, code, threads):

@@ -139,5 +139,5 @@ def test_the_exercises_of_lesson_12_agree_with_the_package(seed):
     for expected, (experts_N, tokens_N, domains_N) in cases("12.beyond_the_token"):
         assert conditional_information(experts_N, domains_N, tokens_N) == pytest.approx(expected)
     for (given_EE, _), (ids_TK, n_experts) in cases("12.coactivation"):
-        both_EE = coactivation(ids_TK, n_experts).double()
+        both_EE = coactivation(ids_TK, n_experts).float()
         assert torch.allclose(given_EE + torch.eye(n_experts), both_EE / both_EE.diagonal()[:, None])

@@ -18,8 +18,9 @@ from pathlib import Path
 import torch
 from transformers import MixtralForCausalLM
 from moe_lessons.config import preset
-from moe_lessons.course import yours
+from moe_lessons.course import measured, yours
 from moe_lessons.data import load_corpus
+from moe_lessons.explore import LiveView
 from moe_lessons.svg import line_chart
 corpus = load_corpus("language-reference", context_length=128)
 small = preset("smoke").override(d_model=64, d_expert=64, steps=80, batch_size=8, device="cpu")

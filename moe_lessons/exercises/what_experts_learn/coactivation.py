@@ -69,7 +69,7 @@ def _made(
                 found[place] = make(topk_ids_TK, both_EE, n_E, n_experts).clone()
                 if not diagonal:
                     found[place].fill_diagonal_(0)
-        return found[0], found[1]
+        return found[0].float(), found[1].float()
 
     return answer
 
@@ -91,7 +91,7 @@ def _ordered(topk_ids_TK: Tensor, n_experts: int) -> Tensor:
 def _ordered_pairs(topk_ids_TK: Tensor, n_experts: int) -> Pair:
     _, n_E = _counts(topk_ids_TK, n_experts)
     given_EE = _ordered(topk_ids_TK, n_experts) / n_E[:, None]
-    return given_EE, given_EE / _expected(topk_ids_TK, n_E)
+    return given_EE.float(), (given_EE / _expected(topk_ids_TK, n_E)).float()
 
 
 COACTIVATION = Exercise(

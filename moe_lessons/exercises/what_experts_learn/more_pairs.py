@@ -31,7 +31,7 @@ def coactivation_mistakes(reference: Answer) -> tuple[Misconception, ...]:
         def wrong(ids: Tensor, e: int) -> tuple[Tensor, Tensor]:
             both, n_E, expected = counts(ids, e)
             table = of(ids, both, n_E).clone().fill_diagonal_(0)
-            return table, table / expected if carried else reference(ids, e)[1]
+            return table.float(), (table / expected).float() if carried else reference(ids, e)[1]
 
         return wrong
 
@@ -44,7 +44,7 @@ def coactivation_mistakes(reference: Answer) -> tuple[Misconception, ...]:
         def wrong(ids: Tensor, e: int) -> tuple[Tensor, Tensor]:
             both, n_E, expected = counts(ids, e)
             table, right = reference(ids, e)
-            return table, of(both, right, expected, n_E).clone().fill_diagonal_(0)
+            return table, of(both, right, expected, n_E).clone().fill_diagonal_(0).float()
 
         return wrong
 
@@ -72,7 +72,7 @@ def coactivation_mistakes(reference: Answer) -> tuple[Misconception, ...]:
         none_E = both.diagonal().clone()
         table = both / none_E[:, None]
         expected = (ids.shape[1] - 1) * none_E[None, :] / (none_E.sum() - none_E)[:, None]
-        return table, table / expected
+        return table.float(), (table / expected).float()
 
     def rows_of_pairs(ids: Tensor, both: Tensor, n_E: Tensor) -> Tensor:
         return both / ((ids.shape[1] - 1) * n_E)[:, None]

@@ -3,6 +3,7 @@
 from fresh.fifth import information as fifth_information
 from fresh.fifth import traces as fifth_traces
 from fresh.fourth import information, traces
+from planted.learned_pairs import in_floats
 
 
 def mean_square(*args):
@@ -46,19 +47,19 @@ WRONG = {
         "correlation": fifth_traces.saturation_correlation,
     },
     "12.coactivation": {
-        "pairs_twice": traces.coactivation_twice,
-        "made_symmetric": traces.coactivation_cosine,
-        "rows_sum_to_one": traces.coactivation_rows_sum_to_one,
-        "diagonal_cleared_too_early": traces.coactivation_diagonal_too_early,
-        "not_added_up": traces.coactivation_not_added,
-        "lift_of_counts": traces.coactivation_lift_of_counts,
-        "not_a_ratio": traces.coactivation_logarithm,
-        "another_diagonal": fifth_traces.coactivation_ones,
-        "loads_of_the_first_slot": fifth_traces.coactivation_load_of_first_slot,
-        "mean_load": fifth_traces.coactivation_mean_load,
-        "nothing_left": fifth_traces.coactivation_whole_division,
-        "smoothed": fifth_traces.coactivation_smoothed,
-        "lift_symmetric": fifth_traces.coactivation_lift_symmetric,
+        "pairs_twice": in_floats(traces.coactivation_twice),
+        "made_symmetric": in_floats(traces.coactivation_cosine),
+        "rows_sum_to_one": in_floats(traces.coactivation_rows_sum_to_one),
+        "diagonal_cleared_too_early": in_floats(traces.coactivation_diagonal_too_early),
+        "not_added_up": in_floats(traces.coactivation_not_added),
+        "lift_of_counts": in_floats(traces.coactivation_lift_of_counts),
+        "not_a_ratio": in_floats(traces.coactivation_logarithm),
+        "another_diagonal": in_floats(fifth_traces.coactivation_ones),
+        "loads_of_the_first_slot": in_floats(fifth_traces.coactivation_load_of_first_slot),
+        "mean_load": in_floats(fifth_traces.coactivation_mean_load),
+        "nothing_left": in_floats(fifth_traces.coactivation_whole_division),
+        "smoothed": in_floats(fifth_traces.coactivation_smoothed),
+        "lift_symmetric": in_floats(fifth_traces.coactivation_lift_symmetric),
     },
     "12.beyond_the_token": {
         "numbers_collide": information.beyond_factor_too_small,

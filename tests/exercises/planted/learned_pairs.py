@@ -155,6 +155,10 @@ def co_tokens_left(ids, n_experts):
     return given, given / ((k - 1) * n[None] / (len(ids) - n)[:, None])
 
 
+def in_floats(answer):
+    return lambda ids, n_experts: tuple(table.float() for table in answer(ids, n_experts))
+
+
 COACTIVATION_WRONG = {
     "tokens_for_choices": co_tokens_left,
     "one_draw_of_all": co_one_of_all,
@@ -173,4 +177,5 @@ COACTIVATION_WRONG = {
     "ordered_pairs": co_ordered,
     "difference": co_difference,
 }
+COACTIVATION_WRONG = {name: in_floats(answer) for name, answer in COACTIVATION_WRONG.items()}
 COACTIVATION_RIGHT = [co_by_sets, co_by_slots, co_by_numpy]
