@@ -7,6 +7,7 @@ import torch
 
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
 from moe_lessons.exercises.what_experts_learn.bits import beyond, miller, miller_beyond, shared
+from moe_lessons.exercises.what_experts_learn.more_verdicts import verdict_mistakes
 
 Tensor = torch.Tensor
 Array = np.ndarray
@@ -16,53 +17,92 @@ N, E, KINDS, DOMAINS, LENGTH = 1536, 8, 24, 3, 16
 """Few enough tokens that chance alone exceeds `NEWS`, enough that five shuffles settle each case."""
 
 
+CLEAR = ("nothing", "untrained", "token", "domain", "position", "token that betrays the domain")
+"""Each verdict, and the token where it could be taken for the domain."""
+BOUNDS = {
+    "untrained": ("learned", 0.05, 0.149),
+    "token, not by much": ("learned", 0.25, 0.27),
+    "domain and position": ("position", 0.15, 3.0),
+    "domain, as untrained": ("domain", 0.15, 3.0),
+    "token that betrays the position": ("token", 0.5, 4.0),
+    "domain, not by much": ("domain", 0.15, 0.17),
+}
+"""Logs on which a rule that is nearly the card's says another word; the bounds for one measure of each."""
+
+
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """One log of each verdict, one whose tokens alone betray the domain; drawn anew while one is unsure."""
-    kinds = ("nothing", "untrained", "token", "domain", "position", "token that betrays the domain")
-    logs = [_log(kind, rng) for kind in kinds]
+    """Logs that are clear and logs that are close; each drawn anew while its verdict is unsure."""
+    close = [kind for kind in BOUNDS if kind not in CLEAR]
+    logs = [_log(kind, rng) for kind in (*CLEAR, *close)]
     order = rng.permutation(len(logs))
     return [Case(f"log {n + 1}", logs[i]) for n, i in enumerate(order)]
 
 
 def _log(kind: str, rng: np.random.Generator) -> dict[str, Array]:
+    name, least, most = BOUNDS.get(kind, ("token", -1.0, 9.0))
     while True:
         drawn = _drawn(kind, rng)
-        if _sure(*(torch.from_numpy(label) for label in drawn.values())):
+        measures = _measures(*(torch.from_numpy(label) for label in drawn.values()))
+        if least <= measures[name] <= most and _sure(measures):
             return drawn
 
 
 def _drawn(kind: str, rng: np.random.Generator) -> dict[str, Array]:
     positions_N = np.arange(N) % LENGTH
     domains_N = np.repeat(np.arange(DOMAINS), N // DOMAINS)
-    often_DV = np.tile(rng.dirichlet(np.full(KINDS, 2.0)), (DOMAINS, 1))
-    if kind == "token that betrays the domain":
-        own = KINDS // DOMAINS
-        often_DV = np.zeros((DOMAINS, KINDS))
-        for domain in range(DOMAINS):
-            often_DV[domain, domain * own : (domain + 1) * own] = rng.dirichlet(np.full(own, 2.0))
-    tokens_N = np.concatenate([rng.choice(KINDS, N // DOMAINS, p=row) for row in often_DV])
+    tokens_N = _tokens(kind, rng, positions_N)
     anything_N = rng.integers(0, E, N)
     at_first_V = rng.permutation(np.arange(KINDS) % E)
-    untrained_N = np.where(rng.random(N) < 0.45, at_first_V[tokens_N], anything_N)
 
     def follows(label_N: Array, share: float, otherwise_N: Array) -> Array:
         return np.where(rng.random(N) < share, label_N, otherwise_N)
 
+    untrained_N = follows(at_first_V[tokens_N], 0.45, anything_N)
     fresh_N, by_token_V = rng.integers(0, E, N), rng.permutation(np.arange(KINDS) % E)
+    by_domain_N = rng.permutation(E)[:DOMAINS][domains_N]
+    by_position_N = rng.permutation(np.arange(LENGTH) % E)[positions_N]
     if kind == "nothing":
         untrained_N, trained_N = anything_N, fresh_N
     elif kind == "untrained":
         trained_N = follows(rng.permutation(E)[at_first_V][tokens_N], 0.45, fresh_N)
+    elif kind == "token, not by much":
+        trained_N = follows(by_token_V[tokens_N], 0.54, fresh_N)
     elif kind == "domain":
-        trained_N = follows(rng.permutation(E)[:DOMAINS][domains_N], 0.45, untrained_N)
+        trained_N = follows(by_domain_N, 0.45, untrained_N)
+    elif kind == "domain, as untrained":
+        untrained_N = follows(rng.permutation(E)[:DOMAINS][domains_N], 0.45, untrained_N)
+        trained_N = follows(by_domain_N, 0.45, follows(by_token_V[tokens_N], 0.8, fresh_N))
+    elif kind == "domain, not by much":
+        trained_N = follows(by_domain_N, 0.31, untrained_N)
     elif kind == "position":
-        trained_N = follows(rng.permutation(np.arange(LENGTH) % E)[positions_N], 0.55, untrained_N)
+        trained_N = follows(by_position_N, 0.55, untrained_N)
+    elif kind == "domain and position":
+        trained_N = follows(
+            by_domain_N, 0.4, follows(by_position_N, 0.6, follows(by_token_V[tokens_N], 0.9, fresh_N))
+        )
     else:
         trained_N = follows(by_token_V[tokens_N], 0.8, fresh_N)
     mixed = rng.permutation(N)
     labels = (trained_N, untrained_N, tokens_N, domains_N, positions_N)
     names = ("trained_N", "untrained_N", "tokens_N", "domains_N", "positions_N")
     return {name: label[mixed] for name, label in zip(names, labels, strict=True)}
+
+
+def _tokens(kind: str, rng: np.random.Generator, positions_N: Array) -> Array:
+    """As a rule every domain has the same tokens; some have their own, or share them with one other."""
+    if kind == "token that betrays the position":
+        return np.where(rng.random(N) < 0.7, positions_N, rng.integers(0, KINDS, N))
+    often_DV = np.tile(rng.dirichlet(np.full(KINDS, 2.0)), (DOMAINS, 1))
+    own = KINDS // DOMAINS
+    if kind == "token that betrays the domain":
+        often_DV = np.zeros((DOMAINS, KINDS))
+        for domain in range(DOMAINS):
+            often_DV[domain, domain * own : (domain + 1) * own] = rng.dirichlet(np.full(own, 2.0))
+    if kind == "domain, not by much":  # each third of the tokens is missing in one domain
+        for domain in range(DOMAINS):
+            often_DV[domain, domain * own : (domain + 1) * own] = 0
+        often_DV /= often_DV.sum(axis=1, keepdims=True)
+    return np.concatenate([rng.choice(KINDS, N // DOMAINS, p=row) for row in often_DV])
 
 
 def _measures(trained: Tensor, untrained: Tensor, tokens: Tensor, domains: Tensor, positions: Tensor) -> dict:
@@ -76,14 +116,14 @@ def _measures(trained: Tensor, untrained: Tensor, tokens: Tensor, domains: Tenso
         "position": news(trained, positions),
         "token": news(trained, tokens),
         "before": news(untrained, tokens),
+        "learned": news(trained, tokens) - news(untrained, tokens),
     }
 
 
-def _sure(*log: Tensor) -> bool:
+def _sure(m: dict[str, float]) -> bool:
     """Whether every measure is far from its threshold, further than two corrections for chance differ."""
-    m = _measures(*log)
     gaps = [abs(m[name] - NEWS) for name in ("domain", "position", "token")]
-    return min(*gaps, abs(m["token"] - m["before"] - LEARNED)) > 0.05
+    return min(*gaps, abs(m["learned"] - LEARNED)) > 0.0499
 
 
 def _verdict(measures: dict[str, float]) -> str:
@@ -167,8 +207,9 @@ WHAT_IS_IT = Exercise(
     misconceptions=(
         Misconception(
             "no_baseline",
-            "What the untrained router tells was not looked at. It sorts tokens before any training; only "
-            "what is clearly more than that was learned.",
+            "What the untrained router tells was not looked at, or any difference from it was taken for "
+            "learned. It sorts tokens before any training; only what is clearly more than that, by 0.2 bits, "
+            "was learned.",
             wrong=_with(lambda *log: {"before": -1.0}),
             hint=1,
         ),
@@ -183,7 +224,8 @@ WHAT_IS_IT = Exercise(
         Misconception(
             "chance_taken_for_news",
             "Chance was taken for news. In a sample of this size information is above 0 even where there is "
-            "none, and the more so the more kinds there are. Take off what shuffled labels give.",
+            "none, and the more so the more kinds there are. Take off what shuffled labels "
+            "give, and ask for more than 0.1 bits on top of that.",
             wrong=_with(_uncorrected),
             also=(
                 _with(lambda tr, un, t, d, p: {"domain": beyond(tr, d, t)}),
@@ -201,8 +243,9 @@ WHAT_IS_IT = Exercise(
         ),
         Misconception(
             "token_first",
-            "The token was asked for first. Domain and position come first in the card: a router that goes "
-            "by them still keeps some of the order that it had by tokens.",
+            "The token was asked for first, or asked last and its answer put in place of an earlier one. "
+            "Domain and position come first in the card: a router that goes by them still keeps some of the "
+            "order that it had by tokens.",
             wrong=_token_first,
             also=(_untrained_first,),
             hint=3,
@@ -219,6 +262,7 @@ WHAT_IS_IT = Exercise(
             wrong=lambda *log: "token",
             also=(lambda *log: "untrained", lambda *log: "nothing", lambda *log: "domain"),
         ),
+        *verdict_mistakes(_measures, _verdict, NEWS),
     ),
     hints=(
         "Three suspects before you believe a number: chance, the untrained router, the token. Which of the "
