@@ -1,16 +1,22 @@
-"""Further mistakes in 12.what_is_it: rules that are nearly the card's, on measures that are nearly its."""
+"""Mistakes in 12.what_is_it that are rules: nearly the card's, on its measures or on their differences."""
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 
 from moe_lessons.exercises.spec import Case, Misconception, Outputs
-from moe_lessons.exercises.what_experts_learn.bits import beyond, bits, miller, miller_beyond, shared
+from moe_lessons.exercises.what_experts_learn.bits import beyond, shared
+from moe_lessons.exercises.what_experts_learn.verdict_logs import (
+    LEARNED,
+    NEWS,
+    Measures,
+    above,
+    above_beyond,
+    measures,
+)
 
 Tensor = torch.Tensor
-Measures = dict[str, float]
+Rule = Callable[[Measures], str]
 
 WORDS = ("domain", "position", "token", "untrained", "nothing")
 
@@ -19,97 +25,89 @@ def _other_word(case: Case, got: Outputs, want: Outputs) -> bool:
     return got["verdict"] == want["verdict"] or got["verdict"] not in WORDS
 
 
-def _by_token(m: Measures, verdict: Callable[[Measures], str]) -> bool:
-    return verdict(m) in ("token", "untrained")
+def _less_untrained(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> str:
+    """The untrained router's figures in the place of chance."""
+    if beyond(tr, d, t) - beyond(un, d, t) > NEWS:
+        return "domain"
+    if shared(tr, p) - shared(un, p) > NEWS:
+        return "position"
+    token = shared(tr, t) - shared(un, t)
+    return "token" if token > LEARNED else "untrained" if shared(tr, t) > NEWS else "nothing"
 
 
-def _plain(m: Measures, verdict: Callable[[Measures], str]) -> str:
-    """The card's word, without a look at the untrained router."""
-    return "token" if _by_token(m, verdict) else verdict(m)
+def _domain_since(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> Measures:
+    return {"domain": above_beyond(tr, d, t) - above_beyond(un, d, t)}
 
 
-def verdict_mistakes(
-    measures: Callable[..., Measures], verdict: Callable[[Measures], str], news: float
-) -> tuple[Misconception, ...]:
-    """Of 12.what_is_it: the rule of the card on other measures, or another rule on these."""
+def _position_since(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> Measures:
+    return {"position": above(tr, p) - above(un, p)}
+
+
+def _less_token(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> Measures:
+    return {"domain": above(tr, d) - above(tr, t)}
+
+
+def _beyond_token(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> Measures:
+    return {"position": above_beyond(tr, p, t)}
+
+
+def verdict_mistakes(verdict: Callable[..., str]) -> tuple[Misconception, ...]:
+    """Of 12.what_is_it: other orders, other comparisons, other thresholds."""
 
     def on(change: Callable[..., Measures]) -> Callable[..., str]:
         return lambda *log: verdict(measures(*log) | change(*log))
 
-    def told(rule: Callable[[Measures], str]) -> Callable[..., str]:
+    def told(rule: Rule) -> Callable[..., str]:
         return lambda *log: rule(measures(*log))
 
-    def in_order(names: Sequence[str]) -> Callable[[Measures], str]:
+    def in_order(names: Sequence[str]) -> Rule:
         def rule(m: Measures) -> str:
             for name in names:
-                if name != "token" and m[name] > news:
+                if name != "token" and m[name] > NEWS:
                     return name
-                if name == "token" and m["token"] > news:
+                if name == "token" and m["token"] > NEWS:
                     return verdict(m | {"domain": 0.0, "position": 0.0})
             return "nothing"
 
         return rule
 
-    def less_untrained(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> str:
-        """The untrained router's figures in the place of chance."""
-        if beyond(tr, d, t) - beyond(un, d, t) > news:
-            return "domain"
-        if shared(tr, p) - shared(un, p) > news:
-            return "position"
-        token = shared(tr, t) - shared(un, t)
-        return "token" if token > 0.2 else "untrained" if shared(tr, t) > news else "nothing"
+    def instead(by_token: Rule) -> Callable[..., str]:
+        """Where the card goes on to the untrained router, another rule."""
+        return told(lambda m: by_token(m) if verdict(m) in ("token", "untrained") else verdict(m))
 
-    def everywhere(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> Measures:
-        draws = torch.Generator().manual_seed(0)
-        moved = [d[torch.randperm(len(d), generator=draws)] for _ in range(5)]
-        return {"domain": beyond(tr, d, t) - sum(beyond(tr, m, t) for m in moved) / 5}
-
-    def less_token(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> Measures:
-        return {"domain": shared(tr, d) - miller(tr, d) - shared(tr, t) + miller(tr, t)}
-
-    def less_domain_of_token(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> Measures:
-        return {"domain": shared(tr, d) - shared(t, d)}
-
-    def beyond_token(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> Measures:
-        return {"position": beyond(tr, p, t) - miller_beyond(tr, p, t)}
-
-    def domain_learned(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> Measures:
-        untrained = beyond(un, d, t) - miller_beyond(un, d, t)
-        return {"domain": measures(tr, un, t, d, p)["domain"] - untrained}
-
-    def shares(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> str:
-        """Informations as shares of the label's entropy, chance not taken off."""
-        found = {
-            "domain": beyond(tr, d, t) / bits(d),
-            "position": shared(tr, p) / bits(p),
-            "token": shared(tr, t) / bits(t),
-            "before": shared(un, t) / bits(t),
-        }
-        return verdict(found | {"learned": found["token"] - found["before"]})
-
-    def nearly_untrained(m: Measures) -> str:
-        return "untrained" if abs(m["token"] - m["before"]) < 0.2 else verdict(m)
-
-    def lower(bar: float) -> Callable[..., str]:
-        def rule(*log: Any) -> str:
-            m = measures(*log)
-            for name in ("domain", "position"):
-                if m[name] > bar:
-                    return name
-            if m["token"] > bar:
-                return "token" if m["token"] > m["before"] + 0.2 else "untrained"
-            return "nothing"
-
-        return rule
+    def untrained_if_before(m: Measures) -> str:
+        """The untrained router's own figure, where the trained one's is asked for."""
+        if verdict(m) in ("domain", "position"):
+            return verdict(m)
+        if m["token"] > m["before"] + LEARNED:
+            return "token"
+        return "untrained" if m["before"] > NEWS else "nothing"
 
     return (
         Misconception(
-            "nearly_untrained",
-            "Something that was learned was taken for the untrained router's, where it is only a little "
-            "over the threshold. Are the measures in bits (a nat is 1.44 of them), and is chance taken off "
-            "the untrained router's information as well as off the trained one's?",
-            wrong=lambda *log: verdict({k: v * math.log(2) for k, v in measures(*log).items()}),
-            also=(on(lambda tr, un, t, d, p: {"before": shared(un, t)}),),
+            "any_difference",
+            "What is a little more than the untrained router tells was taken for learned. The card wants to "
+            "see clearly more, and says how many bits that is: neither any difference nor a share of it.",
+            wrong=instead(lambda m: "token" if m["token"] > m["before"] else "untrained"),
+            also=(instead(lambda m: "token" if m["token"] > 1.2 * m["before"] else "untrained"),),
+            hint=1,
+        ),
+        Misconception(
+            "difference_either_way",
+            "A router that tells *less* of the token than it did untrained was taken for one that learned "
+            "it. The difference has a direction.",
+            wrong=instead(lambda m: "token" if abs(m["token"] - m["before"]) > LEARNED else "untrained"),
+            hint=1,
+        ),
+        Misconception(
+            "thresholds_mixed_up",
+            "The card has two thresholds: one for news, one for what was learned on top of the untrained "
+            "router. They have changed places, or one of them stands for both.",
+            wrong=told(lambda m: verdict(m, news=LEARNED, learned=NEWS)),
+            also=(
+                told(lambda m: verdict(m, news=LEARNED)),
+                told(lambda m: verdict(m, learned=NEWS)),
+            ),
             hint=3,
         ),
         Misconception(
@@ -124,33 +122,28 @@ def verdict_mistakes(
             "position_beyond_the_token",
             "The position was asked for *beyond the token*. The card takes the token out for the domain "
             "only; with the position it asks for all that the expert tells.",
-            wrong=on(beyond_token),
+            wrong=on(_beyond_token),
             hint=3,
         ),
         Misconception(
             "domain_less_untrained",
-            "What the untrained router tells was taken off for the domain as well. That is a sensible "
-            "question; the card asks it of the token only, and further below in the lesson you will see "
-            "what that costs.",
-            wrong=on(domain_learned),
-            also=(less_untrained,),
+            "What the untrained router tells was taken off for the domain or the position as well. That is a "
+            "sensible question; the card asks it of the token only, and further below in the lesson you will "
+            "see what that costs.",
+            wrong=on(_domain_since),
+            also=(
+                on(_position_since),
+                on(lambda *log: _domain_since(*log) | _position_since(*log)),
+                _less_untrained,
+            ),
             hint=3,
         ),
         Misconception(
             "domain_by_subtraction",
             "For the domain, two informations were subtracted. What the expert tells of the domain and what "
             "it tells of the token overlap in part only: look among tokens of one kind.",
-            wrong=on(less_token),
+            wrong=on(_less_token),
             hint=3,
-        ),
-        Misconception(
-            "domain_just_missed",
-            "A domain that is not far above the threshold was missed. Is it asked for among tokens of one "
-            "kind, and with a chance of its own: domains shuffled among tokens of the *same* kind? Shuffled "
-            "over all tokens they lose what the token says of them, and chance comes out too large.",
-            wrong=on(everywhere),
-            also=(on(less_domain_of_token), lower(0.2)),
-            hint=2,
         ),
         Misconception(
             "position_not_asked",
@@ -174,31 +167,18 @@ def verdict_mistakes(
             "untrained_by_itself",
             "The untrained router was not compared with the trained one: that it tells something of the "
             "token does not mean that nothing was learned on top. The card asks for the difference.",
-            wrong=told(
-                lambda m: "untrained" if _by_token(m, verdict) and m["before"] > news else _plain(m, verdict)
-            ),
+            wrong=instead(lambda m: "untrained" if m["before"] > NEWS else "token"),
             hint=1,
         ),
         Misconception(
-            "shares_of_entropies",
-            "The measures were divided by entropies. The thresholds of the card are bits.",
-            wrong=shares,
-            hint=3,
-        ),
-        Misconception(
             "untrained_for_nothing",
-            'Where nothing is above chance, the verdict is `"nothing"`: there has to be some order for it to '
-            "be the untrained router's.",
+            'Where nothing is above chance, the verdict is `"nothing"`: there has to be some order in the '
+            "trained router's choices for it to be the untrained router's.",
             wrong=told(lambda m: "untrained" if verdict(m) == "nothing" else verdict(m)),
-            also=(told(nearly_untrained),),
-            hint=3,
-        ),
-        Misconception(
-            "threshold_too_high",
-            "Something clear was not taken for news: the threshold is too high, or two corrections were "
-            "taken off. The card asks for more than 0.1 bits above chance.",
-            wrong=lower(0.5),
-            also=(lower(1.0),),
+            also=(
+                told(lambda m: "untrained" if abs(m["token"] - m["before"]) < LEARNED else verdict(m)),
+                told(untrained_if_before),
+            ),
             hint=3,
         ),
         Misconception(
