@@ -26,8 +26,8 @@ BOUNDS = {
         "position": (0.03, 0.06),
         "token": (-0.03, 0.04),
     },
-    "forgotten": {"token": (0.03, 0.065), "before": (0.3, 9.0)},
-    "untrained": {"token": (0.15, 0.185), "before": (0.12, 0.14), "learned": (0.03, 0.065)},
+    "forgotten": {"token": (-0.02, 0.02), "before": (0.3, 9.0)},
+    "untrained": {"token": (0.178, 0.19), "before": (0.122, 0.145), "learned": (0.035, 0.065)},
     "untrained, nearly": {"learned": (0.14, 0.16)},
     "untrained, more of it before": {"learned": (-0.9, -0.25)},
     "token, not by much": {"learned": (0.24, 0.262), "before": (0.13, 9.0)},
@@ -36,9 +36,10 @@ BOUNDS = {
     "domain and position": {
         "position": (0.15, 9.0),
         "token": (0.15, 9.0),
-        "domain less token": (0.13, 9.0),
+        "domain": (0.15, 9.0),
+        "domain less token": (-9.0, 0.05),
     },
-    "domain, as untrained": {"domain": (0.2, 9.0), "domain since": (-9.0, 0.05)},
+    "domain, as untrained": {"domain": (0.2, 9.0), "domain since": (-9.0, 0.05), "token": (-0.04, 0.02)},
     "position, as untrained": {"position": (0.126, 0.134), "position since": (-9.0, 0.06)},
     "domain, not by much": {"domain": (0.155, 0.172)},
 }
@@ -151,9 +152,9 @@ def _drawn(kind: str, rng: np.random.Generator) -> dict[str, Array]:
     if kind == "nothing":
         trained_N = by_position(0.09, rng.integers(0, E, n))
     elif kind == "domain and position":
-        trained_N = by_domain(0.46, by_position(0.48, by_token(0.9)))
+        trained_N = by_domain(0.35, by_position(0.45, by_token(0.9)))
     elif kind == "domain, as untrained":
-        untrained_N, trained_N = by_domain(0.4, by_token(0.7)), by_domain(0.4, by_token(0.7))
+        untrained_N, trained_N = by_domain(0.4, by_token(0)), by_domain(0.4, by_token(0))
     elif kind == "position, as untrained":
         untrained_N, trained_N = by_position(0.177, by_token(0.4)), by_position(0.177, by_token(0.4))
     elif kind == "domain, not by much":
@@ -168,15 +169,14 @@ def _drawn(kind: str, rng: np.random.Generator) -> dict[str, Array]:
 
 UNTRAINED = {
     "nothing": 0.0,
-    "untrained": 0.182,
+    "untrained": 0.185,
     "untrained, nearly": 0.3,
     "untrained, more of it before": 0.55,
     "token, not by much": 0.22,
-    "token that betrays the domain": 0.0,
 }
 TRAINED = {
-    "forgotten": 0.1,
-    "untrained": 0.21,
+    "forgotten": 0.05,
+    "untrained": 0.22,
     "untrained, nearly": 0.3685,
     "untrained, more of it before": 0.35,
     "token, not by much": 0.36,
