@@ -115,7 +115,6 @@ def verdict_mistakes(verdict: Callable[..., str]) -> tuple[Misconception, ...]:
             "The position was asked for before the domain. The card's order decides where a router goes by "
             "both.",
             wrong=told(in_order(("position", "domain", "token"))),
-            also=(told(in_order(("position", "token", "domain"))),),
             hint=3,
         ),
         Misconception(
@@ -153,8 +152,9 @@ def verdict_mistakes(verdict: Callable[..., str]) -> tuple[Misconception, ...]:
         ),
         Misconception(
             "domain_not_asked",
-            "The domain was never asked for.",
+            "The domain was never asked for, or only where nothing else was left.",
             wrong=told(lambda m: verdict(m | {"domain": 0.0})),
+            also=(told(in_order(("position", "token", "domain"))),),
             hint=3,
         ),
         Misconception(

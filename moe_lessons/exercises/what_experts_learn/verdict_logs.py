@@ -16,7 +16,12 @@ E, DOMAINS = 8, 3
 
 SMALL, WIDE = (768, 12, 8), (1152, 24, 8)
 """Tokens, kinds of token and positions: what chance gives is about the same in both."""
-SIZES = {"nothing": (384, 12, 8), "untrained, nearly": WIDE, "token, not by much": WIDE}
+SIZES = {
+    "nothing": (384, 12, 8),
+    "forgotten": (1008, 12, 8),
+    "untrained, nearly": WIDE,
+    "token, not by much": WIDE,
+}
 """`"nothing"` has so few tokens that chance alone is above `NEWS` for each of the labels."""
 
 BOUNDS = {
@@ -26,7 +31,7 @@ BOUNDS = {
         "position": (0.03, 0.06),
         "token": (-0.03, 0.04),
     },
-    "forgotten": {"token": (-0.02, 0.02), "before": (0.3, 9.0)},
+    "forgotten": {"domain": (0.012, 0.03), "token": (-0.02, 0.02), "before": (0.3, 9.0)},
     "untrained": {"token": (0.178, 0.19), "before": (0.122, 0.145), "learned": (0.035, 0.065)},
     "untrained, nearly": {"learned": (0.14, 0.16)},
     "untrained, more of it before": {"learned": (-0.9, -0.25)},
@@ -37,11 +42,19 @@ BOUNDS = {
         "position": (0.15, 9.0),
         "token": (0.15, 9.0),
         "domain": (0.15, 9.0),
+        "domain less token": (0.13, 9.0),
+    },
+    "domain, as untrained": {
+        "domain": (0.2, 9.0),
+        "domain since": (-9.0, 0.05),
         "domain less token": (-9.0, 0.05),
     },
-    "domain, as untrained": {"domain": (0.2, 9.0), "domain since": (-9.0, 0.05), "token": (-0.04, 0.02)},
     "position, as untrained": {"position": (0.126, 0.134), "position since": (-9.0, 0.06)},
-    "domain, not by much": {"domain": (0.155, 0.172)},
+    "domain, not by much": {
+        "domain": (0.155, 0.172),
+        "domain since": (0.125, 9.0),
+        "learned": (-0.18, 0.1),
+    },
 }
 """Within which bounds a log's measures must be, in bits above chance."""
 GAPS = {"domain": 0.02, "domain by shuffles": 0.035, "position": 0.025, "token": 0.03, "before": 0.02}
@@ -152,9 +165,9 @@ def _drawn(kind: str, rng: np.random.Generator) -> dict[str, Array]:
     if kind == "nothing":
         trained_N = by_position(0.09, rng.integers(0, E, n))
     elif kind == "domain and position":
-        trained_N = by_domain(0.35, by_position(0.45, by_token(0.9)))
+        trained_N = by_domain(0.46, by_position(0.48, by_token(0.9)))
     elif kind == "domain, as untrained":
-        untrained_N, trained_N = by_domain(0.4, by_token(0)), by_domain(0.4, by_token(0))
+        untrained_N, trained_N = by_domain(0.4, by_token(0.7)), by_domain(0.4, by_token(0.7))
     elif kind == "position, as untrained":
         untrained_N, trained_N = by_position(0.177, by_token(0.4)), by_position(0.177, by_token(0.4))
     elif kind == "domain, not by much":
