@@ -15,7 +15,7 @@ NEWS, LEARNED = 0.1, 0.2
 E, DOMAINS = 8, 3
 
 SMALL, WIDE = (768, 12, 8), (1152, 24, 8)
-"""Tokens, kinds of token and positions: what chance gives is about the same in both."""
+"""Tokens, kinds of token and positions."""
 SIZES = {
     "nothing": (384, 12, 8),
     "forgotten": (1008, 12, 8),
