@@ -17,7 +17,7 @@ import numpy as np
 
 from moe_lessons.exercises import drivers
 from moe_lessons.exercises.findings import Trial, named, request, right, same
-from moe_lessons.exercises.own_replies import own_reply
+from moe_lessons.exercises.own_replies import asked, own_reply
 from moe_lessons.exercises.spec import Exercise, Misconception, Output
 
 EPS = float(np.finfo(np.float32).eps)
@@ -40,8 +40,9 @@ class _Match:
 def recognise(exercise: Exercise, trials: Sequence[Trial]) -> list[Misconception]:
     """The misconceptions that an answer agrees with, in the spec's order: one as a rule, none if in doubt."""
     fine = [_fine(exercise, t) for t in trials]
+    known = [asked(request(exercise, t.case)) for t in trials]  # once for all misconceptions
     seen = [
-        (m, [_match(exercise, outcome, t, f) for t, f in zip(trials, fine, strict=True)])
+        (m, [_match(exercise, outcome, *look) for look in zip(trials, fine, known, strict=True)])
         for m in exercise.misconceptions
         for outcome in m.outcomes
     ]
@@ -91,12 +92,14 @@ def _fine(exercise: Exercise, t: Trial) -> list[bool]:
     return [same(o, t.got[o.name], t.want[o.name]) for o in exercise.outputs] if t.got is not None else []
 
 
-def _match(exercise: Exercise, misconception: Misconception, t: Trial, fine: Sequence[bool]) -> _Match:
+def _match(
+    exercise: Exercise, misconception: Misconception, t: Trial, fine: Sequence[bool], known: bytes | None
+) -> _Match:
     if misconception.detects is not None:
         seen = t.got is not None and _detected(misconception, t, t.got)
         return _Match(seen, seen, not _detected(misconception, t, t.want), t.got is not None)
     assert misconception.wrong is not None
-    reply = own_reply(misconception.wrong, request(exercise, t.case))
+    reply = own_reply(misconception.wrong, request(exercise, t.case), known)
     wrong = named(exercise, reply, t.case)
     if wrong is None or t.got is None:
         # Some mistakes crash on some inputs; then the answer must crash on the same ones.

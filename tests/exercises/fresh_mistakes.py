@@ -47,6 +47,8 @@ def main(sets: tuple[str, ...], seeds: int, only: str, kernels: bool) -> None:
                         print(f"{name} {id} ({what}), seed {seed}: {verdict} {said}", flush=True)
         for lesson, counts in found.items():
             print(f"{name} set, lesson {lesson}: {figures(counts)}")
+        if not found:
+            continue  # none of its answers is to one of these exercises
         total = sum(found.values(), Counter())
         print(f"{name} set: {figures(total)}")
         wrong += total["passed"] + total["misnamed"]

@@ -7,20 +7,33 @@ import numpy as np
 
 from moe_lessons.exercises.fine_grained.more_laws import LAW_MISTAKES
 from moe_lessons.exercises.fine_grained.more_terms import term_mistakes
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs
 
 Optimum = tuple[int, float, float, float]
 GRAINS = (1, 2, 4, 8, 16, 32, 64, 128)
 MOE = (18.1, 0.115, 30.8, 0.147, 2.1, 0.58, 0.47)
 DENSE = (16.3, 0.126, 26.7, 0.127, 0.0, 0.58, 0.47)
+ACTIVE_RTOL = 0.05
+"""So flat is the loss at its lowest that a few hundred sizes of n do."""
 N_BLOCKS = np.exp(np.linspace(np.log(2), np.log(400), 3001))
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """A row of the paper's table 2, and four budgets at which the best granularity is clearly ahead."""
+    """A row of the paper's table 2, and budgets at which the best granularity is clearly ahead.
+
+    The last budget is small, and its best n far from a whole number: rounded, it is twice the tolerance off.
+    """
     cases = [Case("6.46e21 FLOPs, expansion 64", _args(6.46e21, 64))]
-    while len(cases) < 5:
-        flops, expansion = float(f"{10 ** rng.uniform(18, 25):.3g}"), int(rng.choice([16, 64]))
+    while len(cases) < 6:
+        last = len(cases) == 5
+        flops = float(f"{10 ** rng.uniform(18, 18.7 if last else 25):.3g}")
+        expansion = int(rng.choice([16, 64]))
+        _, active, tokens, _ = _best(flops, expansion, GRAINS)
+        n = _blocks(active)
+        if last and abs((round(n) / n) ** 3 - 1) < 2 * ACTIVE_RTOL:
+            continue
+        if 0.75 < tokens / active / 20 < 1.33:
+            continue  # here the rule of thumb would be as good as right
         losses = sorted((_best(flops, expansion, [g])[3], g) for g in GRAINS)
         if losses[1][0] - losses[0][0] > 6e-4 and losses[0][1] not in (GRAINS[0], GRAINS[-1]):
             args = _args(flops, expansion, rng.permutation(GRAINS))
@@ -88,6 +101,17 @@ def _total_for_active(*args: Any) -> Optimum:
     return granularity, active * (8 * args[1] + 4) / 12, tokens, loss
 
 
+def _blocks(active: float) -> float:
+    """n, of the active parameters."""
+    return (active / 12 / 64**2) ** (1 / 3)
+
+
+def _whole_blocks(case: Case, got: Outputs, want: Outputs) -> bool:
+    """A whole number of blocks, beside the best one: which of the two, depends on the sizes tried."""
+    n = _blocks(float(got["active"]))
+    return abs(n - round(n)) < 1e-6 and abs(n - _blocks(float(want["active"]))) < 1
+
+
 COMPUTE_OPTIMAL = Exercise(
     id="11.compute_optimal",
     title="The best cut for a budget",
@@ -105,8 +129,8 @@ COMPUTE_OPTIMAL = Exercise(
     difficulty=4,
     outputs=(
         Output("granularity", kind="int"),
-        Output("active", rtol=0.05),
-        Output("tokens", rtol=0.05),
+        Output("active", rtol=ACTIVE_RTOL),
+        Output("tokens", rtol=ACTIVE_RTOL),
         Output("loss", rtol=2e-4),
     ),
     draw=draw,
@@ -202,6 +226,13 @@ COMPUTE_OPTIMAL = Exercise(
             "total_returned",
             "The parameters returned are all of them. Asked are the active ones, `12 d² n`.",
             wrong=_total_for_active,
+            hint=3,
+        ),
+        Misconception(
+            "n_rounded",
+            "n was rounded, or only whole numbers were tried. The task lets n be any real number; in a small "
+            "model half a block is a good part of the parameters.",
+            detects=_whole_blocks,
             hint=3,
         ),
         *LAW_MISTAKES,

@@ -6,116 +6,51 @@ import numpy as np
 import torch
 
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
-from moe_lessons.exercises.what_experts_learn.bits import beyond, miller, miller_beyond, shared
+from moe_lessons.exercises.what_experts_learn.bits import shared
+from moe_lessons.exercises.what_experts_learn.chance_verdicts import chance_mistakes
+from moe_lessons.exercises.what_experts_learn.more_verdicts import verdict_mistakes
+from moe_lessons.exercises.what_experts_learn.verdict_logs import (
+    BOUNDS,
+    LEARNED,
+    NEWS,
+    Measures,
+    above,
+    log,
+    measures,
+)
 
 Tensor = torch.Tensor
-Array = np.ndarray
-
-NEWS, LEARNED = 0.1, 0.2
-N, E, KINDS, DOMAINS, LENGTH = 1536, 8, 24, 3, 16
-"""Few enough tokens that chance alone exceeds `NEWS`, enough that five shuffles settle each case."""
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """One log of each verdict, one whose tokens alone betray the domain; drawn anew while one is unsure."""
-    kinds = ("nothing", "untrained", "token", "domain", "position", "token that betrays the domain")
-    logs = [_log(kind, rng) for kind in kinds]
+    """Logs that are clear and logs that are close, in any order."""
+    logs = [log(kind, rng) for kind in BOUNDS]
     order = rng.permutation(len(logs))
     return [Case(f"log {n + 1}", logs[i]) for n, i in enumerate(order)]
 
 
-def _log(kind: str, rng: np.random.Generator) -> dict[str, Array]:
-    while True:
-        drawn = _drawn(kind, rng)
-        if _sure(*(torch.from_numpy(label) for label in drawn.values())):
-            return drawn
-
-
-def _drawn(kind: str, rng: np.random.Generator) -> dict[str, Array]:
-    positions_N = np.arange(N) % LENGTH
-    domains_N = np.repeat(np.arange(DOMAINS), N // DOMAINS)
-    often_DV = np.tile(rng.dirichlet(np.full(KINDS, 2.0)), (DOMAINS, 1))
-    if kind == "token that betrays the domain":
-        own = KINDS // DOMAINS
-        often_DV = np.zeros((DOMAINS, KINDS))
-        for domain in range(DOMAINS):
-            often_DV[domain, domain * own : (domain + 1) * own] = rng.dirichlet(np.full(own, 2.0))
-    tokens_N = np.concatenate([rng.choice(KINDS, N // DOMAINS, p=row) for row in often_DV])
-    anything_N = rng.integers(0, E, N)
-    at_first_V = rng.permutation(np.arange(KINDS) % E)
-    untrained_N = np.where(rng.random(N) < 0.45, at_first_V[tokens_N], anything_N)
-
-    def follows(label_N: Array, share: float, otherwise_N: Array) -> Array:
-        return np.where(rng.random(N) < share, label_N, otherwise_N)
-
-    fresh_N, by_token_V = rng.integers(0, E, N), rng.permutation(np.arange(KINDS) % E)
-    if kind == "nothing":
-        untrained_N, trained_N = anything_N, fresh_N
-    elif kind == "untrained":
-        trained_N = follows(rng.permutation(E)[at_first_V][tokens_N], 0.45, fresh_N)
-    elif kind == "domain":
-        trained_N = follows(rng.permutation(E)[:DOMAINS][domains_N], 0.45, untrained_N)
-    elif kind == "position":
-        trained_N = follows(rng.permutation(np.arange(LENGTH) % E)[positions_N], 0.55, untrained_N)
-    else:
-        trained_N = follows(by_token_V[tokens_N], 0.8, fresh_N)
-    mixed = rng.permutation(N)
-    labels = (trained_N, untrained_N, tokens_N, domains_N, positions_N)
-    names = ("trained_N", "untrained_N", "tokens_N", "domains_N", "positions_N")
-    return {name: label[mixed] for name, label in zip(names, labels, strict=True)}
-
-
-def _measures(trained: Tensor, untrained: Tensor, tokens: Tensor, domains: Tensor, positions: Tensor) -> dict:
-    """Bits above chance, by Miller's term."""
-
-    def news(experts: Tensor, label: Tensor) -> float:
-        return shared(experts, label) - miller(experts, label)
-
-    return {
-        "domain": beyond(trained, domains, tokens) - miller_beyond(trained, domains, tokens),
-        "position": news(trained, positions),
-        "token": news(trained, tokens),
-        "before": news(untrained, tokens),
-    }
-
-
-def _sure(*log: Tensor) -> bool:
-    """Whether every measure is far from its threshold, further than two corrections for chance differ."""
-    m = _measures(*log)
-    gaps = [abs(m[name] - NEWS) for name in ("domain", "position", "token")]
-    return min(*gaps, abs(m["token"] - m["before"] - LEARNED)) > 0.05
-
-
-def _verdict(measures: dict[str, float]) -> str:
-    if measures["domain"] > NEWS:
+def verdict(m: Measures, *, news: float = NEWS, learned: float = LEARNED) -> str:
+    """Return the card's word for what was measured."""
+    if m["domain"] > news:
         return "domain"
-    if measures["position"] > NEWS:
+    if m["position"] > news:
         return "position"
-    if measures["token"] > NEWS:
-        return "token" if measures["token"] > measures["before"] + LEARNED else "untrained"
+    if m["token"] > news:
+        return "token" if m["token"] > m["before"] + learned else "untrained"
     return "nothing"
 
 
 def reference(trained: Tensor, untrained: Tensor, tokens: Tensor, domains: Tensor, positions: Tensor) -> str:
     """The rule of the card, with Miller's correction."""
-    return _verdict(_measures(trained, untrained, tokens, domains, positions))
+    return verdict(measures(trained, untrained, tokens, domains, positions))
 
 
 Answer = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], str]
 
 
-def _with(change: Callable[..., dict[str, float]]) -> Answer:
+def _with(change: Callable[..., Measures]) -> Answer:
     """The rule of the card on other measures."""
-    return lambda *log: _verdict(_measures(*log) | change(*log))
-
-
-def _uncorrected(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> dict[str, float]:
-    return {
-        "domain": beyond(tr, d, t),
-        "position": shared(tr, p),
-        "token": shared(tr, t),
-        "before": shared(un, t),
-    }
+    return lambda *log: verdict(measures(*log) | change(*log))
 
 
 def _largest(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> str:
@@ -124,25 +59,30 @@ def _largest(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> str:
 
 
 def _largest_news(*log: Tensor) -> str:
-    m = _measures(*log)
+    m = measures(*log)
     name = max(("token", "domain", "position"), key=lambda name: m[name])
     if m[name] <= NEWS:
         return "nothing"
     return "untrained" if name == "token" and m["token"] <= m["before"] + LEARNED else name
 
 
+def _largest_of_those(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> str:
+    word = reference(tr, un, t, d, p)
+    return word if word in ("nothing", "untrained") else _largest(tr, un, t, d, p)
+
+
 def _token_first(*log: Tensor) -> str:
-    m = _measures(*log)
+    m = measures(*log)
     if m["token"] > NEWS:
         return "token" if m["token"] > m["before"] + LEARNED else "untrained"
-    return _verdict(m)
+    return verdict(m)
 
 
 def _untrained_first(*log: Tensor) -> str:
-    m = _measures(*log)
+    m = measures(*log)
     if NEWS < m["token"] <= m["before"] + LEARNED:
         return "untrained"
-    return _verdict(m)
+    return verdict(m)
 
 
 WHAT_IS_IT = Exercise(
@@ -176,33 +116,23 @@ WHAT_IS_IT = Exercise(
             "domain_through_token",
             "A token that occurs in one domain only gives the domain away, and so does every expert that "
             "reads it. That is news of the token. The domain counts beyond the token.",
-            wrong=_with(lambda tr, un, t, d, p: {"domain": shared(tr, d) - miller(tr, d)}),
+            wrong=_with(lambda tr, un, t, d, p: {"domain": above(tr, d)}),
             also=(_with(lambda tr, un, t, d, p: {"domain": shared(tr, d)}),),
             hint=1,
-        ),
-        Misconception(
-            "chance_taken_for_news",
-            "Chance was taken for news. In a sample of this size information is above 0 even where there is "
-            "none, and the more so the more kinds there are. Take off what shuffled labels give.",
-            wrong=_with(_uncorrected),
-            also=(
-                _with(lambda tr, un, t, d, p: {"domain": beyond(tr, d, t)}),
-                _with(lambda tr, un, t, d, p: {"domain": beyond(tr, d, t) - miller(tr, d)}),
-            ),
-            hint=2,
         ),
         Misconception(
             "largest_wins",
             "The label with the most bits was named. Information is bounded by the label's own entropy, so a "
             "label of many kinds wins although another one was learned. Ask in the order of the card.",
             wrong=_largest,
-            also=(_largest_news,),
+            also=(_largest_news, _largest_of_those),
             hint=3,
         ),
         Misconception(
             "token_first",
-            "The token was asked for first. Domain and position come first in the card: a router that goes "
-            "by them still keeps some of the order that it had by tokens.",
+            "The token was asked for first, or asked last and its answer put in place of an earlier one. "
+            "Domain and position come first in the card: a router that goes by them still keeps some of the "
+            "order that it had by tokens.",
             wrong=_token_first,
             also=(_untrained_first,),
             hint=3,
@@ -217,8 +147,15 @@ WHAT_IS_IT = Exercise(
             "always_token",
             "Every log gets the same verdict, or nearly. Look at what each measure says of each log.",
             wrong=lambda *log: "token",
-            also=(lambda *log: "untrained", lambda *log: "nothing", lambda *log: "domain"),
+            also=(
+                lambda *log: "untrained",
+                lambda *log: "nothing",
+                lambda *log: "domain",
+                lambda *log: "position",
+            ),
         ),
+        *chance_mistakes(verdict),
+        *verdict_mistakes(verdict),
     ),
     hints=(
         "Three suspects before you believe a number: chance, the untrained router, the token. Which of the "

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from fresh.fifth import cuts as fifth_cuts
@@ -103,6 +104,10 @@ def width_of_64(*args):
     )
 
 
+def whole_n(*args):
+    return fifth_laws.optimum(*args, n=np.arange(2.0, 401.0))
+
+
 WRONG = {
     "11.split_expert": {
         "rows_in_pairs": cuts.split_rows_in_pairs,
@@ -182,6 +187,8 @@ WRONG = {
         "not_the_best": levels_laws.optimum_hundred_steps,
         "tokens_without_router": fifth_laws.optimum_tokens_without_router,
         "in_other_units": fifth_laws.optimum_in_billions,
+        "n_rounded": fifth_laws.optimum_n_rounded,
+        "n_rounded: whole numbers tried": whole_n,
     },
     "11.leverage": {
         "sign_lost": levels_laws.leverage_beta_positive,

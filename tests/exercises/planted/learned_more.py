@@ -20,6 +20,16 @@ def first_choice_found(a, b, E):
     return sum(found) / len(found), traces.saturate(a, b, E)[1]
 
 
+def bar_of_a_half(*args):
+    return information.verdict(*args, bar=0.5)
+
+
+def either_way(*log):
+    word, (trained, untrained, t, *_) = information.verdict(*log), log
+    apart = abs(information.I(trained, t) - information.I(untrained, t))
+    return word if word not in ("token", "untrained") else "token" if apart > 0.2 else "untrained"
+
+
 WRONG = {
     "12.locality": {
         "expert_0_left_out": traces.locality_nonzero_is_real,
@@ -75,5 +85,27 @@ WRONG = {
         "shares_of_the_whole_text": fifth_information.beyond_global_shares,
         "one_for_each_kind": fifth_information.beyond_one_for_each_kind,
         "rare_kinds_left_out": fifth_information.beyond_rare_left_out,
+    },
+    "12.what_is_it": {
+        "nats": information.verdict_nats,
+        "one_router_corrected": information.verdict_before_not_corrected,
+        "chance_taken_for_news: a low bar": information.verdict_low_bar,
+        "chance_too_small": fifth_information.what_miller_in_nats,
+        "thresholds_mixed_up": fifth_information.what_bars_exchanged,
+        "any_difference": fifth_information.what_any_more_than_untrained,
+        "difference_either_way": either_way,
+        "position_first": information.verdict_position_first,
+        "position_beyond_the_token": information.verdict_position_beyond_token,
+        "domain_less_untrained": information.verdict_domain_since_untrained,
+        "domain_by_subtraction": information.verdict_domain_less_token,
+        "domain_just_missed": information.verdict_shuffled_everywhere,
+        "untrained_for_nothing": information.verdict_untrained_first,
+        "threshold_too_high": bar_of_a_half,
+        "other_word": information.verdict_other_words,
+        "position_not_asked": fifth_information.what_no_position,
+        "domain_not_asked": fifth_information.what_no_domain,
+        "routers_exchanged": fifth_information.what_routers_exchanged,
+        "untrained_by_itself": fifth_information.what_untrained_if_before,
+        "shares_of_entropies": fifth_information.what_share_of_entropy,
     },
 }

@@ -175,11 +175,11 @@ FRESH = {
         ("more than untrained, by anything", what_any_more_than_untrained, {"any_difference"}),
         ("position never asked", what_no_position, {"position_not_asked"}),
         ("domain never asked", what_no_domain, {"domain_not_asked"}),
-        ("Miller's term in nats", what_miller_in_nats, set()),
+        ("Miller's term in nats", what_miller_in_nats, {"chance_too_small"}),
         ("largest of those above", what_largest_of_those, {"largest_wins"}),
         ("untrained if it tells anything", what_untrained_if_before, {"untrained_by_itself"}),
         ("plural", what_plural, {"other_word"}),
-        ("thresholds exchanged", what_bars_exchanged, set()),
+        ("thresholds exchanged", what_bars_exchanged, {"thresholds_mixed_up"}),
         ("position called untrained", what_always_nothing_left, set()),
     ],
 }

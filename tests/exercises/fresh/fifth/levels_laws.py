@@ -162,7 +162,7 @@ FRESH = {
         ("8 E G + 4", optimum_more_experts, set()),
         ("in billions", optimum_in_billions, {"in_other_units"}),
         ("α mistyped", optimum_typing_error, set()),
-        ("n rounded at the end", optimum_n_rounded, set()),
+        ("n rounded at the end", optimum_n_rounded, {"n_rounded"}),
         ("sizes of the last G", optimum_last_sizes, {"last_granularity"}),
         ("three times the FLOPs", optimum_three_times, {"six_left_out"}),
     ],

@@ -1,14 +1,25 @@
 """The fourth set, lesson 12: information beyond the token, and a verdict on a log."""
 
+import functools
 import math
 
+import numpy as np
 import torch
 
 
 def H(*labels):
-    counts = torch.stack(labels).unique(dim=1, return_counts=True)[1].double()
+    return _entropy(*(label.numpy().tobytes() for label in labels))
+
+
+@functools.lru_cache(maxsize=8192)
+def _entropy(*labels):
+    """Once for all answers that ask for it: they share a log and most of its entropies."""
+    together = np.zeros(1, np.int64)
+    for label in (np.frombuffer(raw, np.int64) for raw in labels):
+        together = together * (label.max() + 1) + label
+    counts = np.unique(together, return_counts=True)[1]
     p = counts / counts.sum()
-    return -(p * p.log2()).sum().item()
+    return float(-(p * np.log2(p)).sum())
 
 
 def I(a, b):  # noqa: E743
@@ -246,7 +257,7 @@ FRESH = {
         ("weighted by entropy", beyond_whole_entropy, {"other_weights"}),
     ],
     "12.what_is_it": [
-        ("nats", verdict_nats, {"nearly_untrained"}),
+        ("nats", verdict_nats, {"nats"}),
         (
             "domain compared with the untrained router",
             verdict_domain_since_untrained,
@@ -262,7 +273,7 @@ FRESH = {
         ("untrained router for the chance", verdict_untrained_is_the_chance, {"domain_less_untrained"}),
         ("the last question wins", verdict_last_wins, {"token_first"}),
         ("a low bar", verdict_low_bar, {"chance_taken_for_news"}),
-        ("the untrained router not corrected", verdict_before_not_corrected, {"nearly_untrained"}),
+        ("the untrained router not corrected", verdict_before_not_corrected, {"one_router_corrected"}),
         ("domain less token", verdict_domain_less_token, {"domain_by_subtraction"}),
         ("shuffled over all tokens", verdict_shuffled_everywhere, {"domain_just_missed"}),
     ],
