@@ -73,11 +73,14 @@ def cells(junit: Path) -> Iterator[tuple[Key, bool]]:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End pytest as Ctrl-C would, so that it ends its kernel, and that its workers."""
-    for signal_number, seconds in ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0)):
+    """End pytest as Ctrl-C would, so that it ends its kernel, and that its workers.
+
+    By SIGTERM, which our plugin takes for Ctrl-C: what a shell starts in the background is deaf to SIGINT.
+    """
+    for seconds in (10.0, 5.0):
         if process.poll() is not None:
             return
-        process.send_signal(signal_number)
+        process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
     process.kill()

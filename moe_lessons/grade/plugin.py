@@ -1,6 +1,7 @@
 """A pytest plugin for the grading run: reports say which exercise a cell is, and what is no real pass."""
 
 import os
+import signal
 import sys
 from collections.abc import Generator
 from typing import Any
@@ -19,6 +20,7 @@ def pytest_configure() -> None:
         return
     lifeline.die_with_parent(int(os.environ["MOE_LESSONS_PARENT"]))
     os.environ["MOE_LESSONS_PARENT"] = str(os.getpid())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     described = kernelspec.get_kernel_dict
 
     def ours(*args: Any, **options: Any) -> dict[str, Any]:
