@@ -664,7 +664,7 @@ measured(
 predict("12.directions")
 
 # %% [markdown]
-# **▷ Experiment.** Half of the directions, a quarter, an eighth; and as many drawn at random.
+# Half of the directions, a quarter, an eighth; and as many drawn at random.
 
 # %%
 D = subject.config.d_model
