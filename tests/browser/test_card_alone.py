@@ -51,7 +51,7 @@ def open_cards(browser, monkeypatch, tmp_path):
     monkeypatch.setattr(predictions, "_revealed", {})
     asked = registry.prediction(UP)
     respond = {
-        UP: lambda answer: predictions._commit(asked, answer, None)[1],
+        UP: lambda answer: predictions._commit(asked, answer)[1],
         NUMBER: lambda answer: quizzes._respond(registry.quiz(NUMBER), answer)[1],
         QUIZ: lambda answer: quizzes._respond(registry.quiz(QUIZ), answer)[1],
     }
