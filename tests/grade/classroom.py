@@ -59,38 +59,29 @@ import linecache
 import sys
 import types
 
-_name, _text = {name!r}, {source!r}
-_package = ""
-for _part in _name.split("."):
-    _whole = _package + _part
-    if _whole == _name or _whole not in sys.modules:
-        sys.modules[_whole] = types.ModuleType(_whole)
-    if _package:
-        setattr(sys.modules[_package[:-1]], _part, sys.modules[_whole])
-    _package = _whole + "."
-linecache.cache[_name] = (0, None, _text.splitlines(True), _name)
-exec(compile(_text, _name, "exec"), sys.modules[_name].__dict__)
+sys.modules.setdefault("planted", types.ModuleType("planted"))
+sys.modules["planted.{name}"] = sys.modules["planted"].{name} = types.ModuleType("planted.{name}")
+_text = {source!r}
+linecache.cache["planted.{name}"] = (0, None, _text.splitlines(True), "planted.{name}")
+exec(compile(_text, "planted.{name}", "exec"), sys.modules["planted.{name}"].__dict__)
 """
 
 
 def planted(id, kind, which):
     """An answer cell with a planted answer: its module and those beside it that it imports, then the name."""
-    *before, (_, source) = beside(f"planted.{registry.module(id)}").items()
+    module = registry.module(id)
+    *before, (_, source) = beside(module).items()
     texts = [_LIKE_A_MODULE.format(name=name, source=text) for name, text in before]
     return "".join([*texts, f"{source}\n{registry.exercise(id).entry} = {kind}[{id!r}][{which!r}]"])
 
 
-def file_of(name):
-    return PLANTED.parent.joinpath(*name.split(".")).with_suffix(".py")
-
-
 def beside(name):
     """A planted module and those that it leads to, as text, each behind those that it imports."""
-    source, found = file_of(name).read_text(encoding="utf-8"), {}
+    source, found = (PLANTED / f"{name}.py").read_text(encoding="utf-8"), {}
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("planted", "fresh"):
-            a_file = file_of(node.module).exists()
-            for one in [node.module] if a_file else [f"{node.module}.{a.name}" for a in node.names]:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "planted":
+            inner = [node.module.split(".")[1]] if "." in node.module else [a.name for a in node.names]
+            for one in inner:
                 found.update(beside(one))
     return {**found, name: source}
 

@@ -37,9 +37,7 @@ def told(status, findings, mistake):
 
 
 def planted_modules():
-    return {
-        name: module for name, module in sys.modules.items() if name.split(".")[0] in ("planted", "fresh")
-    }
+    return {name: module for name, module in sys.modules.items() if name.split(".")[0] == "planted"}
 
 
 def here(exercise, code, threads):
