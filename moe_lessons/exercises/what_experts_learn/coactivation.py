@@ -269,13 +269,9 @@ COACTIVATION = Exercise(
         ),
         Misconception(
             "difference",
-            "The expectation was taken off the share, or the logarithm taken. A lift is a ratio: 1 means as "
-            "often as the loads explain.",
+            "The expectation was taken off the share. A lift is a ratio: 1 means as often as the loads "
+            "explain.",
             wrong=_made(lift=lambda ids, both, n, e: both / n[:, None] - _expected(ids, n)),
-            also=(
-                _made(lift=lambda ids, both, n, e: (both / n[:, None] / _expected(ids, n)).log()),
-                _made(lift=lambda ids, both, n, e: (both / n[:, None] / _expected(ids, n)).log2()),
-            ),
         ),
         *coactivation_mistakes(reference),
         *table_mistakes(reference),

@@ -159,6 +159,8 @@ def coactivation_mistakes(reference: Answer) -> tuple[Misconception, ...]:
             wrong=lift(lambda both, right, expected, n: torch.where(right > 0, right.log2(), 0.0)),
             also=(
                 lift(lambda both, right, expected, n: torch.where(right > 0, right.log(), 0.0)),
+                lift(lambda both, right, expected, n: right.log2()),
+                lift(lambda both, right, expected, n: right.log()),
                 lift(lambda both, right, expected, n: right.log1p()),
                 lift(lambda both, right, expected, n: right.log2().clamp(min=0)),
                 lift(lambda both, right, expected, n: 1 / right),
