@@ -1,8 +1,8 @@
 """Which expert lives on which rank: packed by load, copied where it is hot, or together with its friends.
 
 A rank has *slots*, each of which holds one expert. `replicate` says how many copies each expert gets, `pack`
-puts what is in the slots onto ranks, `plan` does both, for one level of machines or two. All three are greedy,
-as in DeepSeek's expert-parallel load balancer (EPLB). A plan is made from one load and meets another:
+puts what is in the slots onto ranks, `plan` does both, for one level of machines or two. All three are
+greedy, as in DeepSeek's expert-parallel load balancer (EPLB). A plan is made from one load and meets another:
 `rank_load` says how it fares.
 """
 
