@@ -9,9 +9,10 @@ from moe_lessons.accounting import count
 from moe_lessons.config import TrainConfig
 from moe_lessons.data import Corpus
 from moe_lessons.device import available_bytes
-from moe_lessons.training.distributed import BYTES_PER_PARAMETER, Ranks
+from moe_lessons.training.distributed import Ranks
 from moe_lessons.training.footprint import predicted
 from moe_lessons.training.utilisation import describe_model
+from moe_lessons.training.wrapping import BYTES_PER_PARAMETER
 
 
 class DoesNotFit(ValueError):
