@@ -93,8 +93,10 @@ def compare(
     sizes = sizes or Sizes()
     rank, n_ranks = distributed.get_rank(), distributed.get_world_size()
     tokens_W = [counts[i % len(counts)] for i in range(n_ranks)]
-    one, ours = (_layer(sizes, router, dtype, gate, path) for _ in range(2))
-    hidden_TD, targets_TD = _tokens(sum(tokens_W), sizes.d_model, router, dtype)
+    device = device_of(mesh)
+    one, ours = (_layer(sizes, router, dtype, gate, path).to(device) for _ in range(2))
+    tokens = _tokens(sum(tokens_W), sizes.d_model, router, dtype)
+    hidden_TD, targets_TD = (tensor.to(device) for tensor in tokens)
     all_TD = hidden_TD.clone().requires_grad_()
     output_TD = one(all_TD).hidden
     (output_TD * targets_TD).sum().div(n_ranks).backward()
@@ -126,9 +128,16 @@ def compare(
     found["output"] = apart(own_TD.detach(), output_TD.detach()[mine])
     found["rows"] = apart(_gradient(mine_TD), _gradient(all_TD)[mine] * n_ranks)
     found["router"] = apart(router_ED, _gradient(one.router.weight))
-    worst = torch.tensor([found[part] for part in PARTS], dtype=torch.float64)
+    worst = torch.tensor([found[part] for part in PARTS], dtype=torch.float64, device=device)
     distributed.all_reduce(worst, op=distributed.ReduceOp.MAX)
     return dict(zip(PARTS, worst.tolist(), strict=True))
+
+
+def device_of(mesh: DeviceMesh) -> torch.device:
+    """Return this rank's device on a mesh."""
+    if mesh.device_type == "cpu":
+        return torch.device("cpu")
+    return torch.device(mesh.device_type, torch.cuda.current_device())
 
 
 def apart(ours: Tensor, theirs: Tensor) -> float:

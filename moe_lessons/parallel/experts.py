@@ -179,7 +179,7 @@ def described(layer: MoELayer) -> str:
 
 
 def _same_everywhere(layers: list[str], mesh: DeviceMesh) -> None:
-    """Compare the layers over all ranks: with other sizes, numbers of another expert would arrive unnoticed."""
+    """Compare the layers over all ranks: else numbers of another expert could arrive unnoticed."""
     for group in mesh.get_all_groups():
         found: list[Any] = [None] * distributed.get_world_size(group)
         distributed.all_gather_object(found, layers, group=group)

@@ -2,10 +2,10 @@
 
 The loss is the mean over W ranks of each rank's mean over its own tokens, l = (1/W) sum_r l_r. A *dense*
 weight is on every rank and sees one rank's tokens there, so its gradients are averaged over all W ranks: DDP
-and FSDP do that. An *expert's* weight is on W / n_ep ranks, its replicas; the rows of all ranks of its replica
-came to it, and their gradients with them. So what it holds is already a sum of n_ep of the W terms. The
-replicas' sums are added up, and the total is divided by W, not by the number of replicas. To average over the
-ep ranks, as if they held the same expert, mixes different experts.
+and FSDP do that. An *expert's* weight is on W / n_ep ranks, its replicas. To each of them came the rows of
+n_ep ranks, and their gradients: what it holds is a sum of n_ep of the W terms already. The replicas' sums are
+added up, and the total is divided by W, not by the number of replicas. To average over the ep ranks, as if
+they held the same expert, mixes different experts.
 """
 
 from typing import cast

@@ -1,7 +1,7 @@
 """A short training with experts on several ranks, right or with a mistake in what is done to the gradients.
 
-`moe_lessons.training` trains; this rehearses what can go wrong there, in the fewest lines, on the same model and
-batches as one process. Every mistake has been made in a published framework, and each of them trains.
+`moe_lessons.training` trains; this rehearses what can go wrong there, in the fewest lines, on the same model
+and batches as one process. Every mistake has been made in a published framework, and each of them trains.
 """
 
 from dataclasses import dataclass, field

@@ -6,7 +6,8 @@
     own work: router, sort, gather, sum; a constant + a constant times the tokens of the fullest rank
     all ranks wait for the last one in every exchange, so each phase lasts as long as its slowest rank
 
-It says which of two layouts is faster and what to improve; it leaves out congestion, caches and other programs.
+It says which of two layouts is faster and what to improve. It leaves out congestion, caches and whatever else
+runs on the machine.
 """
 
 from collections.abc import Sequence

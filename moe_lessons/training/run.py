@@ -71,8 +71,8 @@ class Run(KeptRun):
         self.scaler = LossScaler(self.precision, self.device)
         if self.precision == "fp16" and any(hasattr(p, "full_tensor") for p in self.model.parameters()):
             raise ValueError(
-                f"precision='fp16' with parallel={config.parallel!r}: an overflow would change the loss scale of the rank "
-                "whose shard it is in, and of no other; choose ddp (--parallel ddp) or bf16"
+                f"precision='fp16' with parallel={config.parallel!r}: an overflow would change the loss "
+                "scale of the rank whose shard it is in, and of no other; choose ddp (--parallel ddp) or bf16"
             )
         self.meter = IntervalMeter(config.model.n_moe_layers, config.model.n_experts, ranks)
         self.peak_flops = device_peak(self.device, self.precision)

@@ -19,8 +19,8 @@ BYTES_PER_PARAMETER = 16
 def wrap(model: MoETransformer, ranks: Ranks, parallel: str = "auto", ep_size: int = 0) -> Callable[..., Any]:
     """Return what to call in a training step; its gradients are those of all ranks' tokens.
 
-    With "ep" the experts' gradients are so only after `clip_gradients`. Where weights are cut, the model's own
-    parameters become shards, so make the optimizer afterwards.
+    With "ep" the experts' gradients are so only after `clip_gradients`. Where weights are cut, the model's
+    own parameters become shards, so make the optimizer afterwards.
 
     Parameters
     ----------
