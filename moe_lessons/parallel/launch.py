@@ -58,8 +58,8 @@ def run_ranks(
     ----------
     n_ranks : int
     module : str
-        Started with `python -m`, with RANK, WORLD_SIZE and where to meet in its environment, as `torchrun`
-        sets them. `command` gives the line to type.
+        Started with `python -m`, or the path of a script that ends in ".py"; with RANK, WORLD_SIZE and where
+        to meet in its environment, as `torchrun` sets them. `command` gives the line to type.
     arguments : sequence of str
     timeout_s : float
 
@@ -75,6 +75,7 @@ def run_ranks(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    what = [module] if module.endswith(".py") else ["-m", module]
     # Files, not pipes: nobody reads while all are waited for, and a full pipe would stop whoever writes.
     with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as said:
         ranks: list[subprocess.Popen[str]] = []
@@ -82,7 +83,7 @@ def run_ranks(
             for rank in range(n_ranks):
                 ranks.append(
                     subprocess.Popen(
-                        [sys.executable, "-m", module, *arguments],
+                        [sys.executable, *what, *arguments],
                         env={**os.environ, **_environment(rank, n_ranks, port)},
                         stdout=printed if rank == 0 else subprocess.DEVNULL,
                         stderr=said,
