@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 
@@ -77,7 +78,8 @@ def run_ranks(
         port = probe.getsockname()[1]
     what = [module] if module.endswith(".py") else ["-m", module]
     # Files, not pipes: nobody reads while all are waited for, and a full pipe would stop whoever writes.
-    with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as said:
+    with ExitStack() as stack:
+        printed, *said = (stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(n_ranks + 1))
         ranks: list[subprocess.Popen[str]] = []
         try:
             for rank in range(n_ranks):
@@ -86,42 +88,39 @@ def run_ranks(
                         [sys.executable, *what, *arguments],
                         env={**os.environ, **_environment(rank, n_ranks, port)},
                         stdout=printed if rank == 0 else subprocess.DEVNULL,
-                        stderr=said,
+                        stderr=said[rank],
                         text=True,
                     )
                 )
-            late = _wait(ranks, timeout_s)
+            late, failed = _wait(ranks, timeout_s)
         finally:
             for process in ranks:
                 process.kill()
                 process.wait()
-        said.seek(0)
+        if late or failed is not None:
+            rank = failed or 0
+            said[rank].seek(0)
+            lines = said[rank].read().strip().splitlines()
+            last = lines[-1].strip() if lines else "it said nothing"
+            if late:
+                raise RanksFailed(f"{module} on {n_ranks} processes took more than {timeout_s:g} s: {last}")
+            code = ranks[rank].returncode
+            raise RanksFailed(f"{module}: process {rank} of {n_ranks} ended with code {code}: {last}")
         printed.seek(0)
-        lines = said.read().strip().splitlines()
-        last = lines[-1].strip() if lines else "it said nothing"
-        if late:
-            raise RanksFailed(f"{module} on {n_ranks} processes took more than {timeout_s:g} s; {last}")
-        failed = [rank for rank, process in enumerate(ranks) if process.returncode]
-        if failed:
-            code = ranks[failed[0]].returncode
-            raise RanksFailed(f"{module}: process {failed[0]} of {n_ranks} ended with code {code}: {last}")
         return json.loads(printed.read().strip().splitlines()[-1])
 
 
-def _wait(ranks: list[subprocess.Popen[str]], timeout_s: float) -> bool:
-    """Wait until all are done or one has failed; say whether the time was up first."""
+def _wait(ranks: list[subprocess.Popen[str]], timeout_s: float) -> tuple[bool, int | None]:
+    """Wait until all are done or one has failed; say whether the time was up, and who failed first."""
     deadline = time.monotonic() + timeout_s
-    failed_at = None
-    while any(process.poll() is None for process in ranks):
-        if any(process.returncode for process in ranks) and failed_at is None:
-            failed_at = time.monotonic()
-        # The others notice by themselves that one is gone, and say so.
-        if failed_at is not None and time.monotonic() > failed_at + 5:
-            return False
+    while True:
+        codes = [process.poll() for process in ranks]
+        failed = [rank for rank, code in enumerate(codes) if code]
+        if failed or None not in codes:
+            return False, failed[0] if failed else None
         if time.monotonic() > deadline:
-            return True
+            return True, None
         time.sleep(0.05)
-    return False
 
 
 def _environment(rank: int, n_ranks: int, port: int) -> dict[str, str]:
