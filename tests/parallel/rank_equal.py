@@ -1,0 +1,37 @@
+"""What each rank does for test_equal.py: `rank_equal.py FOLDER N_EP`, with RANK and the like set."""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+from moe_lessons.parallel import expert_mesh
+from moe_lessons.parallel.against_one import COUNTS, MISTAKES, ROUTERS, compare
+
+
+def main(folder, n_ep):
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo")
+    mesh = expert_mesh(n_ep)
+    found = {}
+    for dtype in (torch.float64, torch.float32):
+        for router in ROUTERS:
+            for name, counts in COUNTS.items():
+                found[dtype, router, name] = compare(mesh, counts, router=router, dtype=dtype)
+    # The weight on the input travels with the row; the quick paths sort and multiply otherwise.
+    found["topk_sigmoid"] = compare(mesh, COUNTS["uneven"], gate="topk_sigmoid")
+    for path in ("auto", "grouped", "slots", "fused"):
+        for name in ("uneven", "only rank 0 has tokens"):
+            found[path, name] = compare(mesh, COUNTS[name], dtype=torch.float32, path=path)
+    for mistake in MISTAKES:
+        found[mistake] = compare(mesh, COUNTS["uneven"], mistake=mistake)
+    if distributed.get_rank() == 0:
+        torch.save(found, folder / "found.pt")
+    distributed.barrier()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
