@@ -223,20 +223,6 @@ def rank_load(placement: Placement, load_E: Tensor | Sequence[float]) -> Tensor:
     return torch.zeros(placement.n_ranks, dtype=torch.float64).index_add_(0, placement.rank_of_slot, share_S)
 
 
-def max_over_mean(load_G: Tensor | Sequence[float]) -> float:
-    """Say how much longer the fullest rank takes than with an even load: 1 is even, G the worst.
-
-    Examples
-    --------
-    >>> max_over_mean([30.0, 10.0])
-    1.5
-    """
-    load_G = torch.as_tensor(load_G, dtype=torch.float64)
-    if load_G.numel() == 0 or not float(load_G.sum()) > 0:
-        raise ValueError("load_G holds nothing: give a load that is not 0 everywhere")
-    return float(load_G.max() / load_G.mean())
-
-
 def by_coactivation(topk_ids_NK: Tensor, n_experts: int, n_nodes: int) -> Tensor:
     """Put experts that are chosen together onto the same node, greedily.
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from moe_lessons.parallel.placement import Placement, max_over_mean, plan, rank_load
+from moe_lessons.parallel.placement import Placement, plan, rank_load
 
 EXPERTS, TOP_K, NODES, ROW_BYTES = 256, 8, 8, 7168
 """DeepSeek-V3's: experts, of which a token takes eight; a row of 7,168 numbers of one byte."""
@@ -198,4 +198,4 @@ def uneven(params: Params) -> float:
     """
     p = params
     found = placed(p.zipf, p.n_ranks, p.numbered, p.packed, p.copies)
-    return max_over_mean(rank_load(found, popularity(p.zipf, p.numbered, p.stale)))
+    return float(rank_load(found, popularity(p.zipf, p.numbered, p.stale)).max()) * p.n_ranks
