@@ -32,10 +32,15 @@ def equal(mesh: DeviceMesh) -> dict[str, Any]:
     Returns
     -------
     dict
-        Under "cases" and "mistakes", the largest relative errors of output and gradients.
+        Under "cases" a list of "tokens", "routing" and "errors", and under "mistakes" errors for each of
+        `MISTAKES`: of each part of the comparison the largest relative one over the ranks.
     """
     cases = [
-        {"tokens": name, "router": router, **compare(mesh, counts, router=router, dtype=torch.float32)}
+        {
+            "tokens": name,
+            "routing": router,
+            "errors": compare(mesh, counts, router=router, dtype=torch.float32),
+        }
         for router in ROUTERS
         for name, counts in COUNTS.items()
     ]

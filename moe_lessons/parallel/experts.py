@@ -180,15 +180,13 @@ def described(layer: MoELayer) -> str:
 
 def _same_everywhere(layers: list[str], mesh: DeviceMesh) -> None:
     """Compare the layers over all ranks: else numbers of another expert could arrive unnoticed."""
-    for group in mesh.get_all_groups():
-        found: list[Any] = [None] * distributed.get_world_size(group)
-        distributed.all_gather_object(found, layers, group=group)
-        for rank, theirs in enumerate(found):
-            if theirs != found[0]:
-                there, here = (
-                    f"{len(names)} layers, the first with {names[0]}" for names in (found[0], theirs)
-                )
-                raise ValueError(
-                    f"rank {rank} of {len(found)} has other MoE layers than rank 0, {there} -> {here}: "
-                    "start all with the same settings"
-                )
+    group = mesh.get_group() if mesh.ndim == 1 else None  # None: all ranks
+    found: list[Any] = [None] * mesh.size()
+    distributed.all_gather_object(found, layers, group=group)
+    for rank, theirs in enumerate(found):
+        if theirs != found[0]:
+            there, here = (f"{len(names)} layers, the first with {names[0]}" for names in (found[0], theirs))
+            raise ValueError(
+                f"rank {rank} of {len(found)} has other MoE layers than rank 0, {there} -> {here}: "
+                "start all ranks with the same settings"
+            )

@@ -251,7 +251,8 @@ def _what_is_lost(error: RuntimeError, size: int, waited: timedelta) -> str:
     rank = f"rank {os.environ['RANK']} of {size} stopped"
     if "timed out" in str(error).lower():
         return (
-            f"{rank}: another process of this run did not come to a meeting within {waited}; "
+            f"{rank}: another process of this run did not come to a meeting within "
+            f"{waited.total_seconds():g} s; "
             "it hangs, or it has skipped one, as a rank does that returns early; go on with --resume"
         )
     return f"{rank}: it lost another process of this run, whose own message says why; go on with --resume"

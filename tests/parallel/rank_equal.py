@@ -1,14 +1,26 @@
 """What each rank does for test_equal.py: `rank_equal.py FOLDER N_EP`, with RANK and the like set."""
 
 import os
+import random
 import sys
 from pathlib import Path
 
 import torch
 from torch import distributed
 
-from moe_lessons.parallel import expert_mesh
-from moe_lessons.parallel.against_one import COUNTS, MISTAKES, ROUTERS, compare
+from moe_lessons.layer import MoELayer
+from moe_lessons.parallel import expert_mesh, shard_experts
+from moe_lessons.parallel.against_one import COUNTS, MISTAKES, ROUTERS, Sizes, compare
+
+
+def others_layers(mesh):
+    """What a rank is told whose layer, or another one's, has another number of experts."""
+    layer = MoELayer(8, 8, 8 if distributed.get_rank() == 0 else 16, 2)
+    try:
+        shard_experts(layer, mesh)
+    except ValueError as error:
+        return str(error)
+    return "no error"
 
 
 def main(folder, n_ep):
@@ -25,6 +37,13 @@ def main(folder, n_ep):
     for path in ("auto", "grouped", "slots", "fused"):
         for name in ("uneven", "only rank 0 has tokens"):
             found[path, name] = compare(mesh, COUNTS[name], dtype=torch.float32, path=path)
+    draw = random.Random(0)
+    for number in range(8):  # as small as one token, and as uneven as it comes
+        counts = tuple(draw.choice((0, 1, 2, 7, 30)) for _ in range(4))
+        found["drawn", number] = compare(mesh, counts, router=draw.choice(ROUTERS))
+    one_each = Sizes(n_experts=n_ep, top_k=1, d_expert=8)
+    found["one each"] = compare(mesh, COUNTS["uneven"], sizes=one_each, dtype=torch.float32, path="auto")
+    found["other layers"] = others_layers(mesh)
     for mistake in MISTAKES:
         found[mistake] = compare(mesh, COUNTS["uneven"], mistake=mistake)
     if distributed.get_rank() == 0:

@@ -142,6 +142,7 @@ def main(folder):
         found["resumed"] = curve(settings(folder, parallel="ep"), **start)
     parts = {"accumulation_steps": 2, "gate": "sigmoid", "balancing": "bias_sign", "n_shared_experts": 1}
     found["curve", "parts"] = curve(settings(folder, steps=6, parallel="ep", **parts))
+    found["curve", "bf16"] = curve(settings(folder, steps=3, parallel="ep", precision="bf16"))
     found["other"] = others_settings()
     rank = os.environ["RANK"]
     torch.save(found, folder / f"found-{rank}.pt")
@@ -149,7 +150,19 @@ def main(folder):
     os._exit(0)
 
 
+def four(folder):
+    """Four processes in every layout."""
+    layouts = [("ep", 0), ("ep", 2), ("ep_fsdp", 0), ("ep_fsdp", 2)]
+    for parallel, ep_size in layouts:
+        where = {"out": folder / "four"} if (parallel, ep_size) == ("ep", 2) else {}
+        found = curve(settings(folder, parallel=parallel, ep_size=ep_size), **where)
+        torch.save(found, folder / f"four-{parallel}-{ep_size}-{os.environ['RANK']}.pt")
+
+
 if __name__ == "__main__":
+    if sys.argv[2:] == ["four"]:
+        four(Path(sys.argv[1]))
+        os._exit(0)
     if sys.argv[2:] == ["leave"]:
         torch.save(leave(Path(sys.argv[1])), Path(sys.argv[1]) / "lost.pt")
         os._exit(0)

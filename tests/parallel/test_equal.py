@@ -1,5 +1,6 @@
 """An expert-parallel layer on several processes computes what one process computes, gradients included."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,23 @@ def test_weights_on_the_input_travel_with_it(found):
 def test_every_path_computes_the_local_experts(found, path):
     for counts in ("uneven", "only rank 0 has tokens"):
         assert max(found[path, counts].values()) < 1e-5
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_any_number_of_tokens(found, number):
+    assert max(found["drawn", number].values()) < 1e-13
+
+
+def test_one_expert_on_each_rank(found):
+    assert max(found["one each"].values()) < 1e-5
+
+
+def test_ranks_with_other_layers_are_refused(found):
+    assert re.fullmatch(
+        r"rank 1 of \d has other MoE layers than rank 0, 1 layers, the first with E=8, K=2, D=8, F=8, .* -> "
+        r"1 layers, the first with E=16, .*: start all ranks with the same settings",
+        found["other layers"],
+    )
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

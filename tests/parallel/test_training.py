@@ -60,8 +60,24 @@ def test_gradients_and_their_norm_are_those_of_one_process(found, parallel, ep_s
 def test_two_processes_make_the_steps_of_one(folder, alone, found):
     assert apart(curve(settings(folder, steps=50)), found[0]["curve", "ep"]) < 1e-5
     assert apart(alone, found[0]["curve", "ep_fsdp"]) < 1e-5
+    bf16 = curve(settings(folder, steps=3, precision="bf16"))
+    assert apart(bf16, found[0]["curve", "bf16"]) < 1e-4
     parts = {"accumulation_steps": 2, "gate": "sigmoid", "balancing": "bias_sign", "n_shared_experts": 1}
     assert apart(curve(settings(folder, steps=6, **parts)), found[0]["curve", "parts"]) < 1e-5
+
+
+@pytest.mark.slow
+def test_four_processes_make_the_steps_of_one_in_every_layout(folder, alone):
+    ranks = start(4, HERE / "rank_trains.py", folder, "four")
+    said = [rank.communicate(timeout=1800)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0] * 4, said
+    for layout in ("ep-0", "ep-2", "ep_fsdp-0", "ep_fsdp-2"):
+        assert apart(alone, torch.load(folder / f"four-{layout}-0.pt")) < 1e-5, layout
+    ours, theirs = (
+        load_file(folder / run / "step-000020" / "model.safetensors") for run in ("alone", "four")
+    )
+    for name, tensor in ours.items():
+        torch.testing.assert_close(theirs[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
 
 
 @EACH
