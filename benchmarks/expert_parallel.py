@@ -1,9 +1,10 @@
 """Expert parallelism on this machine: compared with one process, with mistakes, with failures, and timed.
 
-    python benchmarks/expert_parallel.py [equal] [mistakes] [command] [failures] [time]
+    python benchmarks/expert_parallel.py [demo] [equal] [mistakes] [command] [failures] [time]
 
-All five parts by default, each with its own `about` in `moe_lessons/results/expert_parallel.json`:
+All parts by default, each with its own `about` in `moe_lessons/results/expert_parallel.json`:
 
+- demo: what lesson 14 starts live, in `expert_parallel_demo.json`, for where processes cannot meet;
 - equal: a layer on 2 and 4 processes against one, every case of `moe_lessons.parallel.against_one`;
 - mistakes: 40 steps of `moe_lessons.parallel.rehearsal`, right and with each mistake, on 4 processes;
 - command: 50 steps of `torchrun ... -m moe_lessons train --parallel ...` against one process, and resumes;
@@ -33,8 +34,19 @@ from moe_lessons.training.report import commit
 
 HERE = Path(__file__).resolve()
 RESULTS = HERE.parents[1] / "moe_lessons" / "results" / "expert_parallel.json"
-PARTS = ("equal", "mistakes", "command", "failures", "time")
+PARTS = ("demo", "equal", "mistakes", "command", "failures", "time")
 STEPS = 50
+
+
+def demo() -> dict[str, Any]:
+    """What lesson 14 shows where processes cannot meet: its own demo, in a file of its own."""
+    from moe_lessons.parallel.launch import run_ranks
+
+    found = run_ranks(2, "moe_lessons.parallel.demo", timeout_s=900)
+    about = {**environment(torch.device("cpu")), "commit": commit()}
+    text = json.dumps({"about": about, **found}, indent=1) + "\n"
+    (RESULTS.parent / "expert_parallel_demo.json").write_text(text, encoding="utf-8")
+    return {"file": "expert_parallel_demo.json"}
 
 
 def equal() -> dict[str, Any]:
@@ -452,7 +464,14 @@ def main(parts: list[str]) -> None:
     if unknown := set(parts) - set(PARTS):
         sys.exit(f"unknown part {', '.join(unknown)}: choose of {', '.join(PARTS)}")
     result = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    run = {"equal": equal, "mistakes": mistakes, "command": command, "failures": failures, "time": step_time}
+    run = {
+        "demo": demo,
+        "equal": equal,
+        "mistakes": mistakes,
+        "command": command,
+        "failures": failures,
+        "time": step_time,
+    }
     for part in parts or PARTS:
         wall, cpu = time.perf_counter(), _cpu_s()
         found = run[part]()

@@ -32,15 +32,11 @@ def equal(mesh: DeviceMesh) -> dict[str, Any]:
     Returns
     -------
     dict
-        Under "cases" a list of "tokens", "routing" and "errors", and under "mistakes" errors for each of
-        `MISTAKES`: of each part of the comparison the largest relative one over the ranks.
+        Under "cases" a list, each with "tokens", "routing" and the error of each part of the comparison, the
+        largest over the ranks; under "mistakes" the errors for each of `MISTAKES`.
     """
     cases = [
-        {
-            "tokens": name,
-            "routing": router,
-            "errors": compare(mesh, counts, router=router, dtype=torch.float32),
-        }
+        {"tokens": name, "routing": router, **compare(mesh, counts, router=router, dtype=torch.float32)}
         for router in ROUTERS
         for name, counts in COUNTS.items()
     ]

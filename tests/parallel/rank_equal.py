@@ -42,7 +42,8 @@ def main(folder, n_ep):
         counts = tuple(draw.choice((0, 1, 2, 7, 30)) for _ in range(4))
         found["drawn", number] = compare(mesh, counts, router=draw.choice(ROUTERS))
     one_each = Sizes(n_experts=n_ep, top_k=1, d_expert=8)
-    found["one each"] = compare(mesh, COUNTS["uneven"], sizes=one_each, dtype=torch.float32, path="auto")
+    one_way = {"gate": "softmax_topk", "path": "auto", "dtype": torch.float32}
+    found["one each"] = compare(mesh, COUNTS["uneven"], sizes=one_each, **one_way)
     found["other layers"] = others_layers(mesh)
     for mistake in MISTAKES:
         found[mistake] = compare(mesh, COUNTS["uneven"], mistake=mistake)
