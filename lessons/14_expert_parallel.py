@@ -280,7 +280,7 @@ command = launch.command(2, "moe_lessons.parallel.demo")
 print("$ torchrun", " ".join(command[3:]))
 obstacle = launch.can_start()
 if obstacle is None:
-    real = launch.run_ranks(2, "moe_lessons.parallel.demo")
+    real = launch.run_ranks(2, "moe_lessons.parallel.demo", timeout_s=300)
     print(
         f"{real['ranks']} processes:", ", ".join(f"{name} {s:.1f} s" for name, s in real["seconds"].items())
     )
@@ -743,8 +743,10 @@ print(f"  the plan from another kind of text in {int((foreign > none).sum())}")
 reveal("14.stale")
 
 # %% [markdown]
-# For its own load the plan is nearly perfect. For the next few thousand tokens of the same text it is worth
-# much less, and for another kind of text it may be worse than no plan. A copy cures popularity that lasts.
+# For its own load the plan is nearly perfect. On the next few thousand tokens of the same text some of that
+# is left. On another kind of text it is mostly worse than no plan at all, with a quarter more memory. A copy
+# cures popularity that lasts, and a server sees many texts: by default vLLM plans anew every 3,000 steps,
+# from the load of the last 1,000.
 #
 # And even a plan for the true load says nothing about one step. Random tokens of one kind, a few at a time,
 # as a decoding server has them:

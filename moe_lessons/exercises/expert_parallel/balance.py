@@ -7,10 +7,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moe_lessons.exercises.expert_parallel.greedy import (
+    Numbers,
+    after_the_next,
+    coldest,
+    copies_of,
+    dealt,
+    halved,
+    hottest_each,
+    in_order,
+    in_proportion,
+    lightest_first,
+    no_room,
+    one_takes_all,
+    packed,
+    placed,
+    share_of_the_rest,
+    snake,
+    sorted_in_order,
+)
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
 
 Placed = tuple[Tensor, Tensor]
-Numbers = list[float]
 Copier = Callable[[Numbers, int], list[int]]
 Packer = Callable[[Numbers, int, int], Numbers]
 
@@ -33,28 +51,6 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     ]
 
 
-def copies_of(load: Numbers, n_slots: int) -> list[int]:
-    """One each, and the next to whoever has most to do per copy."""
-    copies = [1] * len(load)
-    for _ in range(n_slots - len(load)):
-        copies[max(range(len(load)), key=lambda e: load[e] / copies[e])] += 1
-    return copies
-
-
-def packed(items: Numbers, n_ranks: int, slots: int) -> Numbers:
-    """Heaviest first, onto the least loaded rank with room."""
-    return _placed(sorted(items, reverse=True), n_ranks, slots)
-
-
-def _placed(items: Numbers, n_ranks: int, slots: int) -> Numbers:
-    totals, room = [0.0] * n_ranks, [slots] * n_ranks
-    for item in items:
-        rank = min((g for g in range(n_ranks) if room[g]), key=lambda g: totals[g])
-        totals[rank] += item
-        room[rank] -= 1
-    return totals
-
-
 def _answer(copier: Copier = copies_of, packer: Packer = packed, divided: bool = True) -> Any:
     def answer(load_E: Tensor, n_ranks: int, slots: int) -> Placed:
         load = load_E.tolist()
@@ -68,66 +64,9 @@ def _answer(copier: Copier = copies_of, packer: Packer = packed, divided: bool =
 reference = _answer()
 
 
-def _hottest_each(load: Numbers, n_slots: int) -> list[int]:
-    more = sorted(range(len(load)), key=lambda e: -load[e])[: n_slots - len(load)]
-    return [1 + (e in more) for e in range(len(load))]
-
-
-def _one_takes_all(load: Numbers, n_slots: int) -> list[int]:
-    return [1 + (n_slots - len(load)) * (x == max(load)) for x in load]
-
-
-def _coldest(load: Numbers, n_slots: int) -> list[int]:
-    copies = [1] * len(load)
-    for _ in range(n_slots - len(load)):
-        copies[min(range(len(load)), key=lambda e: load[e] / copies[e])] += 1
-    return copies
-
-
-def _after_the_next(load: Numbers, n_slots: int) -> list[int]:
-    """Compare what each would have with one copy more."""
-    copies = [1] * len(load)
-    for _ in range(n_slots - len(load)):
-        copies[max(range(len(load)), key=lambda e: load[e] / (copies[e] + 1))] += 1
-    return copies
-
-
-def _in_proportion(load: Numbers, n_slots: int) -> list[int]:
-    """Shares of all slots, rounded; what is over goes to the hottest."""
-    shares = [max(1, round(n_slots * x / sum(load))) for x in load]
-    while sum(shares) > n_slots:
-        shares[max(range(len(load)), key=lambda e: shares[e])] -= 1
-    while sum(shares) < n_slots:
-        shares[max(range(len(load)), key=lambda e: load[e])] += 1
-    return shares
-
-
-def _in_order(items: Numbers, n_ranks: int, slots: int) -> Numbers:
-    return [sum(items[g * slots : (g + 1) * slots]) for g in range(n_ranks)]
-
-
-def _sorted_in_order(items: Numbers, n_ranks: int, slots: int) -> Numbers:
-    return _in_order(sorted(items, reverse=True), n_ranks, slots)
-
-
-def _dealt(items: Numbers, n_ranks: int, slots: int) -> Numbers:
-    return [sum(sorted(items, reverse=True)[g::n_ranks]) for g in range(n_ranks)]
-
-
-def _snake(items: Numbers, n_ranks: int, slots: int) -> Numbers:
-    totals = [0.0] * n_ranks
-    for i, item in enumerate(sorted(items, reverse=True)):
-        turn, place = divmod(i, n_ranks)
-        totals[n_ranks - 1 - place if turn % 2 else place] += item
-    return totals
-
-
-def _no_room(items: Numbers, n_ranks: int, slots: int) -> Numbers:
-    return packed(items, n_ranks, len(items))
-
-
-def _lightest_first(items: Numbers, n_ranks: int, slots: int) -> Numbers:
-    return _placed(sorted(items), n_ranks, slots)
+def _extra_only(load_E: Tensor, n_ranks: int, slots: int) -> Placed:
+    copies_E, load_G = reference(load_E, n_ranks, slots)
+    return copies_E - 1, load_G
 
 
 def canonical(values: dict[str, Any]) -> dict[str, Any]:
@@ -178,35 +117,57 @@ BALANCE = Exercise(
             "one_copy_for_each_of_the_hottest",
             "Each of the hottest experts got one copy more. If one of them is far hotter than the rest, it "
             "may need two or three before the next one's turn: ask anew after each copy.",
-            wrong=_answer(_hottest_each),
+            wrong=_answer(hottest_each),
             hint=1,
         ),
         Misconception(
             "all_to_the_hottest",
             "All further copies went to the hottest expert. After a copy it has only half to do on each: "
             "compare loads *per copy*.",
-            wrong=_answer(_one_takes_all),
+            wrong=_answer(one_takes_all),
             hint=1,
         ),
         Misconception(
             "in_proportion",
             "Slots were given out in proportion to the load, and rounded. A small expert keeps a whole slot "
             "whatever its share, so shares of all slots do not come out. Give them out one by one.",
-            wrong=_answer(_in_proportion),
+            wrong=_answer(in_proportion),
+            also=(_answer(share_of_the_rest),),
             hint=1,
         ),
         Misconception(
             "after_the_next_copy",
             "Copies went to whoever would have most to do with *one more* copy. Asked is who has most to do "
             "now.",
-            wrong=_answer(_after_the_next),
+            wrong=_answer(after_the_next),
+            hint=3,
+        ),
+        Misconception(
+            "halved_each_time",
+            "Each further copy has halved the load again. The third copy leaves a *third* on each, not a "
+            "quarter: divide the whole load by the number of copies.",
+            wrong=_answer(halved),
+            hint=1,
+        ),
+        Misconception(
+            "no_copies",
+            "Nothing was copied. There are `n_ranks * slots` slots in all, and `slots` of them on each rank: "
+            "what is left beyond one for each expert is for copies.",
+            wrong=_answer(lambda load, n_slots: [1] * len(load)),
+            hint=3,
+        ),
+        Misconception(
+            "further_copies_only",
+            "`copies_E` counts the further copies only. Every expert is there once in any case: count that "
+            "one too, or its load would be divided by 0.",
+            wrong=_extra_only,
             hint=3,
         ),
         Misconception(
             "coldest_copied",
             "The coldest experts were copied. A copy halves what an expert's rank has to do: it belongs "
             "where that is most.",
-            wrong=_answer(_coldest),
+            wrong=_answer(coldest),
             hint=1,
         ),
         Misconception(
@@ -226,30 +187,30 @@ BALANCE = Exercise(
             "not_sorted",
             "The copies are right, and were placed in the order of their numbers. A heavy one that comes "
             "last finds no rank to even it out: begin with the heaviest.",
-            wrong=_answer(packer=_placed),
+            wrong=_answer(packer=placed),
             hint=2,
         ),
         Misconception(
             "filled_in_order",
             "The copies are right, and one rank was filled after the other. Copies of the same expert are "
             "neighbours, so that they even end on one rank: look at the loads so far.",
-            wrong=_answer(packer=_in_order),
-            also=(_answer(packer=_sorted_in_order),),
+            wrong=_answer(packer=in_order),
+            also=(_answer(packer=sorted_in_order),),
             hint=2,
         ),
         Misconception(
             "dealt_in_turn",
             "The copies are right, and were dealt to the ranks in turn; to begin with the lightest comes to "
             "the same. The heaviest is first, and each next one goes to whoever has least so far.",
-            wrong=_answer(packer=_dealt),
-            also=(_answer(packer=_snake), _answer(packer=_lightest_first)),
+            wrong=_answer(packer=dealt),
+            also=(_answer(packer=snake), _answer(packer=lightest_first)),
             hint=2,
         ),
         Misconception(
             "no_room_limit",
             "The copies are right, and some rank holds more than `slots` of them. A slot is memory for one "
             "expert: a full rank takes no more, however little it has to do.",
-            wrong=_answer(packer=_no_room),
+            wrong=_answer(packer=no_room),
             hint=3,
         ),
     ),

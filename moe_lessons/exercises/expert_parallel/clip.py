@@ -123,6 +123,7 @@ CLIP = Exercise(
             wrong=_clipped(lambda d, e: d.norm() + e.norm()),
             also=(
                 _clipped(lambda d, e: d.norm() + e.norm(dim=1).sum()),
+                _clipped(lambda d, e: (d.square().sum() + e.norm(dim=1).sum().square()).sqrt()),
                 _clipped(lambda d, e: _rank_norms(d, e).sum()),
             ),
             hint=2,
@@ -146,7 +147,10 @@ CLIP = Exercise(
             "The experts' part, or the whole square, was averaged over the ranks. They hold *different* "
             "experts: nothing of these is there twice.",
             wrong=_clipped(lambda d, e: (d.square().sum() + e.square().sum() / len(e)).sqrt()),
-            also=(_clipped(lambda d, e: (d.square().sum() + e.mean(dim=0).square().sum()).sqrt()),),
+            also=(
+                _clipped(lambda d, e: (d.square().sum() + e.mean(dim=0).square().sum()).sqrt()),
+                _clipped(lambda d, e: (d.square().sum() + e.norm(dim=1).mean().square()).sqrt()),
+            ),
             hint=1,
         ),
         Misconception(

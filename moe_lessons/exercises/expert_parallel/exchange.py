@@ -114,6 +114,19 @@ class _Unmoved(_SameSplits):
         return gradient_SD.clone(), None
 
 
+def _without_base(rows_SD: Tensor, splits_GG: Tensor) -> Tensor:
+    """Places counted within a rank, and looked up as if all rows were rank 0's."""
+    first_GG = splits_GG.cumsum(dim=1) - splits_GG
+    n = len(splits_GG)
+    pairs = [(g, h) for h in range(n) for g in range(n)]
+    return torch.cat([rows_SD[int(first_GG[p]) : int(first_GG[p] + splits_GG[p])] for p in pairs])
+
+
+def _at_home(rows_SD: Tensor, splits_GG: Tensor) -> Tensor:
+    n, blocks = len(splits_GG), blocks_of(rows_SD, splits_GG)
+    return torch.cat([blocks[g * n + g] for g in range(n)])
+
+
 def _first_rank(rows_SD: Tensor, splits_GG: Tensor) -> Tensor:
     n, blocks = len(splits_GG), blocks_of(rows_SD, splits_GG)
     return torch.cat([blocks[g * n] for g in range(n)])
@@ -206,9 +219,18 @@ EXCHANGE = Exercise(
             hint=2,
         ),
         Misconception(
+            "without_the_ranks_start",
+            "The places are counted within a rank, and not from where that rank's rows begin. Everything is "
+            "then read from the first rank's part of `rows_SD`.",
+            wrong=_without_base,
+            hint=2,
+        ),
+        Misconception(
             "first_rank_only",
-            "These are the rows that rank 0 receives. Return those of all ranks, one behind the other.",
+            "These are the rows that rank 0 receives, or those that never leave their rank. Return what all "
+            "ranks receive, one behind the other.",
             wrong=_first_rank,
+            also=(_at_home,),
             hint=3,
         ),
         Misconception(

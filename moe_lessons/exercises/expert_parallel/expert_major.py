@@ -82,6 +82,14 @@ def _by_rank(arriving_GL: Tensor) -> Tensor:
     return torch.nn.functional.pad(ends_G, (0, max(0, n_local - n_ranks)))[:n_local]
 
 
+def _without_base(arriving_GL: Tensor) -> Tensor:
+    """Places counted within each sender's rows."""
+    first_GL = arriving_GL.cumsum(dim=1) - arriving_GL
+    n_ranks, n_local = arriving_GL.shape
+    pairs = [(g, e) for e in range(n_local) for g in range(n_ranks)]
+    return torch.cat([torch.arange(int(arriving_GL[p])) + first_GL[p] for p in pairs])
+
+
 def _whole_numbers(case: Case, got: Outputs, want: Outputs) -> str | None:
     found = np.sort(got["order_R"], axis=None)
     if not np.array_equal(found, np.arange(found.size)):
@@ -139,9 +147,6 @@ EXPERT_MAJOR = Exercise(
             "The counts were read expert by expert. Rows come sender by sender: a sender's L counts stand in "
             "a *row* of the table.",
             wrong=_order(lambda a: reference(a.T.reshape(a.shape))[0]),
-            also=(
-                _order(lambda a: torch.arange(a.shape[1]).repeat_interleave(a.sum(0)).argsort(stable=True)),
-            ),
             hint=2,
         ),
         Misconception(
@@ -175,11 +180,18 @@ EXPERT_MAJOR = Exercise(
             hint=2,
         ),
         Misconception(
+            "without_the_senders_start",
+            "The places are counted anew for every sender. Rows of the second sender lie behind *all* rows "
+            "of the first.",
+            wrong=_order(_without_base),
+            hint=2,
+        ),
+        Misconception(
             "ends_by_sender",
             "The order is right, and `ends_L` says where each *sender's* rows end. The product wants to know "
             "it of each expert: add up over senders.",
             wrong=_last(_by_rank),
-            also=(_last(lambda a: a.sum(dim=1).cumsum(dim=0)),),
+            also=(_last(lambda a: a.sum(dim=1).cumsum(dim=0)), _last(lambda a: a[-1].cumsum(dim=0))),
             hint=3,
         ),
         Misconception(

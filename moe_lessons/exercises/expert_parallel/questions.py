@@ -43,16 +43,16 @@ PREDICTIONS = (
     ),
     Prediction(
         "14.straggler",
-        "Three ranks. The experts of rank 1 take 0.4 s longer than all others. In whose profile do these "
-        "0.4 s show, and where?",
+        "Two ranks. In each step the experts of rank 1 take 0.4 s longer than those of rank 0. In whose "
+        "profile do these 0.4 s show, and where?",
         (
-            "Rank 1's, under experts; the others see nothing.",
-            "Rank 1's, under experts, and all others', under combine.",
-            "All ranks', under dispatch.",
+            "In rank 1's, under experts; rank 0 sees nothing.",
+            "In rank 1's, under experts, and in rank 0's, under combine.",
+            "In both, under dispatch.",
         ),
         1,
-        "The others have finished and wait for what rank 1 sends back. Their profile says that the network "
-        "is slow, and it is not.",
+        "Rank 0 has finished and waits for what rank 1 sends back. Its profile says that the network is "
+        "slow, and it is not.",
     ),
     Prediction(
         "14.early",
@@ -70,11 +70,12 @@ PREDICTIONS = (
     Prediction(
         "14.stale",
         "Routing of a trained model, 32 experts on 8 ranks, with 8 slots for copies. The plan is made from "
-        "the first half of a text and meets the second. Is max/mean always lower than with no plan at all?",
-        ("Yes: copies can only help.", "No: in some layers it is higher."),
-        1,
-        "A copy is memory for an expert that *was* hot, and packing assumes loads that have been. Where the "
-        "text has moved on, the plan has put two of today's hot experts together.",
+        "one kind of text (English, say) and meets another (source code). Is max/mean lower than with no "
+        "plan at all?",
+        ("Yes: copies can only help.", "About the same.", "No: in most layers it is higher."),
+        2,
+        "A copy is memory for an expert that *was* hot, and packing rests on loads that have been. On "
+        "another text the plan has often put two hot experts together.",
     ),
     Prediction(
         "14.nodes",

@@ -163,6 +163,7 @@ REDUCE_GRADIENTS = Exercise(
                 _experts(lambda e, n, w: _replica(e, n) / n),
                 _experts(lambda e, n, w: _strided(e, n) / w),
                 _experts(lambda e, n, w: _replica(e, n)),
+                _experts(lambda e, n, w: _column(e, w // n) / w),
             ),
             hint=2,
         ),

@@ -100,6 +100,15 @@ def exchange_rank0(rows, splits):
     return torch.cat([row[0] for row in _blocks(rows, splits)])
 
 
+def exchange_no_base(rows, splits):
+    out = []
+    for h in range(len(splits)):
+        for g in range(len(splits)):
+            start = int(splits[g, :h].sum())
+            out.append(rows[start : start + int(splits[g, h])])
+    return torch.cat(out)
+
+
 def exchange_detached(rows, splits):
     return exchange_split(rows.detach(), splits).requires_grad_()
 
@@ -197,6 +206,14 @@ def major_experts_reversed(a):
     return torch.argsort(_row_ids(a), descending=True, stable=True), a.sum(0).cumsum(0)
 
 
+def major_no_base(a):
+    order = []
+    for e in range(a.shape[1]):
+        for row in a.tolist():
+            order += range(sum(row[:e]), sum(row[: e + 1]))
+    return torch.tensor(order), a.sum(0).cumsum(0)
+
+
 def major_by_sender(a):
     ends = a.sum(1).cumsum(0).tolist()
     return major_sorted(a)[0], torch.tensor((ends + [0] * a.shape[1])[: a.shape[1]])
@@ -218,6 +235,7 @@ WRONG = {
         "own_block_dropped": exchange_own_dropped,
         "equal_splits": exchange_equal,
         "whole_ranks_moved": exchange_rotated,
+        "without_the_ranks_start": exchange_no_base,
         "first_rank_only": exchange_rank0,
         "gradient_not_returned": lambda rows, splits: _Again.apply(rows, splits),
         "gradient_unmoved": lambda rows, splits: _Straight.apply(rows, splits),
@@ -231,6 +249,7 @@ WRONG = {
         "not_stable": major_unstable,
         "experts_reversed": major_experts_reversed,
         "ids_for_order": _order(_row_ids),
+        "without_the_senders_start": major_no_base,
         "ends_by_sender": major_by_sender,
         "sizes_for_ends": _ends(lambda a: a.sum(dim=0)),
         "starts_for_ends": _ends(lambda a: torch.cat([torch.zeros(1).long(), a.sum(0)]).cumsum(0)[:-1]),

@@ -124,6 +124,20 @@ def one_ahead(load_E, n_slots):
     return copies
 
 
+def halving(load_E, n_slots):
+    left, copies = load_E.clone(), torch.ones(len(load_E), dtype=torch.long)
+    while copies.sum() < n_slots:
+        hottest = left.argmax()
+        left[hottest] /= 2
+        copies[hottest] += 1
+    return copies
+
+
+def further_only(load_E, n_ranks, slots):
+    copies, load = by_argmax(load_E, n_ranks, slots)
+    return copies - 1, load
+
+
 def coldest(load_E, n_slots):
     copies = torch.ones(len(load_E), dtype=torch.long)
     for _ in range(n_slots - len(load_E)):
@@ -151,6 +165,9 @@ WRONG = {
         "in_proportion": _with_copies(proportional),
         "after_the_next_copy": _with_copies(one_ahead),
         "coldest_copied": _with_copies(coldest),
+        "halved_each_time": _with_copies(halving),
+        "no_copies": _with_copies(lambda x, n: torch.ones_like(x).long()),
+        "further_copies_only": further_only,
         "one_copy_too_few": _with_copies(lambda x, n: _copies(x, max(len(x), n - 1))),
         "load_not_divided": whole_load,
         "not_sorted": _with_places(_greedy),
