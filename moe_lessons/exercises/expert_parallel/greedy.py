@@ -17,6 +17,7 @@ def packed(items: Numbers, n_ranks: int, slots: int) -> Numbers:
 
 
 def placed(items: Numbers, n_ranks: int, slots: int) -> Numbers:
+    """In this order, each onto the least loaded rank with room."""
     totals, room = [0.0] * n_ranks, [slots] * n_ranks
     for item in items:
         rank = min((g for g in range(n_ranks) if room[g]), key=lambda g: totals[g])
@@ -26,15 +27,18 @@ def placed(items: Numbers, n_ranks: int, slots: int) -> Numbers:
 
 
 def hottest_each(load: Numbers, n_slots: int) -> list[int]:
+    """One copy more for each of the hottest."""
     more = sorted(range(len(load)), key=lambda e: -load[e])[: n_slots - len(load)]
     return [1 + (e in more) for e in range(len(load))]
 
 
 def one_takes_all(load: Numbers, n_slots: int) -> list[int]:
+    """All further copies to the hottest."""
     return [1 + (n_slots - len(load)) * (x == max(load)) for x in load]
 
 
 def coldest(load: Numbers, n_slots: int) -> list[int]:
+    """Further copies to whoever has least to do per copy."""
     copies = [1] * len(load)
     for _ in range(n_slots - len(load)):
         copies[min(range(len(load)), key=lambda e: load[e] / copies[e])] += 1
@@ -79,18 +83,22 @@ def halved(load: Numbers, n_slots: int) -> list[int]:
 
 
 def in_order(items: Numbers, n_ranks: int, slots: int) -> Numbers:
+    """One rank filled after the other."""
     return [sum(items[g * slots : (g + 1) * slots]) for g in range(n_ranks)]
 
 
 def sorted_in_order(items: Numbers, n_ranks: int, slots: int) -> Numbers:
+    """The same, the heaviest first."""
     return in_order(sorted(items, reverse=True), n_ranks, slots)
 
 
 def dealt(items: Numbers, n_ranks: int, slots: int) -> Numbers:
+    """Dealt in turn, the heaviest first."""
     return [sum(sorted(items, reverse=True)[g::n_ranks]) for g in range(n_ranks)]
 
 
 def snake(items: Numbers, n_ranks: int, slots: int) -> Numbers:
+    """Dealt there and back, there and back."""
     totals = [0.0] * n_ranks
     for i, item in enumerate(sorted(items, reverse=True)):
         turn, place = divmod(i, n_ranks)
@@ -99,8 +107,10 @@ def snake(items: Numbers, n_ranks: int, slots: int) -> Numbers:
 
 
 def no_room(items: Numbers, n_ranks: int, slots: int) -> Numbers:
+    """Greedy, without a limit on a rank's slots."""
     return packed(items, n_ranks, len(items))
 
 
 def lightest_first(items: Numbers, n_ranks: int, slots: int) -> Numbers:
+    """Greedy, from the wrong end."""
     return placed(sorted(items), n_ranks, slots)
