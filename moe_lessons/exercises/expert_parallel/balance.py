@@ -46,6 +46,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
         case(10, 3, 5, 1.3),
         case(16, 8, 3, 0.9),
         case(13, 5, 4, 1.1),
+        case(9, 4, 6, 1.0),
         case(12, 4, 3, 1.6, edge=True),
         case(5, 1, 7, 1.0, edge=True),
     ]

@@ -17,7 +17,9 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     def case(G: int, P: int, Q: int, size: float, max_norm: float, edge: bool = False) -> Case:
         dense_P = rng.normal(size=P) * size
         expert_GQ = rng.normal(size=(G, Q)) * size * rng.uniform(0.6, 1.7, (G, 1))
-        expert_GQ[0] *= 0.5  # rank 0 is no fair sample
+        expert_GQ[0] *= 0.5  # rank 0 is no fair sample, nor is the last one the largest
+        if G > 2:
+            expert_GQ[1] *= 2 * np.linalg.norm(expert_GQ, axis=1).max() / np.linalg.norm(expert_GQ[1])
         args: dict[str, Plain] = {
             "dense_P": dense_P.astype(np.float32),
             "expert_GQ": expert_GQ.astype(np.float32),

@@ -9,7 +9,7 @@ PUZZLES = (
         "Return the longest visit of each day, in a list.",
         entry="longest_visits",
         inputs=(
-            {"visit_N": [30, 10, 20, 60, 50, 40], "visits_D": [3, 1, 2]},
+            {"visit_N": [30, 10, 60, 20, 50, 40], "visits_D": [3, 1, 2]},
             {"visit_N": [5, 45, 25, 35, 15, 55, 20, 10], "visits_D": [2, 1, 4, 1]},
         ),
         solution=lambda visit_N, visits_D: [int(day.max()) for day in visit_N.split(visits_D.tolist())],
