@@ -245,7 +245,8 @@ def failures_on_ranks(mode: str, folder: str) -> None:
         elif mode == "splits":
             exchange(rows_SD, [60, 64, 64] if rank == 1 else even_G, even_G)
     except RuntimeError as error:
-        found["error"] = str(error).splitlines()[0][:200].replace("\n", " ").split("] ")[-1]
+        # "[where in gloo] what happened. What it may be caused by": the middle says enough.
+        found["error"] = str(error).splitlines()[0].split("] ", 1)[-1].split(". ")[0]
     found["seconds"] = round(time.perf_counter() - started, 2)
     Path(folder, f"{rank}.json").write_text(json.dumps(found), encoding="utf-8")
     time.sleep(1)  # whoever leaves at once becomes the others' error

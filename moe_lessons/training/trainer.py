@@ -173,7 +173,8 @@ def train(
                     held_out_share=config.held_out_share,
                     repeats=config.repeats,
                 )
-        check_same(ranks, {"text": corpus.sha256, "tokenizer": corpus.tokenizer.sha256})
+        if ranks.size > 1:
+            check_same(ranks, {"text": corpus.sha256, "tokenizer": corpus.tokenizer.sha256})
         if going_on is not None and resume is not None:  # before anything is said about the run
             check_same_run(resume, read_state(resume), config, corpus, going_on.free)
         ahead = look_ahead(config, corpus, ranks, step=going_on.step if going_on else 0)
