@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +131,9 @@ def mistakes_on_ranks() -> dict[str, Any]:
 def command() -> dict[str, Any]:
     """Train with the command in several layouts; compare with one process; resume in another layout."""
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder)
+    with ExitStack() as stack:
+        kept = os.environ.get("KEEP_RUNS")  # a folder, so that an interrupted benchmark goes on where it was
+        out = Path(kept or stack.enter_context(tempfile.TemporaryDirectory()))
         alone = _curve(_train(1, out / "alone"))
         layouts = [(2, "ep", 0), (4, "ep", 0), (4, "ep", 2), (2, "ep_fsdp", 0), (4, "ep_fsdp", 0)]
         for n_ranks, parallel, ep_size in layouts:
@@ -148,6 +150,8 @@ def command() -> dict[str, Any]:
 
 
 def _train(n_ranks: int, out: Path, *options: str) -> Path:
+    if (out / f"step-{STEPS:06d}").exists():
+        return out
     module = ["-m", "moe_lessons", "train", "--out", str(out)]
     if "--resume" not in options:
         options = ("--preset", "smoke", "--steps", str(STEPS), "--log-every", "1", *options)
