@@ -10,9 +10,10 @@ start("14_expert_parallel")
 #
 # Getting the rows across is the easy part. The hard part is to know that it is still the same training.
 # People who have built this report one kind of bug again and again, in PyTorch, Megatron, DeepSpeed and
-# transformers: the loss is right, a gradient is not, and the curve looks fine. "Loss curves are equivalent
-# even with the doubled gradients", says one report ([pytorch#160285](https://github.com/pytorch/pytorch/issues/160285)).
-# This lesson makes some of these mistakes on purpose, and asks how one would have noticed.
+# transformers: the loss is right, a gradient is not, and the curve looks fine. One report says "that loss
+# curves are equivalent even with the doubled gradients"
+# ([pytorch#160285](https://github.com/pytorch/pytorch/issues/160285)). This lesson makes some of these
+# mistakes on purpose, and asks how one would have noticed.
 #
 # **T** tokens, **D** width, **E** experts, **K** a token, as always. **G** ranks share the experts, **L** =
 # E/G on each; **R** *replicas* of such a group make **W** = R·G ranks in all. A *rank* is a process, usually
@@ -32,11 +33,18 @@ from safetensors.torch import load_file
 from moe_lessons import accounting, dispatch, metrics, svg
 from moe_lessons.experts import swiglu
 from moe_lessons.layer import MoELayer
-from moe_lessons.parallel import by_coactivation, contiguous_placement, launch, nodes_per_token
-from moe_lessons.parallel import overlap, plan, rank_load
+from moe_lessons.parallel import (
+    by_coactivation,
+    contiguous_placement,
+    dispatch_bytes,
+    launch,
+    nodes_per_token,
+    overlap,
+    plan,
+    rank_load,
+)
 from moe_lessons.parallel.in_turns import in_turns
 from moe_lessons.routing import topk_softmax
-from moe_lessons.steps import each
 
 torch.set_num_threads(1)  # everything here is small: more threads would only wait for each other
 RESULTS = files("moe_lessons") / "results"
@@ -266,6 +274,31 @@ measured(
 # expert.
 
 # %% [markdown]
+# **Change this.** Which share of the rows leaves its rank? Try 2 and 8 ranks, and another number of experts a
+# token: does the share change with it, or only the number of rows?
+
+# %% change=true
+# Change these and run the cell again.
+n_ranks = 4
+top_k = 2
+
+many_TD = torch.randn(4000, 16, generator=torch.Generator().manual_seed(2))
+_, ids_TK, _ = topk_softmax(layer.router(many_TD), top_k)
+homes = contiguous_placement(4000, n_ranks), contiguous_placement(N_EXPERTS, n_ranks)
+rows_GG = dispatch_bytes(ids_TK, *homes, row_bytes=1)
+away = int(rows_GG.sum() - rows_GG.trace())
+print(
+    f"{n_ranks} ranks, K = {top_k}: {away / int(rows_GG.sum()):.0%} of {int(rows_GG.sum()):,} rows leave their rank"
+)
+
+# %% [markdown] only="solutions"
+# About (G - 1)/G: half with two ranks, seven eighths with eight. K changes how many rows there are. So beyond a
+# few ranks nearly every row travels, and a layer's traffic is K rows a token, whatever else one does.
+
+# %% only="solutions"
+rerun("n_ranks = 2", "n_ranks = 8", "n_ranks = 8; top_k = 4")
+
+# %% [markdown]
 # ## Is it the same layer? For real
 #
 # Now with processes. The next cell starts two of them, as you would on a machine with two GPUs, and they talk
@@ -282,9 +315,8 @@ print("$ torchrun", " ".join(command[3:]))
 obstacle = launch.can_start()
 if obstacle is None:
     real = launch.run_ranks(2, "moe_lessons.parallel.demo", timeout_s=300)
-    print(
-        f"{real['ranks']} processes:", ", ".join(f"{name} {s:.1f} s" for name, s in real["seconds"].items())
-    )
+    parts = ", ".join(f"{name} {s:.1f} s" for name, s in real["seconds"].items())
+    print(f"{real['ranks']} processes: {parts}")
 else:
     real = result("expert_parallel_demo")
     print(f"Processes cannot meet here ({obstacle}); these are the numbers of an earlier run.")

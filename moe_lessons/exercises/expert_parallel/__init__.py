@@ -47,7 +47,7 @@ LESSON = Lesson(
         "`models/common/token_dispatcher.py`",
         "Reports of gradients that trained: "
         "[pytorch#160285](https://github.com/pytorch/pytorch/issues/160285), "
-        "[Megatron-LM#5956](https://github.com/NVIDIA/Megatron-LM/issues/5956), "
+        "[Megatron-LM#5956](https://github.com/NVIDIA/Megatron-LM/pull/5956), "
         "[DeepSpeed#6546](https://github.com/deepspeedai/DeepSpeed/issues/6546), "
         "[transformers#48687](https://github.com/huggingface/transformers/issues/48687)",
     ),
