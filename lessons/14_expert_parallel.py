@@ -287,13 +287,12 @@ _, ids_TK, _ = topk_softmax(layer.router(many_TD), top_k)
 homes = contiguous_placement(4000, n_ranks), contiguous_placement(N_EXPERTS, n_ranks)
 rows_GG = dispatch_bytes(ids_TK, *homes, row_bytes=1)
 away = int(rows_GG.sum() - rows_GG.trace())
-print(
-    f"{n_ranks} ranks, K = {top_k}: {away / int(rows_GG.sum()):.0%} of {int(rows_GG.sum()):,} rows leave their rank"
-)
+total = int(rows_GG.sum())
+print(f"{n_ranks} ranks, K = {top_k}: {away / total:.0%} of {total:,} rows leave their rank")
 
 # %% [markdown] only="solutions"
-# About (G - 1)/G: half with two ranks, seven eighths with eight. K changes how many rows there are. So beyond a
-# few ranks nearly every row travels, and a layer's traffic is K rows a token, whatever else one does.
+# About (G - 1)/G: half with two ranks, seven eighths with eight. K changes how many rows there are. So beyond
+# a few ranks nearly every row travels, and a layer's traffic is K rows a token.
 
 # %% only="solutions"
 rerun("n_ranks = 2", "n_ranks = 8", "n_ranks = 8; top_k = 4")
@@ -844,9 +843,9 @@ print(f"zipf {zipf}, {n_ranks} ranks, {more_slots * n_ranks} copies: max/mean {f
 print(f"the hottest expert alone: {alone:.2f}")
 
 # %% [markdown] only="solutions"
-# With 8 ranks a rank's share is so large that no expert exceeds it, and packing alone is nearly even. At a
-# skew of 1.2 on 32 ranks packing ends at 8.19, and 32 copies come to within 2 %. After that a slot more costs
-# memory and buys nothing.
+# With 8 ranks a rank's share is so large that no expert exceeds it, and packing alone comes to within 10 %.
+# At a skew of 1.2 on 32 ranks packing ends at 8.19, and 32 copies come to within 2 %. A second slot buys
+# these two per cent, for as much memory again.
 
 # %% only="solutions"
 rerun("n_ranks = 8", "zipf = 1.2", "zipf = 1.2; more_slots = 1", "zipf = 1.2; more_slots = 2")
@@ -965,7 +964,7 @@ print(
 )
 
 # %% [markdown] only="solutions"
-# It pays until everything is weights: 1.49, 1.20 and 1.00 times as fast with none, half and all. With short
+# It pays until everything is weights: 1.50, 1.20 and 1.00 times as fast with none, half and all. With short
 # exchanges there is little to hide, and then half of the time for weights already makes two halves slower.
 
 # %% only="solutions"
