@@ -4,7 +4,7 @@
 and clipping them, are functions that the caller gives.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,10 +111,7 @@ def in_turns(
         losses.append(_backward(ranks, plan, corpus, step))
         dense_WP = torch.stack([_flat([p.grad for p in rank.dense]) for rank in ranks])
         # The exchanges' backward: whatever a replica's ranks have to say about a shard is with its owner.
-        own = [[ranks[v].experts for v in rank.replica] for rank in ranks]
-        expert_WQ = torch.stack(
-            [sum(_flat(rank.shards(bank)) for bank in banks) for rank, banks in zip(ranks, own, strict=True)]
-        )
+        expert_WQ = torch.stack([_heard(rank, ranks) for rank in ranks])
         dense_WP, expert_WQ = (torch.as_tensor(g) for g in reduce(dense_WP, expert_WQ, n_ep))
         for w, rank in enumerate(ranks):
             factor = 1.0
@@ -174,5 +171,10 @@ def _hand_over(ranks: list[_Rank]) -> None:
                 mine[ranks[v].first : ranks[v].last] = theirs[ranks[v].first : ranks[v].last]
 
 
-def _flat(parts: list[Tensor | None]) -> Tensor:
+def _heard(rank: _Rank, ranks: list[_Rank]) -> Tensor:
+    """What all ranks of a replica have to say about one's experts, added up."""
+    return torch.stack([_flat(rank.shards(ranks[v].experts)) for v in rank.replica]).sum(dim=0)
+
+
+def _flat(parts: Sequence[Tensor | None]) -> Tensor:
     return torch.cat([part.flatten() for part in parts if part is not None])

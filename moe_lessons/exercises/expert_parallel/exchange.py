@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -26,7 +26,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
             splits_GG[:, idle] = 0
             note += f", rank {idle} gets nothing"
         rows_SD = rng.normal(size=(int(splits_GG.sum()), D)).astype(np.float32)
-        args = {"rows_SD": rows_SD, "splits_GG": splits_GG.astype(np.int64)}
+        args: dict[str, Plain] = {"rows_SD": rows_SD, "splits_GG": splits_GG.astype(np.int64)}
         return Case(f"G={G}, S={len(rows_SD)}, D={D}{note}", args, edge=edge)
 
     return [
@@ -102,7 +102,7 @@ class _SameSplits(torch.autograd.Function):
         return reference(rows_SD, splits_GG)
 
     @staticmethod
-    def backward(ctx: Any, gradient_SD: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient_SD: Tensor) -> tuple[Tensor, None]:
         return reference(gradient_SD, ctx.splits_GG), None
 
 
@@ -110,7 +110,7 @@ class _Unmoved(_SameSplits):
     """Forward as it should be; the gradient stays where it lies."""
 
     @staticmethod
-    def backward(ctx: Any, gradient_SD: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient_SD: Tensor) -> tuple[Tensor, None]:
         return gradient_SD.clone(), None
 
 
@@ -133,7 +133,8 @@ def _first_rank(rows_SD: Tensor, splits_GG: Tensor) -> Tensor:
 
 
 def _nothing_lost(case: Case, got: Outputs, want: Outputs) -> str | None:
-    came, sent = (np.sort(rows.sum(axis=1)) for rows in (got["arrived_RD"], case.args["rows_SD"]))
+    sent_SD = np.asarray(case.args["rows_SD"])
+    came, sent = (np.sort(rows.sum(axis=1)) for rows in (got["arrived_RD"], sent_SD))
     if not np.allclose(came, sent, rtol=1e-4, atol=1e-5):
         return "arrived_RD does not hold each of the rows that were sent exactly once"
     return None

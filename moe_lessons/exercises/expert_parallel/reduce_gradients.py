@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import Tensor
 
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
 
 Reduced = tuple[Tensor, Tensor]
 
@@ -14,7 +14,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     """Several replicas of two to four shards; one replica alone, and no expert parallelism at all."""
 
     def case(W: int, n_ep: int, P: int, Q: int, edge: bool = False) -> Case:
-        args = {
+        args: dict[str, Plain] = {
             "dense_WP": rng.normal(size=(W, P)).astype(np.float32),
             "expert_WQ": rng.normal(size=(W, Q)).astype(np.float32),
             "n_ep": n_ep,
