@@ -61,7 +61,7 @@ def test_two_processes_make_the_steps_of_one(folder, alone, found):
     assert apart(curve(settings(folder, steps=50)), found[0]["curve", "ep"]) < 1e-5
     assert apart(alone, found[0]["curve", "ep_fsdp"]) < 1e-5
     bf16 = curve(settings(folder, steps=3, precision="bf16"))
-    assert apart(bf16, found[0]["curve", "bf16"]) < 1e-4
+    assert apart(bf16, found[0]["curve", "bf16"]) < 1e-2  # rounded elsewhere: half as many rows in a product
     parts = {"accumulation_steps": 2, "gate": "sigmoid", "balancing": "bias_sign", "n_shared_experts": 1}
     assert apart(curve(settings(folder, steps=6, **parts)), found[0]["curve", "parts"]) < 1e-5
 
