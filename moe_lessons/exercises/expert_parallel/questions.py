@@ -80,7 +80,7 @@ PREDICTIONS = (
     Prediction(
         "14.nodes",
         "The same model: 32 experts on 8 nodes, 4 a token, each token on 3.4 nodes on average. Without any "
-        "new training we allow a token at most 3 nodes. What does it cost, in bits per byte?",
+        "new training we allow a token at most 3 nodes. What does it cost, in bits per byte (of about 2)?",
         ("About 0.2, a tenth of the loss.", "About 0.05.", "0.02 at most."),
         2,
         "The fourth expert has the smallest weight, and the best of the allowed nodes is nearly as good.",
