@@ -146,9 +146,7 @@ def main(seeds: int, steps: int, keep: str | None) -> None:
                 "nodes": nodes_met(ids_KLTK, n_experts),
             }
         )
-        print(
-            f"seed {seed}: {models[-1]['bits']}, {time.process_time() - began:.0f} CPU s so far", flush=True
-        )
+        print(f"seed {seed}: {models[-1]['bits']}, trained in {cpu_s:.0f} CPU s", flush=True)
     total, active = parameter_counts(model)
     about = {
         "script": "benchmarks/expert_traces.py",
