@@ -141,7 +141,6 @@ CLIP = Exercise(
             "largest_rank",
             "This is the largest norm that any rank sees. The others' experts are missing from it.",
             wrong=_clipped(lambda d, e: _rank_norms(d, e).amax()),
-            also=(_clipped(lambda d, e: _rank_norms(d, e).amin()),),
             hint=1,
         ),
         Misconception(

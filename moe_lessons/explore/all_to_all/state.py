@@ -121,7 +121,7 @@ def popularity(zipf: float, numbered: bool, moved: bool = False) -> Tensor:
     if moved:
         shares_E = shares_E * (DRIFT * drift_E).exp()
     shares_E = shares_E / shares_E.sum()
-    for _ in range(4):  # what is cut off goes to all, and may lift another above the limit
+    for _ in range(16):  # what is cut off goes to all, and may lift another above the limit
         shares_E = shares_E.clamp(max=1 / TOP_K)
         shares_E = shares_E / shares_E.sum()
     return shares_E if numbered else shares_E[number_E]
