@@ -749,7 +749,7 @@ predict("14.stale")
 traces = result("expert_traces")
 KINDS, N_LAYERS = traces["kinds"], 4
 loads = torch.tensor([model["loads"] for model in traces["models"]]).double()  # [model, kind, layer, half, E]
-print(f"{len(traces['models'])} model(s) of {traces['config']['steps']} steps, {traces['about']['script']}")
+print(f"models: {len(traces['models'])}, of {traces['config']['steps']} steps; {traces['about']['script']}")
 print(f"{traces['traced bytes of each kind']:,} bytes of each kind, cut into two halves")
 
 
@@ -862,7 +862,7 @@ rerun("n_ranks = 8", "zipf = 1.2", "zipf = 1.2; more_slots = 1", "zipf = 1.2; mo
 predict("14.nodes")
 
 # %%
-print("32 experts on 8 nodes, 4 a token; bits per byte added, mean of the models")
+print("32 experts on 8 nodes, 4 a token; bits per byte added")
 print(f"{'at most':>10}" + "".join(f"{kind:>10}" for kind in KINDS))
 costs = {}
 for limit in ("1", "2", "3"):
