@@ -137,6 +137,7 @@ def command() -> dict[str, Any]:
     with ExitStack() as stack:
         kept = os.environ.get("KEEP_RUNS")  # a folder, so that an interrupted benchmark goes on where it was
         out = Path(kept or stack.enter_context(tempfile.TemporaryDirectory()))
+        before = len(list(out.glob(f"*/step-{STEPS:06d}")))
         alone = _curve(_train(1, out / "alone"))
         for n_ranks, parallel, ep_size in LAYOUTS:
             options = ["--parallel", parallel, "--ep-size", str(ep_size)]
@@ -148,7 +149,7 @@ def command() -> dict[str, Any]:
             onward = _train(n_ranks, out / f"from-{start}-{n_ranks}", "--resume", str(out / start / middle))
             rows.append({"processes": n_ranks, "resumed_from": start, "from_step": STEPS // 2})
             rows[-1]["largest_difference_bits"] = _apart(alone[STEPS // 2 :], _curve(onward))
-    return {"steps": STEPS, "preset": "smoke", "rows": rows}
+    return {"steps": STEPS, "preset": "smoke", "runs_from_before": before, "rows": rows}
 
 
 def _train(n_ranks: int, out: Path, *options: str) -> Path:
