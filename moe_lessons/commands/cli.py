@@ -17,6 +17,7 @@ from moe_lessons.commands.bench import bench
 from moe_lessons.commands.count import count
 from moe_lessons.commands.data import data_command
 from moe_lessons.commands.doctor import doctor
+from moe_lessons.commands.ep_check import ep_check
 from moe_lessons.commands.export_import import export_command, import_command
 from moe_lessons.commands.generate import generate
 from moe_lessons.commands.grade import grade, merge
@@ -140,6 +141,7 @@ for command in (
     count,
     data_command,
     doctor,
+    ep_check,
     export_command,
     generate,
     grade,

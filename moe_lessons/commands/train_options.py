@@ -53,7 +53,9 @@ HELP = {
     "precision": "Of the products. auto is bf16 on a GPU that has it, else fp32.",
     "compile": "Let torch.compile rewrite the forward pass, on a CPU as one graph. The first step then takes "
     "minutes.",
-    "parallel": "Under torchrun. fsdp cuts weights and optimizer into shards.",
+    "parallel": "Under torchrun. fsdp cuts weights and optimizer into shards, ep shares out the experts, "
+    "ep_fsdp does both.",
+    "ep_size": "With ep: ranks that share one set of experts; 0 for all.",
     "balancing_scope": "Where aux_loss evens out loads.",
     "n_layers": "Layers.",
     "d_model": "D, width of the model.",

@@ -13,7 +13,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 BALANCING_SCOPES = ("micro_batch", "sequence", "global_batch")  # those of `load_balancing_loss`
 TOKENIZERS = ("bytes", "bpe")  # or the path of a tokenizer.json; see moe_lessons.data
 BPE_VOCABULARY = 4096
-PARALLEL = ("auto", "ddp", "fsdp")
+PARALLEL = ("auto", "ddp", "fsdp", "ep", "ep_fsdp")
 SCHEDULES = ("cosine", "linear", "constant")
 REPEATS = ("drop", "keep")
 BALANCING = ("none", "aux_loss", "bias_sign", "bias_proportional", "bias_ema", "bias_quantile")
@@ -76,6 +76,7 @@ class TrainConfig:
     keep: int = 2  # checkpoints that stay, the best one beside them
     device: str = "auto"  # cuda if there is one
     parallel: str = "auto"  # one of PARALLEL: what several processes under torchrun share
+    ep_size: int = 0  # with "ep", "ep_fsdp": how many ranks share one set of experts; 0: all of them
     precision: str = "auto"  # one of PRECISIONS; auto: bf16 on a GPU that has it in hardware, else fp32
     compile: bool = False  # let torch.compile rewrite the model's forward; the first steps take minutes
 
@@ -90,7 +91,7 @@ class TrainConfig:
             "keep",
         ):
             require(getattr(self, name) >= 1, name, getattr(self, name), "choose 1 or more")
-        for name in ("warmup_steps", "seed", "schedule_start", "schedule_steps"):
+        for name in ("warmup_steps", "seed", "schedule_start", "schedule_steps", "ep_size"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "choose 0 or more")
         for name in ("weight_decay", "alpha", "bias_rate", "z_loss_weight"):
             require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "choose 0 or more")
@@ -128,6 +129,12 @@ class TrainConfig:
             "balancing",
             self.balancing,
             "give the model expert_bias=True, as override(balancing=...) does",
+        )
+        require(
+            not (self.compile and self.parallel.startswith("ep")),
+            "compile",
+            self.compile,
+            f"leave it out with parallel={self.parallel!r}, whose sizes change with every step",
         )
         warn(router_without_gradient(self.model.gate, self.model.top_k, self.model.n_experts))
 

@@ -4,6 +4,7 @@ from moe_lessons.explore import widget as widget  # registers itself as the view
 from moe_lessons.lazy import lazy
 
 _EXPORTS = {
+    "AllToAll": "all_to_all.explorable",
     "BalancingRace": "balancing_race.explorable",
     "BlindTest": "blind_test.explorable",
     "Calculator": "calculator.explorable",
@@ -20,6 +21,7 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "AllToAll",
     "BalancingRace",
     "BlindTest",
     "Calculator",

@@ -283,7 +283,7 @@ class MoELayer(nn.Module):
         (80, 44)
         """
         total = sum(parameter.numel() for parameter in self.parameters())
-        per_expert = sum(p[0].numel() for p in self.experts.parameters() if p.dim() > 1)
+        per_expert = sum(p.numel() // len(p) for p in self.experts.parameters() if p.dim() > 1)
         always = self.gate.n_always if isinstance(self.gate, Gate) else 0
         return total, total - max(0, self.spec.n_experts - self.top_k - always) * per_expert
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from moe_lessons.dispatch import PATHS, choose, grouped_supported, moe_auto, moe_generic
 from moe_lessons.dispatch.arguments import compute_dtype
@@ -35,7 +35,22 @@ def check_path(path: Path, generic: bool, kind: str) -> None:
         raise ValueError(f"path is {path!r}: choose one of {', '.join(known)}")
 
 
-Bank = Experts | SwiGLUExperts
+class BankElsewhere(nn.Module):
+    """A bank whose experts are not all here: it is called with rows, ids and weights, and finds its own way.
+
+    `moe_lessons.parallel.LocalExperts` is one, whose experts lie on several ranks.
+    """
+
+    way = "elsewhere"  # what `MoELayer.path_for` calls it
+    gate_up_proj: nn.Parameter
+    down_proj: nn.Parameter
+
+    def forward(self, rows_TD: Tensor, ids_TK: Tensor, weights_TK: Tensor, path: Path) -> Tensor:
+        """Return sum over k of weight[t, k] * expert[id[t, k]](row[t]), shape (T, D)."""
+        raise NotImplementedError
+
+
+Bank = Experts | SwiGLUExperts | BankElsewhere
 
 
 def through_experts(
@@ -46,10 +61,19 @@ def through_experts(
         n_null, null = spec.n_null_experts, spec.null
         run, n_experts = experts.run, spec.n_experts
         return moe_generic(rows_TD, ids_TK, weights_TK, run, n_experts, n_null_experts=n_null, null=null)
+    if isinstance(experts, BankElsewhere):
+        return experts(rows_TD, ids_TK, weights_TK, path)
+    return through_swiglu(path, rows_TD, ids_TK, weights_TK, experts.gate_up_proj, experts.down_proj)
+
+
+def through_swiglu(
+    path: Path, rows_TD: Tensor, ids_TK: Tensor, weights_TK: Tensor, gate_up_proj: Tensor, down_proj: Tensor
+) -> Tensor:
+    """Take rows to SwiGLU experts by their stacked weights, on a named path or one of one's own."""
     if not isinstance(path, str):
-        return _own(path, rows_TD, ids_TK, weights_TK, experts.gate_up_proj, experts.down_proj)
-    way = _quick_path(path, rows_TD, len(experts.down_proj))
-    return way(rows_TD, ids_TK, weights_TK, experts.gate_up_proj, experts.down_proj)
+        return _own(path, rows_TD, ids_TK, weights_TK, gate_up_proj, down_proj)
+    way = _quick_path(path, rows_TD, len(down_proj))
+    return way(rows_TD, ids_TK, weights_TK, gate_up_proj, down_proj)
 
 
 def scaled_inputs(
@@ -70,6 +94,8 @@ def path_for(experts: Bank, spec: LayerSpec, path: Path, hidden: Tensor | None) 
     """Name the path that `through_experts` takes, if loads are even."""
     if isinstance(experts, Experts):
         return "generic"
+    if isinstance(experts, BankElsewhere):
+        return experts.way
     if not isinstance(path, str):
         return name_of(path)
     gate_up_proj, down_proj = experts.gate_up_proj, experts.down_proj

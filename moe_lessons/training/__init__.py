@@ -2,11 +2,11 @@
 
 `trainer` starts a `run`, which takes one step after the other: `objective` says what is minimised,
 `schedule` how large the steps are, `accumulation` makes the step's gradient out of micro-batches, `precision`
-and `distributed` say in which format and on how many devices. `runlog` and `meter` write down what happened,
-`kept`, `checkpoint` and `rundir` keep it, `resuming` says what may change. `interrupt` and `failures` end
-it early and say why, `report` and `loggers` show it. `baselines` is what a model must beat; `outlook` says
-before what a run will be, with the memory that `footprint` predicts, and `utilisation` how much of a device
-it uses.
+and `distributed` say in which format and on how many devices, `wrapping` and `shards` who then holds which
+weights. `runlog` and `meter` write down what happened, `kept`, `checkpoint` and `rundir` keep it, `resuming`
+says what may change. `interrupt` and `failures` end it early and say why, `report` and `loggers` show it.
+`baselines` is what a model must beat; `outlook` says before what a run will be, with the memory that
+`footprint` predicts, and `utilisation` how much of a device it uses.
 """
 
 from moe_lessons.config import PRESETS, TrainConfig, preset

@@ -18,9 +18,10 @@ from moe_lessons.config import TrainConfig
 from moe_lessons.model import ModelOutput
 from moe_lessons.model.transformer import IGNORED
 from moe_lessons.routing import Routing
-from moe_lessons.training.distributed import Ranks, gradients_stay_here
+from moe_lessons.training.distributed import Ranks
 from moe_lessons.training.objective import RouterLosses, count_rows, router_losses
 from moe_lessons.training.precision import LossScaler, autocast
+from moe_lessons.training.wrapping import gradients_stay_here
 
 
 class StepLosses(NamedTuple):

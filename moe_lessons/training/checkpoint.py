@@ -17,7 +17,6 @@ from torch import Tensor
 
 from moe_lessons.config import ModelConfig, TrainConfig
 from moe_lessons.model import MoETransformer
-from moe_lessons.training.distributed import share, whole
 from moe_lessons.training.rundir import (
     CheckpointError,
     SaveError,
@@ -28,6 +27,7 @@ from moe_lessons.training.rundir import (
     list_checkpoints,
     to_disk,
 )
+from moe_lessons.training.shards import share, whole
 
 __all__ = [
     "CheckpointError",
@@ -228,11 +228,13 @@ def restore_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer) -> Non
     stored.pop("rng.cuda", None)
     per_parameter: dict[int, dict[str, Tensor]] = {}
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    index_of = {number: index for index, number in enumerate(_numbers(optimizer))}
     for key, tensor in stored.items():
-        index, name = key.split(".")
-        parameter = parameters[int(index)]
+        number, name = key.split(".")
+        index = index_of[int(number)]
+        parameter = parameters[index]
         of_parameter = tensor.shape == parameter.shape  # a moment; AdamW's step is one number
-        per_parameter.setdefault(int(index), {})[name] = share(tensor, parameter) if of_parameter else tensor
+        per_parameter.setdefault(index, {})[name] = share(tensor, parameter) if of_parameter else tensor
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": per_parameter, "param_groups": groups})
 
@@ -248,9 +250,18 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     tensors = {"rng.cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors["rng.cuda"] = torch.cuda.get_rng_state()
+    numbers = _numbers(optimizer)
     for index, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"{index}.{name}": tensor for name, tensor in values.items()}
+        tensors |= {f"{numbers[index]}.{name}": tensor for name, tensor in values.items()}
     return tensors
+
+
+def _numbers(optimizer: torch.optim.Optimizer) -> list[int]:
+    """Number the parameters as in one process, whose optimizer has fewer groups than one with shards."""
+    groups = optimizer.param_groups
+    if all("numbers" in group for group in groups):
+        return [number for group in groups for number in group["numbers"]]
+    return list(range(sum(len(group["params"]) for group in groups)))
 
 
 def _sha256(path: Path) -> str:

@@ -10,12 +10,20 @@ machine takes GPU r) and over gloo between CPUs. The setting `parallel` says who
 - "fsdp": parameters, gradients and optimizer state are cut along their first axis, 1/N to a rank; a
   block's weights are gathered just before they are used (PyTorch's `fully_shard`). A rank builds the whole
   model once, before it is cut.
+- "ep": each rank holds E / N of the experts and computes them for the tokens of all ranks, which send their
+  rows there and get results back (`moe_lessons.parallel`); all else is as with "ddp". With `ep_size` below
+  the number of ranks, there are several such groups, and each holds all experts.
+- "ep_fsdp": the same, with all else as in "fsdp".
 - "auto": "ddp", unless what training keeps of the model would fill half a GPU.
 
 Only the first rank logs, shows progress and writes. A checkpoint holds the whole state whoever wrote it: a
-run of two processes goes on with one or with four. All ranks read it, so several machines need a disk they
-share. Every rank computes all experts, for its own tokens. Experts that live on different ranks and layers
-that do (expert and pipeline parallelism) are out of scope; `moe_lessons.parallel` counts what they send.
+run of two processes goes on with one or with four, whatever `parallel` is then. All ranks read it, so several
+machines need a disk they share. Layers on different ranks (pipeline parallelism) are out of scope.
+
+**When a rank is lost.** A process that ends closes its connections: over gloo the others notice within
+seconds and stop with one line each (`RankLost`, exit code 6). One that hangs, or has skipped a meeting, is
+given up after 30 minutes, with "ep" and "ep_fsdp" after 5: there every layer has meetings of its own. A
+checkpoint is renamed into place when it is complete, so the last one stays whole.
 
 **Why the mean of the gradients is right.** Rank r of R holds the tokens S_r of all T. Text loss and z-loss
 are means over tokens, and every S_r is as large: the mean over ranks of the ranks' means is the mean over
@@ -34,25 +42,26 @@ if L were not linear in P: the squared variation of the importance is not.
 """
 
 import atexit
+import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 
-from moe_lessons.config import TrainConfig
+from moe_lessons.config import TrainConfig, difference
 from moe_lessons.device import pick_device
-from moe_lessons.model import MoETransformer
 
 # For a rank that neither answers nor ends; one that ends is noticed at once.
-PATIENCE = timedelta(minutes=30)
-# Kept in fp32 for each parameter: itself, its gradient, AdamW's two moments.
-BYTES_PER_PARAMETER = 16
+PATIENCE, PATIENCE_EP = timedelta(minutes=30), timedelta(minutes=5)
+EXPERT_PARALLEL = ("ep", "ep_fsdp")
+# Settings that ranks on several machines may have of their own: names, and paths to the same bytes.
+OWN_SETTINGS = ("name", "corpus", "held_out", "tokenizer")
 
 
 class RankLost(ConnectionError):
@@ -123,94 +132,6 @@ class Ranks:
         if self.first:
             self.wait()
 
-    def wrap(self, model: MoETransformer, parallel: str = "auto") -> Callable[..., Any]:
-        """Return what to call in a training step; its gradients are those of all ranks' tokens.
-
-        With "fsdp" the model's own parameters become shards, so make the optimizer afterwards.
-        """
-        if self.size == 1:
-            return model
-        if choose_parallel(parallel, model, self.device) == "fsdp":
-            from torch.distributed.fsdp import fully_shard
-
-            # Whole blocks: their outputs are new tensors. A hook on a view, as MoELayer's is, can get lost.
-            for block in model.blocks:
-                fully_shard(block)
-            fully_shard(model)
-            return model
-        return nn.parallel.DistributedDataParallel(model)
-
-
-def choose_parallel(parallel: str, model: nn.Module, device: torch.device) -> str:
-    """Resolve "auto": "fsdp" where weights, gradients and optimizer would fill half a GPU, else "ddp".
-
-    Examples
-    --------
-    >>> choose_parallel("auto", nn.Linear(2, 2), torch.device("cpu"))
-    'ddp'
-    """
-    if parallel != "auto":
-        return parallel
-    needed = BYTES_PER_PARAMETER * sum(parameter.numel() for parameter in model.parameters())
-    full = device.type == "cuda" and needed > torch.cuda.get_device_properties(device).total_memory / 2
-    return "fsdp" if full else "ddp"
-
-
-# Shards are known by `full_tensor`: importing DTensor takes a second, which one process can do without.
-def whole(tensor: Tensor, *, keep: bool = True) -> Tensor:
-    """Gather the shards of a tensor on the CPU; all ranks must ask. One that is whole is returned as it is.
-
-    Parameters
-    ----------
-    tensor : Tensor
-    keep : bool
-        False returns an empty tensor, for ranks that only help the first to gather.
-    """
-    if not hasattr(tensor, "full_tensor"):
-        return tensor
-    gathered = tensor.full_tensor()
-    return gathered.cpu() if keep else gathered.new_empty(0)
-
-
-def share(tensor: Tensor, like: Tensor) -> Tensor:
-    """Cut a whole tensor, which every rank holds, as another one is cut."""
-    if not hasattr(like, "full_tensor"):
-        return tensor
-    from torch.distributed.tensor import DTensor, distribute_tensor
-
-    assert isinstance(like, DTensor)
-    # No source rank: each takes its part of its own copy, and nothing is sent.
-    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
-
-
-def gathered(model: MoETransformer, ranks: Ranks) -> MoETransformer:
-    """Put shards together to a whole model, on the first rank's CPU; without shards, return the model."""
-    if not any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
-        return model
-    tensors = {name: whole(tensor, keep=ranks.first) for name, tensor in model.state_dict().items()}
-    if not ranks.first:
-        return model
-    copy = MoETransformer(model.config)
-    copy.load_state_dict(tensors)
-    return copy
-
-
-@contextmanager
-def gradients_stay_here(module: Callable[..., Any], ranks: Ranks) -> Iterator[None]:
-    """Let backward add to this rank's gradients without averaging: for all micro-batches but the last."""
-    inner: Any = getattr(module, "_orig_mod", module)  # of what torch.compile made
-    if ranks.size == 1:
-        yield
-    elif isinstance(inner, nn.parallel.DistributedDataParallel):
-        with inner.no_sync():
-            yield
-    else:
-        inner.set_requires_gradient_sync(False)
-        try:
-            yield
-        finally:
-            inner.set_requires_gradient_sync(True)
-
 
 def launched_size() -> int:
     """Count the processes that torchrun, or another launcher that sets its variables, has started."""
@@ -239,9 +160,11 @@ def meet(config: TrainConfig) -> Iterator[Ranks]:
     try:
         # Once for the process, for the next run to use: a second meeting reads addresses of the first.
         if not distributed.is_initialized():
-            distributed.init_process_group(backend, timeout=PATIENCE)
+            distributed.init_process_group(backend, timeout=patience(config.parallel))
             atexit.register(distributed.destroy_process_group)
-        yield Ranks(distributed.get_rank(), size, device)
+        ranks = Ranks(distributed.get_rank(), size, device)
+        check_same(ranks, {k: v for k, v in config.to_dict().items() if k not in OWN_SETTINGS})
+        yield ranks
         time.sleep(0.1)  # for gloo's threads to let go of finished work: at Python's own end they abort
     except BaseException as error:
         if device.type == "cuda":  # NCCL, unlike gloo, can wait at its end for ranks that will not come
@@ -249,10 +172,34 @@ def meet(config: TrainConfig) -> Iterator[Ranks]:
         # What gloo, NCCL and the store say is long, and names addresses instead of the cause.
         if not (isinstance(error, RuntimeError) and _is_about_a_peer(error)):
             raise
-        raise RankLost(
-            f"rank {os.environ['RANK']} of {size} stopped: it lost another process of this run, "
-            "whose own message says why; go on with --resume"
-        ) from error
+        raise RankLost(_what_is_lost(error, size, patience(config.parallel))) from error
+
+
+def patience(parallel: str) -> timedelta:
+    """How long a rank waits for one that neither answers nor ends."""
+    return PATIENCE_EP if parallel in EXPERT_PARALLEL else PATIENCE
+
+
+def check_same(ranks: Ranks, mine: dict[str, Any]) -> None:
+    """Refuse to begin where a rank has other settings, or another text, than the first.
+
+    With other sizes, a rank would take numbers that were meant for something else, without an error.
+
+    Examples
+    --------
+    >>> check_same(Ranks(), {"n_experts": 8})  # alone, nobody differs
+    """
+    if ranks.size == 1:
+        return
+    found: list[Any] = [None] * ranks.size
+    distributed.all_gather_object(found, json.loads(json.dumps(mine)))
+    for rank, theirs in enumerate(found):
+        if theirs != found[0]:
+            what = ", ".join(difference(theirs, found[0]))
+            raise ValueError(
+                f"rank {rank} of {ranks.size} differs from rank 0; there -> here: {what}; "
+                "start all ranks with the same command"
+            )
 
 
 def check_shares(config: TrainConfig, size: int) -> None:
@@ -273,6 +220,11 @@ def check_shares(config: TrainConfig, size: int) -> None:
             + (f" with accumulation_steps={parts}" if parts > 1 else "")
             + f": choose a multiple of {unit}, such as {-(-config.batch_size // unit) * unit}"
         )
+    if config.parallel in EXPERT_PARALLEL:
+        from moe_lessons.parallel.mesh import check_ranks, experts_each
+
+        check_ranks(config.ep_size or size, size)
+        experts_each(config.model.n_experts, config.ep_size or size)
     if config.balancing == "bias_quantile":
         raise ValueError(
             f"balancing is 'bias_quantile' on {size} processes: quantiles, unlike counts, do not add up; "
@@ -293,6 +245,17 @@ def own_device(name: str) -> torch.device:
         )
     torch.cuda.set_device(number)
     return torch.device("cuda", number)
+
+
+def _what_is_lost(error: RuntimeError, size: int, waited: timedelta) -> str:
+    rank = f"rank {os.environ['RANK']} of {size} stopped"
+    if "timed out" in str(error).lower():
+        return (
+            f"{rank}: another process of this run did not come to a meeting within "
+            f"{waited.total_seconds():g} s; "
+            "it hangs, or it has skipped one, as a rank does that returns early; go on with --resume"
+        )
+    return f"{rank}: it lost another process of this run, whose own message says why; go on with --resume"
 
 
 def _is_about_a_peer(error: RuntimeError) -> bool:

@@ -1,7 +1,7 @@
 """What training minimises and what it is judged by: losses, the optimizer, held-out bits per byte."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -149,12 +149,17 @@ def make_optimizer(model: MoETransformer, config: TrainConfig) -> torch.optim.Ad
     Loshchilov and Hutter, "Decoupled Weight Decay Regularization", arXiv:1711.05101, algorithm 2.
     """
     parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    numbered = enumerate(sorted(parameters, key=lambda parameter: parameter.ndim <= 1))
+    groups: dict[Any, dict[str, Any]] = {}
+    for number, parameter in numbered:
+        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        # Fused AdamW refuses plain tensors together with shards, and shards on different ranks.
+        where = getattr(parameter, "device_mesh", None)
+        group = groups.setdefault((decay, where), {"params": [], "weight_decay": decay, "numbers": []})
+        group["params"].append(parameter)
+        group["numbers"].append(number)
     return torch.optim.AdamW(
-        groups, lr=config.learning_rate, betas=config.betas, eps=config.adam_eps, fused=True
+        list(groups.values()), lr=config.learning_rate, betas=config.betas, eps=config.adam_eps, fused=True
     )
 
 

@@ -1,17 +1,19 @@
 """What a run will be, before it begins: how large, how long, and whether it fits into memory."""
 
+import dataclasses
 import os
 from dataclasses import dataclass
 
 import torch
 
-from moe_lessons.accounting import count
+from moe_lessons.accounting import Parameters, count
 from moe_lessons.config import TrainConfig
 from moe_lessons.data import Corpus
 from moe_lessons.device import available_bytes
-from moe_lessons.training.distributed import BYTES_PER_PARAMETER, Ranks
+from moe_lessons.training.distributed import EXPERT_PARALLEL, Ranks
 from moe_lessons.training.footprint import predicted
 from moe_lessons.training.utilisation import describe_model
+from moe_lessons.training.wrapping import BYTES_PER_PARAMETER
 
 
 class DoesNotFit(ValueError):
@@ -112,13 +114,18 @@ def look_ahead(config: TrainConfig, corpus: Corpus, ranks: Ranks, *, step: int =
     """
     parameters = count(describe_model(config.model))
     if ranks.device.type == "cuda":
-        needed = BYTES_PER_PARAMETER * parameters.total // (1 if config.parallel == "ddp" else ranks.size)
+        needed = round(BYTES_PER_PARAMETER * parameters.total * kept_share(config, parameters, ranks))
         what = "weights, gradients and optimizer; activations come on top"
         found: tuple[int, str] | None = (torch.cuda.mem_get_info(ranks.device)[0], "free on the GPU")
     else:
         # The batch is shared by the ranks, and the machine's memory by those of them that it runs.
         own = config.override(batch_size=config.batch_size // ranks.size)
         parts = predicted(own, corpus)
+        if config.parallel in EXPERT_PARALLEL and ranks.size > 1:
+            share = kept_share(config, parameters, ranks)
+            cut = ("weights", "gradients", "optimizer")
+            kept = {name: round(getattr(parts, name) * share) for name in cut}
+            parts = dataclasses.replace(parts, **kept)
         needed = parts.total
         peak = max(parts.gradients, parts.activations + parts.workspace)
         rest = needed - parts.weights - parts.optimizer - peak
@@ -145,6 +152,26 @@ def look_ahead(config: TrainConfig, corpus: Corpus, ranks: Ranks, *, step: int =
         available_bytes=available,
         limit=limit,
     )
+
+
+def kept_share(config: TrainConfig, parameters: Parameters, ranks: Ranks) -> float:
+    """Which share of all parameters, gradients and moments one rank keeps.
+
+    With "auto", as if they were cut: it takes that where they would not fit otherwise.
+
+    Examples
+    --------
+    >>> config = TrainConfig(parallel="ep")
+    >>> parameters = count(describe_model(config.model))
+    >>> round(kept_share(config, parameters, Ranks(0, 4)), 3)  # a quarter of the experts, and all else
+    0.359
+    """
+    cut = 1 / ranks.size
+    if config.parallel not in EXPERT_PARALLEL or ranks.size == 1:
+        return 1.0 if config.parallel == "ddp" else cut
+    experts = parameters.components["routed_experts"] / parameters.total
+    dense = 1.0 if config.parallel == "ep" else cut
+    return experts / (config.ep_size or ranks.size) + dense * (1 - experts)
 
 
 def size(n_bytes: int) -> str:

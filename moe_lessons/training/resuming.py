@@ -20,6 +20,7 @@ FREE_SETTINGS = (
     "tokenizer",
     "device",
     "parallel",
+    "ep_size",
     "log_every",
     "evaluate_every",
     "checkpoint_every",

@@ -12,7 +12,7 @@ from moe_lessons.data import Corpus, training_batch
 from moe_lessons.model import MoETransformer
 from moe_lessons.steps import Place
 from moe_lessons.training.accumulation import MicroBatchError, StepLosses, accumulate_gradients
-from moe_lessons.training.distributed import Ranks, whole
+from moe_lessons.training.distributed import Ranks
 from moe_lessons.training.failures import TrainingDiverged, TrainingInterrupted, first_bad, name_windows
 from moe_lessons.training.interrupt import deferred_interrupt
 from moe_lessons.training.kept import KeptRun
@@ -25,6 +25,7 @@ from moe_lessons.training.rundir import (
 from moe_lessons.training.runlog import StepRecord
 from moe_lessons.training.schedule import learning_rate_at
 from moe_lessons.training.utilisation import device_peak, flops_per_token
+from moe_lessons.training.wrapping import clip_gradients, wrap
 
 EVALUATED_AT_ONCE = 1024  # tokens, at least; more than in training would need more memory than training
 
@@ -62,7 +63,7 @@ class Run(KeptRun):
             fill(self.model)
         self.model.to(self.device)
         self.say = say if say is not None and ranks.first else lambda line: None
-        self.forward = ranks.wrap(self.model, config.parallel)
+        self.forward = wrap(self.model, ranks, config.parallel, config.ep_size)
         if config.compile:
             self.forward = torch.compile(self.forward)
         self.optimizer = make_optimizer(self.model, config)
@@ -70,8 +71,8 @@ class Run(KeptRun):
         self.scaler = LossScaler(self.precision, self.device)
         if self.precision == "fp16" and any(hasattr(p, "full_tensor") for p in self.model.parameters()):
             raise ValueError(
-                "precision='fp16' with parallel='fsdp': an overflow would change the loss scale of the rank "
-                "whose shard it is in, and of no other; choose ddp (--parallel ddp) or bf16"
+                f"precision='fp16' with parallel={config.parallel!r}: an overflow would change the loss "
+                "scale of the rank whose shard it is in, and of no other; choose ddp (--parallel ddp) or bf16"
             )
         self.meter = IntervalMeter(config.model.n_moe_layers, config.model.n_experts, ranks)
         self.peak_flops = device_peak(self.device, self.precision)
@@ -145,7 +146,7 @@ class Run(KeptRun):
         except MicroBatchError as error:
             raise self.diverged(str(error), error.micro_batch, self.ranks) from error
         self.scaler.unscale(self.optimizer)
-        gradient_norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip))
+        gradient_norm = clip_gradients(self.model, config, self.ranks)
         skipped = not math.isfinite(gradient_norm.item())
         if skipped:
             self.check_skip(losses, gradient_norm.item())

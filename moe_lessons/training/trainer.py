@@ -14,12 +14,13 @@ from moe_lessons.data import Corpus, load_corpus, whole_path
 from moe_lessons.model import MoETransformer
 from moe_lessons.training.baselines import bigram_bits_per_byte, unigram_bits_per_byte
 from moe_lessons.training.checkpoint import check_resumable, latest_checkpoint, read_state
-from moe_lessons.training.distributed import gathered, meet
+from moe_lessons.training.distributed import check_same, meet
 from moe_lessons.training.objective import evaluate
 from moe_lessons.training.outlook import look_ahead
 from moe_lessons.training.resuming import check_same_run, plan
 from moe_lessons.training.run import Run, TrainingDiverged, TrainingInterrupted
 from moe_lessons.training.runlog import StepRecord
+from moe_lessons.training.shards import gathered
 
 __all__ = [
     "PRESETS",
@@ -172,6 +173,8 @@ def train(
                     held_out_share=config.held_out_share,
                     repeats=config.repeats,
                 )
+        if ranks.size > 1:
+            check_same(ranks, {"text": corpus.sha256, "tokenizer": corpus.tokenizer.sha256})
         if going_on is not None and resume is not None:  # before anything is said about the run
             check_same_run(resume, read_state(resume), config, corpus, going_on.free)
         ahead = look_ahead(config, corpus, ranks, step=going_on.step if going_on else 0)

@@ -194,6 +194,18 @@ RIGHT = {
         lambda colour_N, number_N: torch.stack([colour_N, number_N]).unique(dim=1).shape[1],
         lambda colour_N, number_N: len((colour_N * 100 + number_N).unique()),
     ],
+    "14.p_days": [
+        lambda visit_N, visits_D: torch.stack([d.max() for d in torch.split(visit_N, visits_D.tolist())]),
+        lambda visit_N, visits_D: [
+            max(visit_N.tolist()[end - n : end])
+            for n, end in zip(visits_D.tolist(), visits_D.cumsum(0).tolist(), strict=True)
+        ],
+    ],
+    "14.p_seats": [
+        lambda price_N, width: price_N.reshape(-1, width).min(0).values,
+        lambda price_N, width: torch.stack([price_N[seat::width].min() for seat in range(width)]),
+        lambda price_N, width: [min(price_N.tolist()[seat::width]) for seat in range(width)],
+    ],
 }
 
 
@@ -366,5 +378,14 @@ WRONG = {
         "sums": lambda colour, number: len(set((colour + number).tolist())),
         "numbers alone": lambda colour, number: len(set(number.tolist())),
         "all of them": lambda colour, number: number.numel(),
+    },
+    "14.p_days": {
+        "equal days": lambda visit, visits: [int(d.max()) for d in visit.chunk(len(visits))],
+        "added up": lambda visit, visits: torch.stack([d.sum() for d in visit.split(visits.tolist())]),
+        "first of the day": lambda visit, visits: visit[visits.cumsum(0) - visits],
+    },
+    "14.p_seats": {
+        "each row": lambda price, width: price.reshape(-1, width).min(1).values,
+        "rows and columns exchanged": lambda price, width: price.reshape(width, -1).min(1).values,
     },
 }

@@ -1,6 +1,6 @@
 """Compares the loss curves of several processes with that of one, under torchrun.
 
-    python tests/training/distributed/measure.py       2 and 4 processes, ddp and fsdp, 50 steps of smoke
+    python tests/training/distributed/measure.py       2 and 4 processes, all layouts, 50 steps of smoke
     python tests/training/distributed/measure.py --preset cpu-tiny
 
 Prints one line for each, with the largest difference of any step's loss (nats per byte), and the same with
@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--preset", default="smoke", choices=PRESETS)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--ranks", type=int, nargs="+", default=[2, 4])
-    parser.add_argument("--parallel", nargs="+", default=["ddp", "fsdp"])
+    parser.add_argument("--parallel", nargs="+", default=["ddp", "fsdp", "ep", "ep_fsdp"])
     parser.add_argument("--as-rank", nargs=2, metavar=("CONFIG", "CURVE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.as_rank:

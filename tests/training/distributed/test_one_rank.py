@@ -9,8 +9,9 @@ from torch import nn
 
 from moe_lessons.commands import cli
 from moe_lessons.training import distributed
-from moe_lessons.training.distributed import Ranks, choose_parallel, launched_size, own_device
+from moe_lessons.training.distributed import Ranks, launched_size, own_device
 from moe_lessons.training.interrupt import deferred_interrupt
+from moe_lessons.training.wrapping import choose_parallel
 
 
 @pytest.fixture

@@ -28,7 +28,10 @@ def free_port() -> int:
 def quiet_environment(**more: str) -> dict[str, str]:
     """One thread for each process, as torchrun sets it, and gloo on this machine's own interface."""
     interface = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
-    return {**os.environ, "OMP_NUM_THREADS": "1", **interface, **more}
+    paths = os.pathsep.join(
+        filter(None, (str(HERE), os.environ.get("PYTHONPATH")))
+    )  # scripts import this file
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **interface, **more}
 
 
 def start(n_ranks: int, script: Path, *arguments: object) -> list[subprocess.Popen[str]]:

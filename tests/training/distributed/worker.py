@@ -12,8 +12,10 @@ from torch import distributed
 
 from moe_lessons.config import preset
 from moe_lessons.model import MoETransformer
-from moe_lessons.training.distributed import RankLost, meet, whole
+from moe_lessons.training.distributed import RankLost, meet
 from moe_lessons.training.objective import router_losses
+from moe_lessons.training.shards import whole
+from moe_lessons.training.wrapping import wrap
 
 
 def gradients(parallel, scope):
@@ -21,7 +23,7 @@ def gradients(parallel, scope):
     config = preset("smoke")
     model = MoETransformer(config.model, generator=torch.Generator().manual_seed(0)).double()
     with meet(config) as ranks:
-        forward = ranks.wrap(model, parallel)
+        forward = wrap(model, ranks, parallel)
         tokens_BL = ranks.rows(torch.arange(128).reshape(4, 32) % 7)
         output = forward(tokens_BL, tokens_BL)
         router = router_losses(output.routings, scope=scope)

@@ -1,0 +1,1 @@
+"""All to all: `state` places experts and draws tokens, `view` draws, `explorable` has controls, questions."""

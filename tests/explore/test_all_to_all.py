@@ -1,0 +1,182 @@
+import statistics
+import time
+import xml.etree.ElementTree as ET
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moe_lessons.explore.all_to_all import panels, view
+from moe_lessons.explore.all_to_all.explorable import AllToAll
+from moe_lessons.explore.all_to_all.state import (
+    COPIES,
+    EXPERTS,
+    NODES,
+    RANKS,
+    ROW_BYTES,
+    TOKENS,
+    TOP_K,
+    Params,
+    drawn_experts,
+    placed,
+    popularity,
+    simulate,
+    uneven,
+)
+from moe_lessons.parallel import dispatch_bytes
+from moe_lessons.parallel.placement import rank_load
+
+params_of = st.builds(
+    Params,
+    zipf=st.sampled_from((0.0, 0.3, 0.8, 0.9)),
+    n_ranks=st.sampled_from(RANKS),
+    numbered=st.booleans(),
+    packed=st.booleans(),
+    copies=st.sampled_from(COPIES),
+    tokens=st.sampled_from(TOKENS),
+    stale=st.booleans(),
+    once=st.booleans(),
+)
+few = settings(deadline=None, max_examples=25)
+
+
+# What it proves.
+
+
+def test_the_answers_of_the_questions_hold():
+    packed, copied = simulate(Params(packed=True)), simulate(Params(copies=1, tokens=32))
+    assert packed.expected == pytest.approx(3.2, abs=0.1)
+    assert copied.expected < 1.01
+    assert copied.drawn > 1.3
+    assert [question.truth for question in AllToAll.questions] == [2, 2]
+
+
+def test_no_packing_gets_below_the_hottest_expert():
+    for n_ranks in RANKS:
+        state = simulate(Params(packed=True, n_ranks=n_ranks))
+        assert state.expected >= state.hottest - 1e-9
+    assert uneven(Params(numbered=True)) > 2.5 * uneven(Params())
+
+
+def test_a_plan_is_for_the_load_that_it_was_made_for():
+    fresh, stale = simulate(Params(copies=1)), simulate(Params(copies=1, stale=True))
+    assert fresh.expected < 1.01
+    assert stale.expected > 1.5
+    assert stale.expected < simulate(Params(stale=True)).expected
+
+
+def test_chance_evens_out_with_the_tokens():
+    drawn = [simulate(Params(copies=1, tokens=n)).drawn for n in TOKENS]
+    assert drawn == sorted(drawn, reverse=True)
+
+
+# The state.
+
+
+@few
+@given(params_of)
+def test_state_adds_up(params):
+    state = simulate(params)
+    assert len(state.drawn_G) == len(state.expected_G) == params.n_ranks
+    assert statistics.fmean(state.drawn_G) == pytest.approx(1)
+    assert statistics.fmean(state.expected_G) == pytest.approx(1)
+    sent = sum(map(sum, state.bytes_NN))
+    rows = params.tokens * TOP_K
+    assert sent <= rows * ROW_BYTES
+    if params.once:
+        assert sent == pytest.approx(state.nodes_per_token * params.tokens * ROW_BYTES)
+    else:
+        assert sent == rows * ROW_BYTES
+    assert 1 <= state.nodes_per_token <= NODES
+    assert state.expected == pytest.approx(uneven(params))
+
+
+@few
+@given(st.sampled_from((0.0, 0.5, 0.9)), st.booleans(), st.booleans())
+def test_every_expert_is_drawn_as_often_as_its_share_says(zipf, numbered, moved):
+    shares_E = popularity(zipf, numbered, moved)
+    assert float(shares_E.max()) <= 1 / TOP_K + 1e-9
+    ids_TK = drawn_experts(shares_E, TOKENS[-1])
+    assert all(len(set(row)) == TOP_K for row in ids_TK.tolist())
+    found_E = torch.bincount(ids_TK.flatten(), minlength=EXPERTS) / ids_TK.numel()
+    spread_E = (shares_E / ids_TK.numel()).sqrt()
+    assert bool(((found_E - shares_E).abs() < 6 * spread_E + 1e-4).all())
+
+
+def test_without_copies_the_traffic_is_what_the_package_counts():
+    state = simulate(Params(tokens=512))
+    ids_TK = drawn_experts(popularity(0.8, numbered=False), 512)
+    node_E = torch.arange(EXPERTS) // (EXPERTS // NODES)
+    node_T = torch.arange(512) * NODES // 512
+    assert state.bytes_NN == tuple(map(tuple, dispatch_bytes(ids_TK, node_T, node_E, ROW_BYTES).tolist()))
+
+
+def test_rows_go_to_ranks_as_the_plan_says():
+    params = Params(copies=2, n_ranks=8)
+    found = placed(params.zipf, 8, False, False, 2)
+    ids_TK = drawn_experts(popularity(params.zipf, False), params.tokens)
+    load_E = torch.bincount(ids_TK.flatten(), minlength=EXPERTS)
+    planned_G = rank_load(found, load_E) * 8 / ids_TK.numel()
+    assert simulate(params).drawn_G == pytest.approx(planned_G.tolist(), abs=0.02)
+
+
+# The drawing.
+
+
+SIZE = ET.fromstring(AllToAll.draw(simulate(Params()))).get("width")
+
+
+@few
+@given(params_of)
+def test_every_state_draws_valid_svg(params):
+    state = simulate(params)
+    root = ET.fromstring(AllToAll.draw(state))
+    assert root.get("role") == "img"
+    assert root.get("width") == SIZE
+    bars = [e for e in root.iter() if e.tag.endswith("}rect") and e.get("stroke") is None]
+    assert len([e for e in bars if e.get("fill") not in (None, "#ffffff")]) >= params.n_ranks
+
+
+def test_what_leaves_the_scale_has_a_mark():
+    marks = [
+        sum(e.tag.endswith("}polygon") for e in ET.fromstring(AllToAll.draw(simulate(p))).iter())
+        for p in (Params(numbered=True), Params())
+    ]
+    assert simulate(Params(numbered=True)).expected > panels.HIGHEST
+    assert marks == [1, 0]
+
+
+@few
+@given(params_of)
+def test_captions_ask(params):
+    assert view.question(simulate(params)).endswith("?")
+
+
+def test_static_strip_reveals_and_landmarks():
+    shown = AllToAll()
+    strip = shown.static()
+    assert strip.svg == AllToAll().static().svg
+    assert float(ET.fromstring(strip.svg).get("width")) <= 720
+    for question in (0, 1):
+        ET.fromstring(shown.reveal(question).svg)
+    for landmark in shown.landmarks():
+        simulate(landmark.go(Params(0.3, 8)))
+
+
+def test_controls_write_what_they_read():
+    for control in AllToAll().controls():
+        for value in getattr(control, "options", ((None, True), (None, False))):
+            if hasattr(control, "low"):
+                continue
+            assert control.read(control.write(Params(), value[1])) == value[1]
+
+
+def test_a_frame_is_fast():
+    times = []
+    for i in range(20):
+        params = Params(zipf=0.1 * (i % 10), copies=i % 4, tokens=TOKENS[-1])
+        start = time.process_time()
+        AllToAll.draw(simulate(params))
+        times.append(time.process_time() - start)
+    assert statistics.median(times) < 0.030
