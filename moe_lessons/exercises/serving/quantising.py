@@ -1,0 +1,102 @@
+"""Symmetric quantisation of a matrix, with a place for each mistake that one can make."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+Tensor = torch.Tensor
+Quantised = tuple[Tensor, Tensor, Tensor]
+Rule = Callable[[Tensor, float], Tensor]
+
+
+def reference(weight_FD: Tensor, bits: int, group: int) -> Quantised:
+    """Round each group by its largest magnitude over the largest code."""
+    return variant(weight_FD, bits, group)
+
+
+def magnitude(weight_FGP: Tensor, top: float) -> Tensor:
+    return weight_FGP.abs().amax(dim=-1) / top
+
+
+def variant(
+    weight_FD: Tensor,
+    bits: int,
+    group: int,
+    scale: Rule = magnitude,
+    rounding: Callable[[Tensor], Tensor] = torch.round,
+    top_of: Callable[[int], float] = lambda bits: 2 ** (bits - 1) - 1,
+    *,
+    safe: bool = True,
+    lowest: Callable[[int], float] = lambda bits: -(2 ** (bits - 1)),
+) -> Quantised:
+    weight_FGP = weight_FD.unflatten(1, (-1, group))
+    scales_FG = scale(weight_FGP, top_of(bits)).expand(weight_FGP.shape[:2]).contiguous()
+    by_FG = torch.where(scales_FG > 0, scales_FG, 1.0) if safe else scales_FG
+    codes_FGP = rounding(weight_FGP / by_FG.unsqueeze(-1)).clamp(lowest(bits), 2 ** (bits - 1) - 1)
+    weights_FD = (codes_FGP * scales_FG.unsqueeze(-1)).flatten(1)
+    return codes_FGP.nan_to_num(0).flatten(1).long(), scales_FG, weights_FD
+
+
+def varied(**how: Any) -> Callable[..., Quantised]:
+    return lambda weight_FD, bits, group: variant(weight_FD, bits, group, **how)
+
+
+def changed(change: Callable[[Quantised, int], Quantised]) -> Callable[..., Quantised]:
+    return lambda weight_FD, bits, group: change(reference(weight_FD, bits, group), bits)
+
+
+def asymmetric(weight_FD: Tensor, bits: int, group: int) -> Quantised:
+    weight_FGP = weight_FD.unflatten(1, (-1, group))
+    low_FG, high_FG = weight_FGP.amin(dim=-1), weight_FGP.amax(dim=-1)
+    scales_FG = (high_FG - low_FG) / (2**bits - 1)
+    by_FG = torch.where(scales_FG > 0, scales_FG, 1.0)
+    codes_FGP = ((weight_FGP - low_FG.unsqueeze(-1)) / by_FG.unsqueeze(-1)).round()
+    back_FGP = codes_FGP * scales_FG.unsqueeze(-1) + low_FG.unsqueeze(-1)
+    return codes_FGP.flatten(1).long(), scales_FG, back_FGP.flatten(1)
+
+
+def strided(weight_FD: Tensor, bits: int, group: int) -> Quantised:
+    """Columns that lie D/group apart make a group."""
+    dealt = weight_FD.unflatten(1, (group, -1)).transpose(1, 2).flatten(1)
+    codes, scales, back = reference(dealt, bits, group)
+
+    def undo(x: Tensor) -> Tensor:
+        return x.unflatten(1, (-1, group)).transpose(1, 2).flatten(1)
+
+    return undo(codes), scales, undo(back)
+
+
+def over_outputs(weight_FD: Tensor, bits: int, group: int) -> Quantised:
+    """One scale for each input, over all outputs; the asked shape of scales is kept."""
+    top = 2 ** (bits - 1) - 1
+    scale_D = weight_FD.abs().amax(dim=0) / top
+    by_D = torch.where(scale_D > 0, scale_D, 1.0)
+    codes_FD = (weight_FD / by_D).round()
+    return codes_FD.long(), reference(weight_FD, bits, group)[1], codes_FD * scale_D
+
+
+def row_magnitude(x: Tensor, top: float) -> Tensor:
+    return (x.abs().amax(dim=(1, 2)) / top)[:, None]
+
+
+def scaled(weight_FD: Tensor, bits: int, group: int) -> Tensor:
+    scales_FD = reference(weight_FD, bits, group)[1].repeat_interleave(group, dim=1)
+    return weight_FD / torch.where(scales_FD > 0, scales_FD, 1.0)
+
+
+def unclamped(weight_FD: Tensor, top: float, group: int) -> Quantised:
+    weight_FGP = weight_FD.unflatten(1, (-1, group))
+    scales_FG = magnitude(weight_FGP, top)
+    by_FG = torch.where(scales_FG > 0, scales_FG, 1.0)
+    codes_FGP = (weight_FGP / by_FG.unsqueeze(-1)).round()
+    return codes_FGP.flatten(1).long(), scales_FG, (codes_FGP * scales_FG.unsqueeze(-1)).flatten(1)
+
+
+def wide(weight_FD: Tensor, bits: int, group: int) -> Quantised:
+    """All bits for the magnitude, and no limit."""
+    return unclamped(weight_FD, 2**bits - 1, group)
+
+
+def nonzero(scales: Tensor, other: float) -> Tensor:
+    return torch.where(scales > 0, scales, other)

@@ -1,0 +1,4 @@
+"""Predictions and quiz questions of lesson 15."""
+
+PREDICTIONS: tuple = ()
+QUIZZES: tuple = ()

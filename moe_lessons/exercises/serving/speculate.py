@@ -1,0 +1,292 @@
+"""Exercise 15.speculate: keep what of a draft the target might have said, and mend the first that it not."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from moe_lessons.exercises.serving.speculating import (
+    Tensor,
+    checked,
+    counted,
+    drawn,
+    missing,
+    other_row,
+    varied,
+)
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
+
+CLEAR = 0.01
+"""How far every comparison is from a tie."""
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Drafts kept whole, cut in the middle, cut at once; in those cut four ways to draw differ."""
+    kinds = (
+        (4, 6, 4),
+        (3, 5, 3),
+        (2, 7, 2),
+        (4, 7, 2),
+        (5, 8, 3),
+        (3, 6, 1),
+        (3, 7, 0),
+        (2, 6, 0),
+        (4, 9, 0),
+    )
+    return [_case(rng, *kind) for kind in kinds]
+
+
+def _case(rng: np.random.Generator, gamma: int, n_tokens: int, kept: int) -> Case:
+    """Draw until exactly `kept` drafted tokens stand before the first rejection, and nothing is close."""
+    while True:
+        logits_HV = 1.5 * rng.normal(size=(gamma + 1, n_tokens))
+        q_GV = np.exp(logits_HV[:gamma] + rng.normal(size=(gamma, n_tokens)))
+        q_GV = (q_GV / q_GV.sum(axis=1, keepdims=True)).astype(np.float32)
+        p_HV = np.exp(logits_HV)
+        p_HV = (p_HV / p_HV.sum(axis=1, keepdims=True)).astype(np.float32)
+        drafted_G = np.array([rng.choice(n_tokens, p=q / q.sum()) for q in q_GV.astype(np.float64)])
+        u_G = rng.uniform(0.02, 0.98, gamma).astype(np.float32)
+        u_last = float(rng.uniform(0.05, 0.95))
+        if _is_telling(p_HV, q_GV, drafted_G, u_G, u_last, kept):
+            break
+    args: dict[str, Any] = {"p_HV": p_HV, "q_GV": q_GV, "drafted_G": drafted_G, "u_G": u_G}
+    what = "all kept" if kept == gamma else f"rejected at {kept}"
+    return Case(f"gamma={gamma}, V={n_tokens}, {what}", args | {"u_last": u_last})
+
+
+def _is_telling(
+    p_HV: np.ndarray, q_GV: np.ndarray, drafted_G: np.ndarray, u_G: np.ndarray, u_last: float, kept: int
+) -> bool:
+    gamma = len(drafted_G)
+    at = np.arange(gamma)
+    ratio_G = p_HV[at, drafted_G] / q_GV[at, drafted_G]
+    kept_G = u_G <= ratio_G
+    if int(np.cumprod(kept_G).sum()) != kept or np.abs(u_G - ratio_G).min() < CLEAR:
+        return False
+    p, q, u = torch.from_numpy(p_HV), torch.from_numpy(q_GV), u_last
+    if kept == gamma:
+        rows = [p[-1], q[-1], p[-2]]
+    else:
+        rows = [p[kept], q[kept], missing(p[kept], q[kept]), (p[kept] - q[kept]).abs()]
+    picks = {drawn(row, u) for row in rows}
+    edges = torch.cat([row.double().cumsum(0) / row.double().sum() for row in rows])
+    if float((edges - u).abs().min()) < CLEAR:
+        return False
+    if kept == gamma:
+        return len(picks) == 3 and int(p[-1].argmax()) not in picks
+    # Three different tokens at least, and the residual's is a case of its own.
+    own = drawn(rows[2], u)
+    others = [drawn(row, u) for row in rows if row is not rows[2]]
+    return len(picks) >= 3 and own not in others and own != int(rows[2].argmax())
+
+
+def reference(p_HV: Tensor, q_GV: Tensor, drafted_G: Tensor, u_G: Tensor, u_last: float) -> Tensor:
+    """Leviathan et al., arXiv 2211.17192, algorithm 1."""
+    return checked(p_HV, q_GV, drafted_G, u_G, u_last)
+
+
+def _draft_first(case: Case, got: Outputs, want: Outputs) -> str | None:
+    drafted_G = case.args["drafted_G"]
+    tokens = [int(t) for t in got["tokens_H"] if t >= 0]
+    other = [h for h, t in enumerate(tokens) if h >= len(drafted_G) or t != drafted_G[h]]  # type: ignore
+    if not tokens:
+        return "no token comes out; there is always one that the target adds"
+    if len(other) > 1:
+        return f"tokens {other[0]} and {other[1]} are not the draft's; after the first that is not, it ends"
+    return None
+
+
+SPECULATE = Exercise(
+    id="15.speculate",
+    title="Keep what the target might have said",
+    task=(
+        "A draft model proposed `drafted_G`, token g drawn from its distribution `q_GV[g]`. The target has "
+        "read them all at once: `p_HV[g]` is its distribution at the same place, and `p_HV[G]` the one "
+        "behind the last. Keep token x = `drafted_G[g]` with probability min(1, p(x)/q(x)): that is, if "
+        "`u_G[g] · q(x) <= p(x)`. At the first that is not kept, put a token drawn from the positive part of "
+        "p - q, made to sum to 1, in its place, and stop. If all are kept, add one drawn from `p_HV[G]`. To "
+        "draw, take the first token up to which the probabilities add up to `u_last` or more. Return G + 1 "
+        "tokens, with -1 behind the end."
+    ),
+    entry="speculate",
+    points=4,
+    minutes=25,
+    difficulty=4,
+    outputs=(Output("tokens_H", "H", kind="int"),),
+    draw=draw,
+    reference=reference,
+    properties=(Property("at most one token is not the draft's, and it ends there", _draft_first),),
+    misconceptions=(
+        Misconception(
+            "target_probability_alone",
+            "A token is kept with probability p(x). A draft that *is* the target would be rejected nearly "
+            "always. What counts is p(x) over q(x): tokens that the draft likes too much are thinned out, "
+            "all others stay.",
+            wrong=varied(accept=lambda p, q, x, u: bool(u <= p[x])),
+            hint=1,
+        ),
+        Misconception(
+            "accepted_if_likelier",
+            "A token is kept only if p(x) >= q(x), and `u_G` has no say. One that the draft likes a little "
+            "more than the target then never comes out, though the target does say it at times.",
+            wrong=varied(accept=lambda p, q, x, u: bool(p[x] >= q[x])),
+            also=(varied(accept=lambda p, q, x, u: bool(p[x] > 0.5 * q[x])),),
+            hint=1,
+        ),
+        Misconception(
+            "ratio_upside_down",
+            "The ratio is q(x)/p(x). That keeps what the draft likes *more* than the target does, which is "
+            "just what there is too much of.",
+            wrong=varied(accept=lambda p, q, x, u: bool(u * p[x] <= q[x])),
+            hint=1,
+        ),
+        Misconception(
+            "kept_and_rejected_swapped",
+            "Tokens are kept where they should be rejected, and the other way round. A small u keeps.",
+            wrong=varied(accept=lambda p, q, x, u: bool(u * q[x] > p[x])),
+            hint=1,
+        ),
+        Misconception(
+            "accepted_if_best",
+            "A token is kept only if it is the target's favourite. That is the rule of greedy decoding; here "
+            "the target's own draws are to be imitated, and those are not always its favourites.",
+            wrong=varied(accept=lambda p, q, x, u: x == int(p.argmax())),
+            hint=1,
+        ),
+        Misconception(
+            "redrawn_from_target",
+            "After a rejection the token comes from p. What the draft likes has had its chance already: it "
+            "would come out too often. Draw from what is *missing*, the positive part of p - q.",
+            wrong=varied(residual=lambda p, q: p),
+            hint=2,
+        ),
+        Misconception(
+            "redrawn_from_draft",
+            "After a rejection the token comes from the draft's q again. What it lacks, it will never say.",
+            wrong=varied(residual=lambda p, q: q),
+            hint=2,
+        ),
+        Misconception(
+            "residual_of_magnitudes",
+            "The residual is |p - q|. Where q is larger nothing is missing: those tokens have come out often "
+            "enough. Only the positive part counts.",
+            wrong=varied(residual=lambda p, q: (p - q).abs()),
+            hint=2,
+        ),
+        Misconception(
+            "residual_of_surplus",
+            "The residual is the positive part of q - p: what the draft says too often. Missing is what the "
+            "*target* says more often, p - q.",
+            wrong=varied(residual=lambda p, q: (q - p).clamp_min(0)),
+            hint=2,
+        ),
+        Misconception(
+            "residual_not_normalised",
+            "The residual does not sum to 1, and `u_last` was compared with its sums as they are: they end "
+            "below 1, so that late tokens come too often. Divide by the sum first.",
+            wrong=varied(normalised=False),
+            hint=2,
+        ),
+        Misconception(
+            "most_likely_instead_of_drawn",
+            "The added token is the likeliest one, and `u_last` has no say. That is no draw: all others "
+            "would never come out.",
+            wrong=varied(redraw=lambda row, u: int(row.argmax())),
+            also=(varied(residual=lambda p, q: torch.eye(len(p))[(p - q).argmax()]),),
+            hint=2,
+        ),
+        Misconception(
+            "one_token_off",
+            "The drawn token is a neighbour of the right one: the sums were counted one too far, or one too "
+            "short. It is the first token at which they *reach* `u_last`.",
+            wrong=varied(redraw=lambda row, u: drawn(row, u, further=1)),
+            also=(varied(redraw=lambda row, u: drawn(row, u, further=-1)),),
+            hint=2,
+        ),
+        Misconception(
+            "goes_on_after_rejection",
+            "Tokens behind the first rejected one are looked at, too. They were drafted behind a token that "
+            "is no longer there: what p and q say about them holds for another text.",
+            wrong=varied(stop=False),
+            also=(varied(stop=False, bonus=lambda p, q: None), varied(stop=False, replace=False)),
+            hint=3,
+        ),
+        Misconception(
+            "counts_all_kept",
+            "The number kept counts *all* tokens that pass, those behind the first rejection as well. Only "
+            "the run before it counts: a cumulative product of the passes has it.",
+            wrong=counted,
+            hint=3,
+        ),
+        Misconception(
+            "rejected_stays",
+            "The rejected token stands in the answer, in front of the one that replaces it.",
+            wrong=varied(keep_rejected=True),
+            also=(varied(keep_rejected=True, replace=False),),
+            hint=3,
+        ),
+        Misconception(
+            "not_replaced",
+            "At a rejection it ends without a token of the target's. The check has been paid for: one token "
+            "comes out of it in any case.",
+            wrong=varied(replace=False),
+            hint=3,
+        ),
+        Misconception(
+            "bonus_after_rejection",
+            "Behind the replacement comes another token. `p_HV` behind it was computed for the draft's "
+            "token, not for the one that took its place.",
+            wrong=varied(one_more=True),
+            hint=3,
+        ),
+        Misconception(
+            "no_bonus",
+            "When all are kept nothing is added. The target has read the last one, too, and what comes "
+            "behind it is in `p_HV[G]` already, for nothing.",
+            wrong=varied(bonus=lambda p, q: None),
+            hint=3,
+        ),
+        Misconception(
+            "bonus_from_draft",
+            "The token behind a draft that was kept whole comes from q. The draft has nothing to say there; "
+            "draw from `p_HV[G]`.",
+            wrong=varied(bonus=lambda p, q: q),
+            also=(varied(bonus=missing),),
+            hint=3,
+        ),
+        Misconception(
+            "bonus_from_the_row_before",
+            "The token behind a draft that was kept whole was drawn from the last drafted token's own "
+            "distribution. Behind it is one more row: `p_HV[G]`.",
+            wrong=lambda p, q, d, u, u_last: checked(torch.cat([p[:-1], p[-2:-1]]), q, d, u, u_last),
+            hint=3,
+        ),
+        Misconception(
+            "residual_of_another_place",
+            "What is missing was taken from another place's distributions. It is p - q at the place of the "
+            "rejected token.",
+            wrong=other_row(lambda n, last: last),
+            also=(other_row(lambda n, last: n + 1), other_row(lambda n, last: 0)),
+            hint=3,
+        ),
+        Misconception(
+            "zero_behind_the_end",
+            "Behind the end stand zeros. 0 is a token; fill up with -1.",
+            wrong=varied(behind=0),
+            hint=3,
+        ),
+    ),
+    hints=(
+        "If p = q, what must happen to every drafted token? If q says 0.9 and p says 0.3, how often may the "
+        "token stay?",
+        "What the draft says too rarely is `(p - q).clamp_min(0)`; divide by its sum. `cumsum` and a "
+        "comparison with `u_last` draw from it.",
+        "A loop over g: keep and go on, or add the replacement and `break`. A loop's `else` runs if there "
+        "was no break: there the bonus from `p_HV[-1]` belongs.",
+    ),
+    notice=(
+        "The kept part has min(p, q) of the probability and the residual (p - q)+ the rest, which add up to "
+        "p: the answer is the target's, however bad the draft."
+    ),
+)
