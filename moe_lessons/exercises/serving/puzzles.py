@@ -21,7 +21,7 @@ PUZZLES = (
             ),
             Slip(
                 "the wrong axis",
-                "this adds the first items of all parcels, then the second ones. The sum runs within a parcel",
+                "this adds the first items of all parcels, then the second. The sum runs within a parcel",
                 lambda value, size: value.unflatten(1, (-1, size)).sum(dim=1),
             ),
         ),

@@ -178,8 +178,8 @@ QUANTISE = Exercise(
         ),
         Misconception(
             "largest_value_not_magnitude",
-            "The scale comes from the largest *value*. A group whose weights of largest magnitude is negative "
-            "is cut off at the bottom. Take the magnitude first, then the maximum.",
+            "The scale comes from the largest *value*. Where the largest magnitude is that of a "
+            "negative weight, it is cut off at the bottom. Take the magnitude first, then the maximum.",
             wrong=varied(scale=lambda x, top: x.amax(dim=-1).clamp_min(0) / top),
             also=(
                 varied(scale=lambda x, top: x.amax(dim=-1) / top),

@@ -16,6 +16,13 @@ def reference(weight_FD: Tensor, bits: int, group: int) -> Quantised:
 
 
 def magnitude(weight_FGP: Tensor, top: float) -> Tensor:
+    """What one step is worth: a group's largest magnitude over the largest code.
+
+    Examples
+    --------
+    >>> magnitude(torch.tensor([[[1.0, -3.5]]]), 7)
+    tensor([[0.5000]])
+    """
     return weight_FGP.abs().amax(dim=-1) / top
 
 
@@ -30,6 +37,14 @@ def variant(
     safe: bool = True,
     lowest: Callable[[int], float] = lambda bits: -(2 ** (bits - 1)),
 ) -> Quantised:
+    """Quantise by groups; scale, rounding, largest code and limits are what mistakes change.
+
+    Examples
+    --------
+    >>> codes_FD, scales_FG, _ = variant(torch.tensor([[7.0, -3.2]]), bits=4, group=2)
+    >>> codes_FD.tolist(), scales_FG.tolist()
+    ([[7, -3]], [[1.0]])
+    """
     weight_FGP = weight_FD.unflatten(1, (-1, group))
     scales_FG = scale(weight_FGP, top_of(bits)).expand(weight_FGP.shape[:2]).contiguous()
     by_FG = torch.where(scales_FG > 0, scales_FG, 1.0) if safe else scales_FG
@@ -39,14 +54,17 @@ def variant(
 
 
 def varied(**how: Any) -> Callable[..., Quantised]:
+    """The answer with these changes of `variant`."""
     return lambda weight_FD, bits, group: variant(weight_FD, bits, group, **how)
 
 
 def changed(change: Callable[[Quantised, int], Quantised]) -> Callable[..., Quantised]:
+    """The right answer, changed afterwards; ``change`` also gets the bits."""
     return lambda weight_FD, bits, group: change(reference(weight_FD, bits, group), bits)
 
 
 def asymmetric(weight_FD: Tensor, bits: int, group: int) -> Quantised:
+    """Codes from 0 on, from the smallest weight of a group to the largest."""
     weight_FGP = weight_FD.unflatten(1, (-1, group))
     low_FG, high_FG = weight_FGP.amin(dim=-1), weight_FGP.amax(dim=-1)
     scales_FG = (high_FG - low_FG) / (2**bits - 1)
@@ -77,15 +95,18 @@ def over_outputs(weight_FD: Tensor, bits: int, group: int) -> Quantised:
 
 
 def row_magnitude(x: Tensor, top: float) -> Tensor:
+    """One scale for each row, whatever the group."""
     return (x.abs().amax(dim=(1, 2)) / top)[:, None]
 
 
 def scaled(weight_FD: Tensor, bits: int, group: int) -> Tensor:
+    """Weights in units of their scale, not rounded yet."""
     scales_FD = reference(weight_FD, bits, group)[1].repeat_interleave(group, dim=1)
     return weight_FD / torch.where(scales_FD > 0, scales_FD, 1.0)
 
 
 def unclamped(weight_FD: Tensor, top: float, group: int) -> Quantised:
+    """With any largest code, and none cut off."""
     weight_FGP = weight_FD.unflatten(1, (-1, group))
     scales_FG = magnitude(weight_FGP, top)
     by_FG = torch.where(scales_FG > 0, scales_FG, 1.0)
@@ -99,4 +120,5 @@ def wide(weight_FD: Tensor, bits: int, group: int) -> Quantised:
 
 
 def nonzero(scales: Tensor, other: float) -> Tensor:
+    """Scales with another number where they are 0."""
     return torch.where(scales > 0, scales, other)

@@ -105,7 +105,7 @@ def all_kept(p_HV: Tensor, q_GV: Tensor, drafted_G: Tensor, u_G: Tensor) -> Tens
 
 
 def counted(p_HV: Tensor, q_GV: Tensor, drafted_G: Tensor, u_G: Tensor, u_last: float) -> Tensor:
-    """The mistake of taking as many as would be kept anywhere, instead of those before the first rejection."""
+    """The mistake of taking as many as would be kept anywhere."""
     n, n_drafted = int(all_kept(p_HV, q_GV, drafted_G, u_G).sum()), len(drafted_G)
     left_V = missing(p_HV[n], q_GV[n]) if n < n_drafted else p_HV[n]
     tokens = [*drafted_G[:n].tolist(), drawn(left_V, u_last)]

@@ -1,5 +1,6 @@
 """Answers to 15.expert_cache as learners write them: wrong ones by mistake, right ones."""
 
+import itertools
 from collections import Counter, OrderedDict
 
 import torch
@@ -53,7 +54,7 @@ def cache_list(ids_NK, capacity, n_experts):
             if e in recent:
                 recent.remove(e)
             elif len(recent) >= capacity:
-                recent.remove([old for old in recent if old not in row][0])
+                recent.remove(next(old for old in recent if old not in row))
             recent.append(e)
     return torch.tensor(hits), torch.isin(torch.arange(n_experts), torch.tensor(recent))
 
@@ -199,7 +200,7 @@ def forgetful(ids_NK, capacity, n_experts):
 
 def neighbour(ids_NK, capacity, n_experts):
     rows = [set(row) for row in ids_NK.tolist()]
-    hits = [0] + [len(a & b) for a, b in zip(rows, rows[1:], strict=False)]
+    hits = [0] + [len(a & b) for a, b in itertools.pairwise(rows)]
     return torch.tensor(hits), inside(rows[-1], n_experts)
 
 

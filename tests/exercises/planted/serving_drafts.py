@@ -1,4 +1,4 @@
-"""Answers to 15.speculate and 15.speculation_pays as learners write them: wrong ones by mistake, right ones."""
+"""Answers to 15.speculate and 15.speculation_pays as learners write them, wrong and right ones."""
 
 import torch
 
