@@ -50,14 +50,16 @@ def guess_next(model: MoETransformer, tokens: Tensor, where: str, n_guesses: int
     if where not in PLACES:
         raise ValueError(f"where={where!r}: choose one of {', '.join(PLACES)}")
     if len(model.moe_layers) < len(model.blocks) or len(model.blocks) < 2:
-        raise ValueError("model has a layer without experts, or a single layer: guesses need two with experts")
+        raise ValueError(
+            "model has a layer without experts, or a single layer: guesses need two with experts"
+        )
     n_experts = model.moe_layers[0].spec.n_experts
     n = model.config.top_k if n_guesses is None else n_guesses
     if not 1 <= n <= n_experts:
         raise ValueError(f"n_guesses={n}: choose 1 to n_experts={n_experts}")
     was_training = model.training
     model.eval()
-    found: list[list[Tensor]] = [[] for _ in model.blocks][1:]
+    found: list[list[Tensor]] = [[] for _ in range(len(model.blocks) - 1)]
     for part_WL in windows(tokens, model.config.context_length):
         streams = [places[PLACES.index(where)] for places in _streams(model, part_WL)]
         for layer, stream_BLD in enumerate(streams[:-1]):
@@ -132,5 +134,7 @@ def recall(guess_NG: Tensor, truth_NK: Tensor) -> float:
     0.5
     """
     if guess_NG.shape[:-1] != truth_NK.shape[:-1]:
-        raise ValueError(f"guess is {tuple(guess_NG.shape)} and truth {tuple(truth_NK.shape)}: give the same N")
+        raise ValueError(
+            f"guess is {tuple(guess_NG.shape)} and truth {tuple(truth_NK.shape)}: give the same N"
+        )
     return float((truth_NK.unsqueeze(-1) == guess_NG.unsqueeze(-2)).any(-1).float().mean())
