@@ -64,21 +64,22 @@ def _is_telling(
     kept_G = u_G <= ratio_G
     if int(np.cumprod(kept_G).sum()) != kept or np.abs(u_G - ratio_G).min() < CLEAR:
         return False
-    p, q, u = torch.from_numpy(p_HV), torch.from_numpy(q_GV), u_last
     if kept == gamma:
-        rows = [p[-1], q[-1], p[-2]]
+        rows = [p_HV[-1], q_GV[-1], p_HV[-2]]
     else:
-        rows = [p[kept], q[kept], missing(p[kept], q[kept]), (p[kept] - q[kept]).abs()]
-    picks = {drawn(row, u) for row in rows}
-    edges = torch.cat([row.double().cumsum(0) / row.double().sum() for row in rows])
-    if float((edges - u).abs().min()) < CLEAR:
+        more_V = p_HV[kept] - q_GV[kept]
+        rows = [np.maximum(more_V, 0), p_HV[kept], q_GV[kept], np.abs(more_V)]
+    sums = [np.cumsum(row, dtype=np.float64) / row.sum(dtype=np.float64) for row in rows]
+    if min(float(np.abs(row - u_last).min()) for row in sums) < CLEAR:
+        return False
+    own, *others = (int((row < u_last).sum()) for row in sums)
+    if own in others or own == int(rows[0].argmax()):
         return False
     if kept == gamma:
-        return len(picks) == 3 and int(p[-1].argmax()) not in picks
-    # Three different tokens at least, and the residual's is a case of its own.
-    own = drawn(rows[2], u)
-    others = [drawn(row, u) for row in rows if row is not rows[2]]
-    return len(picks) >= 3 and own not in others and own != int(rows[2].argmax())
+        return others[0] != others[1]
+    over_V = np.maximum(-more_V, 0)
+    surplus = int((np.cumsum(over_V) < u_last * over_V.sum()).sum())
+    return len(set(others)) >= 2 and own != surplus and (kept > 0 or surplus not in others)
 
 
 def reference(p_HV: Tensor, q_GV: Tensor, drafted_G: Tensor, u_G: Tensor, u_last: float) -> Tensor:
