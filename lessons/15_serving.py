@@ -151,15 +151,15 @@ predict("15.phase")
 # %%
 NAMES = ("Mixtral-8x7B", "Qwen3-30B-A3B", "gpt-oss-120b", "DeepSeek-V3")
 servers = {name: serving.Server(name, overhead_s=0) for name in NAMES}
-print("bf16, empty caches; a prompt of 2,048 tokens")
-print(f"{'':<16}{'GB for each token':^24}{'FLOP for each byte':^24}")
-print(f"{'':<16}{'B = 1':>8}{'64':>8}{'1024':>8}{'B = 1':>8}{'64':>8}{'prompt':>9}")
+print("bf16, empty caches, a prompt of 2,048 tokens; last: from how many users on it computes longer")
+print(f"{'':<16}{'GB for each token':^24}{'FLOP for each byte':^25}")
+print(f"{'':<16}{'B = 1':>8}{'64':>8}{'1024':>8}{'B = 1':>8}{'64':>8}{'prompt':>9}{'computes':>11}")
 for name, server in servers.items():
-    read = [server.read_bytes(b) / b / 1e9 for b in (1, 64, 1024)]
+    gigabytes = [server.read_bytes(b) / b / 1e9 for b in (1, 64, 1024)]
     flop = [server.intensity(n) for n in (1, 64, 2048)]
-    print(
-        f"{name:<16}{read[0]:>8.1f}{read[1]:>8.2f}{read[2]:>8.3f}{flop[0]:>8.2f}{flop[1]:>8.1f}{flop[2]:>9.0f}"
-    )
+    computes = next(2**i for i in range(20) if server.intensity(2**i) > server.ridge)
+    print(f"{name:<16}" + "".join(f"{g:>8.{n}f}" for g, n in zip(gigabytes, (1, 2, 3), strict=True)), end="")
+    print(f"{flop[0]:>8.2f}{flop[1]:>8.1f}{flop[2]:>9.0f}{computes:>11,}")
 print(f"from {servers['Mixtral-8x7B'].ridge:.0f} FLOP/byte on, computing takes longer than reading")
 
 # %%
@@ -211,16 +211,15 @@ hidden_TD = torch.randn(32, 512)
 
 @torch.no_grad()
 def milliseconds(n_tokens, n_experts):
-    """The shortest of 9 runs, each on other experts, so that none of them lies in a cache already."""
-    times = []
-    for run in range(9):
+    """Mean of 20 runs, each on other experts, so that none of them lies in a cache already."""
+    began = time.process_time()  # the processor's time: what else runs here does not count
+    for run in range(20):
         ids_T1 = (torch.arange(n_tokens)[:, None] % n_experts + run * n_experts) % 32
-        began = time.perf_counter()
         moe_loop(hidden_TD[:n_tokens], ids_T1, torch.ones(n_tokens, 1), *bank)
-        times.append(1000 * (time.perf_counter() - began))
-    return min(times)
+    return 1000 * (time.process_time() - began) / 20
 
 
+milliseconds(32, 32)  # the first run is slower, whatever it does
 base, more_tokens, more_experts = milliseconds(4, 4), milliseconds(32, 4), milliseconds(32, 32)
 print(f"4 tokens on 4 experts {base:.1f} ms, 32 on 4 {more_tokens:.1f} ms, 32 on 32 {more_experts:.1f} ms")
 print(f"eight times the tokens: {more_tokens / base:.1f} times as long;", end=" ")
@@ -324,8 +323,10 @@ for name, (gpus, per_second) in each(SERVICES.items(), "model"):
         f"{mode} {run.tokens_per_s:>5,.0f} ({1000 * run.quantile(run.gaps_s, 0.99):.0f} ms)"
         for mode, run in done.items()
     ]
-    half_empty = server.step_s(8) / server.step_s(32)
-    print(f"{name:<15}", "   ".join(cells), f"  a step with 8 of 32 slots: {half_empty:.0%} of a full one")
+    print(f"{name:<15}", "   ".join(cells))
+    print(
+        f"{'':<15} a step with 8 of 32 slots takes {server.step_s(8) / server.step_s(32):.0%} of a full one"
+    )
 
 # %%
 reveal("15.batching")
@@ -420,19 +421,22 @@ for rule in rates["English"]:
 
 # %%
 all_rates = list(rates.values())
-measured("LRU over its own shuffled text", [r["LRU"] - r["LRU, text shuffled"] for r in all_rates], above=0)
+near = [rates[kind]["LRU"] - rates[kind]["LRU, text shuffled"] for kind in ("English", "code")]
+measured("English and code: LRU, over that on the shuffled text", near, above=0.02)
 measured("LFU over LRU", [r["LFU"] - r["LRU"] for r in all_rates], above=0.01, then="how often beats when")
 measured("Bélády over LRU", [r["Bélády"] - r["LRU"] for r in all_rates], above=0.1, then="room for foresight")
+still = [r["the 16 most popular"] - r["LRU"] for r in all_rates]
+measured("the most popular, over LRU", still, above=-0.04, then="about as good, or better")
 lost = [r["the 16 most popular"] - r["those of another kind"] for r in all_rates]
 measured("the most popular, over those of another kind", lost, above=0.02, then="popularity is a forecast")
 reveal("15.cache")
 
 # %% [markdown]
-# There *is* locality: with the text shuffled, LRU finds less. But popularity is stronger than recency.
-# LFU is ahead of LRU in every row, and a set that never changes does about as well as either, if it was
-# made on the same kind of text. (Made on the other half of it: nobody knows the future.) On another kind
-# of text it is worse than anything. Which of the two your users are, you cannot know in advance; a rule
-# that learns is the safer one.
+# In English and code there *is* locality: with the text shuffled, LRU finds less. (Names have none beyond
+# their popular experts.) But popularity is stronger than recency. LFU is ahead of LRU in every column,
+# and a set that never changes does about as well as LRU, if it was made on the same kind of text. (It was
+# made on the other half: nobody knows the future.) On another kind of text it is worse than all others.
+# Which of the two your users' texts are, you cannot know beforehand; a rule that learns is the safer one.
 #
 # Now for real. The package's engine keeps all experts in a file and half of their bytes in memory. Six
 # prompts, two of each kind.

@@ -1,5 +1,6 @@
 """A cache of one layer's experts, replayed on a trace, with a place for each mistake that one can make."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import torch
@@ -68,6 +69,7 @@ def replay(
     hits_first: bool = False,
     one_time: bool = False,
     misses_count: bool = True,
+    loads_are_uses: bool = True,
     forget: bool = False,
     warm: Sequence[int] = (),
 ) -> Replayed:
@@ -81,10 +83,10 @@ def replay(
         Places, and experts that there are.
     victim : callable
         Picks who leaves, among the candidates.
-    protect, touch, hits_first, one_time, misses_count, forget, warm
+    protect, touch, hits_first, one_time, misses_count, loads_are_uses, forget, warm
         What mistakes change: experts that the token needs may leave; a hit refreshes nothing; hits are
-        served before misses; all of a token's experts have one time; frequencies count hits alone; an
-        evicted expert's frequency is forgotten; what is inside at the start.
+        served before misses; all of a token's experts have one time; frequencies count hits alone; a load
+        is no use; an evicted expert's frequency is forgotten; what is inside at the start.
 
     Examples
     --------
@@ -115,7 +117,10 @@ def replay(
                     del cache.loaded[out]
                     if forget:
                         cache.asked[out] = 0
+                before = cache.used.get(expert, 0)
                 cache.load(expert)
+                if not loads_are_uses:
+                    cache.used[expert] = before
             if one_time:
                 cache.clock = start
                 cache.used[expert] = start + 1
@@ -136,3 +141,46 @@ def mask(experts: Sequence[int] | dict[int, int], n_experts: int) -> Tensor:
     inside_E = torch.zeros(n_experts, dtype=torch.bool)
     inside_E[list(experts)] = True
     return inside_E
+
+
+def most_popular(ids_NK: Tensor, capacity: int, n_experts: int) -> Replayed:
+    """A set that never changes: the experts that the whole trace asks for most often.
+
+    Examples
+    --------
+    >>> most_popular(torch.tensor([[0, 2], [2, 1], [1, 2]]), 2, 3)[0].tolist()
+    [1, 2, 2]
+    """
+    best = torch.bincount(ids_NK.flatten(), minlength=n_experts).topk(capacity).indices
+    return torch.isin(ids_NK, best).sum(dim=1), mask(best.tolist(), n_experts)
+
+
+def in_common(ids_NK: Tensor) -> Tensor:
+    """Experts that a token has in common with the one before it; none for the first.
+
+    Examples
+    --------
+    >>> in_common(torch.tensor([[0, 2], [2, 1]])).tolist()
+    [0, 1]
+    """
+    alike_N = (ids_NK[1:, :, None] == ids_NK[:-1, None, :]).sum(dim=(1, 2))
+    return torch.cat([torch.zeros_like(alike_N[:1]), alike_N])
+
+
+def last_uses(ids_NK: Tensor, capacity: int, n_experts: int) -> Replayed:
+    """The last so many *uses*, an expert twice if it was used twice.
+
+    Examples
+    --------
+    >>> last_uses(torch.tensor([[0], [0], [1], [0]]), 2, 2)[0].tolist()
+    [0, 1, 0, 1]
+    """
+    uses: deque[int] = deque(maxlen=capacity)
+    hits = []
+    for row in ids_NK.tolist():
+        found = 0
+        for expert in row:
+            found += expert in uses
+            uses.append(expert)
+        hits.append(found)
+    return torch.tensor(hits), mask(list(uses), n_experts)

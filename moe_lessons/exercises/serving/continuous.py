@@ -85,6 +85,7 @@ CONTINUOUS = Exercise(
             "This is *static* batching: the next batch begins when the longest of this one is done, and "
             "finished slots stand idle until then. A free slot takes the next request at once.",
             wrong=batched,
+            also=(lambda a, n, s: batched(torch.zeros_like(a), n, s),),
             hint=1,
         ),
         Misconception(
@@ -97,6 +98,7 @@ CONTINUOUS = Exercise(
             "one_at_a_time",
             "Requests run one after the other, as if there were a single slot.",
             wrong=lambda a, n, s: stepped(a, n, 1),
+            also=(lambda a, n, s: n.cumsum(0),),
             hint=1,
         ),
         Misconception(
@@ -124,6 +126,13 @@ CONTINUOUS = Exercise(
             "A slot takes the next request while the last one still makes its last token. It is free at "
             "start + length.",
             wrong=lambda a, n, s: slotted(a, n, s, pause=-1),
+            hint=3,
+        ),
+        Misconception(
+            "starts_a_step_late",
+            "A request that arrives in a step starts in the next one, at the earliest. If a slot is free it "
+            "starts in the step of its arrival.",
+            wrong=lambda a, n, s: stepped(a + 1, n, s),
             hint=3,
         ),
         Misconception(
@@ -182,6 +191,7 @@ CONTINUOUS = Exercise(
             "Each request waits for a certain slot (its number modulo the slots), though another may be free "
             "long before.",
             wrong=fixed,
+            also=(lambda a, n, s: slotted(a, n, s, latest=True),),
             hint=2,
         ),
         Misconception(

@@ -10,9 +10,12 @@ from moe_lessons.exercises.serving.caching import (
     Replayed,
     Tensor,
     first_in,
+    in_common,
     last_used,
+    last_uses,
     least_often,
     mask,
+    most_popular,
     replay,
 )
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
@@ -61,11 +64,6 @@ def _inside(change: Callable[[Tensor, int], Tensor]) -> Callable[..., Replayed]:
         reference(ids, capacity, n_experts)[0],
         change(ids, n_experts),
     )
-
-
-def _popular(ids_NK: Tensor, capacity: int, n_experts: int) -> Replayed:
-    best = torch.bincount(ids_NK.flatten(), minlength=n_experts).topk(capacity).indices
-    return torch.isin(ids_NK, best).sum(dim=1), mask(best.tolist(), n_experts)
 
 
 def _at_most_k(case: Case, got: Outputs, want: Outputs) -> str | None:
@@ -223,11 +221,8 @@ EXPERT_CACHE = Exercise(
             "neighbour_only",
             "Each token is compared with the one before it. The cache remembers further back than one token: "
             "that is what its places are for.",
-            wrong=lambda ids, c, e: (
-                torch.cat([torch.zeros(1, dtype=torch.long), _shared(ids)]),
-                mask(ids[-1].tolist(), e),
-            ),
-            also=(_hits(lambda hits, ids, c: torch.cat([torch.zeros_like(hits[:1]), _shared(ids)])),),
+            wrong=lambda ids, c, e: (in_common(ids), mask(ids[-1].tolist(), e)),
+            also=(_hits(lambda hits, ids, c: in_common(ids)),),
             hint=2,
         ),
         Misconception(
@@ -246,6 +241,20 @@ EXPERT_CACHE = Exercise(
             hint=3,
         ),
         Misconception(
+            "loads_are_no_uses",
+            "Only a hit makes an expert young. One that has just been loaded is used as well, and would be "
+            "the first to leave.",
+            wrong=_with(loads_are_uses=False),
+            also=(_with(loads_are_uses=False, victim=lambda c, all: min(sorted(all), key=c.used.get)),),
+            hint=1,
+        ),
+        Misconception(
+            "uses_kept_not_experts",
+            "The last `capacity` *uses* are kept, so that an expert that was used twice takes two places.",
+            wrong=last_uses,
+            hint=3,
+        ),
+        Misconception(
             "starts_full",
             "The cache starts with the first experts by number inside. It starts empty: the first use of "
             "each expert is a miss.",
@@ -257,7 +266,7 @@ EXPERT_CACHE = Exercise(
             "most_popular",
             "A fixed set of experts is inside, the most popular of the whole trace. While it serves token n, "
             "a cache does not know what comes after it. (The lesson tries this rule, too.)",
-            wrong=_popular,
+            wrong=most_popular,
             hint=2,
         ),
         Misconception(
@@ -288,8 +297,3 @@ EXPERT_CACHE = Exercise(
         "request at a time, and a layer needs K at once."
     ),
 )
-
-
-def _shared(ids_NK: Tensor) -> Tensor:
-    """Experts that a token has in common with the one before it."""
-    return (ids_NK[1:, :, None] == ids_NK[:-1, None, :]).sum(dim=(1, 2))

@@ -8,6 +8,7 @@ import torch
 from moe_lessons.exercises.serving.quantising import (
     asymmetric,
     changed,
+    divided,
     nonzero,
     over_outputs,
     reference,
@@ -200,6 +201,13 @@ QUANTISE = Exercise(
             hint=1,
         ),
         Misconception(
+            "half_the_range",
+            "The scale is half of the way from the smallest to the largest weight. Where the two are not "
+            "equally far from 0, one of them is cut off.",
+            wrong=varied(scale=lambda x, top: (x.amax(dim=-1) - x.amin(dim=-1)) / 2 / top),
+            hint=2,
+        ),
+        Misconception(
             "asymmetric",
             "Smallest and largest weight span the codes from 0 on. That needs a second number for each "
             "group, where zero lies. Here the codes are symmetric: 0 is 0.",
@@ -231,7 +239,10 @@ QUANTISE = Exercise(
             "The scales are top over magnitude. That is what one multiplies by to get codes; stored is what "
             "brings them back, magnitude over top.",
             wrong=changed(lambda q, b: (q[0], torch.where(q[1] > 0, 1 / q[1], 0.0), q[2])),
-            also=(changed(lambda q, b: (q[0], 1 / q[1], q[2])),),
+            also=(
+                changed(lambda q, b: (q[0], 1 / q[1], q[2])),
+                lambda w, b, g: (*reference(w, b, g)[:2], divided(w, b, g)),
+            ),
             hint=3,
         ),
         Misconception(

@@ -122,3 +122,9 @@ def wide(weight_FD: Tensor, bits: int, group: int) -> Quantised:
 def nonzero(scales: Tensor, other: float) -> Tensor:
     """Scales with another number where they are 0."""
     return torch.where(scales > 0, scales, other)
+
+
+def divided(weight_FD: Tensor, bits: int, group: int) -> Tensor:
+    """Codes over their scale, where they should be multiplied."""
+    codes_FD, scales_FG, _ = reference(weight_FD, bits, group)
+    return codes_FD / scales_FG.repeat_interleave(group, dim=1)

@@ -1,6 +1,5 @@
 """Requests in steps: who runs when, with a place for each mistake that one can make."""
 
-import heapq
 from collections.abc import Callable
 
 import torch
@@ -41,8 +40,13 @@ def stepped(
     return finish_N
 
 
-def slotted(arrival_N: Tensor, length_N: Tensor, n_slots: int, pause: int = 0) -> Tensor:
-    """The same by a heap of the steps at which slots are free; `pause` steps pass before a slot is reused.
+def slotted(
+    arrival_N: Tensor, length_N: Tensor, n_slots: int, pause: int = 0, latest: bool = False
+) -> Tensor:
+    """The same by a list of the steps at which slots are free.
+
+    ``pause`` steps pass before a slot is used again; with ``latest`` a request takes the slot that is free
+    last.
 
     Examples
     --------
@@ -51,9 +55,9 @@ def slotted(arrival_N: Tensor, length_N: Tensor, n_slots: int, pause: int = 0) -
     """
     free, finish = [0] * n_slots, []
     for arrival, length in zip(arrival_N.tolist(), length_N.tolist(), strict=True):
-        end = max(heapq.heappop(free), arrival) + length
-        heapq.heappush(free, end + pause)
-        finish.append(end)
+        slot = free.index(max(free) if latest else min(free))
+        finish.append(max(free[slot], arrival) + length)
+        free[slot] = finish[-1] + pause
     return torch.tensor(finish)
 
 

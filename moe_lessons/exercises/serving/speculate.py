@@ -1,11 +1,8 @@
 """Exercise 15.speculate: keep what of a draft the target might have said, and mend the first that it not."""
 
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
 import torch
 
+from moe_lessons.exercises.serving.speculate_cases import draw
 from moe_lessons.exercises.serving.speculating import (
     Tensor,
     checked,
@@ -13,73 +10,11 @@ from moe_lessons.exercises.serving.speculating import (
     drawn,
     missing,
     other_row,
+    redrawn_with_own,
+    shifted,
     varied,
 )
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
-
-CLEAR = 0.01
-"""How far every comparison is from a tie."""
-
-
-def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Drafts kept whole, cut in the middle, cut at once; in those cut four ways to draw differ."""
-    kinds = (
-        (4, 6, 4),
-        (3, 5, 3),
-        (2, 7, 2),
-        (4, 7, 2),
-        (5, 8, 3),
-        (3, 6, 1),
-        (3, 7, 0),
-        (2, 6, 0),
-        (4, 9, 0),
-    )
-    return [_case(rng, *kind) for kind in kinds]
-
-
-def _case(rng: np.random.Generator, gamma: int, n_tokens: int, kept: int) -> Case:
-    """Draw until exactly `kept` drafted tokens stand before the first rejection, and nothing is close."""
-    while True:
-        logits_HV = 1.5 * rng.normal(size=(gamma + 1, n_tokens))
-        q_GV = np.exp(logits_HV[:gamma] + rng.normal(size=(gamma, n_tokens)))
-        q_GV = (q_GV / q_GV.sum(axis=1, keepdims=True)).astype(np.float32)
-        p_HV = np.exp(logits_HV)
-        p_HV = (p_HV / p_HV.sum(axis=1, keepdims=True)).astype(np.float32)
-        drafted_G = np.array([rng.choice(n_tokens, p=q / q.sum()) for q in q_GV.astype(np.float64)])
-        u_G = rng.uniform(0.02, 0.98, gamma).astype(np.float32)
-        u_last = float(rng.uniform(0.05, 0.95))
-        if _is_telling(p_HV, q_GV, drafted_G, u_G, u_last, kept):
-            break
-    args: dict[str, Any] = {"p_HV": p_HV, "q_GV": q_GV, "drafted_G": drafted_G, "u_G": u_G}
-    what = "all kept" if kept == gamma else f"rejected at {kept}"
-    return Case(f"gamma={gamma}, V={n_tokens}, {what}", args | {"u_last": u_last})
-
-
-def _is_telling(
-    p_HV: np.ndarray, q_GV: np.ndarray, drafted_G: np.ndarray, u_G: np.ndarray, u_last: float, kept: int
-) -> bool:
-    gamma = len(drafted_G)
-    at = np.arange(gamma)
-    ratio_G = p_HV[at, drafted_G] / q_GV[at, drafted_G]
-    kept_G = u_G <= ratio_G
-    if int(np.cumprod(kept_G).sum()) != kept or np.abs(u_G - ratio_G).min() < CLEAR:
-        return False
-    if kept == gamma:
-        rows = [p_HV[-1], q_GV[-1], p_HV[-2]]
-    else:
-        more_V = p_HV[kept] - q_GV[kept]
-        rows = [np.maximum(more_V, 0), p_HV[kept], q_GV[kept], np.abs(more_V)]
-    sums = [np.cumsum(row, dtype=np.float64) / row.sum(dtype=np.float64) for row in rows]
-    if min(float(np.abs(row - u_last).min()) for row in sums) < CLEAR:
-        return False
-    own, *others = (int((row < u_last).sum()) for row in sums)
-    if own in others or own == int(rows[0].argmax()):
-        return False
-    if kept == gamma:
-        return others[0] != others[1]
-    over_V = np.maximum(-more_V, 0)
-    surplus = int((np.cumsum(over_V) < u_last * over_V.sum()).sum())
-    return len(set(others)) >= 2 and own != surplus and (kept > 0 or surplus not in others)
 
 
 def reference(p_HV: Tensor, q_GV: Tensor, drafted_G: Tensor, u_G: Tensor, u_last: float) -> Tensor:
@@ -196,6 +131,31 @@ SPECULATE = Exercise(
             wrong=varied(redraw=lambda row, u: int(row.argmax())),
             also=(varied(residual=lambda p, q: torch.eye(len(p))[(p - q).argmax()]),),
             hint=2,
+        ),
+        Misconception(
+            "chance_used_twice",
+            "The token is drawn with the chance that rejected the one before it, or with the draft's last. "
+            "That one is known to be large, so the draw is not even any more. `u_last` is for drawing.",
+            wrong=redrawn_with_own,
+            also=(lambda p, q, d, u, u_last: checked(p, q, d, u, float(u[-1])),),
+            hint=2,
+        ),
+        Misconception(
+            "softmax_of_residual",
+            "The residual went through a softmax. It is a table of probabilities that are missing, not of "
+            "logits: divide it by its sum.",
+            wrong=varied(residual=lambda p, q: missing(p, q).softmax(0)),
+            hint=2,
+        ),
+        Misconception(
+            "row_shifted",
+            "A drafted token was compared with the distribution of the place behind it. `p_HV[g]` and "
+            "`q_GV[g]` belong to token g.",
+            wrong=lambda p, q, d, u, u_last: checked(
+                torch.cat([p[1:], p[-1:]]), q, d, u, u_last, bonus=lambda last, _: last
+            ),
+            also=(shifted,),
+            hint=3,
         ),
         Misconception(
             "one_token_off",

@@ -125,3 +125,20 @@ def other_row(row: Callable[[int, int], int]) -> Answer:
         return tokens_H
 
     return answer
+
+
+def redrawn_with_own(p_HV: Tensor, q_GV: Tensor, drafted_G: Tensor, u_G: Tensor, u_last: float) -> Tensor:
+    """The mistake of drawing with the chance that rejected."""
+    tokens_H = checked(p_HV, q_GV, drafted_G, u_G, u_last)
+    n = int(all_kept(p_HV, q_GV, drafted_G, u_G).long().cumprod(0).sum())
+    if n < len(drafted_G):
+        tokens_H[n] = drawn(missing(p_HV[n], q_GV[n]), float(u_G[n]))
+    return tokens_H
+
+
+def shifted(p_HV: Tensor, q_GV: Tensor, drafted_G: Tensor, u_G: Tensor, u_last: float) -> Tensor:
+    """The mistake of deciding by the next place's row, and of drawing from the right one."""
+    kept_G = all_kept(p_HV[1:], q_GV, drafted_G, u_G)
+    n = int(kept_G.long().cumprod(0).sum())
+    left_V = missing(p_HV[n], q_GV[n]) if n < len(drafted_G) else p_HV[n]
+    return torch.tensor([*drafted_G[:n].tolist(), drawn(left_V, u_last)] + [-1] * (len(drafted_G) - n))

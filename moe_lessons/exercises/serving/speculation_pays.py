@@ -1,42 +1,10 @@
 """Exercise 15.speculation_pays: what a draft brings in tokens, and what it costs in experts read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from moe_lessons.exercises.serving.drafting import Setting
+from moe_lessons.exercises.serving.drafting import NAMES, Setting, draw
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
-
-NAMES = ("n_experts", "top_k", "batch", "gamma", "acceptance", "shared_bytes", "expert_bytes")
-
-
-def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Few large experts and many small ones, small batches and larger ones; no draft, a perfect draft."""
-    cases = []
-    for n_experts, top_k, batches, gamma in (
-        (8, 2, (2, 4), 3),
-        (64, 6, (3, 9), 2),
-        (128, 8, (2, 4), 4),
-        (16, 3, (4, 7), 5),
-    ):
-        acceptance = round(float(rng.uniform(0.5, 0.9)), 3)
-        shared, expert = float(rng.integers(11, 40)), float(rng.integers(2, 7))
-        cases.append(_case(n_experts, top_k, int(rng.integers(*batches)), gamma, acceptance, shared, expert))
-    batch = int(rng.integers(3, 6))
-    return [
-        *cases,
-        _case(32, 4, batch, 0, 0.7, 10.0, 1.0, edge=True),
-        _case(8, 2, batch, 3, 1.0, 4.0, 2.0, edge=True),
-        _case(4, 4, batch, 3, 0.6, 5.0, 3.0, edge=True),
-    ]
-
-
-def _case(*values: Any, edge: bool = False) -> Case:
-    args = dict(zip(NAMES, values, strict=True))
-    said = ("E", "K", "batch", "gamma", "acceptance")
-    name = ", ".join(f"{short}={value}" for short, value in zip(said, values, strict=False))
-    return Case(name, args, edge=edge)
 
 
 def reference(*args: Any) -> float:
@@ -123,8 +91,27 @@ SPECULATION_PAYS = Exercise(
             "The sum of the powers ends one too early or one too late. There are gamma + 1 terms, from "
             "acceptance^0 to acceptance^gamma.",
             wrong=_as(lambda s: (s.tokens - s.acceptance**s.gamma) / s.paid),
-            also=(_as(lambda s: (s.tokens + s.acceptance ** (s.gamma + 1)) / s.paid),),
+            also=(
+                _as(lambda s: (s.tokens + s.acceptance ** (s.gamma + 1)) / s.paid),
+                _as(lambda s: s.tokens * s.acceptance / s.paid),
+            ),
             hint=2,
+        ),
+        Misconception(
+            "whole_draft_weighted",
+            "A draft that is kept whole counts with a factor 1 - acceptance too much, or not at all. There "
+            "is no rejection after it: its chance is acceptance^gamma.",
+            wrong=_as(lambda s: s.by_chance(1 - s.acceptance) / s.paid),
+            also=(_as(lambda s: s.by_chance(0) / s.paid),),
+            hint=1,
+        ),
+        Misconception(
+            "two_steps",
+            "A step without the draft was added to the check. The check is the step: it brings a token in "
+            "any case.",
+            wrong=_as(lambda s: s.tokens * s.read(s.batch) / (s.read(s.batch) + s.read(s.checked))),
+            also=(_as(lambda s: s.tokens * s.read(s.batch) / (s.read(s.batch) + s.read(s.batch * s.gamma))),),
+            hint=3,
         ),
         Misconception(
             "endless_draft",

@@ -1,7 +1,7 @@
 """Answers to 15.expert_cache as learners write them: wrong ones by mistake, right ones."""
 
 import itertools
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 
 import torch
 
@@ -264,7 +264,35 @@ def last_row(ids_NK, capacity, n_experts):
     return cache_list(ids_NK, capacity, n_experts)[0], here
 
 
+def loads_no_use(ids_NK, capacity, n_experts):
+    last, here, hits, t = dict.fromkeys(range(n_experts), 0), set(), [], 0
+    for row in ids_NK.tolist():
+        hits.append(0)
+        for e in row:
+            t += 1
+            if e in here:
+                hits[-1] += 1
+                last[e] = t
+                continue
+            if len(here) == capacity:
+                here.remove(min((c for c in sorted(here) if c not in row), key=lambda c: last[c]))
+            here.add(e)
+    return torch.tensor(hits), inside(here, n_experts)
+
+
+def window_of_uses(ids_NK, capacity, n_experts):
+    recent, hits = deque(maxlen=capacity), []
+    for row in ids_NK.tolist():
+        hits.append(0)
+        for e in row:
+            hits[-1] += e in recent
+            recent.append(e)
+    return torch.tensor(hits), inside(recent, n_experts)
+
+
 WRONG = {
+    "loads_are_no_uses": loads_no_use,
+    "uses_kept_not_experts": window_of_uses,
     "first_in_first_out": fifo,
     "own_experts_evicted": textbook,
     "most_recent_out": mru,

@@ -159,7 +159,30 @@ def next_one(w, u):
     return min(pick(w, u) + 1, len(w) - 1)
 
 
+def same_chance(p, q, x, u, u_last):
+    out = []
+    for g in range(len(x)):
+        if u[g] > p[g, x[g]] / q[g, x[g]]:
+            out.append(pick(torch.relu(p[g] - q[g]), float(u[g])))
+            break
+        out.append(int(x[g]))
+    else:
+        out.append(pick(p[-1], u_last))
+    return torch.tensor(out + [-1] * (len(p) - len(out)))
+
+
+def one_row_on(p, q, x, u, u_last):
+    n = 0
+    while n < len(x) and u[n] <= p[n + 1, x[n]] / q[n, x[n]]:
+        n += 1
+    w = torch.relu(p[n] - q[n]) if n < len(x) else p[n]
+    return torch.tensor([*x[:n].tolist(), pick(w, u_last)] + [-1] * (len(x) - n))
+
+
 SPECULATE_WRONG = {
+    "chance_used_twice": same_chance,
+    "softmax_of_residual": looped(rule, left=lambda p, q: torch.relu(p - q).softmax(0)),
+    "row_shifted": one_row_on,
     "target_probability_alone": looped(lambda p, q, t, u: u <= p[t]),
     "accepted_if_likelier": looped(lambda p, q, t, u: p[t] >= q[t]),
     "ratio_upside_down": looped(lambda p, q, t, u: u <= q[t] / p[t]),
@@ -230,6 +253,10 @@ def with_tokens(of):
 
 
 PAYS_WRONG = {
+    "whole_draft_weighted": with_tokens(lambda a, g: sum((n + 1) * a**n * (1 - a) for n in range(g + 1))),
+    "two_steps": lambda E, K, B, g, a, S, X: (
+        geometric(a, g) * read(E, K, S, X, B) / (read(E, K, S, X, B) + read(E, K, S, X, B * (g + 1)))
+    ),
     "all_accepted": with_tokens(lambda a, g: g + 1),
     "mean_accepted": with_tokens(lambda a, g: 1 + a * g),
     "own_token_forgotten": with_tokens(lambda a, g: sum(a**i for i in range(1, g + 1))),
