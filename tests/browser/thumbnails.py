@@ -45,6 +45,7 @@ THUMBNAILS = {
         ),
         width=470,
     ),
+    "15_serving": Thumbnail("Roofline", "90 % of experts", top=22, width=400),
 }
 
 

@@ -22,7 +22,7 @@ LESSON = Lesson(
         "implement exact speculative sampling, and say at which batch it loses",
         "hand your own checkpoint to a server that other programs can talk to",
     ),
-    minutes=120,
+    minutes=150,
     prerequisites=(
         "lessons 03 and 08",
         "[lesson 10](10_mini_transformer.ipynb) for the language model",

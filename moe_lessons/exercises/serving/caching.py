@@ -167,8 +167,8 @@ def in_common(ids_NK: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(alike_N[:1]), alike_N])
 
 
-def last_uses(ids_NK: Tensor, capacity: int, n_experts: int) -> Replayed:
-    """The last so many *uses*, an expert twice if it was used twice.
+def last_uses(ids_NK: Tensor, capacity: int, n_experts: int, at_once: bool = False) -> Replayed:
+    """The last so many *uses*, an expert twice if it was used twice; a token looks once, or use by use.
 
     Examples
     --------
@@ -178,9 +178,9 @@ def last_uses(ids_NK: Tensor, capacity: int, n_experts: int) -> Replayed:
     uses: deque[int] = deque(maxlen=capacity)
     hits = []
     for row in ids_NK.tolist():
-        found = 0
+        found = sum(expert in uses for expert in row) if at_once else 0
         for expert in row:
-            found += expert in uses
+            found += not at_once and expert in uses
             uses.append(expert)
         hits.append(found)
     return torch.tensor(hits), mask(list(uses), n_experts)

@@ -129,9 +129,9 @@ CONTINUOUS = Exercise(
             hint=3,
         ),
         Misconception(
-            "starts_a_step_late",
-            "A request that arrives in a step starts in the next one, at the earliest. If a slot is free it "
-            "starts in the step of its arrival.",
+            "a_step_late",
+            "Every request is finished a step too late. One that arrives in a step starts in that very step "
+            "if a slot is free, and one of a single token is finished one step later, no more.",
             wrong=lambda a, n, s: stepped(a + 1, n, s),
             hint=3,
         ),
@@ -157,10 +157,9 @@ CONTINUOUS = Exercise(
         ),
         Misconception(
             "last_step",
-            "This is off by one: the step in which the last token is made, or the one after the end. A "
-            "request of one token that starts in step 0 is finished at 1.",
+            "This is the step in which the last token is made. A request of one token that starts in step 0 "
+            "is finished at 1.",
             wrong=_but(lambda finish, a, n: finish - 1),
-            also=(_but(lambda finish, a, n: finish + 1),),
             hint=3,
         ),
         Misconception(
@@ -191,7 +190,6 @@ CONTINUOUS = Exercise(
             "Each request waits for a certain slot (its number modulo the slots), though another may be free "
             "long before.",
             wrong=fixed,
-            also=(lambda a, n, s: slotted(a, n, s, latest=True),),
             hint=2,
         ),
         Misconception(

@@ -242,8 +242,7 @@ EXPERT_CACHE = Exercise(
         ),
         Misconception(
             "loads_are_no_uses",
-            "Only a hit makes an expert young. One that has just been loaded is used as well, and would be "
-            "the first to leave.",
+            "Only a hit makes an expert young. One that was just loaded is used, too, and would leave first.",
             wrong=_with(loads_are_uses=False),
             also=(_with(loads_are_uses=False, victim=lambda c, all: min(sorted(all), key=c.used.get)),),
             hint=1,
@@ -252,6 +251,7 @@ EXPERT_CACHE = Exercise(
             "uses_kept_not_experts",
             "The last `capacity` *uses* are kept, so that an expert that was used twice takes two places.",
             wrong=last_uses,
+            also=(lambda ids, c, e: last_uses(ids, c, e, at_once=True),),
             hint=3,
         ),
         Misconception(

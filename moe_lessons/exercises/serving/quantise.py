@@ -1,6 +1,5 @@
 """Exercise 15.quantise: a few bits for each weight, and a scale for each group of neighbours."""
 
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,6 +8,8 @@ from moe_lessons.exercises.serving.quantising import (
     asymmetric,
     changed,
     divided,
+    draw,
+    half_range,
     nonzero,
     over_outputs,
     reference,
@@ -21,33 +22,6 @@ from moe_lessons.exercises.serving.quantising import (
     wide,
 )
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
-
-
-def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Rows of very different size, the largest of each a negative number; a group of zeros."""
-    sizes = ((8, 24, 4, 4), (6, 12, 8, 6), (5, 20, 3, 4), (10, 24, 4, 12), (7, 18, 5, 3))
-    cases = [_case(rng, *size) for size in sizes]
-    return [*cases, _case(rng, 4, 12, 4, 3, zeros=True)]
-
-
-def _case(
-    rng: np.random.Generator, n_out: int, n_in: int, bits: int, group: int, zeros: bool = False
-) -> Case:
-    while True:
-        weight_FD = rng.normal(size=(n_out, n_in)) * np.exp(1.5 * rng.normal(size=(n_out, 1)))
-        at = rng.integers(0, n_in, n_out)
-        weight_FD[np.arange(n_out), at] = -1.3 * np.abs(weight_FD).max(axis=1)
-        weight_FD = weight_FD.astype(np.float32)
-        # Away from halves: two right ways to divide must not round to two codes.
-        x = weight_FD.reshape(n_out, -1, group).astype(np.float64)
-        codes = x / np.abs(x).max(axis=-1, keepdims=True) * (2 ** (bits - 1) - 1)
-        if np.abs(np.abs(codes - np.floor(codes)) - 0.5).min() > 1e-4:
-            break
-    name = f"F={n_out}, D={n_in}, {bits} bits, groups of {group}"
-    if zeros:
-        weight_FD[1, :group] = 0
-        name += ", one of them zeros"
-    return Case(name, {"weight_FD": weight_FD, "bits": bits, "group": group}, edge=zeros)
 
 
 def _half_a_scale(case: Case, got: Outputs, want: Outputs) -> str | None:
@@ -170,6 +144,13 @@ QUANTISE = Exercise(
             hint=1,
         ),
         Misconception(
+            "bits_ignored",
+            "The largest code is 127, or 7, whatever `bits` says. It follows from them.",
+            wrong=lambda w, b, g: unclamped(w, 127, g),
+            also=(lambda w, b, g: variant(w, 8, g), lambda w, b, g: variant(w, 4, g)),
+            hint=1,
+        ),
+        Misconception(
             "one_code_less",
             "The largest code is one short of what the bits can hold, or of half as many. It is "
             "2^(bits-1) - 1: 7 with four bits.",
@@ -186,6 +167,8 @@ QUANTISE = Exercise(
                 varied(scale=lambda x, top: x.amax(dim=-1) / top),
                 varied(scale=lambda x, top: x.amax(dim=-1) / top, safe=False),
                 varied(scale=lambda x, top: x.amax(dim=-1).abs() / top),
+                varied(scale=lambda x, top: x.amax(dim=-1).abs() / top, limit=False),
+                varied(scale=lambda x, top: x.amax(dim=-1) / top, safe=False, limit=False),
             ),
             hint=2,
         ),
@@ -197,6 +180,7 @@ QUANTISE = Exercise(
             also=(
                 varied(scale=lambda x, top: x.square().mean(dim=-1).sqrt() / top),
                 varied(scale=lambda x, top: x.std(dim=-1) / top),
+                varied(scale=lambda x, top: x.abs().mean(dim=-1) / top, limit=False),
             ),
             hint=1,
         ),
@@ -204,7 +188,8 @@ QUANTISE = Exercise(
             "half_the_range",
             "The scale is half of the way from the smallest to the largest weight. Where the two are not "
             "equally far from 0, one of them is cut off.",
-            wrong=varied(scale=lambda x, top: (x.amax(dim=-1) - x.amin(dim=-1)) / 2 / top),
+            wrong=varied(scale=half_range),
+            also=(varied(scale=half_range, limit=False),),
             hint=2,
         ),
         Misconception(

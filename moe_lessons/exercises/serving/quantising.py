@@ -1,9 +1,12 @@
 """Symmetric quantisation of a matrix, with a place for each mistake that one can make."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+
+from moe_lessons.exercises.spec import Case
 
 Tensor = torch.Tensor
 Quantised = tuple[Tensor, Tensor, Tensor]
@@ -35,6 +38,7 @@ def variant(
     top_of: Callable[[int], float] = lambda bits: 2 ** (bits - 1) - 1,
     *,
     safe: bool = True,
+    limit: bool = True,
     lowest: Callable[[int], float] = lambda bits: -(2 ** (bits - 1)),
 ) -> Quantised:
     """Quantise by groups; scale, rounding, largest code and limits are what mistakes change.
@@ -48,7 +52,9 @@ def variant(
     weight_FGP = weight_FD.unflatten(1, (-1, group))
     scales_FG = scale(weight_FGP, top_of(bits)).expand(weight_FGP.shape[:2]).contiguous()
     by_FG = torch.where(scales_FG > 0, scales_FG, 1.0) if safe else scales_FG
-    codes_FGP = rounding(weight_FGP / by_FG.unsqueeze(-1)).clamp(lowest(bits), 2 ** (bits - 1) - 1)
+    codes_FGP = rounding(weight_FGP / by_FG.unsqueeze(-1))
+    if limit:
+        codes_FGP = codes_FGP.clamp(lowest(bits), 2 ** (bits - 1) - 1)
     weights_FD = (codes_FGP * scales_FG.unsqueeze(-1)).flatten(1)
     return codes_FGP.nan_to_num(0).flatten(1).long(), scales_FG, weights_FD
 
@@ -94,6 +100,11 @@ def over_outputs(weight_FD: Tensor, bits: int, group: int) -> Quantised:
     return codes_FD.long(), reference(weight_FD, bits, group)[1], codes_FD * scale_D
 
 
+def half_range(x: Tensor, top: float) -> Tensor:
+    """Half of the way from the smallest to the largest, over the largest code."""
+    return (x.amax(dim=-1) - x.amin(dim=-1)) / 2 / top
+
+
 def row_magnitude(x: Tensor, top: float) -> Tensor:
     """One scale for each row, whatever the group."""
     return (x.abs().amax(dim=(1, 2)) / top)[:, None]
@@ -128,3 +139,30 @@ def divided(weight_FD: Tensor, bits: int, group: int) -> Tensor:
     """Codes over their scale, where they should be multiplied."""
     codes_FD, scales_FG, _ = reference(weight_FD, bits, group)
     return codes_FD / scales_FG.repeat_interleave(group, dim=1)
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Rows of very different size, the largest of each a negative number; a group of zeros."""
+    sizes = ((8, 24, 4, 4), (6, 12, 8, 6), (5, 20, 3, 4), (10, 24, 4, 12), (7, 18, 5, 3))
+    cases = [_case(rng, *size) for size in sizes]
+    return [*cases, _case(rng, 4, 12, 4, 3, zeros=True)]
+
+
+def _case(
+    rng: np.random.Generator, n_out: int, n_in: int, bits: int, group: int, zeros: bool = False
+) -> Case:
+    while True:
+        weight_FD = rng.normal(size=(n_out, n_in)) * np.exp(1.5 * rng.normal(size=(n_out, 1)))
+        at = rng.integers(0, n_in, n_out)
+        weight_FD[np.arange(n_out), at] = -1.3 * np.abs(weight_FD).max(axis=1)
+        weight_FD = weight_FD.astype(np.float32)
+        # Away from halves: two right ways to divide must not round to two codes.
+        x = weight_FD.reshape(n_out, -1, group).astype(np.float64)
+        codes = x / np.abs(x).max(axis=-1, keepdims=True) * (2 ** (bits - 1) - 1)
+        if np.abs(np.abs(codes - np.floor(codes)) - 0.5).min() > 1e-4:
+            break
+    name = f"F={n_out}, D={n_in}, {bits} bits, groups of {group}"
+    if zeros:
+        weight_FD[1, :group] = 0
+        name += ", one of them zeros"
+    return Case(name, {"weight_FD": weight_FD, "bits": bits, "group": group}, edge=zeros)

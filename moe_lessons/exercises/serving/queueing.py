@@ -40,13 +40,8 @@ def stepped(
     return finish_N
 
 
-def slotted(
-    arrival_N: Tensor, length_N: Tensor, n_slots: int, pause: int = 0, latest: bool = False
-) -> Tensor:
-    """The same by a list of the steps at which slots are free.
-
-    ``pause`` steps pass before a slot is used again; with ``latest`` a request takes the slot that is free
-    last.
+def slotted(arrival_N: Tensor, length_N: Tensor, n_slots: int, pause: int = 0) -> Tensor:
+    """The same by a list of the steps at which slots are free; `pause` steps pass before one is used again.
 
     Examples
     --------
@@ -55,7 +50,7 @@ def slotted(
     """
     free, finish = [0] * n_slots, []
     for arrival, length in zip(arrival_N.tolist(), length_N.tolist(), strict=True):
-        slot = free.index(max(free) if latest else min(free))
+        slot = free.index(min(free))
         finish.append(max(free[slot], arrival) + length)
         free[slot] = finish[-1] + pause
     return torch.tensor(finish)

@@ -228,7 +228,11 @@ SPECULATE = Exercise(
             "What is missing was taken from another place's distributions. It is p - q at the place of the "
             "rejected token.",
             wrong=other_row(lambda n, last: last),
-            also=(other_row(lambda n, last: n + 1), other_row(lambda n, last: 0)),
+            also=(
+                other_row(lambda n, last: n + 1),
+                other_row(lambda n, last: 0),
+                other_row(lambda n, last: n + 1, plain=True),
+            ),
             hint=3,
         ),
         Misconception(

@@ -112,15 +112,15 @@ def counted(p_HV: Tensor, q_GV: Tensor, drafted_G: Tensor, u_G: Tensor, u_last: 
     return torch.tensor(tokens + [-1] * (n_drafted - n))
 
 
-def other_row(row: Callable[[int, int], int]) -> Answer:
-    """The mistake of taking what is missing from another position's distributions."""
+def other_row(row: Callable[[int, int], int], plain: bool = False) -> Answer:
+    """The mistake of taking what is missing, or just p, from another place's distributions."""
 
     def answer(p_HV: Tensor, q_GV: Tensor, drafted_G: Tensor, u_G: Tensor, u_last: float) -> Tensor:
         tokens_H = checked(p_HV, q_GV, drafted_G, u_G, u_last)
         n = int(all_kept(p_HV, q_GV, drafted_G, u_G).long().cumprod(0).sum())
         if n < len(drafted_G):
             at = row(n, len(p_HV) - 1)
-            left_V = missing(p_HV[at], q_GV[at]) if at < len(q_GV) else p_HV[at]
+            left_V = missing(p_HV[at], q_GV[at]) if at < len(q_GV) and not plain else p_HV[at]
             tokens_H[n] = drawn(left_V, u_last)
         return tokens_H
 

@@ -128,7 +128,7 @@ def in_line(a, n, s):
 
 
 CONTINUOUS_WRONG = {
-    "starts_a_step_late": lambda a, n, s: finish_argmin(a + 1, n, s),
+    "a_step_late": lambda a, n, s: finish_argmin(a + 1, n, s),
     "whole_batches": static,
     "waits_for_a_full_batch": static_full,
     "one_at_a_time": one_by_one,
