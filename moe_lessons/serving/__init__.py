@@ -4,6 +4,7 @@ from moe_lessons.serving.batch_aware import batch_aware, positions
 from moe_lessons.serving.batching import MODES, Request, Served, requests, simulate
 from moe_lessons.serving.cache import POLICIES, CacheRun, ExpertCache, simulate_cache
 from moe_lessons.serving.drafts import ModelDraft, NGramDraft, acceptance, early_exit, fewer_experts
+from moe_lessons.serving.elsewhere import how_to_serve
 from moe_lessons.serving.engine import Engine
 from moe_lessons.serving.fine32 import held_out, load_fine32
 from moe_lessons.serving.prefetch import PLACES, count_successors, guess_from_counts, guess_next, recall
@@ -54,6 +55,7 @@ __all__ = [
     "guess_from_counts",
     "guess_next",
     "held_out",
+    "how_to_serve",
     "load_fine32",
     "neighbours",
     "offloaded",

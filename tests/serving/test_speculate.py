@@ -1,6 +1,5 @@
 """Speculation changes nothing but the time: exact by enumeration, the same tokens, honest counts."""
 
-
 import pytest
 import torch
 from hypothesis import given, settings
