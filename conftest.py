@@ -68,6 +68,16 @@ def progress_of_its_own(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True, scope="module")
+def triton_stays_as_it_is():
+    """Judging a kernel chooses Triton's interpreter for the whole process: not for the modules after it."""
+    before = os.environ.get("TRITON_INTERPRET")
+    yield
+    os.environ.pop("TRITON_INTERPRET", None)
+    if before is not None:
+        os.environ["TRITON_INTERPRET"] = before
+
+
+@pytest.fixture(autouse=True, scope="module")
 def leaves_nothing_open():
     """A socket or file that a module's tests leave open warns when it is collected: let that be here.
 

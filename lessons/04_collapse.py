@@ -35,9 +35,10 @@ import torch
 import torch.nn.functional as F
 
 from moe_lessons.steps import each
-from moe_lessons.toy import Decision, TopK, Toy, ToyRun, load_balancing
+from moe_lessons.toy import Decision, TopK, Toy, ToyRun, advance_all, load_balancing
 from moe_lessons.toy.zoo import SelectionBias
 
+torch.set_num_threads(1)  # everything here is small: more threads would only wait for each other
 STEPS = 200
 COMMON = Toy(mu=4.0, even_start=True)  # even_start: a router that starts nearly even; more on it below
 race = ToyRun(COMMON, TopK(1)).advance(STEPS)
@@ -296,7 +297,8 @@ SETTINGS = {
     "mu=4, K=1, router x 0.01": (Toy(mu=4.0, even_start=True, router_scale=0.01), TopK(1)),
     "mu=4, K=1, router as drawn": (Toy(mu=4.0), TopK(1)),
 }
-runs = {name: ToyRun(*made).advance(STEPS) if made else race for name, made in SETTINGS.items()}
+runs = {name: ToyRun(*made) if made else race for name, made in SETTINGS.items()}
+advance_all([run for run in runs.values() if run is not race], STEPS)
 began = {name: metrics.effective_experts(run.shares_NSE[0]) for name, run in runs.items()}
 ended = {name: metrics.effective_experts(late(run)) for name, run in runs.items()}
 idle = {name: metrics.dead_experts(late(run)) for name, run in runs.items()}
@@ -820,9 +822,10 @@ balanced = {
     name: ToyRun(SETTINGS[key][0] if SETTINGS[key] else COMMON, TopK(1), loss=load_balancing, alpha=0.3)
     for name, key in alone.items()
 }
+advance_all(balanced.values(), STEPS)
 extra = {}
 for name, run in balanced.items():
-    error_S = run.advance(STEPS).error_NS[-20:].mean(dim=0)
+    error_S = run.error_NS[-20:].mean(dim=0)
     extra[name] = runs[alone[name]].error_NS[-20:].mean(dim=0) / error_S - 1
 medians = {name: float(values.quantile(0.5)) for name, values in extra.items()}
 print("what balancing gains, median of 16 runs")
@@ -834,12 +837,14 @@ measured("  deepest collapse (router x 0.01)", medians["mu=4, router x 0.01"], a
 for name, values in extra.items():
     gains = int((values > 0).sum())
     print(f"{name:<22} median {100 * medians[name]:+.0f} %, balancing lowers the error in {gains} of 16")
-other_worlds = []
-for seed in each((1, 2, 3), "world"):
-    world = Toy(mu=4.0, even_start=True, seed=seed)
-    without = ToyRun(world, TopK(1)).advance(STEPS).error_NS[-20:].mean(dim=0)
-    with_it = ToyRun(world, TopK(1), loss=load_balancing, alpha=0.3).advance(STEPS)
-    other_worlds.append(float((without / with_it.error_NS[-20:].mean(dim=0) - 1).quantile(0.5)))
+worlds = [Toy(mu=4.0, even_start=True, seed=seed) for seed in (1, 2, 3)]
+without = [ToyRun(world, TopK(1)) for world in worlds]
+with_it = [ToyRun(world, TopK(1), loss=load_balancing, alpha=0.3) for world in worlds]
+advance_all(without + with_it, STEPS)
+other_worlds = [
+    float((one.error_NS[-20:].mean(dim=0) / other.error_NS[-20:].mean(dim=0) - 1).quantile(0.5))
+    for one, other in zip(without, with_it, strict=True)
+]
 print("mu=4 in three other worlds:", ", ".join(f"{100 * x:+.0f} %" for x in other_worlds))
 
 # %% draw=true tags=["nbval-ignore-output"] why="image"
@@ -1188,11 +1193,11 @@ def revive_dead(run, noise=0.1):
 at_150 = ToyRun(COMMON, TopK(1), loss=load_balancing, alpha=0.0).advance(150)
 arms = {name: at_150.fork() for name in ("nothing", "revive", "loss 0.3", "loss 0.3 and revive")}
 was_dead_SE = late(at_150) == 0
-for name, run in each(arms.items(), "arm"):
+for name, run in arms.items():
     if "revive" in name:
         revive_dead(run)
     run.alpha = 0.3 if "loss" in name else 0.0
-    run.advance(150)
+advance_all(arms.values(), 150)
 dead = {name: int((late(run) == 0).sum()) for name, run in arms.items()}
 left_over = {name: float(metrics.effective_experts(late(run)).quantile(0.5)) for name, run in arms.items()}
 errors = {name: run.error_NS[-20:].mean(dim=0) for name, run in arms.items()}

@@ -4,6 +4,7 @@ Nothing is printed: elsewhere than in a notebook a loop costs what it always did
 while a cell runs (``moe_lessons.course.waiting``).
 """
 
+import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -16,6 +17,8 @@ _open: list["Place"] = []
 @dataclass(eq=False)
 class Place:
     """One loop's place, open while its `with` block runs.
+
+    Loops of other threads than the main one say nothing: they would stand in each other's places.
 
     Examples
     --------
@@ -30,7 +33,8 @@ class Place:
     number: int = field(default=0, init=False)
 
     def __enter__(self) -> "Place":
-        _open.append(self)
+        if threading.current_thread() is threading.main_thread():
+            _open.append(self)
         return self
 
     def __exit__(self, *error: object) -> None:

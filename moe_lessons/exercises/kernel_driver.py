@@ -33,8 +33,11 @@ def gpu_suits() -> bool:
 
 
 def prepare() -> None:
-    """Choose Triton's interpreter where no GPU suits; Triton asks once, when it is first imported."""
-    if not gpu_suits():
+    """Choose Triton's interpreter where no GPU suits.
+
+    Only before Triton is imported: half of it would go on as a compiler.
+    """
+    if "triton" not in sys.modules and not gpu_suits():
         os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
@@ -42,8 +45,7 @@ def missing() -> str:
     """Say what kernels lack to run in this process; empty if nothing."""
     if importlib.util.find_spec("triton") is None:
         return "needs Linux"
-    if "triton" not in sys.modules:
-        prepare()
+    prepare()
     return "" if interpreted() or gpu_suits() else "needs TRITON_INTERPRET=1 before Triton is imported"
 
 

@@ -96,8 +96,10 @@ def problem() -> str | None:
             return f"the sandbox does not work here: no sign of life within {_PROBE_SECONDS:g} s; try again"
     if tried.returncode == 0 and tried.stdout.strip() == "held":
         return None
-    lines = (tried.stderr.strip() or tried.stdout.strip() or "it ended without a word").splitlines()
-    said = lines[-1] if tried.stderr.strip() else f"an answer could {lines[-1]}"
+    # What was found is on stdout; what failed on stderr, before what nanobind (Triton 3.9) says as it ends.
+    could = tried.stdout.strip()
+    wrong = tried.stderr.partition("nanobind: ")[0].strip() or "it ended without a word"
+    said = f"an answer could {could.splitlines()[-1]}" if could else wrong.splitlines()[-1]
     remedy = next((f" ({remedy})" for part, remedy in _REMEDIES if part in said), "")
     return f"the sandbox does not work here: {said[:200]}{remedy}"
 

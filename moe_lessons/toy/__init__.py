@@ -8,6 +8,7 @@ differ in nothing but the numbers, and an expert that was not chosen gets a grad
 from moe_lessons.toy.own_bias import BiasStep
 from moe_lessons.toy.rules import Decision, EachSeed, Rule, TopK, load_balancing
 from moe_lessons.toy.run import Toy, ToyRun
+from moe_lessons.toy.together import advance_all
 from moe_lessons.toy.world import Batch, World
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "Toy",
     "ToyRun",
     "World",
+    "advance_all",
     "load_balancing",
 ]

@@ -10,6 +10,8 @@ import torch
 if importlib.util.find_spec("triton") is None or os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("needs Triton's compiler", allow_module_level=True)
 
+import triton  # noqa: F401  (here and now, as a compiler: a test of lesson 09 would choose the interpreter)
+
 from moe_lessons.build import paths
 from moe_lessons.build.source import read_cells, without_solution
 from moe_lessons.exercises import answers, registry

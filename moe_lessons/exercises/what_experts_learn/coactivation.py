@@ -47,7 +47,7 @@ def reference(topk_ids_TK: Tensor, n_experts: int) -> Pair:
     """Counts of pairs over the row expert's tokens; that over the expectation; diagonals 0."""
     both_EE, n_E = _counts(topk_ids_TK, n_experts)
     given_EE = (both_EE / n_E[:, None]).fill_diagonal_(0)
-    return given_EE, given_EE / _expected(topk_ids_TK, n_E)
+    return given_EE.float(), (given_EE / _expected(topk_ids_TK, n_E)).float()
 
 
 Made = Callable[[Tensor, Tensor, Tensor, int], Tensor]

@@ -225,7 +225,7 @@ def simulate(params: Params) -> State:
     def step_s(weights: float, tokens: int) -> float:
         return max((weights + cache) / bytes_s, 2.0 * active * tokens / flops_s)
 
-    dense = dense_bytes(p.model, p.dtype)
+    dense = weights_read(p.model, p.dtype, 1)  # a dense model that holds what one token touches
     plain, dense_plain = step_s(weights_read(p.model, p.dtype, p.batch), p.batch), step_s(dense, p.batch)
     prompt = 2.0 * active * PROMPT / weights_read(p.model, p.dtype, PROMPT)
     return State(
@@ -246,17 +246,6 @@ def simulate(params: Params) -> State:
         drafted(p.gamma) * dense_plain / step_s(dense, checked),
         dense_plain,
     )
-
-
-def dense_bytes(model: str, dtype: str) -> float:
-    """Bytes of a dense model that holds what one token of this one touches.
-
-    Examples
-    --------
-    >>> dense_bytes("Mixtral-8x7B", "bf16") == weights_read("Mixtral-8x7B", "bf16", 1)
-    True
-    """
-    return weights_read(model, dtype, 1)
 
 
 def covered_at(params: Params, share: float = 0.9) -> int:
