@@ -114,6 +114,22 @@ near = [counted[16, "strangers", kind] - counted[16, "neighbours", kind] for kin
 measured("16 strangers: experts fewer than the formula says", short, above=0.5, below=3.0)
 measured("16 neighbours: experts fewer than 16 strangers", near, above=0.3, then="neighbours share more")
 
+# %% draw=true tags=["nbval-ignore-output"] why="image"
+BATCHES = (2, 4, 8, 16)
+svg.line_chart(
+    {
+        "formula": (BATCHES, [expert_coverage(32, 4, batch) for batch in BATCHES]),
+        "strangers": (BATCHES, [counted[batch, "strangers", "English"] for batch in BATCHES]),
+        "neighbours": (BATCHES, [counted[batch, "neighbours", "English"] for batch in BATCHES]),
+    },
+    title="Neighbours in a text touch fewer experts than strangers do",
+    x_label="tokens in a step",
+    log_x=True,
+    y_label="experts of 32 that are read",
+    y_range=(0, 32),
+    caption="English, mean of four layers. When would a server have neighbours in one step?",
+)
+
 # %% [markdown]
 # So for a balanced router the formula is nearly right, and a little too high. Neighbours share more: that
 # was lesson 12's locality.
@@ -418,6 +434,17 @@ print(f"hits, 16 of 32 experts fit, 2,048 bytes, mean of four layers; LRU by {ow
 print(f"{'':<24}" + "".join(f"{kind:>10}" for kind in rates))
 for rule in rates["English"]:
     print(f"{rule:<24}" + "".join(f"{rates[kind][rule]:>10.1%}" for kind in rates))
+
+# %% draw=true tags=["nbval-ignore-output"] why="image"
+svg.dot_rows(
+    {rule: [100 * rates[kind][rule] for kind in rates] for rule in rates["English"]},
+    title="How often beats when, and foresight would beat both",
+    x_label="experts found at hand (%)",
+    dot_label="a kind of text",
+    value_format="{:.0f}",
+    x_range=(30, 90),
+    caption="Half of the experts fit. What would close the gap to Bélády?",
+)
 
 # %%
 all_rates = list(rates.values())
@@ -834,10 +861,34 @@ claim(
 
 # %% [markdown]
 # For one user of DeepSeek-V3 three guesses bring nothing, for four they do harm. At 64 users the check
-# reads hardly more than a plain step would, as nearly all experts are read anyway. There drafting pays as
-# in a dense model. And there a dense model stops paying, because it computes already: go back to the
-# explorable, to "A draft, in company", and look at the triangle. (MoESD, arXiv 2505.19645, reports the
-# same from measurements.)
+# reads hardly more than a plain step would, as nearly all experts are read anyway, and drafting pays
+# nearly as in a dense model. These were bytes alone. Now with the arithmetic, on an H100:
+
+# %% draw=true tags=["nbval-ignore-output"] why="image"
+from moe_lessons.explore.roofline.state import Params, simulate
+
+TO_1024 = [2**i for i in range(11)]
+drafted = {
+    name: [simulate(Params(name, users, context=0, gamma=3)) for users in TO_1024]
+    for name in ("Mixtral-8x7B", "DeepSeek-V3")
+}
+svg.line_chart(
+    {name: (TO_1024, [state.speedup for state in states]) for name, states in drafted.items()}
+    | {"dense": (TO_1024, [state.dense_speedup for state in drafted["DeepSeek-V3"]])},
+    title="Sparse models gain from a draft where dense ones no longer do",
+    x_label="users who decode together",
+    log_x=True,
+    y_label="tokens in the same time, against no draft",
+    references={"no draft": 1.0},
+    y_range=(0, 3),
+    caption="Three guessed, 70 % kept, empty caches. Dense: as large as DeepSeek-V3's active part. Why do "
+    "lines fall on the right?",
+)
+
+# %% [markdown]
+# Where a model computes longer than it reads, a rejected token is lost work, and drafting slows it down.
+# A dense model gets there with a few hundred users, a sparse one much later. (MoESD, arXiv 2505.19645,
+# finds the same.) In the explorable above, "A draft, alone" and "A draft, in company" show both ends.
 
 # %% [markdown]
 # **Change this.** DeepSeek-V3 is published with a draft that guesses *one* token and is right in 85 to 90
