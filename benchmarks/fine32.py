@@ -88,6 +88,12 @@ def main(out: Path) -> None:
             "cpu_s": round(cpu_s),
         },
         "config": CONFIG.to_dict(),
+        "texts": {
+            "kinds": probe.names,
+            "train bytes": TEXT_BYTES - HELD_OUT,
+            "held-out bytes": HELD_OUT,
+            "unicode": UNICODE,
+        },
         "sha256": sha256,
         "bytes": len(raw),
         "bits per byte": round(result.validation_bits_per_byte, 4),

@@ -39,7 +39,8 @@ class ModelDraft:
     def __init__(self, model: MoETransformer) -> None:
         self.model = model.eval()
         self.vocab_size = model.config.vocab_size
-        self._caches, self._read = model.new_caches(), [0][:0]
+        self._caches = model.new_caches()
+        self._read: list[int] = []
 
     @torch.no_grad()
     def propose(
@@ -60,8 +61,9 @@ class ModelDraft:
         self._read = [*tokens]
         unread, guessed, chances = [*tokens[same:]], [], []
         for _ in range(gamma):
-            logits_V = self.model(torch.tensor([unread]), caches=self._caches).logits_BLV[0, -1]
-            chances.append(distribution(logits_V, temperature))
+            unread_1L = torch.tensor([unread], device=self.model.embedding.weight.device)
+            logits_V = self.model(unread_1L, caches=self._caches).logits_BLV[0, -1]
+            chances.append(distribution(logits_V.cpu(), temperature))
             token = int(torch.multinomial(chances[-1], 1, generator=generator))
             guessed.append(token)
             unread = [token]

@@ -75,6 +75,7 @@ class Engine:
         Requests that are served at once.
     limit_bytes : int, optional
         Keep at most so many bytes of experts in memory and read the others from a file when they are wanted.
+        The model that is given has its experts still, for as long as somebody holds it.
     policy : str
         What makes room: see `moe_lessons.serving.ExpertStore`.
     bits : int or nested list of int of shape (L, E), optional
@@ -91,7 +92,7 @@ class Engine:
     Raises
     ------
     ValueError
-        If there is no slot, or the limit is smaller than one layer's experts.
+        If there is no slot, the limit is smaller than one layer's experts, or the model is not on the CPU.
 
     References
     ----------
@@ -123,6 +124,8 @@ class Engine:
     ) -> None:
         if slots < 1:
             raise ValueError(f"slots={slots}: choose 1 or more")
+        if (device := model.embedding.weight.device).type != "cpu":
+            raise ValueError(f"model is on {device}: the engine runs on the CPU, give model.cpu()")
         self.store = None
         if limit_bytes is not None or bits is not None:
             stored_bits = 32 if bits is None else bits

@@ -185,15 +185,16 @@ def speculative_generate(
     was_training = model.training
     model.eval()
     tokens: list[int] = prompt.tolist()
+    device = model.embedding.weight.device
     caches, counts = model.new_caches(), Counts()
     if len(tokens) > 1:
-        model(prompt[None, :-1], caches=caches)
+        model(prompt[None, :-1].to(device), caches=caches)
     while (left := len(prompt) + n - len(tokens)) > 0:
         ahead = min(gamma, left - 1)
         drafted, q_GV = draft.propose(tokens, ahead, temperature, generator)
         read = caches[0].length
-        output = model(torch.tensor([tokens[read:] + drafted]), caches=caches)
-        p_HV = distribution(output.logits_BLV[0, -len(drafted) - 1 :], temperature)
+        output = model(torch.tensor([tokens[read:] + drafted], device=device), caches=caches)
+        p_HV = distribution(output.logits_BLV[0, -len(drafted) - 1 :].cpu(), temperature)
         u_H = torch.rand(len(drafted) + 1, generator=generator).tolist()
         new = accept(p_HV, q_GV, drafted, u_H)
         tokens += new

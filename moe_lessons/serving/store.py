@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from moe_lessons.dispatch.plan import combine, gather_slots, permutation_plan
 from moe_lessons.experts import SwiGLUExperts, swiglu
 from moe_lessons.model import MoETransformer
 from moe_lessons.serving.cache import ExpertCache
@@ -200,13 +201,14 @@ class StoredPath:
         self, hidden_TD: Tensor, ids_TK: Tensor, weights_TK: Tensor, gate_up: Tensor, down: Tensor
     ) -> Tensor:
         """Return the weighted sum of each token's experts; the layer's own banks are not looked at."""
-        output_TD = torch.zeros_like(hidden_TD, dtype=torch.float32)
+        if not ids_TK.numel():
+            return torch.zeros_like(hidden_TD)
         wanted = list(dict.fromkeys(ids_TK.flatten().tolist()))  # token by token, the best expert first
-        for expert, weights in zip(wanted, self.store.fetch(self.layer, wanted), strict=True):
-            token_N, choice_N = (ids_TK == expert).nonzero(as_tuple=True)
-            rows_ND = swiglu(hidden_TD[token_N], *weights).float()
-            output_TD.index_add_(0, token_N, rows_ND * weights_TK[token_N, choice_N, None].float())
-        return output_TD.to(hidden_TD.dtype)
+        weights = dict(zip(wanted, self.store.fetch(self.layer, wanted), strict=True))
+        plan = permutation_plan(ids_TK, len(down))
+        groups = gather_slots(hidden_TD, plan, ids_TK.shape[1]).split(plan.tokens_per_expert_E.tolist())
+        results = [swiglu(rows, *weights[expert]) for expert, rows in enumerate(groups) if len(rows)]
+        return combine(torch.cat(results), weights_TK, plan).to(hidden_TD.dtype)
 
 
 def offloaded(model: MoETransformer, store: ExpertStore) -> MoETransformer:

@@ -202,6 +202,7 @@ def test_one_layers_experts_must_fit():
     ("call", "message"),
     [
         (lambda: Engine(MODEL, 0), "slots=0: choose 1 or more"),
+        (lambda: Engine(MoETransformer(SIZES).to("meta"), 1), "model is on meta: the engine runs on the CPU"),
         (lambda: Engine(MODEL, 1).submit(PROMPTS[0][:0], 3), "prompt is empty"),
         (lambda: Engine(MODEL, 1).submit(torch.tensor([256]), 3), "a token outside 0 to 255"),
         (lambda: Engine(MODEL, 1).submit(torch.tensor([-1]), 3), "a token outside 0 to 255"),
