@@ -43,7 +43,8 @@ model = serving.load_fine32()
 texts = {kind: text[:4097] for kind, text in serving.held_out().items()}
 traces = {kind: serving.routing_trace(model, text[:-1]).ids_LNK for kind, text in texts.items()}
 plain_bits = {kind: evaluate(model, text) for kind, text in texts.items()}
-print(f"trained by {facts()['about']['script']}; its file has {facts()['bytes'] / 1e6:.1f} MB")
+about = facts()["about"]
+print(f"{about['script']}, {about['cpu_s']} s of CPU on {about['device']}; {facts()['bytes'] / 1e6:.1f} MB")
 print("bits per byte:", ", ".join(f"{kind} {bits:.2f}" for kind, bits in plain_bits.items()))
 for kind, ids_LNK in traces.items():
     print(f"{kind}: the first byte's experts, layer by layer: {ids_LNK[:, 0].tolist()}")
@@ -147,8 +148,8 @@ batch = next(b for b in range(1, 10_000) if expert_coverage(n_experts, top_k, b)
 print(f"E = {n_experts}, K = {top_k}: 90 % from {batch} users on; E/K is {n_experts / top_k:.1f}")
 
 # %% [markdown] only="solutions"
-# 117 users, and 9. In both it is a little more than 2.2 times E/K: the logarithm of 10 is 2.3. What
-# counts is the ratio alone, so "many experts" is not what makes a model read much, but few of many.
+# 117 users, and 9. In both it is about 2.3 times E/K, and 2.3 is the natural logarithm of 10. Only the
+# ratio counts: not many experts make the curve slow, but few of many.
 
 # %% only="solutions"
 rerun("n_experts = 8; top_k = 2", "n_experts = 256; top_k = 8")
@@ -186,9 +187,10 @@ claim("L13", "imprecise", holds=shared_by > 100 and mixtral.read_bytes(1) < 0.3 
 
 # %% [markdown]
 # One user's token costs a FLOP for each byte, whatever the model: it is all reading. A prompt is the
-# opposite, since its tokens are a batch of thousands by themselves. (DeepSeek-V3's is not: eight of 256
-# experts for each of 2,048 tokens leaves an expert 64 rows, and 64 rows are few.) So prefill and decoding
-# want different machines, and large services give them different ones.
+# opposite, since its tokens are a batch by themselves. Mixtral computes for longer than it reads there.
+# For the finer models 2,048 tokens are not even enough: eight of 256 experts leave an expert 64 rows on
+# average. So prefill and decoding want different machines, and large services give them different ones
+# (arXiv 2412.19437, section 3.4).
 #
 # Look at the middle column. With 64 users a dense model would make 64 FLOP for each byte. Mixtral makes
 # 18, and the finer the experts, the less: new users still bring experts. To fill the machine, Mixtral
@@ -246,8 +248,7 @@ reveal("15.which")
 
 # %% [markdown]
 # On a machine at rest the experts cost more than the tokens do. (This cell is a measurement on *your*
-# machine: if others work on it, run it again.) That is the whole lesson in one number: **count experts,
-# not tokens**.
+# machine: if others work on it, run it again.) So **count experts, not tokens**.
 
 # %% [markdown]
 # ## More users at once
@@ -327,7 +328,8 @@ predict("15.batching")
 
 # %%
 SERVICES = {"Mixtral-8x7B": (2, 30), "Qwen3-30B-A3B": (1, 40), "DeepSeek-V3": (16, 60)}
-print("300 requests, 32 slots: tokens/s, and below which 99 % of the gaps between two tokens of a user lie")
+print("300 requests, 32 slots: tokens/s; the gap between two tokens that 99 % stay below;", end=" ")
+print("the median wait for the first token")
 gained = {}
 for name, (gpus, per_second) in each(SERVICES.items(), "model"):
     server = serving.Server(name, gpus=gpus)
@@ -335,14 +337,10 @@ for name, (gpus, per_second) in each(SERVICES.items(), "model"):
         mode: serving.simulate(serving.requests(300, per_second), server, 32, mode) for mode in serving.MODES
     }
     gained[name] = done["continuous"].tokens_per_s / done["static"].tokens_per_s
-    cells = [
-        f"{mode} {run.tokens_per_s:>5,.0f} ({1000 * run.quantile(run.gaps_s, 0.99):.0f} ms)"
-        for mode, run in done.items()
-    ]
-    print(f"{name:<15}", "   ".join(cells))
-    print(
-        f"{'':<15} a step with 8 of 32 slots takes {server.step_s(8) / server.step_s(32):.0%} of a full one"
-    )
+    print(f"{name}: a step with 8 of 32 slots takes {server.step_s(8) / server.step_s(32):.0%} of a full one")
+    for mode, run in done.items():
+        gap, wait = run.quantile(run.gaps_s, 0.99), run.quantile(run.first_s, 0.5)
+        print(f"  {mode:<12}{run.tokens_per_s:>6,.0f} tokens/s   {1000 * gap:>3.0f} ms   wait {wait:>4.1f} s")
 
 # %%
 reveal("15.batching")
@@ -351,8 +349,8 @@ print("continuous over static:", ", ".join(f"{name} {gain:.2f}" for name, gain i
 # %% [markdown]
 # With 8 of its 32 slots in use, Mixtral's step takes nine tenths of a full one; it reads nearly all its
 # experts either way. DeepSeek-V3's takes two fifths. Its idle slots wasted little, so there is little to
-# gain from filling them. (Waiting times still become shorter for everybody; and with more slots the gain
-# comes back.)
+# gain from filling them. What continuous batching still shortens, in all three, is the wait for the first
+# token.
 #
 # The third mode cuts prompts into pieces of 256 tokens, which ride along with the decoding. Look at the
 # gaps: a whole prompt in between makes everybody wait.
@@ -455,15 +453,17 @@ measured("Bélády over LRU", [r["Bélády"] - r["LRU"] for r in all_rates], abo
 still = [r["the 16 most popular"] - r["LRU"] for r in all_rates]
 measured("the most popular, over LRU", still, above=-0.04, then="about as good, or better")
 lost = [r["the 16 most popular"] - r["those of another kind"] for r in all_rates]
+behind = [r["LRU"] - r["those of another kind"] for r in all_rates]
+measured("LRU, over those of another kind", behind, above=0.005)
 measured("the most popular, over those of another kind", lost, above=0.02, then="popularity is a forecast")
 reveal("15.cache")
 
 # %% [markdown]
-# In English and code there *is* locality: with the text shuffled, LRU finds less. (Names have none beyond
+# In English and code there *is* locality: with the text shuffled, LRU finds less. (Names show none beyond
 # their popular experts.) But popularity is stronger than recency. LFU is ahead of LRU in every column,
 # and a set that never changes does about as well as LRU, if it was made on the same kind of text. (It was
-# made on the other half: nobody knows the future.) On another kind of text it is worse than all others.
-# Which of the two your users' texts are, you cannot know beforehand; a rule that learns is the safer one.
+# made on the other half: nobody knows the future.) On another kind of text it falls behind LRU. Which of
+# the two your users write, you cannot know beforehand; a rule that learns is the safer one.
 #
 # Now for real. The package's engine keeps all experts in a file and half of their bytes in memory. Six
 # prompts, two of each kind.
@@ -491,7 +491,7 @@ claim("L98", "imprecise", holds=alike == len(prompts) and hit_rate > 0.5)
 # comes, not which one. And how long does it take?
 
 # %%
-EXPERT, SHARED = 176_160_768, 1.6e9  # parameters of one of Mixtral's experts, and of all that is no expert
+EXPERT, SHARED = 3 * 4096 * 14336, 1.6e9  # parameters of one of Mixtral's experts, and of all else
 BITS, BUS, DRAM, GPU = (
     4.25,
     25e9,
@@ -510,7 +510,7 @@ for hits in (0.0, 0.35, 0.6, 0.8, 0.9):
 
 # %% [markdown]
 # Even at 60 % hits the bus has nearly all of the time. Two ways out. *Do not move the expert*: let the
-# processor compute it where it lies (the last column; Fiddler and KTransformers do that). Or *know
+# processor compute it where it lies (the last column; Fiddler, arXiv 2402.07033, does that). Or *know
 # earlier*.
 
 # %% [markdown]
@@ -594,8 +594,8 @@ def quantise(weight_FD, bits, group):
 check("15.quantise")
 
 # %% [markdown]
-# Your function on all experts of our model, with groups of 32. (It comes from a file in which they have 8
-# bits already; so 8 bits cost nothing *here*, and that is why the file is small.)
+# Your function on all experts of our model, with groups of 32. (It comes from a file in which they have
+# eight bits already. What that cost is on record: see the first line.)
 
 # %%
 own_quantise = yours("15.quantise")
@@ -629,6 +629,9 @@ for bits, bits_LE in each(uniform.items(), "setting"):
     costs[f"all {bits}"] = added_bits(smaller)
 
 # %% tags=["nbval-ignore-output"] why="trained"
+record = facts()["bits per byte by kind"]
+eight = {kind: record["packed"][kind] - record["trained"][kind] for kind in texts}
+print("8 bits, in the file:", "  ".join(f"{kind} {cost:+.4f}" for kind, cost in eight.items()))
 print(f"by {own_quantise.label}: bits per byte added, and how far weights moved")
 for bits in (4, 3, 2):
     added = "  ".join(f"{kind} {cost:+.4f}" for kind, cost in costs[f"all {bits}"].items())
@@ -914,8 +917,8 @@ rerun("gamma = 1; acceptance = 0.9", "gamma = 1; acceptance = 0.85", "gamma = 6;
 # %% [markdown]
 # ## Take what the others take
 #
-# One last idea, and a warning. Sixteen users touch 26 of 32 experts. Let each byte keep its two best
-# experts, and take the third and fourth only from what the batch loads anyway (after OEA, arXiv
+# One last idea, and a warning. Sixteen users touch 25 to 27 of 32 experts. Let each byte keep its two
+# best experts, and take the third and fourth only from what the batch loads anyway (after OEA, arXiv
 # 2511.02237).
 
 # %% tags=["nbval-ignore-output"] why="widget"
@@ -1023,28 +1026,18 @@ else:
 workplace.cleanup()
 
 # %% [markdown]
-# In a terminal, with a run of your own (`pip install "transformers[serving]"` for the first):
-#
-# ```
-# moe-lessons export runs/mine my-mixtral
-# transformers serve my-mixtral --device cpu --dtype float32
-# curl localhost:8000/v1/completions -H "Content-Type: application/json" \
-#      -d '{"model": "my-mixtral", "prompt": "The ", "max_tokens": 40, "temperature": 0}'
-# ```
-#
-# | Server | Command | |
-# | :- | :- | :- |
-# | transformers | `transformers serve my-mixtral` | tried: it writes the bytes that `generate` writes |
-# | vLLM | `vllm serve my-mixtral --enable-expert-parallel` | not tried here, it wants a GPU |
-# | SGLang | `python -m sglang.launch_server --model-path my-mixtral --ep 2` | not tried here |
-# | llama.cpp | `convert_hf_to_gguf.py my-mixtral`, then `llama-server -m ...gguf` | not tried here |
+# A run of your own becomes such a folder by `moe-lessons export runs/mine --to my-mixtral`. Here is what
+# to type then; the first line of each says whether it has been tried with this very model.
+
+# %%
+print(serving.how_to_serve("my-mixtral", model.config.context_length))
 
 # %% [markdown]
 # ## What to remember
 #
 # - A step reads what its tokens touch. **Count experts**, not tokens: $E\,(1-(1-K/E)^B)$ of them.
-# - One user's decoding is all reading, a prompt is mostly computing. Between them lie a thousand users,
-#   or eight.
+# - One user's decoding is all reading. To compute as long as it reads, Mixtral takes a thousand users, a
+#   finer model several thousand.
 # - Idle slots waste little where experts are fine, so filling them gains little.
 # - For a cache popularity beats recency, on the kind of text on which it was measured.
 # - Four bits are nearly free. Mixing bits by load is not worth it in a balanced model.
