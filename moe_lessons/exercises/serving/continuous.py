@@ -40,7 +40,7 @@ def _but(change: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Answer:
 
 
 def _no_earlier(case: Case, got: Outputs, want: Outputs) -> str | None:
-    soonest_N = case.args["arrival_N"] + case.args["length_N"]  # type: ignore[operator]
+    soonest_N = np.asarray(case.args["arrival_N"]) + np.asarray(case.args["length_N"])
     early = np.nonzero(got["finish_N"] < soonest_N)[0]
     if not len(early):
         return None
@@ -49,11 +49,11 @@ def _no_earlier(case: Case, got: Outputs, want: Outputs) -> str | None:
 
 
 def _no_more(case: Case, got: Outputs, want: Outputs) -> str | None:
-    finish_N, n_slots = got["finish_N"], case.args["n_slots"]
-    start_N = finish_N - case.args["length_N"]
+    finish_N, n_slots = got["finish_N"], int(case.args["n_slots"])  # type: ignore[arg-type]
+    start_N = finish_N - np.asarray(case.args["length_N"])
     for step in np.unique(start_N):
         running = int(((start_N <= step) & (step < finish_N)).sum())
-        if running > n_slots:  # type: ignore[operator]
+        if running > n_slots:
             return f"{running} requests run in step {step}, and there are {n_slots} slots"
     return None
 

@@ -67,18 +67,18 @@ def _inside(change: Callable[[Tensor, int], Tensor]) -> Callable[..., Replayed]:
 
 
 def _at_most_k(case: Case, got: Outputs, want: Outputs) -> str | None:
-    top_k = case.args["ids_NK"].shape[1]  # type: ignore[union-attr]
+    top_k = np.asarray(case.args["ids_NK"]).shape[1]
     low, high = got["hits_N"].min(), got["hits_N"].max()
     return None if low >= 0 and high <= top_k else f"hits go from {low} to {high}, and K is {top_k}"
 
 
 def _full(case: Case, got: Outputs, want: Outputs) -> str | None:
-    held, capacity = int(got["inside_E"].sum()), case.args["capacity"]
+    held, capacity = int(got["inside_E"].sum()), int(case.args["capacity"])  # type: ignore[arg-type]
     return None if held <= capacity else f"{held} experts are inside, and there are {capacity} places"
 
 
 def _last_token(case: Case, got: Outputs, want: Outputs) -> str | None:
-    row = case.args["ids_NK"][-1]  # type: ignore[index]
+    row = np.asarray(case.args["ids_NK"])[-1]
     missing = [int(e) for e in row if not got["inside_E"][e]]
     return f"expert {missing[0]} of the last token is not inside at the end" if missing else None
 

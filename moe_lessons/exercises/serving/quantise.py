@@ -1,6 +1,5 @@
 """Exercise 15.quantise: a few bits for each weight, and a scale for each group of neighbours."""
 
-
 import numpy as np
 import torch
 
@@ -25,8 +24,8 @@ from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Ou
 
 
 def _half_a_scale(case: Case, got: Outputs, want: Outputs) -> str | None:
-    weight_FD, group = case.args["weight_FD"], case.args["group"]
-    scales_FD = np.repeat(got["scales_FG"], group, axis=1)  # type: ignore[arg-type]
+    weight_FD = np.asarray(case.args["weight_FD"])
+    scales_FD = np.repeat(got["scales_FG"], weight_FD.shape[1] // got["scales_FG"].shape[1], axis=1)
     over = np.abs(got["weights_FD"] - weight_FD) > 0.5001 * np.abs(scales_FD) + 1e-6
     if not over.any():
         return None
@@ -35,7 +34,7 @@ def _half_a_scale(case: Case, got: Outputs, want: Outputs) -> str | None:
 
 
 def _largest(case: Case, got: Outputs, want: Outputs) -> str | None:
-    weight_FGP = np.reshape(case.args["weight_FD"], (*want["scales_FG"].shape, -1))  # type: ignore[arg-type]
+    weight_FGP = np.asarray(case.args["weight_FD"]).reshape(*want["scales_FG"].shape, -1)
     back_FGP = np.reshape(got["weights_FD"], weight_FGP.shape)
     at = np.abs(weight_FGP).argmax(axis=-1)[..., None]
     was, now = (np.take_along_axis(x, at, axis=-1)[..., 0] for x in (weight_FGP, back_FGP))

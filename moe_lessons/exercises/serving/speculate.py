@@ -1,5 +1,6 @@
-"""Exercise 15.speculate: keep what of a draft the target might have said, and mend the first that it not."""
+"""Exercise 15.speculate: keep what of a draft the target might have said, and mend the first that it did not."""
 
+import numpy as np
 import torch
 
 from moe_lessons.exercises.serving.speculate_cases import draw
@@ -23,9 +24,9 @@ def reference(p_HV: Tensor, q_GV: Tensor, drafted_G: Tensor, u_G: Tensor, u_last
 
 
 def _draft_first(case: Case, got: Outputs, want: Outputs) -> str | None:
-    drafted_G = case.args["drafted_G"]
+    drafted_G = np.asarray(case.args["drafted_G"]).tolist()
     tokens = [int(t) for t in got["tokens_H"] if t >= 0]
-    other = [h for h, t in enumerate(tokens) if h >= len(drafted_G) or t != drafted_G[h]]  # type: ignore
+    other = [h for h, t in enumerate(tokens) if h >= len(drafted_G) or t != drafted_G[h]]
     if not tokens:
         return "no token comes out; there is always one that the target adds"
     if len(other) > 1:
