@@ -1,4 +1,4 @@
-"""Exercise 15.speculate: keep what of a draft the target might have said, and mend the first that it did not."""
+"""Exercise 15.speculate: keep what of a draft the target might have said, and mend the first it did not."""
 
 import numpy as np
 import torch
