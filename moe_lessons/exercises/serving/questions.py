@@ -21,15 +21,6 @@ PREDICTIONS = (
         "tokens: 2,048 · 2/8 for an expert.",
     ),
     Prediction(
-        "15.which",
-        "4 tokens go to 4 experts. Eight times the tokens on the same 4 experts, or then eight times the "
-        "experts with the same 32 tokens: which step makes it slower by more?",
-        ("The eightfold tokens: eight times the arithmetic.", "The eightfold experts.", "Both by as much."),
-        1,
-        "The tokens share the weights of 4 experts, and the arithmetic fits into the time of reading. The "
-        "experts have to be read one by one.",
-    ),
-    Prediction(
         "15.batching",
         "The same experiment with DeepSeek-V3, 8 of 256 experts. By continuous batching in 32 slots it "
         "becomes",
