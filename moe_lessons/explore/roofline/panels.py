@@ -137,7 +137,7 @@ def bytes_scale(model: str, left: float, right: float) -> Scale:
     Examples
     --------
     >>> bytes_scale("Mixtral-8x7B", 0.0, 100.0).high
-    120.0
+    150.0
     """
     return Scale(0, round_ticks(1.25 * weights_read(model, "bf16", 10**6) / 1e9)[-1], left, right)
 

@@ -138,7 +138,7 @@ def drafted(gamma: int) -> float:
     Examples
     --------
     >>> drafted(0), round(drafted(3), 3)
-    (1, 2.533)
+    (1.0, 2.533)
     """
     return sum(ACCEPTANCE**i for i in range(gamma + 1))
 
