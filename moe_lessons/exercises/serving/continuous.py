@@ -1,6 +1,7 @@
 """Exercise 15.continuous: a slot that is free goes to the next request at once."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +19,14 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     return [*cases, _case(rng, 6, 8, 3, 9, edge=True), _case(rng, 7, 1, 4, 5, edge=True)]
 
 
-def _case(rng: np.random.Generator, n: int, n_slots: int, gap: int, longest: int, **how: bool) -> Case:
+def _case(rng: np.random.Generator, n: int, n_slots: int, gap: int, longest: int, edge: bool = False) -> Case:
     arrival_N = np.cumsum(rng.integers(0, gap, n))
     arrival_N[: n_slots + 1] = arrival_N[0]  # a queue from the start, and ties
     length_N = rng.integers(1, longest, n)
     length_N[:2] = longest, 1
     arrival_N[-1] += 3 * longest  # and a request that finds everything empty
-    args = {"arrival_N": arrival_N, "length_N": length_N, "n_slots": n_slots}
-    return Case(f"{n} requests, {n_slots} slots", args, **how)
+    args: dict[str, Any] = {"arrival_N": arrival_N, "length_N": length_N, "n_slots": n_slots}
+    return Case(f"{n} requests, {n_slots} slots", args, edge=edge)
 
 
 def reference(arrival_N: Tensor, length_N: Tensor, n_slots: int) -> Tensor:

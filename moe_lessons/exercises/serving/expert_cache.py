@@ -28,15 +28,17 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     return [*cases, _case(rng, 14, 5, 1, 2, edge=True), _case(rng, 11, 6, 2, 6, edge=True)]
 
 
-def _case(rng: np.random.Generator, n: int, n_experts: int, top_k: int, capacity: int, **how: bool) -> Case:
-    favour_E = rng.permutation((np.arange(n_experts) + 1.0) ** -0.8)
+def _case(
+    rng: np.random.Generator, n: int, n_all: int, top_k: int, capacity: int, edge: bool = False
+) -> Case:
+    favour_E = rng.permutation((np.arange(n_all) + 1.0) ** -0.8)
     rows = []
     for token in range(n):
         if token == n // 2:
             favour_E = rng.permutation(favour_E)  # what was popular no longer is
-        rows.append(rng.choice(n_experts, top_k, replace=False, p=favour_E / favour_E.sum()))
-    args = {"ids_NK": np.stack(rows), "capacity": capacity, "n_experts": n_experts}
-    return Case(f"N={n}, K={top_k}, C={capacity}, E={n_experts}", args, **how)
+        rows.append(rng.choice(n_all, top_k, replace=False, p=favour_E / favour_E.sum()))
+    args: dict[str, Any] = {"ids_NK": np.stack(rows), "capacity": capacity, "n_experts": n_all}
+    return Case(f"N={n}, K={top_k}, C={capacity}, E={n_all}", args, edge=edge)
 
 
 def reference(ids_NK: Tensor, capacity: int, n_experts: int) -> Replayed:
@@ -219,8 +221,7 @@ EXPERT_CACHE = Exercise(
         ),
         Misconception(
             "neighbour_only",
-            "Each token is compared with the one before it. The cache remembers further back than one token: "
-            "that is what its places are for.",
+            "Each token is compared with the one before it. The cache remembers further back than that.",
             wrong=lambda ids, c, e: (in_common(ids), mask(ids[-1].tolist(), e)),
             also=(_hits(lambda hits, ids, c: in_common(ids)),),
             hint=2,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from moe_lessons.accounting import Model, MoE, count, decode_read_bytes, describe, kv_cache_bytes
-from moe_lessons.accounting.coverage import expert_coverage
 
 MODELS = ("Mixtral-8x7B", "Qwen3-30B-A3B", "gpt-oss-120b", "DeepSeek-V3")
 DTYPES = ("bf16", "fp8", "mxfp4")
@@ -177,7 +176,9 @@ def weights_read(model: str, dtype: str, tokens: int) -> float:
 
 
 def touched(model: str, tokens: float) -> float:
-    """Experts of a layer that this many tokens touch on average.
+    """Experts of a layer that this many tokens touch on average, as `accounting.expert_coverage` has it.
+
+    For a curve tokens need not be whole.
 
     Examples
     --------
@@ -185,7 +186,7 @@ def touched(model: str, tokens: float) -> float:
     0.901
     """
     moe = moe_of(model)
-    return expert_coverage(moe.n_experts, moe.top_k, tokens)
+    return moe.n_experts * (1 - (1 - moe.top_k / moe.n_experts) ** tokens)
 
 
 def expert_bytes(model: str, dtype: str) -> float:
