@@ -20,9 +20,9 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
         (4, 7, 2),
         (5, 8, 3),
         (3, 6, 1),
-        (3, 7, 0),
-        (2, 6, 0),
-        (4, 9, 0),
+        (3, 8, 0),
+        (2, 9, 0),
+        (4, 10, 0),
     )
     return [_case(rng, *kind) for kind in kinds]
 
@@ -35,8 +35,14 @@ def _case(rng: np.random.Generator, gamma: int, n_tokens: int, kept: int) -> Cas
         q_GV = (q_GV / q_GV.sum(axis=1, keepdims=True)).astype(np.float32)
         p_HV = np.exp(logits_HV)
         p_HV = (p_HV / p_HV.sum(axis=1, keepdims=True)).astype(np.float32)
-        drafted_G = np.array([rng.choice(n_tokens, p=q / q.sum()) for q in q_GV.astype(np.float64)])
-        u_G = rng.uniform(0.02, 0.98, gamma).astype(np.float32)
+        drafted_G = (q_GV.cumsum(axis=1) < rng.random((gamma, 1))).sum(axis=1).clip(max=n_tokens - 1)
+        ratio_G = p_HV[np.arange(gamma), drafted_G] / q_GV[np.arange(gamma), drafted_G]
+        low_G, high_G = np.full(gamma, 0.02), np.full(gamma, 0.98)
+        high_G[:kept] = np.minimum(ratio_G[:kept] - 2 * CLEAR, 0.98)
+        low_G[kept : kept + 1] = ratio_G[kept : kept + 1] + 2 * CLEAR
+        if (low_G >= high_G).any():
+            continue
+        u_G = rng.uniform(low_G, high_G).astype(np.float32)
         u_last = float(rng.uniform(0.05, 0.95))
         if _is_telling(p_HV, q_GV, drafted_G, u_G, u_last, kept):
             break
@@ -66,7 +72,23 @@ def _is_telling(
     if own in others or own == int(rows[0].argmax()):
         return False
     if kept == gamma:
-        return others[0] != others[1]
+        return others[0] != others[1] and _tells_rules(p_HV[0], q_GV[0], int(drafted_G[0]), u_G[0], gamma)
     over_V = np.maximum(-more_V, 0)
     surplus = int((np.cumsum(over_V) < u_last * over_V.sum()).sum())
-    return len(set(others)) >= 2 and own != surplus and (kept > 0 or surplus not in others)
+    again = int((sums[0] < u_G[kept]).sum())
+    soft_V = np.cumsum(np.exp(rows[0]))
+    soft = int((soft_V < u_last * soft_V[-1]).sum())
+    elsewhere = [int((np.cumsum(row) < u_last).sum()) for row in (p_HV[-1], p_HV[kept + 1])]
+    apart = surplus not in others and again not in (own, int(rows[0].argmax())) and soft not in elsewhere
+    return len(set(others)) >= 2 and own != surplus and (kept > 0 or apart)
+
+
+def _tells_rules(p_V: np.ndarray, q_V: np.ndarray, token: int, u: float, gamma: int) -> bool:
+    """Of the drafts kept whole, one begins with a favourite that its own probability would not have kept.
+
+    Another begins with what is no favourite, and likelier for the target than for the draft.
+    """
+    favourite = token == int(p_V.argmax())
+    if gamma == 2:
+        return favourite and bool(u > p_V[token])
+    return gamma > 3 or (not favourite and bool(p_V[token] > q_V[token]))
