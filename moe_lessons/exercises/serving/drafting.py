@@ -37,6 +37,11 @@ class Setting:
         """Bytes of a step with this many tokens."""
         return self.shared_bytes + self.expert_bytes * self.experts(n_tokens)
 
+    def one_by_one(self, n_tokens: float) -> float:
+        """Bytes of a step if a token could choose the same expert twice."""
+        missed = (1 - 1 / self.n_experts) ** (self.top_k * n_tokens)
+        return self.shared_bytes + self.expert_bytes * self.n_experts * (1 - missed)
+
     @property
     def checked(self) -> int:
         """Tokens that a check passes: the last one of each user's text, and the draft."""

@@ -10,6 +10,7 @@ from moe_lessons.exercises.serving.speculating import (
     counted,
     drawn,
     missing,
+    multiplied,
     other_row,
     redrawn_with_own,
     shifted,
@@ -76,6 +77,13 @@ SPECULATE = Exercise(
             "The ratio is q(x)/p(x). That keeps what the draft likes *more* than the target does, which is "
             "just what there is too much of.",
             wrong=varied(accept=lambda p, q, x, u: bool(u * p[x] <= q[x])),
+            hint=1,
+        ),
+        Misconception(
+            "ratios_multiplied",
+            "The ratios of all tokens so far were multiplied. Each is decided by its own p and q; those before "
+            "it are kept already.",
+            wrong=multiplied,
             hint=1,
         ),
         Misconception(

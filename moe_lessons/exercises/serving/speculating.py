@@ -142,3 +142,12 @@ def shifted(p_HV: Tensor, q_GV: Tensor, drafted_G: Tensor, u_G: Tensor, u_last: 
     n = int(kept_G.long().cumprod(0).sum())
     left_V = missing(p_HV[n], q_GV[n]) if n < len(drafted_G) else p_HV[n]
     return torch.tensor([*drafted_G[:n].tolist(), drawn(left_V, u_last)] + [-1] * (len(drafted_G) - n))
+
+
+def multiplied(p_HV: Tensor, q_GV: Tensor, drafted_G: Tensor, u_G: Tensor, u_last: float) -> Tensor:
+    """The mistake of deciding by the product of the ratios so far."""
+    at = torch.arange(len(drafted_G))
+    so_far_G = (p_HV[at, drafted_G] / q_GV[at, drafted_G]).cumprod(0)
+    n = int((u_G <= so_far_G).long().cumprod(0).sum())
+    left_V = missing(p_HV[n], q_GV[n]) if n < len(drafted_G) else p_HV[n]
+    return torch.tensor([*drafted_G[:n].tolist(), drawn(left_V, u_last)] + [-1] * (len(drafted_G) - n))

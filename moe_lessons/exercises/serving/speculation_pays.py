@@ -153,6 +153,14 @@ SPECULATION_PAYS = Exercise(
             hint=2,
         ),
         Misconception(
+            "chosen_one_by_one",
+            "All choices were counted as independent draws of one expert. A token's K experts are different "
+            "ones: a token misses an expert with probability 1 - K/E.",
+            wrong=_as(lambda s: s.tokens * s.one_by_one(s.batch) / s.one_by_one(s.checked)),
+            also=(_as(lambda s: s.tokens * s.read(s.batch) / s.one_by_one(s.checked)),),
+            hint=2,
+        ),
+        Misconception(
             "users_apart",
             "Coverage was taken of one user's tokens and multiplied by the batch. Users share experts as "
             "well: all tokens of a step go into one coverage.",

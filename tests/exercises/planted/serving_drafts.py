@@ -179,7 +179,21 @@ def one_row_on(p, q, x, u, u_last):
     return torch.tensor([*x[:n].tolist(), pick(w, u_last)] + [-1] * (len(x) - n))
 
 
+def whole_draft_so_far(p, q, x, u, u_last):
+    out, joint = [], 1.0
+    for g in range(len(x)):
+        joint = joint * float(p[g, x[g]] / q[g, x[g]])
+        if float(u[g]) > joint:
+            out.append(pick(torch.relu(p[g] - q[g]), u_last))
+            break
+        out.append(int(x[g]))
+    else:
+        out.append(pick(p[-1], u_last))
+    return torch.tensor(out + [-1] * (len(p) - len(out)))
+
+
 SPECULATE_WRONG = {
+    "ratios_multiplied": whole_draft_so_far,
     "chance_used_twice": same_chance,
     "softmax_of_residual": looped(rule, left=lambda p, q: torch.relu(p - q).softmax(0)),
     "row_shifted": one_row_on,
@@ -252,7 +266,15 @@ def with_tokens(of):
     return lambda E, K, B, g, a, S, X: of(a, g) * read(E, K, S, X, B) / read(E, K, S, X, B * (g + 1))
 
 
+def repeated(E, K, B, g, a, S, X):
+    def bytes_of(n):
+        return S + X * E * (1 - (1 - 1 / E) ** (K * n))
+
+    return geometric(a, g) * bytes_of(B) / bytes_of(B * (g + 1))
+
+
 PAYS_WRONG = {
+    "chosen_one_by_one": repeated,
     "whole_draft_weighted": with_tokens(lambda a, g: sum((n + 1) * a**n * (1 - a) for n in range(g + 1))),
     "two_steps": lambda E, K, B, g, a, S, X: (
         geometric(a, g) * read(E, K, S, X, B) / (read(E, K, S, X, B) + read(E, K, S, X, B * (g + 1)))

@@ -426,7 +426,7 @@ FRESH = {
         ("codes and weights swapped", swapped, {"outputs_swapped"}),
     ],
     "15.speculate": [
-        ("product of ratios", product_of_ratios, set()),
+        ("product of ratios", product_of_ratios, {"ratios_multiplied"}),
         ("its own chance again", own_u, {"chance_used_twice"}),
         ("softmax of what is missing", softmaxed, {"softmax_of_residual"}),
         ("difference against u", difference_of_u, set()),
@@ -452,6 +452,6 @@ FRESH = {
         ("kept tokens alone", pays(powers, only_kept), {"kept_tokens_only"}),
         ("all experts", pays(powers, lambda E, K, B, g, a, S, X: S + X * E), {"every_expert"}),
         ("K experts, as in a plain step", pays(powers, as_before), {"bytes_unchanged"}),
-        ("chosen one by one", pays(powers, one_by_one), set()),
+        ("chosen one by one", pays(powers, one_by_one), {"chosen_one_by_one"}),
     ],
 }
