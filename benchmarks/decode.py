@@ -24,7 +24,7 @@ from moe_lessons.training.report import commit
 
 RESULTS = Path(__file__).resolve().parents[1] / "moe_lessons" / "results" / "decode.json"
 E, D, F, K = 64, 768, 768, 8  # of the timed layer: 453 MB of experts
-REQUESTS, PROMPT, NEW = 16, 40, 60  # of the timed engine
+REQUESTS, PROMPT, NEW = 16, 40, 24  # of the timed engine
 
 
 def least(contestants, rounds):
@@ -121,7 +121,7 @@ def engine(rounds):
     return {"requests": REQUESTS, "prompt": PROMPT, "new": NEW, "rows": rows}
 
 
-PARTS = {"layer": (layer, 15), "engine": (engine, 3)}
+PARTS = {"layer": (layer, 15), "engine": (engine, 2)}
 
 
 @click.command()
