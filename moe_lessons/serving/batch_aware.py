@@ -30,7 +30,7 @@ def batch_aware(k0: int, steps: Callable[[int], Tensor] | None = None) -> Callab
 
     References
     ----------
-    Oncescu et al., "Opportunistic Expert Activation", arXiv:2511.02237.
+    "Opportunistic Expert Activation", arXiv:2511.02237.
 
     Examples
     --------

@@ -141,7 +141,8 @@ class NGramDraft:
 
     References
     ----------
-    Bell, Cleary and Witten, "Text Compression", 1990, section 6.2 (method C).
+    Witten and Bell, "The zero-frequency problem", IEEE Transactions on Information Theory 37 (1991),
+    doi:10.1109/18.87000 (method C).
 
     Examples
     --------

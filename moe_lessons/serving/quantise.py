@@ -78,7 +78,7 @@ def quantise(weight: Tensor, bits: int, group: int | None = GROUP) -> Quantised:
     >>> packed.codes, packed.scales
     (tensor([[ 0, -7,  7,  1]], dtype=torch.int8), tensor([[1.0000, 0.4856]], dtype=torch.float16))
     >>> packed.dequantise()
-    tensor([[ 0.0000, -7.0000,  3.4004,  0.4856]])
+    tensor([[ 0.0000, -7.0000,  3.3992,  0.4856]])
     """
     if not LEAST <= bits <= MOST:
         raise ValueError(f"bits={bits}: choose {LEAST} to {MOST}")
