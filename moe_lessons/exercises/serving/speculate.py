@@ -81,8 +81,8 @@ SPECULATE = Exercise(
         ),
         Misconception(
             "ratios_multiplied",
-            "The ratios of all tokens so far were multiplied. Each is decided by its own p and q; those before "
-            "it are kept already.",
+            "The ratios of all tokens so far were multiplied. Each is decided by its own p and q; what was "
+            "before it is kept already.",
             wrong=multiplied,
             hint=1,
         ),
