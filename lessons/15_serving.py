@@ -18,7 +18,6 @@ start("15_serving")
 
 # %%
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import torch
