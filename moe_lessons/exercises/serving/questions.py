@@ -76,8 +76,8 @@ PREDICTIONS = (
         "batch loads anyway. About a third fewer experts are read. What does it cost?",
         ("Nothing at all.", "A few hundredths of a bit per byte.", "Half a bit per byte."),
         1,
-        "The third and fourth expert have small weights, and among 18 loaded ones there is mostly a good "
-        "one.",
+        "The best two are kept, and among the many that are loaded anyway there is mostly a good third and "
+        "fourth.",
     ),
 )
 
