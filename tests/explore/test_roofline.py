@@ -159,11 +159,11 @@ def test_the_bar_is_as_long_as_what_is_read():
         state = simulate(params)
         found = marks(Roofline.draw(state))
         pieces = [m for m in of(found, "rect", height=22.0) if m.fill != "#ffffff"]
-        scale = panels.bytes_scale(params.model, 404, 704)
+        scale = panels.bytes_scale(params.model, 392, 692)
         beyond = state.read_bytes / 1e9 > scale.high
-        lengths.beyond(state.read_bytes, any(m.left > 704 for m in of(found, "polygon"))) if beyond else None
+        lengths.beyond(state.read_bytes, any(m.left > 692 for m in of(found, "polygon"))) if beyond else None
         if not beyond:
-            length = max(m.right for m in pieces) - 404
+            length = max(m.right for m in pieces) - 392
             lengths.add(params.model, state.read_bytes, length)
             for piece, count_ in zip(
                 pieces, (state.shared_bytes, state.expert_bytes, state.cache_bytes), strict=True
@@ -176,9 +176,9 @@ def test_the_bar_is_as_long_as_what_is_read():
 def test_words_do_not_lie_on_each_other():
     for params in some(drawn):
         words = [m for m in marks(Roofline.draw(simulate(params))) if m.kind == "text"]
-        right = [m for m in words if m.left > 400]
+        right = [m for m in words if m.left > 390]
         assert not [(a.said, b.said) for i, a in enumerate(right) for b in right[i + 1 :] if a.meets(b)]
-        assert max(m.right for m in words) < 735
+        assert max(m.right for m in words) < 722
 
 
 @given(params_of)

@@ -159,7 +159,7 @@ def bytes_bar(state: State, left: float, top: float, name: str = "read in a step
         if end > start:
             parts.append(element("rect", x=start, y=top, width=end - start, height=22, fill=fill))
         reached += count
-        x = left + (0, 106, 222)[i]
+        x = left + (0, 104, 215)[i]
         parts.append(element("rect", x=x, y=top + 32, width=10, height=10, fill=fill))
         parts.append(text(x + 14, top + 41, f"{kind} {gigabytes(count)}", fill=INK, font_size=11))
     if scale.beyond(reached / 1e9):

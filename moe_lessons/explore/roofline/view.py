@@ -22,7 +22,7 @@ def draw(state: State) -> str:
     limit = "computing" if state.computes else "reading"
     users = "one user" if p.batch == 1 else f"{p.batch:,} users"
     title = f"{p.model}, {users}: a step takes {1000 * state.step_s:.3g} ms, all of it {limit}"
-    body = roof(state) + bytes_bar(state, 404, 24) + coverage_curve(state) + _handle(state)
+    body = roof(state) + bytes_bar(state, 392, 24) + coverage_curve(state) + _handle(state)
     return figure(720, 356, title, frame_words(state), body, caption=question(state)).svg
 
 
