@@ -23,6 +23,7 @@ _MODULES = {
     "11": "fine_grained",
     "12": "what_experts_learn",
     "14": "expert_parallel",
+    "15": "serving",
 }
 """Lesson number to module of this package; each defines ``LESSON``."""
 

@@ -107,6 +107,26 @@ class KVCache:
         self.length = end
         return self.k_BGCP[:, :, :end], self.v_BGCP[:, :, :end]
 
+    def cut(self, length: int) -> None:
+        """Forget all but the first `length` tokens, so that others can take the place of the rest.
+
+        Raises
+        ------
+        ValueError
+            If it holds fewer.
+
+        Examples
+        --------
+        >>> cache = KVCache(capacity=8)
+        >>> both = cache.append(torch.zeros(1, 2, 5, 4), torch.zeros(1, 2, 5, 4))
+        >>> cache.cut(3)  # two guessed tokens were wrong
+        >>> cache
+        KVCache(length=3, capacity=8)
+        """
+        if not 0 <= length <= self.length:
+            raise ValueError(f"length={length}: choose 0 to {self.length}, what the cache holds")
+        self.length = length
+
     def mask(self, L: int) -> Tensor | None:
         """Say which of all tokens so far the last L may see; None where that is plain: causal, or all.
 

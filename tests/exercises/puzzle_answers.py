@@ -206,6 +206,15 @@ RIGHT = {
         lambda price_N, width: torch.stack([price_N[seat::width].min() for seat in range(width)]),
         lambda price_N, width: [min(price_N.tolist()[seat::width]) for seat in range(width)],
     ],
+    "15.p_parcels": [
+        lambda value_RM, size: value_RM.view(len(value_RM), -1, size).sum(-1),
+        lambda value_RM, size: torch.stack([part.sum(1) for part in value_RM.split(size, dim=1)], dim=1),
+        lambda value_RM, size: [[sum(p) for p in row.view(-1, size).tolist()] for row in value_RM],
+    ],
+    "15.p_streak": [
+        lambda won_GN: torch.cat([won_GN, torch.zeros_like(won_GN[:, :1])], dim=1).argmin(1),
+        lambda won_GN: [([*row.tolist(), 0]).index(0) for row in won_GN],
+    ],
 }
 
 
@@ -387,5 +396,15 @@ WRONG = {
     "14.p_seats": {
         "each row": lambda price, width: price.reshape(-1, width).min(1).values,
         "rows and columns exchanged": lambda price, width: price.reshape(width, -1).min(1).values,
+    },
+    "15.p_parcels": {
+        "dealt in turn": lambda value, size: [
+            [row[g :: len(row) // size].sum().item() for g in range(len(row) // size)] for row in value
+        ],
+        "the wrong axis": lambda value, size: value.view(len(value), -1, size).sum(1),
+    },
+    "15.p_streak": {
+        "all wins": lambda won: (won == 1).sum(1),
+        "the first loss, always": lambda won: won.min(dim=1).indices,
     },
 }

@@ -1,4 +1,4 @@
-"""What lesson 11 asks for, the package has: both give the same on the exercise's own inputs."""
+"""What lessons 11 and 15 ask for, the package has: both give the same on the exercise's own inputs."""
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from moe_lessons.exercises.judge import draw
 from moe_lessons.experts import split_experts
 from moe_lessons.layer import LayerSpec, MoELayer
 from moe_lessons.routing import two_level_topk, two_level_utilisation
+from moe_lessons.serving import Request, accept, quantise, simulate, simulate_cache, tokens_per_check
 
 
 def cases(id):
@@ -70,3 +71,49 @@ def test_laws():
         assert best.loss == pytest.approx(wanted[3], rel=1e-5)
     for args, wanted in cases("11.leverage"):
         assert efficiency_leverage(*args, beyond=True) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_expert_cache():
+    for (ids_NK, capacity, n_experts), (hits_N, inside_E) in cases("15.expert_cache"):
+        run = simulate_cache(ids_NK, capacity, "lru")
+        assert torch.equal(run.hits_N, hits_N)
+        assert sorted(run.contents) == torch.arange(n_experts)[inside_E].tolist()
+
+
+def test_quantise():
+    """The package keeps its scales in 16 bits: a code may go to its neighbour, and weights move a little."""
+    for (weight_FD, bits, group), (codes_FD, scales_FG, weights_FD) in cases("15.quantise"):
+        packed = quantise(weight_FD, bits, group)
+        assert (packed.codes - codes_FD).abs().max() <= 1
+        torch.testing.assert_close(packed.scales.float(), scales_FG, rtol=1e-3, atol=1e-6)
+        same_FD = packed.codes == codes_FD
+        assert same_FD.float().mean() > 0.95
+        torch.testing.assert_close(packed.dequantise()[same_FD], weights_FD[same_FD], rtol=1e-3, atol=1e-4)
+
+
+def test_speculate():
+    for (p_HV, q_GV, drafted_G, u_G, u_last), wanted_H in cases("15.speculate"):
+        tokens = accept(p_HV, q_GV, drafted_G.tolist(), [*u_G.tolist(), u_last])
+        assert tokens == [t for t in wanted_H.tolist() if t >= 0]
+
+
+def test_tokens_of_a_check():
+    of_all_experts = [
+        (args[3:5], wanted) for args, wanted in cases("15.speculation_pays") if args[0] == args[1]
+    ]
+    assert of_all_experts
+    for (gamma, acceptance), wanted in of_all_experts:
+        assert tokens_per_check(acceptance, gamma) == pytest.approx(wanted)
+
+
+def test_continuous_batching():
+    """Prompts of one token, which is read and answered in a step, and steps of one second."""
+
+    class Second:
+        def step_s(self, tokens, cached=0):
+            return 1.0
+
+    for (arrival_N, length_N, n_slots), finish_N in cases("15.continuous"):
+        wanted = [Request(a, 1, n) for a, n in zip(arrival_N.tolist(), length_N.tolist(), strict=True)]
+        served = simulate(wanted, Second(), n_slots, "chunked", chunk=100)
+        assert served.finished_s == finish_N.tolist()

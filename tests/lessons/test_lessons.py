@@ -50,6 +50,7 @@ LONG = (
     "11_fine_grained",
     "12_what_experts_learn",
     "14_expert_parallel",
+    "15_serving",
 )
 
 

@@ -189,6 +189,7 @@ def test_the_wheel_brings_the_settings_that_saved_pictures_need(installed):
     here = json.loads((paths.ROOT / "binder" / "overrides.json").read_text(encoding="utf-8"))
     assert brought.items() <= here.items()
     assert not [name for name in inside if name.endswith(".webp")]
+    assert "moe_lessons/results/fine32.safetensors" in inside  # lessons read it where no repository is
 
 
 def test_binder_pins_what_the_course_pins():

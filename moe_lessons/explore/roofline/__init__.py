@@ -1,0 +1,1 @@
+"""The decode roofline: `state` counts bytes and FLOPs, `view` draws, `explorable` has the controls."""
