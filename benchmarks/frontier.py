@@ -48,14 +48,14 @@ def write(part, rows, settings, began):
 
 def coins():
     """Trained by top-k and read in three ways; trained by the predictor; trained without a choice."""
-    settings = {"steps": 400, "lr": 6e-3, "n_sequences": 32, "length": 16, "d_model": 16, "n_test": 4096}
-    inputs_NL, targets_NL = tasks.coin_flips(99, n_sequences=4096, length=16)(0)
+    settings = {"steps": 400, "lr": 6e-3, "n_sequences": 64, "length": 8, "d_model": 32, "n_test": 4096}
+    inputs_NL, targets_NL = tasks.coin_flips(99, n_sequences=4096, length=8)(0)
     rows = []
     for seed in range(5):
         row = {"seed": seed}
         for decide in ("topk", "predictor"):
             model = tasks.coin_model(decide, seed)
-            tiny.fit(model, tasks.coin_flips(seed, n_sequences=32, length=16), 400, lr=6e-3)
+            tiny.fit(model, tasks.coin_flips(seed, n_sequences=64, length=8), 400, lr=6e-3)
             for reads in ("topk", "predictor", "running") if decide == "topk" else ("predictor",):
                 depth.decide_by(model, reads)
                 row[f"trained {decide}, run {reads}"] = tiny.bits(model, inputs_NL, targets_NL)
@@ -111,9 +111,7 @@ def text_model(feed_forwards, seed, mixture=None, memory_rows=0):
 
 
 def trained_on_text(model, seed, steps, after=None):
-    tiny.fit(
-        model, tasks.text_batches(seed), steps, lr=2e-3, warmup=20, weight_decay=0.1, after=after
-    )
+    tiny.fit(model, tasks.text_batches(seed), steps, lr=2e-3, warmup=20, weight_decay=0.1, after=after)
     return tiny.bits(model, *tasks.held_out_text(), batch_size=64)
 
 

@@ -46,7 +46,10 @@ def layer_string(config: Mapping[str, Any]) -> str:
         return _listed(fields)
     if family == "jamba":
         period, offset = fields.integer("attn_layer_period", 8), fields.integer("attn_layer_offset", 4, low=0)
-        step, first = fields.integer("expert_layer_period", 2), fields.integer("expert_layer_offset", 1, low=0)
+        step, first = (
+            fields.integer("expert_layer_period", 2),
+            fields.integer("expert_layer_offset", 1, low=0),
+        )
         return "".join(
             (ATTENTION if i % period == offset else STATE) + (EXPERTS if i % step == first else DENSE)
             for i in range(fields.integer("num_hidden_layers"))

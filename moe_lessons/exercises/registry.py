@@ -22,6 +22,7 @@ _MODULES = {
     "10": "mini_transformer",
     "11": "fine_grained",
     "12": "what_experts_learn",
+    "16": "frontier",
 }
 """Lesson number to module of this package; each defines ``LESSON``."""
 

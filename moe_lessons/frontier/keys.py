@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-
 def product_topk(query_TP: Tensor, first_NH: Tensor, second_MH: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
     """Find the K best of N times M keys, exactly, without scoring them all.
 

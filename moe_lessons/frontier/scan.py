@@ -1,4 +1,4 @@
-"""A selective state space: a sum over the past that decays as the input says; as a recurrence and as a matrix.
+"""A selective state space: a sum over the past that decays as the input says; as a loop and as a matrix.
 
 Shapes: L positions, P width of a head, N width of its state, H heads, B sequences, D = H P.
 """

@@ -36,13 +36,13 @@ def coin_flips(seed: int, *, n_sequences: int, length: int) -> Batch:
     return batch
 
 
-def coin_model(decide: Decide, seed: int, *, d_model: int = 16, length: int = 16) -> TinyModel:
+def coin_model(decide: Decide, seed: int, *, d_model: int = 32, length: int = 8) -> TinyModel:
     """Return a model of four blocks, of which the middle two are passed by half of the positions.
 
     Examples
     --------
-    >>> coin_model("topk", seed=0)(torch.zeros(1, 16, dtype=torch.int64))[0].shape
-    torch.Size([1, 16, 2])
+    >>> coin_model("topk", seed=0)(torch.zeros(1, 8, dtype=torch.int64))[0].shape
+    torch.Size([1, 8, 2])
     """
 
     def blocks() -> list[Block]:
@@ -223,5 +223,3 @@ def held_out_text(n_windows: int = 256, length: int = 64) -> tuple[Tensor, Tenso
     text_M = load_corpus("language-reference", context_length=length).validation_M
     n = min(n_windows, (len(text_M) - 1) // length) * length
     return text_M[:n].view(-1, length).long(), text_M[1 : n + 1].view(-1, length).long()
-
-
