@@ -49,8 +49,9 @@ def coin_model(decide: Decide, seed: int, *, d_model: int = 32, length: int = 8)
         def parts() -> tuple[int, nn.Module, nn.Module]:
             return d_model, CausalAttention(d_model, 2), mlp(d_model, 2 * d_model)
 
-        middle = [MoDBlock(*parts(), share=0.5, decide=decide) for _ in range(2)]
-        return [Block(*parts()), *middle, Block(*parts())]
+        made = [Block(*parts())]
+        made += [MoDBlock(*parts(), share=0.5, decide=decide) for _ in range(2)]
+        return [*made, Block(*parts())]
 
     return TinyModel(blocks, d_model, 2, length, seed=seed)
 
@@ -69,11 +70,11 @@ class Facts:
     Examples
     --------
     >>> facts = Facts(100)
-    >>> facts.pairs_N2.shape, facts.labels_N.max() < 64
+    >>> facts.pairs_N2.shape, facts.labels_N.max() < 32
     (torch.Size([100, 2]), tensor(True))
     """
 
-    def __init__(self, n_facts: int, n_symbols: int = 64, seed: int = 0) -> None:
+    def __init__(self, n_facts: int, n_symbols: int = 32, seed: int = 0) -> None:
         self.generator = torch.Generator().manual_seed(seed)
         self.n_symbols, self.seed = n_symbols, seed
         pairs_N = torch.randperm(n_symbols**2, generator=self.generator)[:n_facts]
@@ -81,7 +82,7 @@ class Facts:
         self.labels_N = torch.randint(0, n_symbols, (n_facts,), generator=self.generator)
 
     def recalled(
-        self, layer: Callable[[], nn.Module], steps: int, *, d_model: int = 64, lr: float = 3e-3
+        self, layer: Callable[[], nn.Module], steps: int, *, d_model: int = 32, lr: float = 3e-3
     ) -> float:
         """Train embeddings, one layer and a head on the facts, and return the share that comes back right.
 
@@ -197,14 +198,14 @@ def recall_untrained(n_pairs: int, d_state: int, *, d_value: int = 32, n_trials:
     return Recall(*(right / n_trials).tolist())
 
 
-def text_batches(seed: int, *, n_sequences: int = 8, length: int = 64) -> Batch:
+def text_batches(seed: int, *, n_sequences: int = 16, length: int = 32) -> Batch:
     """Return batches of the course's English text, bytes and the next ones.
 
     Examples
     --------
     >>> inputs_BL, targets_BL = text_batches(0)(0)
     >>> inputs_BL.shape, bool((inputs_BL[:, 1:] == targets_BL[:, :-1]).all())
-    (torch.Size([8, 64]), True)
+    (torch.Size([16, 32]), True)
     """
     train_N = load_corpus("language-reference", context_length=length).train_N
     return lambda step: training_batch(
@@ -212,13 +213,13 @@ def text_batches(seed: int, *, n_sequences: int = 8, length: int = 64) -> Batch:
     )
 
 
-def held_out_text(n_windows: int = 256, length: int = 64) -> tuple[Tensor, Tensor]:
+def held_out_text(n_windows: int = 256, length: int = 32) -> tuple[Tensor, Tensor]:
     """Return windows of the same text that no batch has, and their next bytes.
 
     Examples
     --------
     >>> [tuple(part.shape) for part in held_out_text(4)]
-    [(4, 64), (4, 64)]
+    [(4, 32), (4, 32)]
     """
     text_M = load_corpus("language-reference", context_length=length).validation_M
     n = min(n_windows, (len(text_M) - 1) // length) * length
