@@ -112,11 +112,11 @@ def text_model(feed_forwards, seed, mixture=None, memory_rows=0):
         return made
 
     made_memory = (lambda: memory.NGramMemory(WIDTH, memory_rows)) if memory_rows else None
-    return tiny.TinyModel(blocks, WIDTH, 256, LENGTH, seed=seed, memory=made_memory)
+    return tiny.TinyModel(blocks, WIDTH, 256, LENGTH, seed=seed, position_std=0.02, memory=made_memory)
 
 
 def trained_on_text(model, seed, steps, after=None):
-    tiny.fit(model, tasks.text_batches(seed), steps, lr=2e-3, warmup=20, weight_decay=0.1, after=after)
+    tiny.fit(model, tasks.text_batches(seed), steps, lr=2e-2, warmup=20, weight_decay=0.1, after=after)
     return tiny.bits(model, *tasks.held_out_text(), batch_size=64)
 
 
@@ -132,7 +132,7 @@ def memories():
         return {"share": (12 - n_experts) / 12, "bits": bits, "parameters": parameters}
 
     jobs = [{"n_experts": n, "seed": seed} for seed in range(2) for n in (12, 10, 6, 2)]
-    return jobs, measure, {"steps": 200, "layers": 3, "budget": "12 experts of F = 32 a layer"}
+    return jobs, measure, {"steps": 200, "lr": 2e-2, "layers": 3, "budget": "12 experts of F = 32 a layer"}
 
 
 NULLS = {
@@ -165,7 +165,7 @@ def nulls():
         return row
 
     jobs = [{"layer": name, "seed": seed} for seed in range(3) for name in NULLS]
-    return jobs, measure, {"steps": 200, "layers": 3, "d_expert": 32}
+    return jobs, measure, {"steps": 200, "lr": 2e-2, "layers": 3, "d_expert": 32}
 
 
 def every_other(scores_BL):
@@ -210,7 +210,7 @@ def depths():
         return row
 
     jobs = [{"model": name, "seed": seed} for seed in range(3) for name in kinds]
-    return jobs, measure, {"steps": 200, "share": 0.5, "mixtures": "layers 2 and 4 of 4"}
+    return jobs, measure, {"steps": 200, "lr": 2e-2, "share": 0.5, "mixtures": "layers 2 and 4 of 4"}
 
 
 def recalls():

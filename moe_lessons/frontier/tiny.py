@@ -113,6 +113,8 @@ class TinyModel(nn.Module):
         Returns the list of blocks; called after `seed` was set, so that a seed determines all weights.
     d_model, vocab_size, context_length : int
     seed : int
+    position_std : float
+        Of the positions' first embeddings; those of the tokens begin with 1.
     memory : callable, optional
         Returns a module that takes the stream and the tokens; what it returns is added before block 1.
 
@@ -132,6 +134,7 @@ class TinyModel(nn.Module):
         context_length: int,
         *,
         seed: int = 0,
+        position_std: float = 1.0,
         memory: Callable[[], nn.Module] | None = None,
     ) -> None:
         super().__init__()
@@ -141,6 +144,7 @@ class TinyModel(nn.Module):
             self.positions = nn.Embedding(context_length, d_model)
             self.blocks = nn.ModuleList(blocks())
             self.norm, self.head = nn.RMSNorm(d_model), nn.Linear(d_model, vocab_size)
+            self.positions.weight.data.mul_(position_std)
             self.memory = memory() if memory else None
 
     def forward(self, tokens_BL: Tensor) -> tuple[Tensor, Any]:

@@ -44,8 +44,8 @@ LESSON = Lesson(
         "2601.07372](https://arxiv.org/abs/2601.07372): Engram",
         "Dao and Gu 2024, *Transformers are SSMs*, [arXiv 2405.21060](https://arxiv.org/abs/2405.21060): "
         "the matrix form of a state space",
-        "Lieber et al. 2024, *Jamba*, [arXiv 2403.19887](https://arxiv.org/abs/2403.19887): states, attention "
-        "and experts in one model",
+        "Lieber et al. 2024, *Jamba*, [arXiv 2403.19887](https://arxiv.org/abs/2403.19887): states, "
+        "attention and experts in one model",
         "xAI 2024, [*Open Release of Grok-1*](https://x.ai/blog/grok-os)",
     ),
 )

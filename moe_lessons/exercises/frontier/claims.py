@@ -7,8 +7,9 @@ CLAIMS = (
         "L133",
         "Conditional computation need not stop at the feed-forward layer.",
         "correct",
-        "Depth can be chosen for each token, too. In a language model the choice must be causal: a router that "
-        "takes the best of a sequence gets below the entropy of fair coins, its causal version does not.",
+        "Depth can be chosen for each token, too. In a language model the choice must be causal: a router "
+        "that takes the best of a sequence gets below the entropy of fair coins, its causal version does "
+        "not.",
         "arXiv 2404.02258; the models of this lesson",
     ),
     Claim(
@@ -31,9 +32,9 @@ CLAIMS = (
         "L116",
         "To train a trillion parameters and run all of them for each token is prohibitive.",
         "imprecise",
-        "It is a matter of price. On 20 trillion tokens it takes about 40 times the compute that was spent "
-        "on DeepSeek-V3, and three times that of Llama-3.1-405B, which was dense and was trained.",
-        "arXiv 2412.19437, table 1; arXiv 2407.21783, table 3; the arithmetic of this lesson",
+        "It is a matter of price. On 20 trillion tokens it takes more than 30 times the compute of "
+        "DeepSeek-V3, and three times that of Llama-3.1-405B, which was dense and was trained.",
+        "arXiv 2412.19437, table 1; arXiv 2407.21783, section 3; the arithmetic of this lesson",
     ),
     Claim(
         "L115",
@@ -47,8 +48,8 @@ CLAIMS = (
         "L118",
         "GPT-4 is a Mixture of Experts.",
         "unconfirmable",
-        "OpenAI has not said so. Neither speed nor price can show it: for every sparse model there is a dense "
-        "one that reads as many bytes for a token.",
+        "OpenAI has not said so. Neither speed nor price can show it: for every sparse model there is a "
+        "dense one that reads as many bytes for a token.",
         "the arithmetic of this lesson; arXiv 2303.08774 gives no architecture (section 2)",
     ),
     Claim(

@@ -10,12 +10,12 @@ from torch import Tensor
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
 
 Choice = tuple[Tensor, Tensor, Any]
-# T, E, Z, K, target, bias
+# T, E, Z, K, target, bias; whether real experts are above the target, and whether null ones are.
 SHAPES = (
-    (24, 6, 4, 3, 2.2, 0.1),
-    (30, 4, 8, 4, 1.3, -0.08),
-    (20, 8, 6, 4, 2.1, 0.12),
-    (18, 5, 3, 2, 1.7, -0.05),
+    (24, 6, 4, 3, 1.6, 0.03, True, False),
+    (30, 4, 8, 4, 1.8, -0.03, False, True),
+    (20, 8, 6, 4, 2.9, 0.02, False, False),
+    (18, 4, 5, 2, 0.6, -0.04, True, True),
 )
 RATE = 0.01
 
@@ -23,18 +23,19 @@ RATE = 0.01
 def draw(rng: np.random.Generator) -> Sequence[Case]:
     """Biases of both signs, means above and below the target; no choice and no mean on a hair."""
     cases = []
-    for i, (n_tokens, n_real, n_null, top_k, target, bias) in enumerate(SHAPES):
+    for n_tokens, n_real, n_null, top_k, target, bias, above, null_above in SHAPES:
         while True:
             logits_TC = (rng.normal(size=(n_tokens, n_real + n_null)) * 1.5).astype(np.float32)
-            logits_TC[:, :n_real] += 0.6 if i % 2 == 0 else 0.0
             given = torch.from_numpy(logits_TC), bias, n_real, top_k, target, RATE
             scores_TC = given[0].softmax(-1)
+            plain = _used(scores_TC, n_real, top_k).double().mean()
             scores_TC[:, n_real:] += bias
             ranked_TC = scores_TC.sort(-1, descending=True).values
-            _, used_T, _ = reference(*given)
-            mean, plain = used_T.double().mean(), _used(given[0], n_real, top_k).double().mean()
+            mean = _used(scores_TC, n_real, top_k).double().mean()
             apart = (ranked_TC[:, top_k - 1] - ranked_TC[:, top_k]).min() > 1e-4
-            if apart and abs(mean - target) > 0.05 and mean != plain and len(used_T.unique()) > 1:
+            sides = mean > target + 0.05, top_k - mean > target + 0.05
+            clear = min(abs(mean - target), abs(top_k - mean - target)) > 0.05
+            if apart and clear and sides == (above, null_above) and mean != plain:
                 break
         args = {
             "logits_TC": logits_TC,

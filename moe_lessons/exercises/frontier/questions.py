@@ -5,17 +5,17 @@ from moe_lessons.exercises.spec import Choice, Prediction, Quiz
 PREDICTIONS = (
     Prediction(
         "16.coins",
-        "We train a mixture of depths on fair coin flips, to predict the next one, and measure its loss on new "
-        "flips. Which result would prove that something is wrong?",
+        "We train a mixture of depths on fair coin flips, to predict the next one, and measure its loss on "
+        "new flips. Which result would prove that something is wrong?",
         ("1.05 bits a flip", "1.00 bits a flip", "0.95 bits a flip"),
         2,
-        "Nothing that knows only the past gets below the entropy of a fair coin, one bit. Above it a model is "
-        "merely bad.",
+        "Nothing that knows only the past gets below the entropy of a fair coin, one bit. Above it a model "
+        "is merely bad.",
     ),
     Prediction(
         "16.text",
-        "Now on text. A changed last byte changes earlier outputs in most trials: the leak is there. How much "
-        "worse does the model become if it must decide without the future?",
+        "Now on text. A changed last byte changes earlier outputs in most trials: the leak is there. How "
+        "much worse does the model become if it must decide without the future?",
         ("By half a bit per byte or more", "By 0.1 to 0.5 bits", "By less than 0.05 bits"),
         2,
         "The next byte of text depends on so much else that the message from the future is hardly worth "
@@ -27,8 +27,8 @@ PREDICTIONS = (
         "that it finds hard use more real experts?",
         ("Yes, clearly", "No, or hardly", "They use fewer"),
         1,
-        "How many are used differs a lot from byte to byte, and has next to nothing to do with the byte's loss. "
-        "Nothing in the training asks for it.",
+        "How many are used differs a lot from byte to byte, and has next to nothing to do with the byte's "
+        "loss. Nothing in the training asks for it.",
     ),
     Prediction(
         "16.keys",
@@ -45,11 +45,12 @@ PREDICTIONS = (
     ),
     Prediction(
         "16.state",
-        "A state of 16 x 32 numbers, the sum of key times value, gives back 16 random pairs with 96 % of the "
+        "A state of 16 x 32 numbers, the sum of key times value, gives back 16 random pairs with 95 % of the "
         "answers right. How many are right with 64 pairs?",
-        ("96 %", "About 75 %", "About half", "None"),
+        ("95 %", "About 75 %", "About half", "None"),
         2,
-        "All pairs lie on top of each other in the same 512 numbers. A cache keeps each by itself, and grows.",
+        "All pairs lie on top of each other in the same 512 numbers. A cache keeps each by itself, and "
+        "grows.",
     ),
     Prediction(
         "16.both",
@@ -68,8 +69,8 @@ PREDICTIONS = (
     ),
     Prediction(
         "16.sources",
-        "Three pages say that a token costs GPT-4 “560 TFLOPs”. With the parameters that they give it would be "
-        "0.56. How many sources have we found?",
+        "Three pages say that a token costs GPT-4 “560 TFLOPs”. With the parameters that they give it would "
+        "be 0.56. How many sources have we found?",
         ("Three", "One"),
         1,
         "Who computes it anew does not make the same slip. They have it from each other, or from the same "
@@ -88,7 +89,8 @@ QUIZZES = (
             ),
             Choice(
                 "A threshold on each position's own score",
-                "The score is the position's own. The share that passes then varies, which is another matter.",
+                "The score is the position's own. The share that passes then varies, which is another "
+                "matter.",
             ),
             Choice(
                 "Experts that choose the k best tokens of the sequence",
