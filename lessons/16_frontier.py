@@ -232,9 +232,8 @@ print(f"among those so far:                 {min(after):+.3f} to {max(after):+.3
 
 # %%
 reveal("16.text")
-print(
-    f"mixtures better than three dense blocks in {sum(a < b for a, b in zip(depths[MIXED], depths['dense, 3 layers'], strict=True))} of {len(mixed)} seeds"
-)
+better = sum(a < b for a, b in zip(depths[MIXED], depths["dense, 3 layers"], strict=False))
+print(f"mixtures better than three dense blocks in {better} of {len(mixed)} seeds")
 
 # %% [markdown]
 # Two results, and one of them is a null result. The leak is there, and it is worth so little that no loss
@@ -301,11 +300,10 @@ def held_at(target, rate, drift, steps=300):
 print("by", own_null.label)
 for rate in (0.0, 0.002):
     means, bias = held_at(2.0, rate, drift=2.0)
-    print(
-        f"rate {rate}: {means[0]:.2f} real experts a token at first, {sum(means[-50:]) / 50:.2f} in the last 50 steps; bias {bias:.3f}"
-    )
+    late = sum(means[-50:]) / 50
+    print(f"rate {rate}: {means[0]:.2f} real experts a token at first, {late:.2f} in the last 50 steps")
     if rate:
-        measured("mean of the last 50 steps, away from 2", abs(sum(means[-50:]) / 50 - 2), below=0.1)
+        measured("mean of the last 50 steps, away from 2", abs(late - 2), below=0.1)
 
 # %% [markdown]
 # **Change this.** A small step follows slowly, a large one swings. With which rate does the mean stay within
@@ -318,9 +316,7 @@ drift = 2.0
 
 means, bias = held_at(2.0, rate, drift)
 late = means[-50:]
-print(
-    f"rate {rate}, drift {drift}: {min(late):.2f} to {max(late):.2f} real experts a token in the last 50 steps"
-)
+print(f"rate {rate}, drift {drift}: {min(late):.2f} to {max(late):.2f} real experts in the last 50 steps")
 
 # %% [markdown] only="solutions"
 # Around 0.002 it does; at 0.0005 the bias lags behind, at 0.02 it swings. With twice the drift a somewhat
@@ -369,10 +365,10 @@ measured(
 reveal("16.hard")
 
 # %% [markdown]
-# The bias does what it should, and the number of experts varies from none to four. But that *hard* tokens get
-# more did not come by itself. Whether null experts are better than a fixed K is for the numbers above, seed by
-# seed. LongCat-Flash reports a saving at its scale, 18.6 to 31.3 billion active parameters, 27 on average
-# (arXiv 2509.01322).
+# The bias does what it should, and the number of experts varies from none to four. But that *hard* tokens
+# get more did not come by itself. Whether null experts are better than a fixed K is for the numbers above,
+# seed by seed. LongCat-Flash reports a saving at its scale, 18.6 to 31.3 billion active parameters, 27 on
+# average (arXiv 2509.01322).
 
 # %% [markdown]
 # ## A million experts
@@ -380,8 +376,8 @@ reveal("16.hard")
 # Why stop at hundreds? One reason is the router: it scores all experts for each token. With a million experts
 # of a single hidden unit each, the router would cost far more than the experts.
 #
-# Unless the experts' keys have a structure. Let each key consist of two halves, and take *all* combinations of
-# 1,024 first halves with 1,024 second halves.
+# Unless the experts' keys have a structure. Let each key consist of two halves, and take *all* combinations
+# of 1,024 first halves with 1,024 second halves.
 
 # %% tags=["nbval-ignore-output"] why="widget"
 predict("16.keys")
@@ -436,9 +432,7 @@ for n in (32, 256):
     print(f"{n * n:>9,} keys: {exact[n]:,} of {ids_TK.numel():,} ids are those of brute force")
 for n in (32, 256, 1024):
     brute, product = n * n * 128, 2 * n * 64 + 16 * 16
-    print(
-        f"{n * n:>9,} keys: {brute:>11,} multiplications, or {product:>7,}: {brute / product:,.0f} times fewer"
-    )
+    print(f"{n * n:>9,} keys: {brute:>11,} multiplications, or {product:>7,}: {brute / product:,.0f} times")
 
 # %%
 reveal("16.keys")
@@ -447,8 +441,8 @@ reveal("16.keys")
 # The trick is exact, and no approximation: a pair whose first half is not among the K best first halves is
 # beaten by K pairs with the same second half.
 #
-# What are so many tiny experts for? Not for thinking; for *knowing*. A task that is nothing but knowledge: 1,024
-# random pairs of symbols, each with a random label. There is no rule to be found.
+# What are so many tiny experts for? Not for thinking; for *knowing*. A task that is nothing but knowledge:
+# 1,024 random pairs of symbols, each with a random label. There is no rule to be found.
 
 # %%
 facts = tasks.Facts(1024, seed=0)
@@ -484,7 +478,8 @@ for batch in (1, 16, 64, 256):
 
 # %% [markdown]
 # **Change this.** How many candidates of each half are needed? With fewer than K the answer is no longer
-# exact. What share of the best 16 is found with 4 of each half, which gives 16 sums? With how many is it 99 %?
+# exact. What share of the best 16 is found with 4 of each half, which gives 16 sums? With how many is it 99
+# %?
 
 # %% change=true
 # Change these and run the cell again.
@@ -546,8 +541,8 @@ measured("what even the worst share of the table saves, bits per byte", step, ab
 # %% [markdown]
 # The step is from nothing to a little. After 200 steps most of what can be known about a byte is in the two
 # before it, and the table has just that. So do not read an optimum for large models out of this: Engram's
-# authors find the best share between a fifth and a quarter, with far more training. What remains is that there
-# is a second kind of sparsity, with an address that is known early.
+# authors find the best share between a fifth and a quarter, with far more training. What remains is that
+# there is a second kind of sparsity, with an address that is known early.
 
 # %% tags=["nbval-ignore-output"] why="widget"
 quiz("16.q_prefetch")
@@ -566,8 +561,8 @@ claim(
 # %% [markdown]
 # ## Without a cache
 #
-# Attention keeps keys and values of everything it has seen. A *state-space model* keeps a state of fixed size:
-# an N x P matrix to which each position adds something, and which forgets a little at each step. In a
+# Attention keeps keys and values of everything it has seen. A *state-space model* keeps a state of fixed
+# size: an N x P matrix to which each position adds something, and which forgets a little at each step. In a
 # *selective* one the input says how much.
 
 # %% [markdown]
@@ -721,8 +716,8 @@ rerun("n_state = 48", "n_state = 64", "n_state = 32; d_value = 64")
 # %% [markdown]
 # ## What do two numbers say?
 #
-# From here on nothing is trained. Of a closed model one hears, at best, two numbers: how many parameters it has
-# in all, and how many it uses for a token. Something follows from them.
+# From here on nothing is trained. Of a closed model one hears, at best, two numbers: how many parameters it
+# has in all, and how many it uses for a token. Something follows from them.
 
 # %% tags=["nbval-ignore-output"] why="widget"
 from moe_lessons.explore import TwoNumbers
@@ -734,9 +729,9 @@ predict("16.numbers", unlocks=pairs)
 reveal("16.numbers")
 
 # %% [markdown]
-# Drag the point, and try the landmarks. On the left the two numbers; hatched is what no model can have. On the
-# right what is left for one expert and for everything else. Where does a small step on the left become a
-# large one on the right?
+# Drag the point, and try the landmarks. On the left the two numbers; hatched is what no model can have. On
+# the right what is left for one expert and for everything else. Where does a small step on the left become
+# a large one on the right?
 
 # %% tags=["nbval-ignore-output"] why="widget"
 pairs
@@ -811,8 +806,8 @@ for n_experts in (16, 8):
 claim("L119", "unconfirmable", holds=verdicts[16] and not verdicts[8])
 
 # %% [markdown]
-# The two rumours exclude each other. That says that at least one is wrong; it does not say which. "Possible" is
-# no evidence either: nearly every pair of numbers is.
+# The two rumours exclude each other. That says that at least one is wrong; it does not say which.
+# "Possible" is no evidence either: nearly every pair of numbers is.
 
 # %% tags=["nbval-ignore-output"] why="widget"
 quiz("16.q_56")
@@ -838,9 +833,8 @@ rumours = result("rumours")["rows"]
 slips = []
 for row in rumours:
     compute = f"{row['tflop_sparse']} TFLOP a token" if "tflop_sparse" in row else "-"
-    print(
-        f"{row['date']:<12}{row['total_b']:,} B, {row['n_experts']} experts   {compute:<22} names {row['names']}"
-    )
+    print(f"{row['date']:<12}{row['total_b']:,} B, {row['n_experts']} experts", end="  ")
+    print(f"{compute:<21}names {row['names']}")
     if "tflop_sparse" in row:
         slips.append(row["tflop_sparse"] / tera_flop)
 print(f"compute that is given, over compute that follows: {', '.join(f'{slip:,.0f}' for slip in slips)}")
@@ -855,52 +849,38 @@ print(
 claim("L120", "correct", holds=different == 1 and len(slips) >= 3 and min(slips) > 900 and from_openai == 0)
 
 # %% [markdown]
-# Everything fits because everything follows from a few of the numbers: FLOPs from parameters and tokens, GPUs
-# from FLOPs. Fitting together is arithmetic, and no evidence. And a slip of a thousand that all of them share is
-# the signature of copying: however many pages say it, it is one source.
+# Everything fits because everything follows from a few of the numbers: FLOPs from parameters and tokens,
+# GPUs from FLOPs. Fitting together is arithmetic, and no evidence. And a slip of a thousand that all of
+# them share is the signature of copying: however many pages say it, it is one source.
 #
 # Could one see it from outside, then? By its speed?
 
 # %%
-print(f"{'at batch 1, GB read for a token':<40}{'bf16':>8}{'fp8':>8}{'experts':>10}")
-apart = []
+print(f"{'GB read for a step, in bf16':<34}{'batch':>7}{'sparse':>9}{'dense twin':>12}{'of':>10}")
+apart, halved = [], []
 for name in ("Mixtral-8x7B", "DeepSeek-V3", "Qwen3-30B-A3B"):
     model = accounting.describe(name)
-    twin = same_speed(model)
-    for label, one in (
-        (name, model),
-        (f"  a dense model of {accounting.count(twin).total / 1e9:.1f} B", twin),
-    ):
-        read = [accounting.decode_read_bytes(one, 1, 0, dtype) / 1e9 for dtype in ("bf16", "fp8")]
-        experts = one.moes[0][0].n_experts if one.moes else 0
-        print(f"{label:<40}{read[0]:>8.1f}{read[1]:>8.1f}{experts:>10}")
-    ratio = accounting.decode_read_bytes(twin, 1, 0, "bf16") / accounting.decode_read_bytes(
-        model, 1, 0, "bf16"
-    )
-    apart.append(abs(ratio - 1))
-    apart.append(
-        abs(
-            accounting.decode_read_bytes(same_speed(model, "fp8"), 1, 0, "fp8")
-            / accounting.decode_read_bytes(model, 1, 0, "fp8")
-            - 1
-        )
-    )
-measured("dense twin against sparse model: bytes differ by", max(apart), below=0.01, unit="%")
+    for batch in (1, 64):
+        read = {}
+        for dtype in ("bf16", "fp8"):
+            twin = same_speed(model, dtype, batch)
+            assert not twin.moes
+            read[dtype] = [accounting.decode_read_bytes(one, batch, 0, dtype) / 1e9 for one in (model, twin)]
+            apart.append(abs(read[dtype][1] / read[dtype][0] - 1))
+        halved.append(read["fp8"][0] / read["bf16"][0])
+        size = f"{accounting.count(twin).total / 1e9:.1f} B"
+        print(f"{name:<34}{batch:>7}{read['bf16'][0]:>9.1f}{read['bf16'][1]:>12.1f}{size:>10}")
+measured("dense twin against sparse model, bf16 and fp8: bytes differ by", max(apart), below=0.01, unit="%")
+measured("bytes in fp8 over bytes in bf16", halved, above=0.49, below=0.51)
 
 # %%
-mixtral, v3 = accounting.describe("Mixtral-8x7B"), accounting.describe("DeepSeek-V3")
-halved = accounting.decode_read_bytes(v3, 1, 0, "fp8") / accounting.decode_read_bytes(v3, 1, 0, "bf16")
-claim(
-    "L118",
-    "unconfirmable",
-    holds=max(apart) < 0.01 and len(mixtral.moes) == 1 and not same_speed(mixtral).moes,
-)
-claim("L141", "unconfirmable", holds=max(apart) < 0.01 and abs(halved - 0.5) < 0.01)
+claim("L118", "unconfirmable", holds=max(apart) < 0.01 and len(apart) == 12)
+claim("L141", "unconfirmable", holds=max(apart) < 0.01 and max(abs(share - 0.5) for share in halved) < 0.01)
 
 # %% [markdown]
-# For each of the three there is a dense model that is as fast at batch 1, and another number format halves the
-# bytes of either. Larger batches would tell them apart, by how the speed falls, if one knew batch, hardware and
-# format. Of a service one knows none of them.
+# For each of the three, at either batch and in either format, there is a dense model that is as fast, and
+# another number format halves the bytes of both. What would tell them apart is how the speed falls as the
+# batch grows, if one knew batch, hardware and format. Of a service one knows none of them.
 
 # %% [markdown]
 # ## What can be counted
@@ -925,7 +905,8 @@ claim("L116", "imprecise", holds=dense / sparse > 30 and dense / llama < 4 and m
 # DeepSeek's own report has 2.788 million GPU hours in all (arXiv 2412.19437, table 1): the estimate is of the
 # right size. A third of a dense trillion has been paid for, once. "Prohibitive" is a word for a price.
 #
-# "The largest models are Mixtures of Experts": for models that can be downloaded this is a matter of counting.
+# "The largest models are Mixtures of Experts": for models that can be downloaded this is a matter of
+# counting.
 
 # %%
 open_models = result("open_models")["rows"]
@@ -933,22 +914,19 @@ largest = sorted(open_models, key=lambda row: -row["total_b"])[:10]
 for row in largest:
     print(f"{row['date']:<9}{row['name']:<22}{row['total_b']:>9,.0f} B   {row['kind']}")
 largest_dense = max((row for row in open_models if row["kind"] == "dense"), key=lambda row: row["total_b"])
-print(
-    f"largest dense one of {len(open_models)}: {largest_dense['name']}, {largest_dense['total_b']:.0f} B, {largest_dense['date']}"
-)
+print(f"largest dense one of {len(open_models)}: {largest_dense['name']}, {largest_dense['date']},", end=" ")
+print(f"{largest_dense['total_b']:.0f} B")
 
 # %%
 newer = sum(row["date"] > largest_dense["date"] for row in largest)
 sparse_ones = sum(row["kind"] == "sparse" for row in largest)
 closed = [name for name in ("GPT-4", "Claude", "Gemini") if any(name in row["name"] for row in open_models)]
-print(
-    f"sparse: {sparse_ones} of 10; newer than the largest dense one: {newer}; closed models in the table: {len(closed)}"
-)
+print(f"sparse: {sparse_ones} of 10; newer than the largest dense one: {newer}; closed: {len(closed)}")
 claim("L115", "imprecise", holds=sparse_ones >= 9 and newer >= 9 and not closed)
 
 # %% [markdown]
-# A list like this cannot prove that something is missing from it, and one larger dense model with open weights
-# would refute the sentence. Of closed models it says nothing, because they have no row.
+# A list like this cannot prove that something is missing from it, and one larger dense model with open
+# weights would refute the sentence. Of closed models it says nothing, because they have no row.
 #
 # Last, references. Somebody's list of six works, compared with the works themselves:
 
@@ -961,9 +939,8 @@ for row in result("bibliography")["rows"]:
             differences.append((row["work"], field))
             print(f"{row['work']}, {field}: “{cited}”")
             print(f"{'':<{len(row['work']) + len(field) + 4}}“{actual}”")
-print(
-    f"{len(differences)} difference in {sum(len(row['cited']) for row in result('bibliography')['rows'])} entries"
-)
+entries = sum(len(row["cited"]) for row in result("bibliography")["rows"])
+print(f"{len(differences)} difference in {entries} entries")
 claim("L138", "imprecise", holds=differences == [("Fedus et al.", "title")])
 
 # %% [markdown]
@@ -972,10 +949,11 @@ claim("L138", "imprecise", holds=differences == [("Fedus et al.", "title")])
 # - Anything can be chosen for each token. If the choice is a rank among positions, it must be a rank among
 #   those *so far*; fair coins show whether it is.
 # - Choose what you compare with before you look. K = 1 with rescaled weights is an opponent without a router.
-# - The best of N times M keys cost N plus M products, exactly. What a layer knows goes with what it holds, not
-#   with what it multiplies.
+# - The best of N times M keys cost N plus M products, exactly. What a layer knows goes with what it holds,
+#   not with what it multiplies.
 # - A state is a sum and a cache is a list. Experts fit behind either.
-# - Two rounded numbers leave an interval. Whether it holds a model is arithmetic; that it does is no evidence.
+# - Two rounded numbers leave an interval. Whether it holds a model is arithmetic; that it does is no
+#   evidence.
 # - Count sources by their mistakes. Who repeats a slip has not computed it.
 
 # %% tags=["nbval-ignore-output"] why="widget"

@@ -15,7 +15,7 @@ FLOORS = (
     "kernels linear metrics",
     "exercises layer toy",
     "course model",
-    "build explore grade training",
+    "build explore frontier grade training",
     "interop",
     "bench inspect own",
     "commands",

@@ -82,14 +82,16 @@ def two_numbers(total: float, active: float, unit: float, n_experts: int, top_k:
     return TwoNumbers((min(experts), max(experts)), (min(rests), max(rests)), max(rests) >= 0)
 
 
-def same_speed(model: Model, dtype: str = "bf16") -> Model:
-    """Make up a dense model that reads as many bytes for one token at batch 1: as fast, without experts.
+def same_speed(model: Model, dtype: str = "bf16", batch: int = 1) -> Model:
+    """Make up a dense model that reads as many bytes for a step of decoding: as fast, without experts.
 
     Parameters
     ----------
     model : Model
     dtype : str
         Of all weights of both models.
+    batch : int
+        Tokens in the step; more of them touch more experts, and make the dense twin larger.
 
     Returns
     -------
@@ -104,7 +106,7 @@ def same_speed(model: Model, dtype: str = "bf16") -> Model:
     >>> len(twin.moes), f"{count(twin).total / 1e9:.1f} of {count(mixtral).total / 1e9:.1f} billion"
     (0, '12.9 of 46.7 billion')
     """
-    bytes_wanted = decode_read_bytes(model, 1, 0, dtype)
+    bytes_wanted = decode_read_bytes(model, batch, 0, dtype)
     n_layers, vocab_size, step = 40, 32_000, 64
 
     def dense(d_model: int, width: int) -> Model:
@@ -122,7 +124,7 @@ def same_speed(model: Model, dtype: str = "bf16") -> Model:
         return from_config({"model_type": "llama", **sizes}, name=f"dense twin of {model.name}")
 
     def read(d_model: int, width: int) -> float:
-        return decode_read_bytes(dense(d_model, width), 1, 0, dtype)
+        return decode_read_bytes(dense(d_model, width), batch, 0, dtype)
 
     # As wide as a model with 12 D^2 parameters a layer would be; then the hidden width meets the bytes.
     per_parameter = (read(step, 2 * step) - read(step, step)) / (n_layers * 3 * step * step)
