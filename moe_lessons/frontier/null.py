@@ -178,7 +178,7 @@ class NullExperts(nn.Module):
         logits_TC, ids_TK, _ = output.routing
         self.n_real_T = (ids_TK < n_experts).sum(-1)
         bias_C = self.layer.router.expert_bias_E
-        if self.training:
+        if self.training and bias_C is not None:
             with torch.no_grad():
                 before = float(bias_C[-1])
                 bias_C[n_experts:] = stepped(before, self.n_real_T, self.target, self.rate)

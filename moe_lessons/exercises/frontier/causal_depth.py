@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     for n_sequences, length, share in SHAPES:
         ranks_BL = rng.permuted(np.tile(np.arange(length), (n_sequences, 1)), axis=1)
         scores_BL = (ranks_BL - length / 2 + rng.uniform(0.2, 0.8, ranks_BL.shape)) * 4 / length
-        args = {"scores_BL": scores_BL.astype(np.float32), "share": share}
+        args: dict[str, Any] = {"scores_BL": scores_BL.astype(np.float32), "share": share}
         cases.append(Case(f"B={n_sequences}, L={length}, share {share}", args))
     return cases
 

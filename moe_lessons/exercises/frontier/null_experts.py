@@ -37,7 +37,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
             clear = min(abs(mean - target), abs(top_k - mean - target)) > 0.05
             if apart and clear and sides == (above, null_above) and mean != plain:
                 break
-        args = {
+        args: dict[str, Any] = {
             "logits_TC": logits_TC,
             "null_bias": bias,
             "n_real": n_real,

@@ -26,7 +26,12 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
             gaps = ranked_TS[:, :top_k] - ranked_TS[:, 1 : top_k + 1]
             if gaps.min() > 1e-3:
                 break
-        args = {"query_TP": query_TP, "first_NH": first_NH, "second_MH": second_MH, "top_k": top_k}
+        args: dict[str, Any] = {
+            "query_TP": query_TP,
+            "first_NH": first_NH,
+            "second_MH": second_MH,
+            "top_k": top_k,
+        }
         cases.append(Case(f"T={n_tokens}, N={n_first}, M={n_second}, K={top_k}", args))
     return cases
 
@@ -271,14 +276,6 @@ PRODUCT_KEYS = Exercise(
             "layer makes weights of them later.",
             wrong=_scores(lambda scores, firsts, q, a: scores.softmax(-1)),
             hint=2,
-        ),
-        Misconception(
-            "scores_scaled",
-            "The ids are right, and the scores are divided by the root of a width, as in attention. Asked is "
-            "the plain inner product.",
-            wrong=_scores(lambda scores, firsts, q, a: scores / q.shape[1] ** 0.5),
-            also=(_scores(lambda scores, firsts, q, a: scores / a.shape[1] ** 0.5),),
-            hint=1,
         ),
         Misconception(
             "lowest",

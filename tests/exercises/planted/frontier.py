@@ -258,11 +258,6 @@ def keys_softmax(q, k1, k2, top_k):
     return ids, torch.softmax(values, dim=-1)
 
 
-def keys_scaled(q, k1, k2, top_k):
-    ids, values = keys_all(q, k1, k2, top_k)
-    return ids, values / math.sqrt(q.shape[1])
-
-
 def keys_lowest(q, k1, k2, top_k):
     ids, values = keys_all(-q, k1, k2, top_k)
     return ids, -values
@@ -308,7 +303,6 @@ WRONG = {
         "scores_multiplied": _keys(cross=lambda a, b: torch.einsum("tm,tn->tmn", a, b)),
         "scores_of_the_halves": keys_first_scores,
         "scores_softmaxed": keys_softmax,
-        "scores_scaled": keys_scaled,
         "lowest": keys_lowest,
     },
     **states.WRONG,
