@@ -49,6 +49,7 @@ LONG = (
     "10_mini_transformer",
     "11_fine_grained",
     "12_what_experts_learn",
+    "16_frontier",
 )
 
 

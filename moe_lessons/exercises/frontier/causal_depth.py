@@ -137,7 +137,10 @@ CAUSAL_DEPTH = Exercise(
             "This takes the best of the *whole* sequence, and so whether a position passes depends on later "
             "scores. That is the leak. Compare each score with those up to its own position only.",
             wrong=_whole,
-            also=(lambda s, h: s >= s.quantile(1 - h, dim=1, keepdim=True),),
+            also=(
+                lambda s, h: s >= s.quantile(1 - h, dim=1, keepdim=True),
+                lambda s, h: (s.unsqueeze(1) > s.unsqueeze(2)).sum(-1) < torch.ceil(h * _up_to(s)),
+            ),
             hint=1,
         ),
         Misconception(

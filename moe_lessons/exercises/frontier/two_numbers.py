@@ -14,18 +14,29 @@ Solve = Callable[[float, float, int, int], float]
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Four models that there could be, in two units, and two pairs of numbers that no model has."""
+    """Four models that there could be, one on the edge, and two pairs of numbers that no model has."""
     cases = []
     for n_experts, top_k, unit in ((8, 2, 0.1), (64, 6, 1.0), (16, 4, 0.1), (128, 8, 1.0)):
         expert = float(rng.uniform(2.5, 6)) * (8 / n_experts) ** 0.5
         rest = float(rng.uniform(1.5, 4)) + unit * n_experts / (n_experts - top_k)
         total, active = (round((rest + n * expert) / unit) * unit for n in (n_experts, top_k))
         cases.append(_case(total, active, unit, n_experts, top_k))
+    cases.append(_on_the_edge(rng))
     for n_experts, top_k in ((8, 2), (16, 3)):
         expert, missing = float(rng.uniform(3, 6)), float(rng.uniform(0.8, 2.4))
         # What is active is less than K experts: the rest would have to be negative.
         cases.append(_case(n_experts * expert + 1, top_k * expert - missing, 0.1, n_experts, top_k))
     return cases
+
+
+def _on_the_edge(rng: np.random.Generator) -> Case:
+    """Hardly any rest: rounding allows less than nothing, and a little."""
+    while True:
+        expert = float(rng.uniform(20, 40))
+        case = _case(round(0.3 + 8 * expert), round(0.3 + 2 * expert), 1.0, 8, 2)
+        low, high = reference(**case.args)[0].tolist()[2:]  # type: ignore[arg-type]
+        if low < -0.2 and high > 0.2:
+            return case
 
 
 def _case(total: float, active: float, unit: float, n_experts: int, top_k: int) -> Case:
@@ -240,6 +251,23 @@ TWO_NUMBERS = Exercise(
             "end in front.",
             wrong=_reordered((2, 3, 0, 1)),
             also=(_reordered((0, 2, 1, 3)), _reordered((1, 0, 3, 2))),
+            hint=3,
+        ),
+        Misconception(
+            "lowest_rest_counts",
+            "A pair is called impossible where *some* of what rounding allows is. It is possible if any of "
+            "it is: look at the highest rest.",
+            wrong=_but(possible=lambda low, high: low >= 0),
+            hint=3,
+        ),
+        Misconception(
+            "rest_clamped",
+            "A rest below 0 is shown as 0. That hides by how much the numbers fail to fit: return what the "
+            "equations give.",
+            wrong=lambda *given: (
+                torch.cat([reference(*given)[0][:2], reference(*given)[0][2:].clamp_min(0)]),
+                reference(*given)[1],
+            ),
             hint=3,
         ),
         Misconception(

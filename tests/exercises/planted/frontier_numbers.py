@@ -73,6 +73,16 @@ def numbers_rest_first(total, active, unit, E, K):
     return [c, d, a, b], fine
 
 
+def numbers_lowest(total, active, unit, E, K):
+    bounds, _ = numbers_closed(total, active, unit, E, K)
+    return bounds, bounds[2] >= 0
+
+
+def numbers_clamped(total, active, unit, E, K):
+    (a, b, c, d), fine = numbers_closed(total, active, unit, E, K)
+    return [a, b, max(c, 0.0), max(d, 0.0)], fine
+
+
 def numbers_always(total, active, unit, E, K):
     return numbers_closed(total, active, unit, E, K)[0], total > active
 
@@ -97,6 +107,8 @@ WRONG = {
         "inactive_is_the_rest": _numbers(rest=lambda t, a, E, K, x: t - a),
         "k_and_e_swapped": numbers_swapped,
         "rest_first": numbers_rest_first,
+        "lowest_rest_counts": numbers_lowest,
+        "rest_clamped": numbers_clamped,
         "always_possible": numbers_always,
     },
 }

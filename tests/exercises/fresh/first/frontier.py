@@ -255,10 +255,10 @@ def numbers_clamped(total, active, unit, E, K):
 
 FRESH = {
     "16.causal_depth": [
-        ("ranks of the whole sequence", depth_sorted_positions, {"whole_sequence", "ranked_over_all"}),
+        ("ranks of the whole sequence", depth_sorted_positions, {"whole_sequence"}),
         ("itself left out of the count", depth_excludes_self, {"without_itself"}),
         ("int", depth_int, {"rounded_down"}),
-        ("no triangle", depth_no_tril, {"whole_sequence", "ranked_over_all"}),
+        ("no triangle", depth_no_tril, {"whole_sequence"}),
         ("the other triangle", depth_triangle_of_the_others, {"later_ones"}),
         ("counts the worse ones", depth_turned, {"lowest_scores"}),
         ("at most", depth_le, {"one_too_many"}),
@@ -292,7 +292,7 @@ FRESH = {
     "16.two_numbers": [
         ("exact", numbers_exact, {"rounding_ignored"}),
         ("total over E", numbers_naive, {"total_over_experts"}),
-        ("the lowest must be 0", numbers_lowest_counts, {"all_of_it_possible"}),
+        ("the lowest must be 0", numbers_lowest_counts, {"lowest_rest_counts"}),
         ("whole units", numbers_whole, {"a_whole_unit"}),
         ("both the same way", numbers_same_way, {"rounded_together"}),
         ("rest not below 0", numbers_clamped, {"rest_clamped"}),
