@@ -22,7 +22,7 @@ LESSON = Lesson(
         "write a state that forgets as a loop and as a matrix, and say what it cannot hold",
         "say what two rounded numbers imply, and tell evidence from repetition",
     ),
-    minutes=165,
+    minutes=160,
     prerequisites=(
         "lessons 03 and 06",
         "[lesson 10](10_mini_transformer.ipynb) for training a language model",
