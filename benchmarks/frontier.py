@@ -4,9 +4,9 @@
 
 Six parts: coin flips seen by mixtures of depths; facts; n-gram memory against experts; null experts against
 fixed K; mixtures of depths on text; states and caches that learn to recall. Writes
-moe_lessons/results/frontier.json row by row, with the CPU seconds of each part; rows that are there are kept
-unless asked for again. About seven CPU seconds a row, of which there are 58; the lesson needs coins, facts and
-depth, and the other three parts are not in the result until somebody has run them.
+moe_lessons/results/frontier.json row by row, with the CPU seconds of each part; rows that are there are
+kept unless asked for again. About seven CPU seconds a row, of which there are 58. The lesson reads coins,
+facts and depth; the other three parts are not in the result until somebody has run them.
 """
 
 import json
