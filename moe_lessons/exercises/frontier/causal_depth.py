@@ -11,18 +11,28 @@ from torch import Tensor
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
 
 # Shares that floating point holds exactly: nothing hangs on how share * (t + 1) is rounded.
-SHAPES = ((3, 12, 0.5), (2, 17, 0.25), (4, 14, 0.625), (1, 20, 0.375))
+SHAPES = ((3, 12, 0.5), (2, 17, 0.25), (4, 14, 0.625), (1, 24, 0.375))
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
     """Several sequences and one, four shares; no two scores of a sequence are close."""
     cases = []
     for n_sequences, length, share in SHAPES:
-        ranks_BL = rng.permuted(np.tile(np.arange(length), (n_sequences, 1)), axis=1)
-        scores_BL = (ranks_BL - length / 2 + rng.uniform(0.2, 0.8, ranks_BL.shape)) * 4 / length
+        while True:
+            ranks_BL = rng.permuted(np.tile(np.arange(length), (n_sequences, 1)), axis=1)
+            scores_BL = (ranks_BL - length / 2 + rng.uniform(0.2, 0.8, ranks_BL.shape)) * 4 / length
+            if _told_apart(torch.from_numpy(scores_BL), share):
+                break
         args: dict[str, Any] = {"scores_BL": scores_BL.astype(np.float32), "share": share}
         cases.append(Case(f"B={n_sequences}, L={length}, share {share}", args))
     return cases
+
+
+def _told_apart(scores_BL: Tensor, share: float) -> bool:
+    """Whether each way to round gives another mask; a quantile is right at one half, one third, ..."""
+    down, near = _with_room(lambda n, h: torch.floor(h * n)), _with_room(lambda n, h: torch.round(h * n))
+    ways = [reference, down, near] + [_by_quantile] * ((1 / share) % 1 > 0)
+    return len({way(scores_BL, share).numpy().tobytes() for way in ways}) == len(ways)
 
 
 def _rank(scores_BL: Tensor) -> Tensor:
@@ -103,8 +113,7 @@ def _first_passes(case: Case, got: Outputs, want: Outputs) -> str | None:
 def _records_pass(case: Case, got: Outputs, want: Outputs) -> str | None:
     """A position better than all before it passes, whatever other sequences hold."""
     scores_BL, passes_BL = np.asarray(case.args["scores_BL"]), np.asarray(got["passes_BL"])
-    records_BL = scores_BL >= np.maximum.accumulate(scores_BL, axis=1)
-    left = np.argwhere(records_BL & ~passes_BL)
+    left = np.argwhere((scores_BL >= np.maximum.accumulate(scores_BL, axis=1)) & ~passes_BL)
     if len(left):
         b, t = left[0]
         return f"position {t} of sequence {b} beats all before it, and does not pass"

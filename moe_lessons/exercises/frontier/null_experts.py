@@ -12,10 +12,10 @@ from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Ou
 Choice = tuple[Tensor, Tensor, Any]
 # T, E, Z, K, target, bias; whether real experts are above the target, and whether null ones are.
 SHAPES = (
-    (24, 6, 4, 3, 1.6, 0.03, True, False),
-    (30, 4, 8, 4, 1.8, -0.03, False, True),
-    (20, 8, 6, 4, 2.9, 0.02, False, False),
-    (18, 4, 5, 2, 0.6, -0.04, True, True),
+    (24, 6, 4, 3, 1.6, -0.06, True, False),
+    (30, 4, 8, 4, 1.8, 0.06, False, True),
+    (20, 8, 6, 4, 2.9, 0.04, False, False),
+    (18, 4, 5, 2, 0.6, -0.03, True, True),
 )
 RATE = 0.01
 
@@ -26,16 +26,20 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     for n_tokens, n_real, n_null, top_k, target, bias, above, null_above in SHAPES:
         while True:
             logits_TC = (rng.normal(size=(n_tokens, n_real + n_null)) * 1.5).astype(np.float32)
-            given = torch.from_numpy(logits_TC), bias, n_real, top_k, target, RATE
-            scores_TC = given[0].softmax(-1)
-            plain = _used(scores_TC, n_real, top_k).double().mean()
-            scores_TC[:, n_real:] += bias
+            logits, scores_TC = torch.from_numpy(logits_TC), torch.from_numpy(logits_TC).softmax(-1)
+            plain, on_logits = (_used(z, n_real, top_k) for z in (logits, _moved(logits, bias, n_real)))
+            scores_TC = _moved(scores_TC, bias, n_real)
             ranked_TC = scores_TC.sort(-1, descending=True).values
-            mean = _used(scores_TC, n_real, top_k).double().mean()
+            used_T = _used(scores_TC, n_real, top_k)
+            mean = float(used_T.double().mean())
             apart = (ranked_TC[:, top_k - 1] - ranked_TC[:, top_k]).min() > 1e-4
             sides = mean > target + 0.05, top_k - mean > target + 0.05
             clear = min(abs(mean - target), abs(top_k - mean - target)) > 0.05
-            if apart and clear and sides == (above, null_above) and mean != plain:
+            # With no bias, and with one on the logits, some tokens choose otherwise.
+            differ = all(
+                (a != b).any() for a, b in ((used_T, plain), (used_T, on_logits), (plain, on_logits))
+            )
+            if apart and clear and sides == (above, null_above) and differ:
                 break
         args: dict[str, Any] = {
             "logits_TC": logits_TC,
@@ -71,7 +75,7 @@ def _choose(
     `weigh` gets scores of all, scores of the chosen, those with the bias, and which are real.
     """
     scores_TC = logits_TC.softmax(-1)
-    steered_TC = (steer or _on_null_scores)(scores_TC, null_bias, n_real)
+    steered_TC = (steer or _moved)(scores_TC, null_bias, n_real)
     ids_TK = steered_TC.topk(top_k).indices
     real_TK = ids_TK < n_real
     chosen_TK = scores_TC.gather(1, ids_TK)
@@ -85,7 +89,7 @@ def _choose(
     return weights_TC[:, :n_real], used_T if count is None else count(used_T, top_k), null_bias + rate * move
 
 
-def _on_null_scores(scores_TC: Tensor, bias: float, n_real: int) -> Tensor:
+def _moved(scores_TC: Tensor, bias: float, n_real: int) -> Tensor:
     return torch.cat([scores_TC[:, :n_real], scores_TC[:, n_real:] + bias], dim=1)
 
 
@@ -110,7 +114,7 @@ def _on_logits(logits_too: bool) -> Callable[..., Choice]:
     def wrong(
         logits_TC: Tensor, null_bias: float, n_real: int, top_k: int, target: float, rate: float
     ) -> Choice:
-        moved_TC = _on_null_scores(logits_TC, null_bias, n_real)
+        moved_TC = _moved(logits_TC, null_bias, n_real)
         if logits_too:
             weights_TE, used_T, step = _choose(moved_TC, 0.0, n_real, top_k, target, rate)
             return weights_TE, used_T, null_bias + step

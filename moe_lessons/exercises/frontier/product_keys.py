@@ -184,6 +184,7 @@ PRODUCT_KEYS = Exercise(
             wrong=_but(each=math.isqrt),
             also=(
                 _but(each=lambda k: math.ceil(k**0.5)),
+                _but(each=lambda k: math.isqrt(k) + 1),
                 _but(each=lambda k: -(-k // 2)),
                 _but(each=lambda k: max(k // 2, math.ceil(k**0.5))),
             ),
