@@ -89,9 +89,9 @@ print(f"below 0.98 bits: {cheats} of {len(trained)}")
 # %% [markdown]
 # A model that predicts coin flips better than a coin has seen the future. How? Whether position 3 is among
 # the best half depends on the scores of positions 4 to 8. The flips that are to be predicted *are* these
-# positions. So the fact that one passes, or does not, is a message from later, and here training has found
-# out how to write such messages and how to read them. It does not always find out. Where it does not, the
-# leak is still there.
+# positions. So the fact that one passes, or does not, is a message from later, and training can find out how
+# to write such messages and how to read them. In 400 steps one seed of five has found out, and you have
+# watched that one. In the other four the loss is one bit, and the leak is as open as before.
 #
 # When text is generated there is no later. The model needs another way to decide. The simplest: among the
 # positions *so far*.
@@ -143,6 +143,8 @@ measured(
     above=0.1,
     unit="%",
 )
+untrained = changes_earlier(tasks.coin_model("topk", seed=1))
+measured("another seed, before any training", untrained, above=0.1, unit="%", then="the leak is built in")
 depth.decide_by(coin_model, lambda scores_BL: own_depth(scores_BL, 0.5))
 own_bits = tiny.bits(coin_model, *flips)
 print("by", own_depth.label)
@@ -167,8 +169,8 @@ claim(
 # %% [markdown]
 # What the model had learned is worse than a coin once the future is gone. Train what you will run, and the
 # loss is one bit. So the lesson is not that depth cannot be chosen. It is: the choice must be causal *in
-# training*, and a test of the loss shows it only where one knows the entropy. The test of `06.leaks_future`,
-# change something late and look early, shows it at once.
+# training*. The loss shows a leak only where one knows the entropy, and where training has made use of it.
+# The test of `06.leaks_future`, change something late and look early, shows it at once.
 
 # %% [markdown]
 # **Change this.** A rank among those so far keeps no budget. Which order of the scores lets everybody pass?

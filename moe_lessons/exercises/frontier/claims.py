@@ -8,8 +8,8 @@ CLAIMS = (
         "Conditional computation need not stop at the feed-forward layer.",
         "correct",
         "Depth can be chosen for each token, too. In a language model the choice must be causal: a router "
-        "that takes the best of a sequence gets below the entropy of fair coins, its causal version does "
-        "not.",
+        "that takes the best of a sequence can get below the entropy of fair coins, its causal version "
+        "cannot.",
         "arXiv 2404.02258; the models of this lesson",
     ),
     Claim(
