@@ -118,7 +118,7 @@ def config_of(model: str) -> Config | None:
     --------
     >>> mixtral = config_of("Mixtral-8x7B")
     >>> round(mixtral.expert, 2), [round(rest, 2) for rest in mixtral.rest]
-    (5.64, [1.47, 1.6])
+    (5.64, [1.47, 1.61])
     >>> config_of("GPT-4, as rumoured")
     """
     if not MODELS[model].known:
