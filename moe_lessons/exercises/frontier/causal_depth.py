@@ -271,11 +271,6 @@ CAUSAL_DEPTH = Exercise(
             "A quantile of the scores so far decides. `quantile` interpolates between two scores and counts "
             "n - 1 steps, so that the number above it is not `ceil(share · (t + 1))`. Count instead.",
             wrong=_by_quantile,
-            also=(
-                lambda s, h: torch.stack(
-                    [s[:, t] > s[:, : t + 1].quantile(1 - h, dim=1) for t in range(s.shape[1])], dim=1
-                ),
-            ),
             hint=2,
         ),
         Misconception(
@@ -294,7 +289,7 @@ CAUSAL_DEPTH = Exercise(
         "which `torch.arange(1, L + 1)` has all t + 1.",
     ),
     notice=(
-        "More than the share may pass: scores that rise all along let everybody through. A threshold that is "
-        "learned, or a predictor, has the same weakness; only the leak keeps the budget exactly."
+        "More than the share may pass, and scores that rise all along let everybody through: only the leak "
+        "keeps the budget exactly."
     ),
 )

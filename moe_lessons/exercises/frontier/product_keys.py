@@ -292,7 +292,7 @@ PRODUCT_KEYS = Exercise(
         "`p % K`, and `gather` turns candidates into rows of the tables. The id is `i * M + j`.",
     ),
     notice=(
-        "Scoring all N · M keys is right as well, and passes. For a thousand rows in each table it is a "
+        "Scoring all N · M keys is right as well, and passes: for a thousand rows in each table that is a "
         "million inner products of width 2 H instead of two thousand of width H."
     ),
 )

@@ -68,7 +68,7 @@ def _verdict(
         t, a = total + i * off[0] * unit, active + j * off[1] * unit
         experts.append(expert(t, a, n_experts, top_k))
         rests.append(rest(t, a, n_experts, top_k, experts[-1]))
-    bounds = torch.tensor([min(experts), max(experts), min(rests), max(rests)], dtype=torch.float64)
+    bounds = torch.tensor([min(experts), max(experts), min(rests), max(rests)])
     return bounds, possible(min(rests), max(rests))
 
 
@@ -91,16 +91,17 @@ def _reordered(order: Sequence[int]) -> Callable[..., Verdict]:
 
 def _rest_of_ends(total: float, active: float, unit: float, n_experts: int, top_k: int) -> Verdict:
     """Interval arithmetic: every bound with the worst of the other."""
-    (low, high, _, _), half = reference(total, active, unit, n_experts, top_k)[0].tolist(), unit / 2
+    low, high = ((total - active + i * unit) / (n_experts - top_k) for i in (-1, 1))
+    half = unit / 2
     rest = total - half - n_experts * high, total + half - n_experts * low
-    return torch.tensor([low, high, *rest], dtype=torch.float64), rest[1] >= 0
+    return torch.tensor([low, high, *rest]), rest[1] >= 0
 
 
 def _rest_of_means(total: float, active: float, unit: float, n_experts: int, top_k: int) -> Verdict:
     """The active number taken as exact in the second equation."""
-    low, high, _, _ = reference(total, active, unit, n_experts, top_k)[0].tolist()
+    low, high = ((total - active + i * unit) / (n_experts - top_k) for i in (-1, 1))
     rest = active - top_k * high, active - top_k * low
-    return torch.tensor([low, high, *rest], dtype=torch.float64), rest[1] >= 0
+    return torch.tensor([low, high, *rest]), rest[1] >= 0
 
 
 def _inside(case: Case, got: Outputs, want: Outputs) -> str | None:

@@ -47,7 +47,7 @@ def _numbers(
             t, a = total + i * dt * unit, active + j * da * unit
             xs.append(x(t, a, E, K))
             rests.append(rest(t, a, E, K, xs[-1]))
-        return [min(xs), max(xs), min(rests), max(rests)], max(rests) >= 0
+        return torch.tensor([min(xs), max(xs), min(rests), max(rests)]), max(rests) >= 0
 
     return answer
 
@@ -56,12 +56,13 @@ def numbers_intervals(total, active, unit, E, K):
     h = unit / 2
     x_low, x_high = (total - h - active - h) / (E - K), (total + h - active + h) / (E - K)
     low, high = total - h - E * x_high, total + h - E * x_low
-    return [x_low, x_high, low, high], high >= 0
+    return torch.tensor([x_low, x_high, low, high]), high >= 0
 
 
 def numbers_active_exact(total, active, unit, E, K):
     (x_low, x_high, _, _), _ = numbers_closed(total, active, unit, E, K)
-    return [x_low, x_high, active - K * x_high, active - K * x_low], active - K * x_low >= 0
+    rest = active - K * x_high, active - K * x_low
+    return torch.tensor([x_low, x_high, *rest]), rest[1] >= 0
 
 
 def numbers_swapped(total, active, unit, E, K):
@@ -70,21 +71,21 @@ def numbers_swapped(total, active, unit, E, K):
 
 def numbers_rest_first(total, active, unit, E, K):
     (a, b, c, d), fine = numbers_closed(total, active, unit, E, K)
-    return [c, d, a, b], fine
+    return torch.tensor([c, d, a, b]), fine
 
 
 def numbers_lowest(total, active, unit, E, K):
     bounds, _ = numbers_closed(total, active, unit, E, K)
-    return bounds, bounds[2] >= 0
+    return torch.tensor(bounds), bounds[2] >= 0
 
 
 def numbers_clamped(total, active, unit, E, K):
     (a, b, c, d), fine = numbers_closed(total, active, unit, E, K)
-    return [a, b, max(c, 0.0), max(d, 0.0)], fine
+    return torch.tensor([a, b, max(c, 0.0), max(d, 0.0)]), fine
 
 
 def numbers_always(total, active, unit, E, K):
-    return numbers_closed(total, active, unit, E, K)[0], total > active
+    return torch.tensor(numbers_closed(total, active, unit, E, K)[0]), total > active
 
 
 RIGHT = {

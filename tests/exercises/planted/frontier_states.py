@@ -203,7 +203,7 @@ def _null(score=None, weigh=None, move=None, said=None):
         W = torch.zeros_like(p).scatter(1, ids, taken)[:, :n_real]
         used = (ids < n_real).sum(-1)
         step = torch.sign(used.float().mean() - target) if move is None else move(used.float(), target, top_k)
-        return W, used if said is None else said(used, top_k), null_bias + rate * step
+        return W, used if said is None else said(used, top_k), null_bias + rate * float(step)
 
     return answer
 
@@ -214,7 +214,7 @@ def _over_real(p, w, s, real):
 
 
 def null_own_softmax(logits, null_bias, n_real, top_k, target, rate):
-    W, used, bias = null_scattered(logits, null_bias, n_real, top_k, target, rate)
+    W, used, bias = null_loop(logits, null_bias, n_real, top_k, target, rate)
     return torch.softmax(logits[:, :n_real], -1) * (W > 0), used, bias
 
 
