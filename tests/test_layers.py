@@ -16,7 +16,7 @@ FLOORS = (
     "exercises layer toy",
     "course model",
     "parallel",
-    "build explore grade serving training",
+    "build explore frontier grade serving training",
     "interop",
     "bench inspect own",
     "commands",

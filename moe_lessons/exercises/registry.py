@@ -24,6 +24,7 @@ _MODULES = {
     "12": "what_experts_learn",
     "14": "expert_parallel",
     "15": "serving",
+    "16": "frontier",
 }
 """Lesson number to module of this package; each defines ``LESSON``."""
 

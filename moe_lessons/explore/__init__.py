@@ -19,6 +19,7 @@ _EXPORTS = {
     "Sentence": "sentence.explorable",
     "SortedLayer": "sorted_layer.explorable",
     "Surface": "surface.explorable",
+    "TwoNumbers": "two_numbers.explorable",
 }
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Sentence",
     "SortedLayer",
     "Surface",
+    "TwoNumbers",
 ]
 
 __getattr__, __dir__ = lazy(__name__, _EXPORTS)

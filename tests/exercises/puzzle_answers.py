@@ -215,6 +215,16 @@ RIGHT = {
         lambda won_GN: torch.cat([won_GN, torch.zeros_like(won_GN[:, :1])], dim=1).argmin(1),
         lambda won_GN: [([*row.tolist(), 0]).index(0) for row in won_GN],
     ],
+    "16.p_seat": [
+        lambda seat_N, width: torch.div(seat_N, width, rounding_mode="floor") + seat_N.remainder(width),
+        lambda seat_N, width: [sum(divmod(int(seat), width)) for seat in seat_N],
+        lambda seat_N, width: seat_N - (width - 1) * (seat_N // width),
+    ],
+    "16.p_interest": [
+        lambda rate_L, start: torch.exp(rate_L.cumsum(0)[-1] - rate_L.cumsum(0)[start]),
+        lambda rate_L, start: rate_L.exp()[start + 1 :].prod(),
+        lambda rate_L, start: float(np.exp(sum(rate_L[start + 1 :].tolist()))),
+    ],
 }
 
 
@@ -406,5 +416,15 @@ WRONG = {
     "15.p_streak": {
         "all wins": lambda won: (won == 1).sum(1),
         "the first loss, always": lambda won: won.min(dim=1).indices,
+    },
+    "16.p_seat": {
+        "one number": lambda seat, width: seat // width * width + seat % width,
+        "the row alone": lambda seat, width: [int(s) // width for s in seat],
+        "the place alone": lambda seat, width: torch.remainder(seat, width),
+    },
+    "16.p_interest": {
+        "its own month": lambda rate, start: rate.exp()[start:].prod(),
+        "since the beginning": lambda rate, start: rate.cumsum(0)[-1].exp(),
+        "a sum of factors": lambda rate, start: sum(r.exp() for r in rate[start + 1 :]),
     },
 }

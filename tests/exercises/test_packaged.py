@@ -1,4 +1,4 @@
-"""What lessons 11 and 15 ask for, the package has: both give the same on the exercise's own inputs."""
+"""What lessons 11, 15 and 16 ask for, the package has: both give the same on the exercise's own inputs."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,11 @@ import torch
 from moe_lessons.accounting.granularity import cut_costs
 from moe_lessons.accounting.laws import compute_optimal
 from moe_lessons.accounting.sparsity import efficiency_leverage
+from moe_lessons.accounting.unknowns import two_numbers
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.judge import draw
 from moe_lessons.experts import split_experts
+from moe_lessons.frontier import depth, keys, null, scan
 from moe_lessons.layer import LayerSpec, MoELayer
 from moe_lessons.routing import two_level_topk, two_level_utilisation
 from moe_lessons.serving import Request, accept, quantise, simulate, simulate_cache, tokens_per_check
@@ -117,3 +119,35 @@ def test_continuous_batching():
         wanted = [Request(a, 1, n) for a, n in zip(arrival_N.tolist(), length_N.tolist(), strict=True)]
         served = simulate(wanted, Second(), n_slots, "chunked", chunk=100)
         assert served.finished_s == finish_N.tolist()
+
+
+def test_causal_depth():
+    for args, wanted_BL in cases("16.causal_depth"):
+        assert torch.equal(depth.causal_depth(*args), wanted_BL)
+
+
+def test_product_keys():
+    for args, (ids_TK, scores_TK) in cases("16.product_keys"):
+        got_TK, got_scores_TK = keys.product_topk(*args)
+        assert torch.equal(got_TK, ids_TK)
+        torch.testing.assert_close(got_scores_TK, scores_TK)
+
+
+def test_selective_scan():
+    for args, wanted_LP in cases("16.selective_scan"):
+        torch.testing.assert_close(scan.selective_scan(*args), wanted_LP)
+
+
+def test_null_experts():
+    for args, (weights_TE, used_T, bias) in cases("16.null_experts"):
+        got = null.null_experts(*args)
+        torch.testing.assert_close(got.weights_TE, weights_TE)
+        assert torch.equal(got.n_real_T, used_T)
+        assert got.bias == pytest.approx(bias)
+
+
+def test_two_numbers():
+    for args, (bounds, possible) in cases("16.two_numbers"):
+        got = two_numbers(*args)
+        assert [*got.expert, *got.rest] == pytest.approx(bounds.tolist())
+        assert got.possible == possible

@@ -51,6 +51,7 @@ LONG = (
     "12_what_experts_learn",
     "14_expert_parallel",
     "15_serving",
+    "16_frontier",
 )
 
 

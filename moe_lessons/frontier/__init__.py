@@ -1,0 +1,1 @@
+"""What else can be chosen for each token: depth, keys of a memory, doing nothing, a state."""
