@@ -971,6 +971,36 @@ print(
 rerun("weights_share = 0.0", "weights_share = 1.0", "weights_share = 0.5; exchange_time = 0.1")
 
 # %% [markdown]
+# ## A model of the step
+#
+# Lesson 08 put two numbers on a network: a latency for each partner and bytes per second. With two more for
+# the experts and two for what a rank does alone, a layer's step can be predicted:
+#
+# $$\text{step} = \underbrace{\alpha}_{\text{counts}}
+# + 2\Big(\alpha + \frac{\text{bytes of the busiest rank}}{\beta}\Big)
+# + \big(c_0 + c_1\,\text{rows of the fullest rank}\big) + \text{own work}$$
+#
+# and as much again backward, without the counts. The six numbers were fitted to even loads. Then the model
+# was asked about loads that it had never seen, and only afterwards these were measured.
+
+# %%
+timing = result("expert_parallel")["time"]
+print(
+    f"2 processes on {timing['about']['device']}: latency {timing['network']['latency_us']:.0f} us,", end=" "
+)
+print(
+    f"{timing['network']['gigabytes_per_s']:.2f} GB/s; error stated beforehand {timing['stated_error']:.0%}"
+)
+for row in timing["held_out"]:
+    found = f"predicted {row['predicted_ms']:>6.1f} ms, measured {row['measured_ms']:>6.1f} ms"
+    print(f"  {row['load']:<36} {found} ({row['error']:+.0%})")
+
+# %% [markdown]
+# Do not expect more of such a model. It knows nothing of caches and of what else the machine does. But a
+# model that is right within a factor of one and a half ranks designs: which of two placements is faster, and
+# whether the network or the fullest rank is to blame. The *bytes* are exact in any case.
+
+# %% [markdown]
 # ## Wherever it runs
 #
 # What you have written exists in every large framework, under a flag.

@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,31 +60,70 @@ import linecache
 import sys
 import types
 
-sys.modules.setdefault("planted", types.ModuleType("planted"))
-sys.modules["planted.{name}"] = sys.modules["planted"].{name} = types.ModuleType("planted.{name}")
-_text = {source!r}
-linecache.cache["planted.{name}"] = (0, None, _text.splitlines(True), "planted.{name}")
-exec(compile(_text, "planted.{name}", "exec"), sys.modules["planted.{name}"].__dict__)
+_name, _text = {name!r}, {source!r}
+_parts = _name.split(".")
+for _n in range(1, len(_parts) + 1):
+    _whole = ".".join(_parts[:_n])
+    if _whole == _name or _whole not in sys.modules:
+        sys.modules[_whole] = types.ModuleType(_whole)
+    if _n > 1:
+        setattr(sys.modules[".".join(_parts[: _n - 1])], _parts[_n - 1], sys.modules[_whole])
+linecache.cache[_name] = (0, None, _text.splitlines(True), _name)
+exec(compile(_text, _name, "exec"), sys.modules[_name].__dict__)
 """
 
 
 def planted(id, kind, which):
     """An answer cell with a planted answer: its module and those beside it that it imports, then the name."""
-    module = registry.module(id)
-    *before, (_, source) = beside(module).items()
+    *before, (_, source) = beside(f"planted.{registry.module(id)}").items()
     texts = [_LIKE_A_MODULE.format(name=name, source=text) for name, text in before]
     return "".join([*texts, f"{source}\n{registry.exercise(id).entry} = {kind}[{id!r}][{which!r}]"])
 
 
+@functools.cache
 def beside(name):
     """A planted module and those that it leads to, as text, each behind those that it imports."""
-    source, found = (PLANTED / f"{name}.py").read_text(encoding="utf-8"), {}
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "planted":
-            inner = [node.module.split(".")[1]] if "." in node.module else [a.name for a in node.names]
-            for one in inner:
-                found.update(beside(one))
+    source, found = _file(name).read_text(encoding="utf-8"), {}
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("planted", "fresh"):
+            if _file(node.module).exists():
+                found.update(beside(node.module))
+                continue
+            for one in node.names:
+                inner, called = f"{node.module}.{one.name}", one.asname or one.name
+                found.update(beside(inner))
+                if inner.startswith("fresh"):  # of a whole set of answers, those that are used
+                    found[inner] = _only(found[inner], _attributes(tree, called))
     return {**found, name: source}
+
+
+def _file(name):
+    return PLANTED.parent.joinpath(*name.split(".")).with_suffix(".py")
+
+
+def _attributes(tree, called):
+    """What is used of a module that is known by this name."""
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == called
+    }
+
+
+def _only(source, names):
+    """A module's imports, and what has these names, with all that it uses."""
+    tree = ast.parse(source)
+    defined = {one.name: one for one in tree.body if isinstance(one, ast.FunctionDef)}
+    defined |= {one.targets[0].id: one for one in tree.body if isinstance(one, ast.Assign)}
+    kept, asked = set(), set(names) & set(defined)
+    while asked:
+        kept |= asked
+        used = {node.id for one in asked for node in ast.walk(defined[one]) if isinstance(node, ast.Name)}
+        asked = (used & set(defined)) - kept
+    left_out = [defined[name] for name in set(defined) - kept]
+    tree.body = [one for one in tree.body if one not in left_out]
+    return ast.unparse(tree)
 
 
 def mistake(id, number):

@@ -22,6 +22,15 @@ PREDICTIONS = (
         "reading. That is why nobody notices.",
     ),
     Prediction(
+        "16.hard",
+        "Null experts let a token use between 0 and 4 real ones. A model is trained with them. Do the bytes "
+        "that it finds hard use more real experts?",
+        ("Yes, clearly", "No, or hardly", "They use fewer, clearly"),
+        1,
+        "How many are used differs a lot from byte to byte, and is hardly tied to the byte's loss. Nothing in "
+        "the training asks for it.",
+    ),
+    Prediction(
         "16.keys",
         "A router scores 1,048,576 experts and wants the best 16, exactly. Their keys are made of two tables "
         "of 1,024 halves. How many inner products does it need?",
