@@ -30,8 +30,10 @@ LINE_INKS = ("#0070B0", "#9A6A00", "#00805E", "#B0568A", "#277AA9", "#C25400", "
 SERIES = (ACCENT, INK, "#7c64c0", "#737373")
 """The colours of lines that are no experts: an accent, the ink, and a lighter shade of each."""
 
-WHITE_UP_TO = 1.05 / 4.5 - 0.052
-"""Luminance up to which white text, or nearly white, has a contrast of 4.5; above it black text has."""
+WHITE_UP_TO = 1.05 / 4.5 - 0.054
+"""Luminance up to which white text, or nearly white, has a contrast of 4.5; above it black text has.
+
+Both keep it when colours are rounded to 8 bits, here and in the dark."""
 
 _PAPER_DARK = "#111111"
 _SAME = {c.lower() for c in COLORS[:7]}
@@ -129,12 +131,15 @@ def _linear(channel: float) -> float:
 
 
 def _with_luminance(hex_color: str, wanted: float) -> str:
-    """The colour of the same hue and saturation that has this luminance."""
+    """The colour of the same hue and saturation that comes nearest to this luminance."""
     hue, _, saturation = colorsys.rgb_to_hls(*_channels(hex_color))
-    low, high, shade = 0.0, 1.0, hex_color
+
+    def shade(lightness: float) -> str:
+        mixed = colorsys.hls_to_rgb(hue, lightness, saturation)
+        return "#" + "".join(f"{round(255 * channel):02x}" for channel in mixed)
+
+    low, high = 0.0, 1.0
     for _ in range(24):
         middle = (low + high) / 2
-        mixed = colorsys.hls_to_rgb(hue, middle, saturation)
-        shade = "#" + "".join(f"{round(255 * channel):02x}" for channel in mixed)
-        low, high = (middle, high) if luminance(shade) < wanted else (low, middle)
-    return shade
+        low, high = (middle, high) if luminance(shade(middle)) < wanted else (low, middle)
+    return min(shade(low), shade(high), key=lambda one: abs(luminance(one) - wanted))

@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from moe_lessons import explore, svg
@@ -58,11 +58,15 @@ def test_contrasts_are_kept_in_the_dark(one, other):
     assert 0.8 < kept < 1.25
 
 
+# Near the step over which inks turn, where one step of one channel decides.
 @given(shades)
+@example("#747a38")
+@example("#57871b")
+@example("#2a8712")
 def test_numbers_on_any_colour_are_legible_in_the_dark(fill):
     ink = svg.ink_on(fill)
     turned = ink if ink in ("#ffffff", "#000000") else dark(ink)
-    assert contrast(dark(fill), turned) >= 4.4
+    assert contrast(dark(fill), turned) >= 4.5
 
 
 def test_the_page_names_the_colours_in_both_themes():

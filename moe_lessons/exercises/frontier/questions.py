@@ -27,8 +27,8 @@ PREDICTIONS = (
         "that it finds hard use more real experts?",
         ("Yes, clearly", "No, or hardly", "They use fewer, clearly"),
         1,
-        "How many are used differs a lot from byte to byte, and is hardly tied to the byte's loss. Nothing in "
-        "the training asks for it.",
+        "How many are used differs a lot from byte to byte, and is hardly tied to the byte's loss. Nothing "
+        "in the training asks for it.",
     ),
     Prediction(
         "16.keys",
