@@ -842,8 +842,8 @@ for (name, gamma), by_kind in read_by.items():
     print(f"  {name}, {gamma} guessed".ljust(63) + "".join(f"{by_kind[kind]:>9.2f}" for kind in kinds))
 
 # %% [markdown]
-# It depends on how predictable the text is, more than on the draft. On code up to a fifth is saved; on
-# English nothing to speak of is, by any.
+# It depends on the text at least as much as on the draft. On code up to a fifth is saved; on English nothing
+# to speak of, by any of them.
 #
 # So is drafting useless for a sparse model? That depends on how many are asking.
 

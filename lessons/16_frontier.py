@@ -653,9 +653,8 @@ for (mixers, behind), of_seeds in learned.items():
 # %% [markdown]
 # This shows how soon something is *learned*, in 1,200 steps and by three seeds. Attention finds it first:
 # looking back is what it is made for. One block of each finds it later: with experts in every seed, without
-# them in two of three.
-# States alone do not find it in this time. What they could hold is another question; the table above answers
-# it.
+# them in two of three. States alone do not find it in this time. What they could *hold* is another question;
+# the table above answers it.
 
 # %% tags=["nbval-ignore-output"] why="widget"
 predict("16.both")
