@@ -837,7 +837,7 @@ measured("  deepest collapse (router x 0.01)", medians["mu=4, router x 0.01"], a
 for name, values in extra.items():
     gains = int((values > 0).sum())
     print(f"{name:<22} median {100 * medians[name]:+.0f} %, balancing lowers the error in {gains} of 16")
-worlds = [Toy(mu=4.0, even_start=True, seed=seed) for seed in (1, 2, 3)]
+worlds = [Toy(mu=4.0, even_start=True, seed=seed) for seed in (1, 2)]
 without = [ToyRun(world, TopK(1)) for world in worlds]
 with_it = [ToyRun(world, TopK(1), loss=load_balancing, alpha=0.3) for world in worlds]
 advance_all(without + with_it, STEPS)
@@ -845,7 +845,7 @@ other_worlds = [
     float((one.error_NS[-20:].mean(dim=0) / other.error_NS[-20:].mean(dim=0) - 1).quantile(0.5))
     for one, other in zip(without, with_it, strict=True)
 ]
-print("mu=4 in three other worlds:", ", ".join(f"{100 * x:+.0f} %" for x in other_worlds))
+print("mu=4 in two other worlds:", ", ".join(f"{100 * x:+.0f} %" for x in other_worlds))
 
 # %% draw=true tags=["nbval-ignore-output"] why="image"
 dot_rows(
