@@ -142,6 +142,7 @@ def changes_earlier(model, trials=100):
     return (gap_N > 1e-4).double().mean().item()
 
 
+depth.decide_by(coin_model, "topk")
 measured(
     "the best of the sequence: trials in which the last flip leaks",
     changes_earlier(coin_model),

@@ -23,7 +23,7 @@ LESSON = Lesson(
         "plan copies of hot experts, and say what a plan cannot do",
         "predict when overlapping two half batches pays",
     ),
-    minutes=120,
+    minutes=150,
     prerequisites=(
         "[lesson 08](08_dispatch.ipynb): the sort, bytes between ranks, latency and bandwidth",
         "[lesson 10](10_mini_transformer.ipynb): training; group-limited routing from "
