@@ -42,7 +42,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["module", pytest.param("script", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("path", [None, pytest.param(":", marks=pytest.mark.slow), "."])
+@pytest.mark.parametrize("path", [*(pytest.param(p, marks=pytest.mark.slow) for p in (None, ":")), "."])
 def test_nothing_of_the_class_folder_is_imported(folder, how, path):
     script = Path(sys.executable).parent / "moe-lessons"
     if how == "script" and not script.exists():
