@@ -23,7 +23,7 @@ def draw(state: State) -> str:
 
 def _where(params: Params) -> str:
     if params.copies:
-        return f"packed, with {params.copies * params.n_ranks} copies"
+        return f"packed, {params.copies * params.n_ranks} copies"
     if params.packed:
         return "packed by load"
     return "numbered by popularity" if params.numbered else "numbered at random"
@@ -31,11 +31,9 @@ def _where(params: Params) -> str:
 
 def _title(state: State) -> str:
     p = state.params
-    day = ", another day's load" if p.stale else ""
-    return (
-        f"256 experts on {p.n_ranks} ranks, {_where(p)}{day}: max/mean {state.expected:.2f} on average, "
-        f"{state.drawn:.2f} in a step of {p.tokens:,} tokens"
-    )
+    day = ", another day" if p.stale else ""
+    found = f"max/mean {state.expected:.2f} on average, {state.drawn:.2f} in this step"
+    return f"{p.n_ranks} ranks, {_where(p)}{day}: {found}"  # on one line, also where it is longest
 
 
 def question(state: State) -> str:
@@ -114,8 +112,8 @@ def answer(params: Params) -> Drawing:
 
     Examples
     --------
-    >>> answer(Params(packed=True)).alt[:40]
-    '256 experts on 32 ranks, packed by load:'
+    >>> answer(Params(packed=True)).alt[:25]
+    '32 ranks, packed by load:'
     """
     state = simulate(params)
     body = ranks(state, 8.0, 16.0, 424.0, 262.0)
