@@ -82,7 +82,7 @@ def reach(shares_E: tuple[float, ...], k: int) -> tuple[float, ...]:
 
     Examples
     --------
-    >>> sum(reach((0.5, 0.25, 0.25), 2))
+    >>> round(sum(reach((0.5, 0.25, 0.25), 2)), 9)
     2.0
     """
     if k == 1:
@@ -128,8 +128,8 @@ def overflow(n_tokens: int, p: float) -> tuple[float, ...]:
 
     Examples
     --------
-    >>> overflow(2, 0.5)  # 0, 1, 1 or 2 rows: mean 1, and 1 over once in four
-    (1.0, 0.25, 0.0)
+    >>> [round(rows, 9) for rows in overflow(2, 0.5)]  # 0, 1, 1 or 2 rows: mean 1, and 1 over once in four
+    [1.0, 0.25, 0.0]
     """
     if p >= 1:
         return tuple(float(n_tokens - c) for c in range(n_tokens + 1))
