@@ -14,7 +14,7 @@ from operator import mul
 
 from moe_lessons.explore.twister import Twister
 
-MOST_TOKENS, MOST_EXPERTS = 512, 64
+MOST_EXPERTS = 64
 FACTORS = tuple(round(0.5 + 0.05 * i, 2) for i in range(41))
 """The capacity factors of the slider, and of the curves."""
 
@@ -57,10 +57,11 @@ class State:
 
 
 @lru_cache(maxsize=32)
-def _patience(seed: int) -> tuple[tuple[float, ...], ...]:
+def _patience(seed: int, n_tokens: int, n_experts: int) -> tuple[tuple[float, ...], ...]:
     """Exponential noise for each token and expert: the smallest noise / p falls on e with probability p_e."""
-    drawn = [-math.log(u) for u in Twister(seed).uniform(MOST_TOKENS * MOST_EXPERTS)]
-    return tuple(tuple(drawn[i : i + MOST_EXPERTS]) for i in range(0, len(drawn), MOST_EXPERTS))
+    drawn = Twister(seed).uniform(n_tokens * MOST_EXPERTS)  # a row for each token, as long whatever E is
+    starts = range(0, len(drawn), MOST_EXPERTS)
+    return tuple(tuple([-math.log(u) for u in drawn[i : i + n_experts]]) for i in starts)
 
 
 @lru_cache(maxsize=64)
@@ -100,7 +101,7 @@ def choices(n_tokens: int, n_experts: int, skew: float, k: int, seed: int) -> tu
     """Draw each token's K experts, K = 1 or 2, the first choice first; the same noise whatever is dragged."""
     less_E = [1 / share for share in shares(n_experts, skew)]
     chosen = []
-    for noise in _patience(seed)[:n_tokens]:
+    for noise in _patience(seed, n_tokens, n_experts):
         waits = list(map(mul, noise, less_E))
         best = waits.index(min(waits))
         if k == 1:
