@@ -25,14 +25,17 @@ def questions(lesson: Lesson) -> dict[str, Any]:
 
 
 def _prediction(found: Prediction) -> dict[str, Any]:
-    """`made` is said as an option is committed, `stands` later, `shown` where the experiment stands, by option."""
+    """For each option `made` is what is said as it is committed, `stands` later, `shown` after the experiment.
+
+    What is shown after the experiment is no card in a notebook either, but HTML to read.
+    """
     face, options = predictions._face(found), range(len(found.options))
     return {
         "face": _whole(face),
         "made": [_change(face, predictions.now_committed(found, i)[1]) for i in options],
         "stands": [_change(face, predictions.stands(found, i, revealed=False)[1]) for i in options],
-        "shown": [_change(face, predictions.answered(found, i)[1]) for i in options],
-        "unasked": _change(face, predictions.answered(found, None)[1]),
+        "shown": [predictions.answered(found, i)[1].html() for i in options],
+        "unasked": predictions.answered(found, None)[1].html(),
     }
 
 

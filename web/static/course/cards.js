@@ -7,7 +7,7 @@ import {commit, committed, load, update, whenCommitted} from "./progress.js";
 
 const folder = new URL("./", import.meta.url);
 const lessons = new Map();
-const WORDS = {late: "Waiting for Python."};
+const WORDS = {late: "Waiting for Python, which is loaded once."};
 
 /** What is known of a question: its lesson's file, loaded once. */
 async function known(kind, id) {
@@ -46,9 +46,10 @@ async function prediction(place) {
 async function reveal(place) {
   const {id} = place.dataset;
   const found = await known("predictions", id);
-  const face = () => ({...found.face, final: true, ...(found.shown[committed(id)] ?? found.unasked)});
-  const model = await show(place, face(), () => {});
-  whenCommitted(which => which === id && model.put({card: face()}));
+  const read = () => (place.innerHTML = found.shown[committed(id)] ?? found.unasked);
+  read();
+  place.dataset.alive = "";
+  whenCommitted(which => which === id && read());
 }
 
 async function quiz(place) {
@@ -57,30 +58,30 @@ async function quiz(place) {
   if (found.number && !canRun()) return;
   let seen = 0;
   const face = change => ({...found.face, ...change, seen: (seen += 1)});
-  const keep = (right, answer) => update(progress => {
+  const keep = (right, answer, said) => update(progress => {
     progress.quizzes[id] = right;
     progress.answers[id] = answer;
+    if (said) progress.said[id] = said;
   });
   async function judge(typed) {
-    const card = await engine().call("judge", {card: {...found.face, seen}, typed, ...found.number});
-    if (card.verdict !== "note") keep(card.verdict === "right", typed);
-    model.put({card: face(card)});
+    const {mark, verdict, said, picture} = await engine().call("judge",
+      {card: {...found.face, seen}, typed, ...found.number});
+    const change = {mark, verdict, said, picture};
+    if (verdict !== "note") keep(verdict === "right", typed, change);
+    model.put({card: face(change)});
   }
   function answered({answer}) {
     if (found.number) {
-      judge(answer).catch(error => model.put({card: face({mark: answer, verdict: "note", said: `${error.message}`})}));
+      judge(answer).catch(error => model.put({card: face({mark: answer, verdict: "note", said: error.message})}));
       return;
     }
     const change = found.chosen[answer];
     keep(change.verdict === "right", answer);
     model.put({card: face(change)});
   }
-  const before = load().answers[id];
-  const fits = found.number ? typeof before === "string" : before in found.chosen;
-  const first = fits && !found.number ? found.chosen[before] : {};
+  const {answers: {[id]: before}, said: {[id]: judged}} = load();
+  const first = found.number ? (judged?.mark === before ? judged : {}) : found.chosen[before];
   const model = await show(place, {...found.face, ...first}, answered);
-  // The number that was typed last: shown as it stands, and judged again once Python is there for something else.
-  if (fits && found.number) engine().whenReady(() => judge(before).catch(() => {}));
 }
 
 /** Bring the questions of the page to life; where that fails, what is read stays. */

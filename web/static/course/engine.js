@@ -8,7 +8,6 @@ class Engine {
   #worker = null;
   #waiting = new Map();
   #told = [];
-  #ready = [];
   #n = 0;
   state = {said: "", share: 0, ready: false, error: ""};
 
@@ -16,12 +15,6 @@ class Engine {
   watch(told) {
     this.#told.push(told);
     told(this.state);
-  }
-
-  /** Call once Python is there; this does not start it. */
-  whenReady(told) {
-    if (this.state.ready) told();
-    else this.#ready.push(told);
   }
 
   /** Ask Python (moe_lessons/explore/page.py); the answer comes as a promise. */
@@ -44,7 +37,6 @@ class Engine {
     if (progress) {
       this.state = {...this.state, ...progress};
       for (const told of this.#told) told(this.state);
-      if (progress.ready) for (const told of this.#ready.splice(0)) told();
       return;
     }
     const {resolve, reject} = this.#waiting.get(id);

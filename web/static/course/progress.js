@@ -1,8 +1,9 @@
 // What a reader has predicted and answered, kept in this browser, in the form of a learner's progress file
-// (moe_lessons/course/store.py). Where nothing can be kept, it lasts as long as the page.
+// (moe_lessons/course/store.py), and beside it what Python said to a number that was typed. Where nothing can be
+// kept, it lasts as long as the page.
 
 const KEY = "moe-lessons";
-const empty = () => ({version: 1, quizzes: {}, answers: {}, predictions: {}});
+const empty = () => ({version: 1, quizzes: {}, answers: {}, predictions: {}, said: {}});
 let unsaved = null;
 
 /** What is kept: an entry that is not what it should be is left out. */
@@ -12,7 +13,7 @@ export function load() {
   try {
     const found = JSON.parse(localStorage.getItem(KEY));
     if (found?.version !== 1) return kept;
-    const kinds = {quizzes: ["boolean"], answers: ["number", "string"], predictions: ["number"]};
+    const kinds = {quizzes: ["boolean"], answers: ["number", "string"], predictions: ["number"], said: ["object"]};
     for (const [kind, types] of Object.entries(kinds)) {
       for (const [id, value] of Object.entries(found[kind] ?? {})) {
         if (types.includes(typeof value)) kept[kind][id] = value;
