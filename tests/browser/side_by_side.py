@@ -1,6 +1,6 @@
-"""The same explorable in JupyterLab and on a web page, side by side: ``python tests/browser/side_by_side.py SITE``.
+"""The same explorable in JupyterLab and on a web page, side by side, as ``.github/lab-and-page.webp``.
 
-SITE is a built site (`make site`). The picture goes to ``.github/lab-and-page.webp``.
+``python tests/browser/side_by_side.py SITE``, where SITE is a built site (`make site`).
 """
 
 import functools
@@ -13,19 +13,17 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 from chromium import launched
-from conftest import running_lab
 from PIL import Image
 from served import Quiet, Reader
 
+from conftest import running_lab
 from moe_lessons.build import paths
 
 SIZE = {"width": 1120, "height": 830}
 LANDMARK = "K=4, norm × 2"
 CODE = "from moe_lessons.explore import Router\n\nRouter(locked=False)"
 NOTEBOOK = {
-    "cells": [
-        {"cell_type": "code", "id": "a", "metadata": {}, "outputs": [], "execution_count": None, "source": CODE}
-    ],
+    "cells": [dict(cell_type="code", id="a", metadata={}, outputs=[], execution_count=None, source=CODE)],
     "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
     "nbformat": 4,
     "nbformat_minor": 5,
@@ -90,7 +88,7 @@ def main():
         both.paste(picture, (n * (wide + 24), 0))
     file = paths.ROOT / ".github" / "lab-and-page.webp"
     both.save(file, "WEBP", quality=85, method=6)
-    print(f"{file.relative_to(paths.ROOT)}: {both.width} x {both.height}, {file.stat().st_size / 1000:,.0f} kB")
+    print(f"{file.relative_to(paths.ROOT)}: {file.stat().st_size / 1000:,.0f} kB")
 
 
 if __name__ == "__main__":
