@@ -22,8 +22,9 @@ from moe_lessons.build import paths
 SIZE = {"width": 1120, "height": 830}
 LANDMARK = "K=4, norm × 2"
 CODE = "from moe_lessons.explore import Router\n\nRouter(locked=False)"
+CELL = {"cell_type": "code", "id": "a", "metadata": {}, "outputs": [], "execution_count": None}
 NOTEBOOK = {
-    "cells": [dict(cell_type="code", id="a", metadata={}, outputs=[], execution_count=None, source=CODE)],
+    "cells": [{**CELL, "source": CODE}],
     "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
     "nbformat": 4,
     "nbformat_minor": 5,
