@@ -1,5 +1,6 @@
 """Explorable 0's pictures: the live frame, the layers side by side, and the static strip."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from moe_lessons.explore.sentence.panels import LIVE, SMALL, STILL, Sizes, load, matrix, short, total
@@ -64,14 +65,14 @@ def title(state: State) -> str:
     p, n = state.params, len(state.load_E)
     if not state.tokens:
         return f"A layer of {n} experts, and nothing to read"
-    ids = state.topk_ids_TK[p.token].tolist()
+    ids = state.topk_ids_TK[p.token]
     token = short(state.tokens[p.token])
     if len(ids) > 3:
         return f"Layer {p.layer}: {len(ids)} of {n} experts read ‘{token}’, expert {ids[0]} above all"
     return f"Layer {p.layer}: {listed(ids)} of {n} read{'s' if len(ids) == 1 else ''} ‘{token}’"
 
 
-def listed(ids: list[int]) -> str:
+def listed(ids: Sequence[int]) -> str:
     """Write some experts.
 
     Examples
@@ -108,7 +109,7 @@ def question(state: State) -> str:
     if any(token.startswith("…") for token in state.tokens):
         return "A word that the model seldom saw comes in pieces (…). Do its pieces meet the same experts?"
     if 0 in state.load_E and p.k <= small().top_k:
-        idle = [e for e, tokens in enumerate(state.load_E.tolist()) if not tokens]
+        idle = [e for e, tokens in enumerate(state.load_E) if not tokens]
         verb = "reads" if len(idle) == 1 else "read"
         return f"{listed(idle).capitalize()} {verb} nothing here. Which two words share an expert?"
     return "Which two words share an expert? Take another layer: do they still?"
@@ -127,9 +128,9 @@ def in_words(state: State) -> str:
     """The rest of the alt text."""
     if not state.tokens:
         return question(state)
-    pairs = zip(state.tokens, state.topk_ids_TK.tolist(), strict=True)
+    pairs = zip(state.tokens, state.topk_ids_TK, strict=True)
     rows = ", ".join(f"{short(token)}: {' '.join(map(str, ids))}" for token, ids in pairs)
-    loads = ", ".join(map(str, state.load_E.tolist()))
+    loads = ", ".join(map(str, state.load_E))
     experts = f"experts 0 to {len(state.load_E) - 1}"
     return f"Experts of each token: {rows}. Load of {experts}: {loads}. {question(state)}"
 
