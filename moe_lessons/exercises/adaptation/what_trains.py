@@ -9,7 +9,7 @@ from torch import Tensor
 
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
 
-PLANS = ("all", "freeze router", "freeze experts", "only experts", "only router", "only dense")
+PLANS = ("all", "router frozen", "experts frozen", "only experts", "only router", "only the rest")
 NAMES = (  # as Mixtral, Qwen, OLMoE, DeepSeek, gpt-oss and this course's model have them
     "model.embed_tokens.weight",
     "model.layers.0.self_attn.q_proj.weight",
@@ -69,11 +69,11 @@ def is_expert(name: str) -> bool:
 def _answer(names: str, plan: str, router: Kind = is_router, expert: Kind = is_expert) -> Tensor:
     trains: dict[str, Kind] = {
         "all": lambda name: True,
-        "freeze router": lambda name: not router(name),
-        "freeze experts": lambda name: not expert(name),
+        "router frozen": lambda name: not router(name),
+        "experts frozen": lambda name: not expert(name),
         "only experts": expert,
         "only router": router,
-        "only dense": lambda name: not (router(name) or expert(name)),
+        "only the rest": lambda name: not (router(name) or expert(name)),
     }
     return torch.tensor([trains[plan](name) for name in names.splitlines()])
 
@@ -97,18 +97,18 @@ def _inverted(names: str, plan: str) -> Tensor:
     return ~_answer(names, plan)
 
 
-def _dense_keeps(part: str) -> Callable[[str, str], Tensor]:
-    """ "only dense" forgets one of the two kinds."""
-    return _read_as(only_dense=f"freeze {'router' if part == 'experts' else 'experts'}")
+def _rest_keeps(part: str) -> Callable[[str, str], Tensor]:
+    """“only the rest” forgets one of the two kinds."""
+    return _read_as(only_the_rest=f"{'router' if part == 'experts' else 'experts'} frozen")
 
 
 def _freeze_too_much(names: str, plan: str) -> Tensor:
-    return _answer(names, "only dense" if plan.startswith("freeze") else plan)
+    return _answer(names, "only the rest" if plan.endswith("frozen") else plan)
 
 
 def _only_too_much(names: str, plan: str) -> Tensor:
     right = _answer(names, plan)
-    return ~_answer(names, "only dense") if plan in ("only experts", "only router") else right
+    return ~_answer(names, "only the rest") if plan in ("only experts", "only router") else right
 
 
 def _matches(pattern: str) -> Kind:
@@ -128,10 +128,10 @@ WHAT_TRAINS = Exercise(
     task=(
         "Fine-tuning code finds a model's parts by their names. `names` is one string with a parameter's "
         "name on each line, from several codebases. A parameter is **router** if it lies in a module called "
-        "`gate` or `router`, **expert** if it lies in one called `experts`, and **dense** otherwise: shared "
-        "experts and their own gate are dense, because every token passes them. Return one bool a line: "
-        "does it train? The plans: `all`, `freeze router`, `freeze experts`, `only experts`, `only router`, "
-        "`only dense`."
+        "`gate` or `router`, **expert** if it lies in one called `experts`, and **rest** otherwise: shared "
+        "experts and their own gate are rest, because every token passes them. Return one bool a line: "
+        "does it train? The plans: `all`, `router frozen`, `experts frozen`, `only experts`, `only router`, "
+        "`only the rest`."
     ),
     entry="what_trains",
     points=2,
@@ -192,7 +192,7 @@ WHAT_TRAINS = Exercise(
         Misconception(
             "shared_are_experts",
             "Shared experts count as experts. Every token passes them, chosen or not, so that they learn "
-            "like a dense network; in this exercise they are dense.",
+            "like a dense network; in this exercise they are rest.",
             wrong=_but(expert=lambda n: "expert" in n),
             also=(_but(expert=lambda n: "expert" in n and "shared_expert_gate" not in n),),
             hint=1,
@@ -244,26 +244,26 @@ WHAT_TRAINS = Exercise(
             "only_means_frozen",
             "`only experts` and `only router` freeze what they name. “Only” is what trains; all else stands "
             "still.",
-            wrong=_read_as(only_experts="freeze experts", only_router="freeze router"),
+            wrong=_read_as(only_experts="experts frozen", only_router="router frozen"),
             hint=3,
         ),
         Misconception(
-            "freeze_means_only",
-            "`freeze experts` and `freeze router` train what they name, and nothing else.",
-            wrong=_read_as(freeze_experts="only experts", freeze_router="only router"),
+            "frozen_means_only",
+            "`experts frozen` and `router frozen` train what they name, and nothing else.",
+            wrong=_read_as(experts_frozen="only experts", router_frozen="only router"),
             hint=3,
         ),
         Misconception(
-            "dense_keeps_router",
-            "`only dense` still trains the router. It is part of the MoE layer: with experts and router both "
-            "frozen, the layer's own function stays as it is.",
-            wrong=_dense_keeps("router"),
+            "rest_keeps_router",
+            "`only the rest` still trains the router. It is part of the MoE layer: with experts and router "
+            "both frozen, the layer's own function stays as it is.",
+            wrong=_rest_keeps("router"),
             hint=3,
         ),
         Misconception(
-            "dense_keeps_experts",
-            "`only dense` still trains the experts. They are most of the model; leave out both kinds.",
-            wrong=_dense_keeps("experts"),
+            "rest_keeps_experts",
+            "`only the rest` still trains the experts. They are most of the model; leave out both kinds.",
+            wrong=_rest_keeps("experts"),
             hint=3,
         ),
         Misconception(

@@ -18,9 +18,9 @@ def trains_endings(names, plan):
         expert = ".experts." in dotted
         if plan == "all":
             out.append(True)
-        elif plan == "freeze router":
+        elif plan == "router frozen":
             out.append(not router)
-        elif plan == "freeze experts":
+        elif plan == "experts frozen":
             out.append(not expert)
         elif plan == "only experts":
             out.append(expert)
@@ -36,13 +36,14 @@ def trains_kinds(names, plan):
         parts = name.split(".")
         if "experts" in parts:
             return "experts"
-        return "router" if "gate" in parts or "router" in parts else "dense"
+        return "router" if "gate" in parts or "router" in parts else "rest"
 
     kinds = np.array([kind(name) for name in names.splitlines()])
     if plan == "all":
         return [True] * len(kinds)
-    verb, what = plan.split()
-    return (kinds == what).tolist() if verb == "only" else (kinds != what).tolist()
+    if plan.startswith("only"):
+        return (kinds == plan.split()[-1]).tolist()
+    return (kinds != plan.split()[0]).tolist()
 
 
 # What trains: wrong
@@ -55,9 +56,9 @@ def _trains(router=None, expert=None):
     def answer(names, plan):
         rows = []
         for n in names.splitlines():
-            table = {"all": True, "freeze router": not router(n), "freeze experts": not expert(n)}
+            table = {"all": True, "router frozen": not router(n), "experts frozen": not expert(n)}
             table |= {"only experts": expert(n), "only router": router(n)}
-            table["only dense"] = not router(n) and not expert(n)
+            table["only the rest"] = not router(n) and not expert(n)
             rows.append(table[plan])
         return torch.tensor(rows)
 
@@ -67,17 +68,17 @@ def _trains(router=None, expert=None):
 def _plans(change):
     def answer(names, plan):
         kinds = [
-            "expert" if ".experts." in n else "router" if {"gate", "router"} & set(n.split(".")) else "dense"
+            "expert" if ".experts." in n else "router" if {"gate", "router"} & set(n.split(".")) else "rest"
             for n in names.splitlines()
         ]
-        every = {"expert", "router", "dense"}
+        every = {"expert", "router", "rest"}
         trained = {
             "all": every,
-            "freeze router": every - {"router"},
-            "freeze experts": every - {"expert"},
+            "router frozen": every - {"router"},
+            "experts frozen": every - {"expert"},
             "only experts": {"expert"},
             "only router": {"router"},
-            "only dense": {"dense"},
+            "only the rest": {"rest"},
         } | change
         return torch.tensor([k in trained[plan] for k in kinds])
 
@@ -198,13 +199,11 @@ WRONG = {
         "bank_biases_missed": _trains(expert=lambda n: ".experts." in n and not n.endswith("_bias")),
         "whole_mlp": _trains(expert=lambda n: ".mlp." in n or ".block_sparse_moe." in n or ".moe." in n),
         "inverted": trains_frozen,
-        "only_means_frozen": _plans(
-            {"only experts": {"router", "dense"}, "only router": {"expert", "dense"}}
-        ),
-        "freeze_means_only": _plans({"freeze experts": {"expert"}, "freeze router": {"router"}}),
-        "dense_keeps_router": _plans({"only dense": {"dense", "router"}}),
-        "dense_keeps_experts": _plans({"only dense": {"dense", "expert"}}),
-        "freezes_the_layer": _plans({"freeze experts": {"dense"}, "freeze router": {"dense"}}),
+        "only_means_frozen": _plans({"only experts": {"router", "rest"}, "only router": {"expert", "rest"}}),
+        "frozen_means_only": _plans({"experts frozen": {"expert"}, "router frozen": {"router"}}),
+        "rest_keeps_router": _plans({"only the rest": {"rest", "router"}}),
+        "rest_keeps_experts": _plans({"only the rest": {"rest", "expert"}}),
+        "freezes_the_layer": _plans({"experts frozen": {"rest"}, "router frozen": {"rest"}}),
         "trains_the_layer": _plans(
             {"only experts": {"expert", "router"}, "only router": {"expert", "router"}}
         ),
