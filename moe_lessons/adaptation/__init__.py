@@ -1,9 +1,10 @@
 """After pre-training: another text, another number of experts, a dense model; and rollouts replayed.
 
 `upcycling` makes experts out of a dense model, `pruning` takes experts away by what `calibration` says of
-them, `merging` averages them, `distilling` makes a dense model again. `freezing` and `finetuning` train on;
-`replaying` sends tokens where a rollout sent them, `comparing` says how far two passes are apart. `folders`
-and `pruned_folders` do the first two to a model of Hugging Face's. All return new models, in evaluation mode, and leave the old one as it is.
+them, `merging` averages them, `distilling` makes a dense model again. `freezing` and `finetuning` train on.
+`replaying` sends tokens where a rollout sent them, `comparing` says how far two passes are apart. All return
+new models, in evaluation mode, and leave the old one as it is. `upcycled_folders` and `pruned_folders` do to
+a folder of Hugging Face's what the first two do to a model: `folders` and `dense_folders` help them.
 """
 
 from moe_lessons.adaptation.calibration import CRITERIA, layer_inputs, reap, saliency
@@ -20,6 +21,7 @@ from moe_lessons.adaptation.merging import (
     merged_experts,
     permuted,
 )
+from moe_lessons.adaptation.pruned_folders import prune_folder
 from moe_lessons.adaptation.pruning import best, keep_experts, prune
 from moe_lessons.adaptation.rebuilding import logit_gap, with_weights
 from moe_lessons.adaptation.replaying import (
@@ -29,6 +31,7 @@ from moe_lessons.adaptation.replaying import (
     replay,
     replayed_weights,
 )
+from moe_lessons.adaptation.upcycled_folders import upcycle_folder
 from moe_lessons.adaptation.upcycling import ROUTERS, fold_scale, upcycle, upcycled_bank
 
 __all__ = [
@@ -59,6 +62,7 @@ __all__ = [
     "permuted",
     "perturbed",
     "prune",
+    "prune_folder",
     "reap",
     "recorded",
     "replay",
@@ -68,6 +72,7 @@ __all__ = [
     "student",
     "trainable",
     "upcycle",
+    "upcycle_folder",
     "upcycled_bank",
     "with_weights",
 ]
