@@ -64,6 +64,15 @@ PREDICTIONS = (
         "A mean needs something in common. Copies of one network have it.",
     ),
     Prediction(
+        "13.student",
+        "A small dense student of a sparse teacher. Which helps more: to learn from the teacher's "
+        "distributions, or to begin with the teacher's attention and embeddings?",
+        ("The distributions, by far", "Both about alike", "The weights, by far"),
+        2,
+        "Here the inherited weights are worth all of it. Soft targets add nothing that could be told from "
+        "chance.",
+    ),
+    Prediction(
         "13.rollout",
         "The same eight layers with the same weights, in bf16 and in fp32; the routers are in fp32 in both. "
         "How many tokens get another set of experts in at least one layer?",
