@@ -192,12 +192,18 @@ def _checked(config: dict[str, Any], stored: StoredWeights) -> dict[str, Spec]:
     ):
         if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise InteropError(f"{stored.folder} {what} {min(keys)}{more}: config.json is of another model")
+            raise InteropError(
+                f"{stored.folder} {what} {_theirs(min(keys))}{more}: config.json is of another model"
+            )
     specs = {key: stored.spec(key) for key in expected}
     for key, shape in expected.items():
         if specs[key].shape != shape:
-            raise InteropError(f"{key} has shape {specs[key].shape}: config.json says {shape}")
+            raise InteropError(f"{_theirs(key)} has shape {specs[key].shape}: config.json says {shape}")
     return {key: spec for key, spec in specs.items() if ".block_sparse_moe." not in key}
+
+
+def _theirs(key: str) -> str:
+    return key.replace(".block_sparse_moe.", ".mlp.")
 
 
 def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -124,7 +124,7 @@ def calibration_tokens(folder: Path, text: bytes, n_tokens: int, vocab_size: int
     """
     tokens_N = saved_tokenizer(folder, vocab_size=vocab_size).encode(text)[:n_tokens].long()
     if len(tokens_N) < 2:
-        raise ValueError(f"text has {len(tokens_N)} tokens: give a longer one to calibrate on")
+        raise ValueError(f"text is {len(tokens_N)} tokens long: give a longer one to calibrate on")
     length = min(length, len(tokens_N))
     return tokens_N[: len(tokens_N) // length * length].view(-1, length)
 

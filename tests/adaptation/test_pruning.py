@@ -1,6 +1,7 @@
 """Pruning: the model that is left is the old one with experts forbidden; criteria against slow oracles."""
 
 import itertools
+import re
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,9 @@ from moe_lessons.model import ModelConfig, MoETransformer, parameter_counts
 from moe_lessons.routing import GATES
 from moe_lessons.routing.forced import forced
 
-CONFIG = ModelConfig(vocab_size=40, n_layers=2, d_model=16, n_heads=2, d_expert=8, n_experts=5, context_length=16)
+CONFIG = ModelConfig(
+    vocab_size=40, n_layers=2, d_model=16, n_heads=2, d_expert=8, n_experts=5, context_length=16
+)
 TOKENS = torch.randint(40, (4, 16), generator=torch.Generator().manual_seed(9))
 
 
@@ -36,7 +39,9 @@ def forbidden(model, kept, tokens_BL):
         gone_E = torch.tensor([expert not in row for expert in range(model.config.n_experts)])
         return lambda logits_TE, route: route(logits_TE.masked_fill(gone_E, -torch.inf))
 
-    first, second = (forced([layer], change_of(row)) for layer, row in zip(model.moe_layers, kept, strict=True))
+    first, second = (
+        forced([layer], change_of(row)) for layer, row in zip(model.moe_layers, kept, strict=True)
+    )
     with first, second, torch.no_grad():
         return model(tokens_BL).logits_BLV
 
@@ -130,7 +135,9 @@ def test_random_is_drawn_from_the_generator(model):
     assert not torch.equal(one, other)
 
 
-@given(st.lists(st.lists(st.integers(-3, 3), min_size=4, max_size=4), min_size=1, max_size=3), st.integers(1, 4))
+@given(
+    st.lists(st.lists(st.integers(-3, 3), min_size=4, max_size=4), min_size=1, max_size=3), st.integers(1, 4)
+)
 def test_the_best_are_kept_in_order(scores, keep):
     kept = best(torch.tensor(scores, dtype=torch.float64), keep)
     for row, chosen in zip(scores, kept, strict=True):
@@ -149,7 +156,9 @@ def test_prune_is_its_parts(model):
 def test_retraining_repairs_some_of_it():
     corpus = three_kinds().corpus
     config = SMALL.override(steps=25, batch_size=8)
-    trained = fine_tune(MoETransformer(SMALL.model, generator=torch.Generator().manual_seed(0)), corpus, config)
+    trained = fine_tune(
+        MoETransformer(SMALL.model, generator=torch.Generator().manual_seed(0)), corpus, config
+    )
     tokens_BL = corpus.train_N[: 16 * 64].view(-1, 64).long()
     pruned = prune(trained, 2, by="random", tokens_BL=tokens_BL, generator=torch.Generator().manual_seed(0))
 
@@ -175,16 +184,14 @@ def test_retraining_repairs_some_of_it():
     ],
 )
 def test_a_choice_that_leaves_no_model_is_refused(model, kept, said):
-    with pytest.raises(ValueError) as refusal:
+    with pytest.raises(ValueError, match=re.escape(said)):
         keep_experts(model, kept)
-    assert said in str(refusal.value)
 
 
 @pytest.mark.parametrize(("keep", "said"), [(1, "top_k=2"), (0, "top_k=2"), (6, "choose 1 to 5")])
 def test_too_few_and_too_many_are_refused(model, keep, said):
-    with pytest.raises(ValueError) as refusal:
+    with pytest.raises(ValueError, match=re.escape(said)):
         prune(model, keep, tokens_BL=TOKENS)
-    assert said in str(refusal.value)
 
 
 def test_an_unknown_criterion_is_refused(model):

@@ -1,5 +1,6 @@
 """Upcycling: at first nothing changes, whatever the sizes; and what would change something is noticed."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -165,16 +166,18 @@ def test_no_random_number_of_others_is_used(dense):
         ({"n_experts": 7, "granularity": 2}, "n_experts is 7: choose a multiple of granularity=2, such as 8"),
         ({"n_experts": 8, "top_k": 3, "granularity": 2}, "top_k is 3: choose a multiple of granularity=2"),
         ({"n_experts": 8, "top_k": 9}, "top_k is 9: choose 1 to n_experts=8"),
-        ({"n_experts": 10, "granularity": 5, "top_k": 5}, "granularity is 5: choose a divisor of d_expert=12"),
+        (
+            {"n_experts": 10, "granularity": 5, "top_k": 5},
+            "granularity is 5: choose a divisor of d_expert=12",
+        ),
         ({"n_experts": 8, "router": "same"}, "router is 'same': choose one of random, zero, free"),
         ({"n_experts": 8, "granularity": 2, "router": "zero"}, "left to ties"),
         ({"n_experts": 8, "noise": -1.0}, "noise is -1.0: choose 0 or more"),
     ],
 )
 def test_what_makes_no_bank_is_refused(dense, how, said):
-    with pytest.raises(ValueError) as refusal:
+    with pytest.raises(ValueError, match=re.escape(said)):
         upcycle(dense, **how)
-    assert said in str(refusal.value)
 
 
 @pytest.mark.parametrize("change", [{"n_experts": 4, "top_k": 2}, {"gate": "topk_sigmoid"}])
