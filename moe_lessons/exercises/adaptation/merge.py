@@ -147,6 +147,7 @@ MERGE = Exercise(
             "The experts were averaged as they lie. Hidden units have no order: unit 3 of one may do what "
             "unit 7 of the other does, and a mean of the two does neither. Pair them first.",
             wrong=_ordered(lambda p: _same(_stays(p))),
+            also=(lambda *given: _mixed(given, _same(_stays(given[1][0])), 0.5),),
             hint=1,
         ),
         Misconception(
