@@ -259,7 +259,7 @@ MERGE = Exercise(
         "With `p` for that index: `gate_b[p]`, `up_b[p]`, `down_b[:, p]`, then the weighted mean of each.",
     ),
     notice=(
-        "Weights are the cheap thing to match; what units *do* on data can pair those whose weights look "
-        "different."
+        "Units can be paired by what they *do* on data as well, which is dearer, and for the models of this "
+        "lesson no better."
     ),
 )

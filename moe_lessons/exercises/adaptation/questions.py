@@ -53,12 +53,13 @@ PREDICTIONS = (
     ),
     Prediction(
         "13.strangers",
-        "Some of eight experts have to go. Which is better, to prune some or to merge some?",
+        "Some of eight experts have to go. Which is better: to prune some, or to put the mean of several in "
+        "their place, unit by unit?",
         (
-            "Pruning, for both models",
-            "Merging, for both models",
-            "Pruning from scratch, merging upcycled ones",
-            "Merging from scratch, pruning upcycled ones",
+            "To prune, for both models",
+            "To merge, for both models",
+            "To prune experts from scratch, to merge upcycled ones",
+            "To merge experts from scratch, to prune upcycled ones",
         ),
         2,
         "A mean needs something in common. Copies of one network have it.",

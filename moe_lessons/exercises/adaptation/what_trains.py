@@ -178,7 +178,10 @@ WHAT_TRAINS = Exercise(
             "whatever it is called: gpt-oss's `bias` enters every logit, DeepSeek's "
             "`e_score_correction_bias` every choice.",
             wrong=_but(router=lambda n: n.endswith((".gate.weight", ".router.weight"))),
-            also=(_but(router=lambda n: is_router(n) and n.endswith("weight")),),
+            also=(
+                _but(router=lambda n: is_router(n) and n.endswith("weight")),
+                _but(router=lambda n: n.endswith(("gate.weight", "router.weight"))),
+            ),
             hint=1,
         ),
         Misconception(
