@@ -199,6 +199,7 @@ WRONG = {
         "bank_biases_missed": _trains(expert=lambda n: ".experts." in n and not n.endswith("_bias")),
         "whole_mlp": _trains(expert=lambda n: ".mlp." in n or ".block_sparse_moe." in n or ".moe." in n),
         "inverted": trains_frozen,
+        "everything": lambda names, plan: [True for name in names.splitlines()],
         "only_means_frozen": _plans({"only experts": {"router", "rest"}, "only router": {"expert", "rest"}}),
         "frozen_means_only": _plans({"experts frozen": {"expert"}, "router frozen": {"router"}}),
         "rest_keeps_router": _plans({"only the rest": {"rest", "router"}}),
