@@ -18,7 +18,7 @@ FLOORS = (
     "parallel",
     "build explore frontier grade serving training",
     "interop",
-    "bench inspect own",
+    "adaptation bench inspect own",
     "commands",
     "__main__ lab",
 )

@@ -23,6 +23,7 @@ from moe_lessons.commands.generate import generate
 from moe_lessons.commands.grade import grade, merge
 from moe_lessons.commands.inspect import inspect
 from moe_lessons.commands.train import is_first, train
+from moe_lessons.commands.upcycle_prune import prune, upcycle
 
 USER_ERROR, NO_MEMORY, DISK, INTERRUPTED = 2, 4, 5, 130
 DISK_ERRORS = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO")} - {None}
@@ -148,6 +149,8 @@ for command in (
     import_command,
     inspect,
     merge,
+    prune,
     train,
+    upcycle,
 ):
     main.add_command(command)

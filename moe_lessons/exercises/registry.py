@@ -22,6 +22,7 @@ _MODULES = {
     "10": "mini_transformer",
     "11": "fine_grained",
     "12": "what_experts_learn",
+    "13": "adaptation",
     "14": "expert_parallel",
     "15": "serving",
     "16": "frontier",

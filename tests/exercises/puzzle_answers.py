@@ -194,6 +194,15 @@ RIGHT = {
         lambda colour_N, number_N: torch.stack([colour_N, number_N]).unique(dim=1).shape[1],
         lambda colour_N, number_N: len((colour_N * 100 + number_N).unique()),
     ],
+    "13.p_choir": [
+        lambda pitch_P, size, rows: torch.cat([pitch_P.repeat_interleave(size)] * rows),
+        lambda pitch_P, size, rows: pitch_P[None, :, None].expand(rows, -1, size).flatten(),
+        lambda pitch_P, size, rows: [p for _ in range(rows) for p in pitch_P for _ in range(size)],
+    ],
+    "13.p_partners": [
+        lambda age_N, partner_N: torch.zeros_like(age_N).scatter(0, partner_N, age_N),
+        lambda age_N, partner_N: [age_N[partner_N.tolist().index(j)] for j in range(len(age_N))],
+    ],
     "14.p_days": [
         lambda visit_N, visits_D: torch.stack([d.max() for d in torch.split(visit_N, visits_D.tolist())]),
         lambda visit_N, visits_D: [
@@ -397,6 +406,15 @@ WRONG = {
         "sums": lambda colour, number: len(set((colour + number).tolist())),
         "numbers alone": lambda colour, number: len(set(number.tolist())),
         "all of them": lambda colour, number: number.numel(),
+    },
+    "13.p_choir": {
+        "voices in turn": lambda pitch, size, rows: torch.cat([pitch] * (rows * size)),
+        "one long row": lambda pitch, size, rows: [p for p in pitch for _ in range(size * rows)],
+    },
+    "13.p_partners": {
+        "the other way": lambda age, partner: torch.stack([age[p] for p in partner]),
+        "nobody moved": lambda age, partner: age,
+        "sorted ages": lambda age, partner: age.sort(descending=True)[0],
     },
     "14.p_days": {
         "equal days": lambda visit, visits: [int(d.max()) for d in visit.chunk(len(visits))],

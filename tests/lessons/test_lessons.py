@@ -49,6 +49,7 @@ LONG = (
     "10_mini_transformer",
     "11_fine_grained",
     "12_what_experts_learn",
+    "13_adaptation",
     "14_expert_parallel",
     "15_serving",
     "16_frontier",

@@ -1,0 +1,51 @@
+"""Cases of 13.what_trains: parameters' names from six codebases, and the plans."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from moe_lessons.exercises.spec import Case, Plain
+
+PLANS = ("all", "router frozen", "experts frozen", "only experts", "only router", "only the rest")
+NAMES = (  # as Mixtral, Qwen, OLMoE, DeepSeek, gpt-oss and this course's model have them
+    "model.embed_tokens.weight",
+    "model.layers.0.self_attn.q_proj.weight",
+    "model.layers.0.mlp.gate_proj.weight",
+    "model.layers.0.mlp.down_proj.weight",
+    "model.layers.1.self_attn.o_proj.weight",
+    "model.layers.1.block_sparse_moe.gate.weight",
+    "model.layers.1.block_sparse_moe.experts.0.w1.weight",
+    "model.layers.1.block_sparse_moe.experts.7.w2.weight",
+    "model.layers.2.mlp.gate.weight",
+    "model.layers.2.mlp.experts.3.gate_proj.weight",
+    "model.layers.2.mlp.experts.3.up_proj.weight",
+    "model.layers.2.mlp.shared_expert.gate_proj.weight",
+    "model.layers.2.mlp.shared_expert_gate.weight",
+    "model.layers.3.mlp.gate.e_score_correction_bias",
+    "model.layers.3.mlp.shared_experts.up_proj.weight",
+    "model.layers.3.post_attention_layernorm.weight",
+    "model.layers.4.mlp.router.weight",
+    "model.layers.4.mlp.router.bias",
+    "model.layers.4.mlp.experts.gate_up_proj",
+    "model.layers.4.mlp.experts.down_proj_bias",
+    "blocks.0.moe.router.weight",
+    "blocks.0.moe.experts.gate_up_proj",
+    "blocks.0.moe_norm.weight",
+    "model.norm.weight",
+    "lm_head.weight",
+)
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Each plan once, the names in another order and their layers moved by a few."""
+    cases = []
+    for plan in PLANS:
+        names = _moved(int(rng.integers(0, 40)), [NAMES[i] for i in rng.permutation(len(NAMES))])
+        args: dict[str, Plain] = {"names": "\n".join(names), "plan": plan}
+        cases.append(Case(f"plan “{plan}”", args, edge=plan == "all"))
+    return cases
+
+
+def _moved(by: int, names: Sequence[str]) -> list[str]:
+    return [re.sub(r"(?<=layers|blocks)\.\d+", lambda n: f".{int(n[0][1:]) + by}", name) for name in names]

@@ -1,0 +1,290 @@
+"""Exercise 13.prune: experts taken out of a layer, and everything that counts them with them."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
+
+Pruned = tuple[Tensor, Tensor, Tensor, Tensor]
+SHAPES = ((6, 3, 5, 3), (5, 4, 3, 2), (8, 2, 4, 5), (4, 3, 2, 4))  # E, D, P, kept
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Three layers that lose experts, and one that keeps all."""
+    return [_case(rng, *sizes) for sizes in SHAPES]
+
+
+def _case(rng: np.random.Generator, n_experts: int, d_model: int, n_params: int, n_keep: int) -> Case:
+    while True:
+        saliency_E = rng.permutation(n_experts) + rng.uniform(0.2, 0.8, n_experts)
+        best = np.argsort(-saliency_E)[:n_keep]
+        # The kept ones are neither the first nor sorted by score, so that each order shows.
+        if n_keep == n_experts or (
+            max(best) >= n_keep and (np.diff(best) < 0).any() and best[0] != min(best)
+        ):
+            break
+    # Each expert is a token's first and another's second choice, so that no number is unused.
+    first = rng.permutation(np.tile(np.arange(n_experts), 2))
+    second = (first + rng.integers(1, n_experts, len(first))) % n_experts
+    args: dict[str, Plain] = {
+        "router_ED": rng.standard_normal((n_experts, d_model)).astype(np.float32),
+        "bias_E": rng.standard_normal(n_experts).astype(np.float32),
+        "experts_EP": rng.standard_normal((n_experts, n_params)).astype(np.float32),
+        "saliency_E": saliency_E.astype(np.float32),
+        "n_keep": n_keep,
+        "topk_ids_TK": np.stack([first, second], axis=1).astype(np.int64),
+    }
+    return Case(f"keep {n_keep} of {n_experts}", args, edge=n_keep == n_experts)
+
+
+def _kept(saliency_E: Tensor, n_keep: int) -> Tensor:
+    return saliency_E.topk(n_keep).indices.sort().values
+
+
+def _with(keep_N: Tensor, router: Tensor, bias: Tensor, experts: Tensor, ids_TK: Tensor) -> Pruned:
+    """Rows of these experts in this order, and their new numbers."""
+    new_E = torch.full((len(router),), -1)
+    new_E[keep_N] = torch.arange(len(keep_N))
+    return router[keep_N], bias[keep_N], experts[keep_N], new_E[ids_TK]
+
+
+def reference(
+    router_ED: Tensor,
+    bias_E: Tensor,
+    experts_EP: Tensor,
+    saliency_E: Tensor,
+    n_keep: int,
+    topk_ids_TK: Tensor,
+) -> Pruned:
+    """Index everything that has a row for each expert, and look the ids up in a table."""
+    return _with(_kept(saliency_E, n_keep), router_ED, bias_E, experts_EP, topk_ids_TK)
+
+
+Given = tuple[Tensor, Tensor, Tensor, Tensor, int, Tensor]
+
+
+def _but(change: Callable[[Pruned, Given], Pruned]) -> Callable[..., Pruned]:
+    """The right result, with a part of it replaced."""
+    return lambda *given: change(reference(*given), given)
+
+
+def _keeping(which: Callable[[Tensor, int], Tensor]) -> Callable[..., Pruned]:
+    """Other experts kept, or in another order."""
+    return lambda r, b, x, s, n, ids: _with(which(s, n), r, b, x, ids)
+
+
+def _zeroed(how: Callable[[Tensor], Tensor]) -> Callable[..., Pruned]:
+    """Nothing removed: the rows of the others become 0, or what `how` makes of their bias."""
+
+    def wrong(r: Tensor, b: Tensor, x: Tensor, s: Tensor, n: int, ids: Tensor) -> Pruned:
+        keep_E = torch.zeros(len(r), dtype=torch.bool)
+        keep_E[_kept(s, n)] = True
+        return r * keep_E[:, None], torch.where(keep_E, b, how(b)), x * keep_E[:, None], ids
+
+    return wrong
+
+
+def _old_ids(saliency_E: Tensor, n_keep: int, ids_TK: Tensor) -> Tensor:
+    return torch.where(torch.isin(ids_TK, _kept(saliency_E, n_keep)), ids_TK, -1)
+
+
+def _next_best(router: Tensor, bias: Tensor, experts: Tensor, s: Tensor, n: int, ids: Tensor) -> Pruned:
+    """A removed expert's tokens are given to the nearest one that was kept before it."""
+    keep_N = _kept(s, n)
+    place = (torch.searchsorted(keep_N, ids, right=True) - 1).clamp(min=0)
+    return router[keep_N], bias[keep_N], experts[keep_N], place
+
+
+def _shifted(router: Tensor, bias: Tensor, experts: Tensor, s: Tensor, n: int, ids: Tensor) -> Pruned:
+    """Numbered from 1 on."""
+    kept = reference(router, bias, experts, s, n, ids)
+    return *kept[:3], torch.where(kept[3] >= 0, kept[3] + 1, -1)
+
+
+def _by_rank(router: Tensor, bias: Tensor, experts: Tensor, s: Tensor, n: int, ids: Tensor) -> Pruned:
+    """Rows in order of id, ids renumbered by rank in saliency."""
+    kept = reference(router, bias, experts, s, n, ids)
+    new_E = torch.full((len(router),), -1)
+    new_E[s.topk(n).indices] = torch.arange(n)
+    return *kept[:3], new_E[ids]
+
+
+def _rows_of_tokens(case: Case, got: Outputs, want: Outputs) -> str | None:
+    """A token that chose an expert which is kept must find its row again."""
+    experts_EP, ids_TK = np.asarray(case.args["experts_EP"]), np.asarray(case.args["topk_ids_TK"])
+    new_TK, kept_NP = np.asarray(got["new_ids_TK"]), np.asarray(got["experts_NP"])
+    if new_TK.shape != ids_TK.shape or kept_NP.ndim != 2 or kept_NP.shape[1:] != experts_EP.shape[1:]:
+        return None
+    for (t, k), new in np.ndenumerate(new_TK):
+        if 0 <= new < len(kept_NP) and not np.allclose(kept_NP[new], experts_EP[ids_TK[t, k]]):
+            return f"token {t} chose expert {ids_TK[t, k]}, and number {new} is now another one"
+    return None
+
+
+PRUNE = Exercise(
+    id="13.prune",
+    title="Take experts out",
+    task=(
+        "Keep the `n_keep` experts with the highest `saliency_E`, *in the order of their old ids*, and take "
+        "the others out: of the router's rows, of `bias_E` (one number for each expert), and of `experts_EP` "
+        "(row e holds all of expert e's parameters). Return the three, smaller, and `topk_ids_TK` with new "
+        "numbers: where a token had chosen a kept expert, that expert's row in what you return, and -1 where "
+        "its expert is gone. No two scores are equal."
+    ),
+    entry="prune",
+    points=3,
+    minutes=12,
+    difficulty=2,
+    gradient="ignored",
+    outputs=(
+        Output("router_ND", "ND"),
+        Output("bias_N", "N"),
+        Output("experts_NP", "NP"),
+        Output("new_ids_TK", "TK", kind="int"),
+    ),
+    draw=draw,
+    reference=reference,
+    properties=(Property("a token finds its expert again", _rows_of_tokens),),
+    misconceptions=(
+        Misconception(
+            "in_order_of_saliency",
+            "The kept experts stand in the order of their scores, as `topk` returns them. Sort their ids: "
+            "whoever compares the pruned layer with the old one expects neighbours to stay neighbours.",
+            wrong=_keeping(lambda s, n: s.topk(n).indices),
+            also=(
+                _keeping(lambda s, n: s.argsort()[len(s) - n :]),
+                _keeping(lambda s, n: _kept(s, n).flip(0)),
+            ),
+            hint=1,
+        ),
+        Misconception(
+            "least_kept",
+            "The experts with the *lowest* scores are kept. A high score means that one would be missed.",
+            wrong=_keeping(lambda s, n: _kept(-s, n)),
+            also=(_keeping(lambda s, n: (-s).topk(n).indices),),
+            hint=1,
+        ),
+        Misconception(
+            "first_kept",
+            "The first experts are kept, whatever their scores.",
+            wrong=_keeping(lambda s, n: torch.arange(n)),
+            hint=1,
+        ),
+        Misconception(
+            "last_removed_count",
+            "`n_keep` experts were taken out. It says how many are *kept*.",
+            wrong=_keeping(lambda s, n: _kept(s, max(len(s) - n, 1))),
+            hint=1,
+        ),
+        Misconception(
+            "router_first_rows",
+            "The router keeps its first rows, and the experts are others. Each row would then send tokens to "
+            "somebody else's expert. The same index for both.",
+            wrong=_but(lambda out, given: (given[0][: given[4]], *out[1:])),
+            hint=2,
+        ),
+        Misconception(
+            "router_by_saliency",
+            "The router's rows are in another order than the experts. Row and expert belong together: one "
+            "index for all three.",
+            wrong=_but(lambda out, given: (given[0][given[3].topk(given[4]).indices], *out[1:])),
+            hint=2,
+        ),
+        Misconception(
+            "router_whole",
+            "The router keeps all of its rows. It would go on choosing experts that are gone.",
+            wrong=_but(lambda out, given: (given[0], *out[1:])),
+            hint=2,
+        ),
+        Misconception(
+            "bias_first_entries",
+            "The bias keeps its first numbers. Each belongs to an expert and goes where that goes.",
+            wrong=_but(lambda out, given: (out[0], given[1][: given[4]], *out[2:])),
+            also=(_but(lambda out, given: (out[0], given[1], *out[2:])),),
+            hint=2,
+        ),
+        Misconception(
+            "experts_first_rows",
+            "Router and bias are cut rightly, and the experts are simply the first ones.",
+            wrong=_but(lambda out, given: (*out[:2], given[2][: given[4]], out[3])),
+            also=(_but(lambda out, given: (*out[:2], given[2], out[3])),),
+            hint=2,
+        ),
+        Misconception(
+            "ids_not_renumbered",
+            "The ids are still the old ones. There is no row with such a number any more, or it is another "
+            "expert's: look the new number up.",
+            wrong=_but(lambda out, given: (*out[:3], _old_ids(given[3], given[4], given[5]))),
+            also=(_but(lambda out, given: (*out[:3], given[5])),),
+            hint=3,
+        ),
+        Misconception(
+            "ids_by_rank",
+            "The rows are in order of id, and the new numbers are ranks in saliency. The number must be the "
+            "row's place in what you return.",
+            wrong=_by_rank,
+            hint=3,
+        ),
+        Misconception(
+            "removed_become_0",
+            "Tokens whose expert is gone have the number 0. That is a real expert, and it would get all of "
+            "them. They need a number that no expert has.",
+            wrong=_but(lambda out, given: (*out[:3], out[3].clamp(min=0))),
+            hint=3,
+        ),
+        Misconception(
+            "ids_modulo",
+            "The ids were taken modulo the new number of experts. That gives everybody *some* expert, and "
+            "hardly anybody their own.",
+            wrong=_but(lambda out, given: (*out[:3], given[5] % given[4])),
+            also=(_but(lambda out, given: (*out[:3], given[5].clamp(max=given[4] - 1))),),
+            hint=3,
+        ),
+        Misconception(
+            "given_to_a_neighbour",
+            "Tokens whose expert is gone were given to the next one. Their router decides that, with new "
+            "logits; here they are marked by -1.",
+            wrong=_next_best,
+            hint=3,
+        ),
+        Misconception(
+            "numbered_from_1",
+            "The new numbers begin with 1. Rows are counted from 0.",
+            wrong=_shifted,
+            hint=3,
+        ),
+        Misconception(
+            "zeroed_not_removed",
+            "The rows were set to 0, and nothing was taken out. A router row of 0 has the logit 0, which "
+            "beats every negative one: tokens go on choosing experts that answer with nothing.",
+            wrong=_zeroed(lambda b: torch.zeros_like(b)),
+            also=(
+                _zeroed(lambda b: b),
+                _zeroed(lambda b: torch.full_like(b, -1e9)),
+                lambda r, b, x, s, n, ids: (
+                    *_zeroed(lambda bias: torch.zeros_like(bias))(r, b, x, s, n, ids)[:3],
+                    _old_ids(s, n, ids),
+                ),
+                lambda r, b, x, s, n, ids: (
+                    *_zeroed(lambda bias: torch.zeros_like(bias))(r, b, x, s, n, ids)[:3],
+                    reference(r, b, x, s, n, ids)[3],
+                ),
+            ),
+            hint=2,
+        ),
+    ),
+    hints=(
+        "Which ids are kept, in ascending order? Everything else follows from that one list.",
+        "`saliency_E.topk(n_keep).indices.sort().values` is the list. Whatever has a row for each expert is "
+        "indexed by it: three times the same index.",
+        "A table of E numbers, all -1, in which the kept ids hold 0, 1, 2, ...: `new_E[topk_ids_TK]` looks "
+        "every id up at once.",
+    ),
+    notice=(
+        "In a checkpoint there is more that counts experts: `num_experts` in the config, group sizes, and "
+        "`top_k`, which must not exceed what is left."
+    ),
+)
