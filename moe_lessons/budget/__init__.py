@@ -1,4 +1,4 @@
-"""Design under a budget: what a model would cost and be worth, by counting and published laws, and the best."""
+"""Design under a budget: what a model costs and is worth, by counting and published laws; and the best."""
 
 from moe_lessons.budget.judging import RESOURCES, Verdict, assess
 from moe_lessons.budget.means import KINDS, Budget, draw_budget

@@ -79,9 +79,9 @@ CLUSTER = Budget("cluster of 32", 1e25, 2e13, 2048, 8192, 32, 7.5e10, 3.35e12, 7
 
 KINDS = {b.name: b for b in (PHONE, CARD, LAB, LITTLE_TEXT, LONG, BUSY, EIGHT, CLUSTER)}
 SOURCES = {
-    "memory, bandwidth": "NVIDIA, H100 datasheet: 80 GB and 3.35 TB/s (SXM); what is left for the model is less",
+    "memory, bandwidth": "NVIDIA, H100 datasheet: 80 GB, of which a model gets less, and 3.35 TB/s (SXM)",
     "peak": "as reached, not as promised: lesson 15's roofline takes 800 TFLOP/s for the same device",
-    "link": "github.com/deepseek-ai/DeepEP, docs/legacy.md: 153 GB/s in a server of 8, 48 GB/s for 32 over RDMA",
+    "link": "github.com/deepseek-ai/DeepEP, docs/legacy.md: 153 GB/s in a server of 8, 48 in 32 over RDMA",
     "phone, card": "round numbers of the order of a phone's LPDDR memory and of a consumer card's GDDR",
 }
 SPREAD = {
@@ -119,4 +119,4 @@ def draw_budget(kind: str, seed: int | str) -> Budget:
     rng = random.Random(f"{kind} {seed}")
     base = KINDS[kind]
     moved = {name: float(f"{getattr(base, name) * rng.uniform(*ends):.3g}") for name, ends in SPREAD.items()}
-    return replace(base, **moved)
+    return replace(base, **moved)  # type: ignore[arg-type]

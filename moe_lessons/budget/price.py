@@ -15,7 +15,7 @@ ACTIVATION_BYTES = 2
 LAYER_S = 20e-6
 """Launches and waits of one layer: an assumption, the same for all designs."""
 PARTNER_S = 1e-6
-"""Of an exchange, for each device that is sent to: an assumption, too; bytes decide where batches are large."""
+"""Of an exchange, for each device that is sent to: an assumption, too. Large batches hardly feel it."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ REPEATS = 15.4
 STORED_BITS = {16: 16.0, 8: 8.5, 4: 4.5}
 """With a scale of 16 bits for each 32 weights, as lesson 15 stores them."""
 BITS_COST = {16: 0.0, 8: math.log(5.9070 / 5.9066), 4: math.log(6.1565 / 5.9066)}
-"""Perplexity of LLaMA 7B with F16, Q8_0 and Q4_0: github.com/ggml-org/llama.cpp, examples/quantize/README.md."""
+"""Perplexity of LLaMA 7B with F16, Q8_0, Q4_0: github.com/ggml-org/llama.cpp, examples/quantize/README.md."""
 
 
 def leverage(design: Design) -> float:
@@ -95,6 +95,6 @@ def stretched(design: Design, text: float) -> tuple[str, ...]:
         said.append(f"text: {design.tokens:.3g} tokens; the law was fitted to {FITTED_TOKENS[1]:.2g}")
     if not design.dense and flops > LARGEST_LEVERAGE_FLOPS:
         said.append(
-            f"leverage: {flops:.2g} FLOPs; held where the last model confirmed it, {LARGEST_LEVERAGE_FLOPS:.2g}"
+            f"leverage: {flops:.2g} FLOPs; held at {LARGEST_LEVERAGE_FLOPS:.2g}, where a model confirmed it"
         )
     return tuple(said)

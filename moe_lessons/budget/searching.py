@@ -1,4 +1,4 @@
-"""The best design that a search finds: a grid over shapes, precisions and layouts, then steps around the best.
+"""The best design that a search finds: a grid of shapes, precisions and layouts, then steps around the best.
 
 Deterministic, standard library, some tenths of a second. It is a mark to measure against and no proof: a
 learner may find a better one, and then the mark moves.

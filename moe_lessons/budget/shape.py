@@ -146,7 +146,7 @@ def usual(
     layout: str = "one",
     tokens: float = 1e12,
 ) -> Design:
-    """Fill in what most published models have: a layer and a head for each 128 of the width, 8 layers or more.
+    """Fill in what most models have: a layer and a head for each 128 of the width, 8 layers at least.
 
     Examples
     --------

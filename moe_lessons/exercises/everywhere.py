@@ -23,7 +23,9 @@ def anywhere(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
     wrong = [t for t in ordinary if not right(exercise, t)]
     ran = [t for t in wrong if t.got is not None]
     if ran and len(ran) == len(wrong):
-        found = _swapped(exercise, ran) or _transposed(exercise, ran) or _other_dtype(exercise, ran)
+        found = None
+        if all(output.compared for output in exercise.outputs):
+            found = _swapped(exercise, ran) or _transposed(exercise, ran) or _other_dtype(exercise, ran)
         if found:
             return found
         found = one_value(exercise, trials)
