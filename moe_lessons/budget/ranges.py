@@ -45,7 +45,9 @@ RANGES = {
     "n_shared": Range(0, 1, LING + ": at most one in the models that were trained"),
     "active hidden width / d_model": Range(2, 7, "Ling-mini-2.0 has 2.25, Mixtral 7"),
     "repetitions of the text": Range(0, 4, "arXiv 2305.16264: up to 4 hardly worse than fresh text"),
-    "tokens / active parameter": Range(1, 10_000, "arXiv 2401.00448: 47 models, up to 10,000"),
+    "tokens / active parameter": Range(
+        0.3, 10_000, "arXiv 2203.15556 from there, arXiv 2401.00448 up to there"
+    ),
     "training FLOPs": Range(1e18, 1e26, "arXiv 2507.17702 begins there; no published model is beyond"),
 }
 LARGEST_LEVERAGE_FLOPS = 5.1e21

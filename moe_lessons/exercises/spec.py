@@ -49,7 +49,7 @@ class Output:
     plain: bool | None = None
     """Plain numbers are asked for: lists and whole floats do too. By default where there is no axis."""
     compared: bool = True
-    """False where many answers are right: the exercise's properties judge it, the reference's is one of them."""
+    """False where many answers are right: then the exercise's properties judge it."""
 
     @property
     def is_plain(self) -> bool:
@@ -161,7 +161,7 @@ class Exercise:
             told = [m.id for m in self.misconceptions if m.wrong is not None]
             if told or not self.properties:
                 raise ValueError(
-                    f"exercise {self.id!r} compares nothing: give properties, and mistakes that detect: {told}"
+                    f"exercise {self.id!r} compares nothing: give properties; these must detect: {told}"
                 )
 
     @property
