@@ -183,7 +183,9 @@ def test_the_nllb_block_runs_two_experts_whatever_the_router_says():
     from transformers.models.nllb_moe.modeling_nllb_moe import NllbMoeSparseMLP
 
     torch.manual_seed(0)
-    config = NllbMoeConfig(d_model=8, num_experts=6, expert_capacity=64, encoder_ffn_dim=16, router_bias=False)
+    config = NllbMoeConfig(
+        d_model=8, num_experts=6, expert_capacity=64, encoder_ffn_dim=16, router_bias=False
+    )
     block = NllbMoeSparseMLP(config, 16).eval()
     ran = set()
     for name, expert in block.experts.named_children():

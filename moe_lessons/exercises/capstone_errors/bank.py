@@ -40,7 +40,7 @@ PAPERS = {
     2409.02060: "Muennighoff et al., OLMoE",
     2412.19437: "DeepSeek-AI, DeepSeek-V3",
 }
-"""Papers by arXiv number, as they are cited in a learner's table: all that a question asks for, and others."""
+"""Papers by arXiv number, as a learner's table cites them: all that a question asks for, and others."""
 
 
 def page(seed: int) -> dict[int, tuple[Sentence, ...]]:
@@ -67,7 +67,9 @@ def page(seed: int) -> dict[int, tuple[Sentence, ...]]:
     ([12, 12], True, False)
     """
     if isinstance(seed, bool) or int(seed) != seed or not 0 <= seed < 2**31:
-        raise ValueError(f"seed={seed!r}: give a whole number from 0 on, such as the last digits of your card")
+        raise ValueError(
+            f"seed={seed!r}: give a whole number from 0 on, such as the last digits of your card"
+        )
     rng = np.random.default_rng([17, int(seed)])
     drawn: dict[int, list[Sentence]] = {part: [] for part in PARTS}
     for verdict in VERDICTS:

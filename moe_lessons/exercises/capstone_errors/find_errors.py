@@ -22,7 +22,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
 
 
 def reference(part: int) -> tuple[int, list[Row]]:
-    """The verdicts of the sources on the page of seed 0, with one answer to each wrong sentence's question."""
+    """The verdicts of the sources on the page of seed 0, and what puts each wrong sentence right."""
     return SEED, [
         (one.id, VERDICTS.index(one.verdict), one.answer[0] if one.verdict == "wrong" else 0)
         for one in page(SEED)[part]
@@ -46,8 +46,8 @@ FIND_ERRORS = Exercise(
     difficulty=4,
     # Any page passes, and up to three verdicts may differ: the values themselves are not compared.
     outputs=(
-        Output("seed", atol=float("inf")),
-        Output("rows_NC", "NC", atol=float("inf"), plain=True),
+        Output("seed", kind="int", compared=False),
+        Output("rows_NC", "NC", compared=False, plain=True),
     ),
     draw=draw,
     reference=reference,
@@ -56,7 +56,8 @@ FIND_ERRORS = Exercise(
     crashes=(
         Crash(
             "no_such_verdict",
-            'A verdict in the table is none of `"right"`, `"wrong"`, `"depends"`, `"unknown"` (or `"?"`, while '
+            'A verdict in the table is none of `"right"`, `"wrong"`, `"depends"`, `"unknown"` (or `"?"`, '
+            "while "
             "it is open): {name}.",
             pattern=r"^KeyError: (?P<name>'[^']*')",
             hint=2,
@@ -81,12 +82,12 @@ FIND_ERRORS = Exercise(
         "Four verdicts. Wrong: you can name the number or the case. Depends: it holds for one model and not "
         "for another, and the sentence does not say for which. Unknown: nobody outside can look. Right: the "
         "rest, and there are as many as four in twelve.",
-        "A row is `(12, \"wrong\", 6.45)`. The numbers come from `accounting.describe`, `accounting.count` "
+        'A row is `(12, "wrong", 6.45)`. The numbers come from `accounting.describe`, `accounting.count` '
         "and `accounting.expert_coverage`, from one line of torch, or from the lesson named by the check. "
         "Papers are in the list above.",
     ),
     notice=(
-        "The published table judges the page of seed 0; where one of its numbers can be computed, a test of the "
-        "package computes it."
+        "The published table judges the page of seed 0; where one of its numbers can be computed, a test of "
+        "the package computes it."
     ),
 )

@@ -60,19 +60,20 @@ def _repeats(m: Mark) -> bool:
 READING = (
     Misconception(
         "believer",
-        "Nearly everything was found right. A fluent sentence is no evidence: ask of each what one would have "
-        "to count or look up, and do that for a few.",
+        "Nearly everything was found right. A fluent sentence is no evidence: ask of each what one would "
+        "have to count or look up, and do that for a few.",
         detects=_gives("right", "right", "right", "right"),
     ),
     Misconception(
         "sceptic",
-        "Nearly everything was found wrong. A sceptic is as wrong as a believer: some of these sentences hold "
-        "as they stand, and to accuse them costs.",
+        "Nearly everything was found wrong. A sceptic is as wrong as a believer: some of these sentences "
+        "hold as they stand, and to accuse them costs.",
         detects=_gives("wrong", "wrong", "wrong", "wrong"),
     ),
     Misconception(
         "doubter",
-        'Nearly everything "depends". That is safe to say and says nothing. Name what it depends on; where you '
+        'Nearly everything "depends". That is safe to say and says nothing. Name what it depends on; where '
+        "you "
         "cannot, the sentence is right or wrong.",
         detects=_gives("depends", "depends", "depends", "depends"),
     ),
@@ -98,7 +99,8 @@ READING = (
     ),
     Misconception(
         "half_truths_are_wrong",
-        "Sentences that hold for some models and not for others were called wrong. One counter-example refutes "
+        "Sentences that hold for some models and not for others were called wrong. One counter-example "
+        "refutes "
         'an "every" or an "always"; without such a word it shows that something is left unsaid.',
         detects=_gives("right", "wrong", "wrong", "unknown"),
         hint=2,
@@ -119,14 +121,15 @@ READING = (
     ),
     Misconception(
         "rumours_are_right",
-        "What nobody has confirmed was let pass. That many pages say it does not make it a fact: whom do they "
-        "name as their source?",
+        "What nobody has confirmed was let pass. That many pages say it does not make it a fact: whom do "
+        "they name as their source?",
         detects=_gives("right", "wrong", "depends", "right"),
         hint=2,
     ),
     Misconception(
         "rumours_depend",
-        'What nobody can check was said to "depend". On what? There is one answer, somebody has it, and nobody '
+        'What nobody can check was said to "depend". On what? There is one answer, somebody has it, and '
+        "nobody "
         "outside does.",
         detects=_gives("right", "wrong", "depends", "depends"),
         hint=2,

@@ -16,7 +16,7 @@ POINTS, MOST_ACCUSED, FEWEST_WRONG = 9, 1, 4
 
 @dataclass(frozen=True)
 class Mark:
-    """A sentence with the verdict that it was given (a place in `VERDICTS`, or `OPEN`), and the correction."""
+    """A sentence with the verdict that it was given, a place in `VERDICTS` or `OPEN`, and the correction."""
 
     sentence: Sentence
     code: int
@@ -109,7 +109,8 @@ def _kinds(case: Case, got: Outputs, want: Outputs) -> str | None:
         kind = of(marks(got), verdict)
         missed = [m for m in kind if not m.is_right]
         if 2 * len(missed) > len(kind):
-            return f"of those that {what}, {len(kind) - len(missed)} of {len(kind)} were found; {_belongs(missed)}"
+            found = f"{len(kind) - len(missed)} of {len(kind)} were found"
+            return f"of those that {what}, {found}; {_belongs(missed)}"
     return None
 
 
@@ -127,7 +128,8 @@ def _corrected(case: Case, got: Outputs, want: Outputs) -> str | None:
     n = sum(m.is_put_right for m in wrong)
     if n < FEWEST_WRONG and left:
         kind = "the paper" if left[0].sentence.paper else "the number"
-        return f"{n} of {len(wrong)} are; {kind} for sentence {left[0].sentence.id} is not {left[0].correction:.12g}"
+        first = f"{kind} for sentence {left[0].sentence.id} is not {left[0].correction:.12g}"
+        return f"{n} of {len(wrong)} are; {first}"
     return None
 
 
@@ -138,11 +140,11 @@ def _belongs(missed: list[Mark]) -> str:
 
 
 PROPERTIES = (
-    Property("the sentences of your page, each once", _page, early=True),
-    Property("one of the four verdicts for each", _verdicts),
-    Property("right sentences are left in peace, but for one", _accused),
-    Property("four of the five wrong ones are found", _found),
-    Property("so are half of those that depend on something, and of those that nobody can settle", _kinds),
-    Property("nine points: one a verdict, less one for each right sentence that was accused", _score),
-    Property("four of the five wrong ones are put right", _corrected),
+    Property("your page's sentences, each once", _page, early=True),
+    Property("a verdict for each", _verdicts),
+    Property("at most one right sentence accused", _accused),
+    Property("four of five wrong ones found", _found),
+    Property("half of the other kinds found", _kinds),
+    Property("nine points", _score),
+    Property("four of five put right", _corrected),
 )

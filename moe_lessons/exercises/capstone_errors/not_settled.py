@@ -74,7 +74,8 @@ DEPENDS = (
     Sentence(
         id=33,
         page="theory page",
-        said="What an expert is for cannot be told from the texts it gets: it has its share of every subject.",
+        said="What an expert is for cannot be told from the texts it gets: it has its share of every "
+        "subject.",
         asks="Which paper shows the experts of layers 0, 15 and 31 by domain?",
         verdict="depends",
         truth="So it looks in Mixtral. In OLMoE some experts take nearly all of arXiv's text.",
@@ -128,7 +129,8 @@ DEPENDS = (
         said="Experts are the cheaper way to serve a model of a given quality.",
         asks="How many times fewer active parameters than Llama-2-70B has Mixtral?",
         verdict="depends",
-        truth="On batch and memory: in lesson 03 the advantage over Llama-2-70B runs from 1.5 to over 5 times.",
+        truth="On batch and memory: in lesson 03 the advantage over Llama-2-70B runs from 1.5 to over 5 "
+        "times.",
         source="roofline of lesson 03; no measured prices were compared",
         lesson="03",
         answer=(5.36,),
@@ -140,8 +142,8 @@ DEPENDS = (
         said="Models with experts are harder to fine-tune than dense ones, the more so on little data.",
         asks="Which paper fine-tunes on CB and on ReCoRD?",
         verdict="depends",
-        truth="ST-MoE's overfits 250 examples of CB and wins on the 138,000 of ReCoRD; other settings of batch "
-        "and rate matter.",
+        truth="ST-MoE's overfits 250 examples of CB and wins on the 138,000 of ReCoRD; other settings of "
+        "batch and rate matter.",
         source="arXiv 2202.08906, fig. 3",
         lesson="13",
         answer=(2202.08906,),
@@ -154,8 +156,8 @@ DEPENDS = (
         said="With a capacity factor of 1.25 hardly a row is dropped.",
         asks="64 experts, an even router, 4 tokens an expert on average: what share is dropped, in per cent?",
         verdict="depends",
-        truth="On the tokens an expert gets: by chance alone 10 % with 4 of them, next to nothing with 256. A "
-        "skewed router drops more.",
+        truth="On the tokens an expert gets: by chance alone 10 % with 4 of them, next to nothing with 256. "
+        "A skewed router drops more.",
         source="expected_drop_rate of moe_lessons.capacity",
         lesson="07",
         answer=(10.4,),
@@ -182,8 +184,8 @@ DEPENDS = (
         said="At small scale a dense model is as good as one with experts.",
         asks="Which paper fits a law with a granularity in it?",
         verdict="depends",
-        truth="In lesson 10's short runs it is. Krajewski et al. find experts ahead, by a gap that grows with "
-        "the budget.",
+        truth="In lesson 10's short runs it is. Krajewski et al. find experts ahead, by a gap that grows "
+        "with the budget.",
         source="arXiv 2402.07871, abstract and section 6.3; lesson 10",
         lesson="10",
         answer=(2402.07871,),
@@ -226,7 +228,8 @@ UNKNOWN = (
         said="The best closed models are Mixtures of Experts as well.",
         asks="How many of the ten largest models with open weights are sparse?",
         verdict="unknown",
-        truth="Of open weights one can count it: all ten of the largest. Closed models have no row in the table.",
+        truth="Of open weights one can count it: all ten of the largest. Closed models have no row in the "
+        "table.",
         source="moe_lessons/results/open_models.json; lesson 16",
         lesson="16",
         answer=(10,),
@@ -238,8 +241,8 @@ UNKNOWN = (
         said="GPT-4 costs at inference what a Mixture of Experts of its size would cost.",
         asks="Which report would have to give the size?",
         verdict="unknown",
-        truth="Neither its size nor its cost is public. And sparsity, number format and hardware enter a speed "
-        "alike.",
+        truth="Neither its size nor its cost is public. And sparsity, number format and hardware enter a "
+        "speed alike.",
         source="arXiv 2303.08774, section 2; lesson 16",
         lesson="16",
         answer=(2303.08774,),
@@ -250,7 +253,8 @@ UNKNOWN = (
         id=39,
         page="card",
         said="Some production systems reset their dead experts.",
-        asks="Weight decay 0.1, rate 0.003, no gradient: what is left of a weight of 1 after 2,000 steps of AdamW?",
+        asks="Weight decay 0.1, rate 0.003, no gradient: what is left of a weight of 1 after 2,000 steps of "
+        "AdamW?",
         verdict="unknown",
         truth="It may be so; we know of no published account.",
         source="lesson 04: no primary source was found",

@@ -6,8 +6,8 @@ RIGHT = (
     Sentence(
         id=6,
         page="card",
-        said="A layer of experts has N feed-forward networks in the place of one, and a router that sends each "
-        "token to K of them.",
+        said="A layer of experts has N feed-forward networks in the place of one, and a router that sends "
+        "each token to K of them.",
         asks="Which paper brought the sparse layer to language models?",
         verdict="right",
         truth="So it is built since 2017. (The mixture of 1991 ran all its experts on everything.)",
@@ -20,8 +20,8 @@ RIGHT = (
     Sentence(
         id=27,
         page="theory page",
-        said="Conditional computation is not an ensemble: the experts that a token does not choose do no work "
-        "for it.",
+        said="Conditional computation is not an ensemble: the experts that a token does not choose do no "
+        "work for it.",
         asks="How many of Mixtral's 8 experts work on a token, in one layer?",
         verdict="right",
         truth="An ensemble runs every member on every token.",
@@ -45,8 +45,8 @@ RIGHT = (
     Sentence(
         id=5,
         page="essay",
-        said="A router reads the hidden state at its layer, so that one and the same word may go to different "
-        "experts.",
+        said="A router reads the hidden state at its layer, so that one and the same word may go to "
+        "different experts.",
         asks="How many numbers does Mixtral's router read of a token?",
         verdict="right",
         truth="It multiplies the hidden state, of width D, by a matrix [D, E].",
@@ -133,7 +133,8 @@ RIGHT = (
         id=35,
         page="theory page",
         said="The balancing loss reaches the router through P; the load f is a count and has no derivative.",
-        asks="Eight experts, weight 0.01: how large is the derivative by P of an expert with half of the load?",
+        asks="Eight experts, weight 0.01: how large is the derivative by P of an expert with half of the "
+        "load?",
         verdict="right",
         truth="The derivative by an expert's P is alpha · N · f: here 0.04.",
         source="arXiv 2101.03961, section 2.2",
@@ -183,8 +184,8 @@ RIGHT = (
     Sentence(
         id=53,
         page="essay",
-        said="A dense model of 671 billion parameters would take the memory of DeepSeek-V3 and about eighteen "
-        "times its compute for a token.",
+        said="A dense model of 671 billion parameters would take the memory of DeepSeek-V3 and about "
+        "eighteen times its compute for a token.",
         asks="How many GB are 671 billion weights in fp8?",
         verdict="right",
         truth="As many weights, as many bytes; and all of them would be multiplied.",

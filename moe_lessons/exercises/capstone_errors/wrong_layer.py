@@ -83,8 +83,8 @@ WRONG_LAYER = (
         said="In a model with experts every block has them.",
         asks="How many of its 61 layers does DeepSeek-V3 leave dense?",
         verdict="wrong",
-        truth="Mixtral is built so. GShard and Switch replace every second network, ST-MoE-L every fourth, and "
-        "DeepSeek-V3 keeps its first three layers dense.",
+        truth="Mixtral is built so. GShard and Switch replace every second network, ST-MoE-L every fourth, "
+        "and DeepSeek-V3 keeps its first three layers dense.",
         source="arXiv 2412.19437, section 4.2; arXiv 2101.03961, section 2",
         lesson="02",
         answer=(3,),
@@ -95,7 +95,8 @@ WRONG_LAYER = (
         id=29,
         page="card",
         said="Each expert is as wide as the dense feed-forward network would be, in DeepSeek-V3 too.",
-        asks="How many times as wide as one of its experts is the dense network in DeepSeek-V3's first layers?",
+        asks="How many times as wide as one of its experts is the dense network in DeepSeek-V3's first "
+        "layers?",
         verdict="wrong",
         truth="Nine times: 18,432 against 2,048. True of Switch and Mixtral; fine-grained models have narrow "
         "experts and choose more of them.",
@@ -157,8 +158,8 @@ WRONG_LAYER = (
         said="At an even load the balancing loss is 1 in every code, so a good weight can be copied.",
         asks="What is it at an even load in transformers' function for OLMoE, with 64 experts and K = 8?",
         verdict="wrong",
-        truth="8. There f counts tokens and sums to K; in Megatron and DeepSeek it counts rows and sums to 1; "
-        "GShard's is 1/N². A weight means nothing without the normalisation.",
+        truth="8. There f counts tokens and sums to K; in Megatron and DeepSeek it counts rows and sums to "
+        "1; GShard's is 1/N². A weight means nothing without the normalisation.",
         source="transformers, load_balancing_loss_func; arXiv 2006.16668, algorithm 1; computed in lesson 05",
         lesson="05",
         answer=(8,),
@@ -172,8 +173,8 @@ WRONG_LAYER = (
         asks="Shazeer's 256 experts without a loss: the loads' coefficient of variation was 3.01. How many "
         "effective experts is that, by E / (1 + CV²)?",
         verdict="wrong",
-        truth="About 25. Collapse is a tendency that depends on data, initial router and K; in lesson 04 some "
-        "loads even out by themselves.",
+        truth="About 25. Collapse is a tendency that depends on data, initial router and K; in lesson 04 "
+        "some loads even out by themselves.",
         source="arXiv 1701.06538, table 6; 16 seeds in each setting of lesson 04",
         lesson="04",
         answer=(25.4,),
@@ -188,8 +189,8 @@ WRONG_LAYER = (
         asks="Eight experts and independent random scores. To what share of the tokens does the best "
         "assignment without limits give expert 0, in per cent?",
         verdict="wrong",
-        truth="To 12.5 %: it gives each token its own best. Collapse comes from training, not from the optimum "
-        "of an assignment.",
+        truth="To 12.5 %: it gives each token its own best. Collapse comes from training, not from the "
+        "optimum of an assignment.",
         source="the assignment of lesson 05; arXiv 1701.06538, section 4",
         lesson="05",
         answer=(12.5,),
@@ -202,8 +203,8 @@ WRONG_LAYER = (
         said="Balancing by a bias instead of a loss goes back to DeepSeek-V2.",
         asks="Which paper introduced it?",
         verdict="wrong",
-        truth="Wang et al. 2024. DeepSeek-V2 has three auxiliary losses, device-limited routing and dropping, "
-        "and no bias.",
+        truth="Wang et al. 2024. DeepSeek-V2 has three auxiliary losses, device-limited routing and "
+        "dropping, and no bias.",
         source="arXiv 2408.15664; arXiv 2405.04434, sections 2.2.2 to 2.2.4",
         lesson="06",
         answer=(2408.15664,),
@@ -242,7 +243,8 @@ WRONG_LAYER = (
     Sentence(
         id=49,
         page="theory page",
-        said="Expert choice is a soft routing, in which each expert works on weighted mixtures of all tokens.",
+        said="Expert choice is a soft routing, in which each expert works on weighted mixtures of all "
+        "tokens.",
         asks="Which paper's layer works on weighted mixtures of tokens?",
         verdict="wrong",
         truth="Of Soft MoE. In expert choice a token is with an expert or not; only who chooses is turned "

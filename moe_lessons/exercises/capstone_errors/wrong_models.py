@@ -125,8 +125,8 @@ WRONG_MODELS = (
         asks="46.7 billion weights of 2 bytes, read once for 1,000 users who each get a token: how many GB a "
         "token?",
         verdict="wrong",
-        truth="0.093. A step streams the weights once for all tokens in it. (And one user's token streams the "
-        "active weights alone.)",
+        truth="0.093. A step streams the weights once for all tokens in it. (And one user's token streams "
+        "the active weights alone.)",
         source="moe_lessons.accounting, decode_read_bytes; lesson 15",
         lesson="15",
         answer=(0.0934,),
