@@ -60,7 +60,8 @@ def test_what_is_true_is_shown_after_a_pass(printed):
 @pytest.mark.parametrize("seed", [-1, "mine", 2.5, None])
 def test_what_is_no_seed_is_said_in_one_line(printed, show, seed):
     show(seed)
-    assert len(printed().splitlines()) == 1
+    (line,) = printed().splitlines()
+    assert line == f"seed={seed!r}: give a whole number from 0 on, such as your student number"
 
 
 def test_html_is_escaped(monkeypatch):

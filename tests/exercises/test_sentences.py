@@ -279,7 +279,7 @@ def test_every_sentence_comes_up():
     assert seen == set(BY_ID)
 
 
-@pytest.mark.parametrize("seed", [-1, 1.5, 2**31, True])
+@pytest.mark.parametrize("seed", [-1, 1.5, 2**31, True, "7", None, math.nan])
 def test_what_is_no_seed_is_refused(seed):
     with pytest.raises(ValueError, match="whole number"):
         page(seed)

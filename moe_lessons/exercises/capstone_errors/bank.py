@@ -66,10 +66,9 @@ def page(seed: int) -> dict[int, tuple[Sentence, ...]]:
     >>> [len(part) for part in page(7).values()], page(7) == page(7), page(7) == page(8)
     ([12, 12], True, False)
     """
-    if isinstance(seed, bool) or int(seed) != seed or not 0 <= seed < 2**31:
-        raise ValueError(
-            f"seed={seed!r}: give a whole number from 0 on, such as the last digits of your card"
-        )
+    known = isinstance(seed, int | float | np.integer) and not isinstance(seed, bool)
+    if not known or not 0 <= seed < 2**31 or int(seed) != seed:
+        raise ValueError(f"seed={seed!r}: give a whole number from 0 on, such as your student number")
     rng = np.random.default_rng([17, int(seed)])
     drawn: dict[int, list[Sentence]] = {part: [] for part in PARTS}
     for verdict in VERDICTS:
