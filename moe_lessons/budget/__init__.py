@@ -5,6 +5,7 @@ from moe_lessons.budget.means import KINDS, Budget, draw_budget
 from moe_lessons.budget.price import Price, price
 from moe_lessons.budget.quality import leverage, predicted_loss
 from moe_lessons.budget.ranges import RANGES, refusals
+from moe_lessons.budget.scoring import Score, score, what_to_change
 from moe_lessons.budget.searching import Found, search, shadow_prices, trained
 from moe_lessons.budget.shape import LAYOUTS, Design, usual
 
@@ -17,6 +18,7 @@ __all__ = [
     "Design",
     "Found",
     "Price",
+    "Score",
     "Verdict",
     "assess",
     "draw_budget",
@@ -24,8 +26,10 @@ __all__ = [
     "predicted_loss",
     "price",
     "refusals",
+    "score",
     "search",
     "shadow_prices",
     "trained",
     "usual",
+    "what_to_change",
 ]

@@ -55,7 +55,7 @@ class Verdict:
         if self.refused:
             return "refused: " + "; ".join(self.refused)
         assert self.uses is not None
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in self.uses.items())
+        shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in self.uses.items())
         return f"loss {self.loss:.3f}, {'fits' if self.fits else 'does not fit'} ({shares})"
 
 
@@ -75,10 +75,10 @@ def assess(design: Design, budget: Budget) -> Verdict:
     --------
     >>> from moe_lessons.budget.means import BUSY, LAB
     >>> from moe_lessons.budget.shape import usual
-    >>> print(assess(usual(2560, 256, 2, 320, tokens=2.7e11), LAB))
-    loss 2.152, fits (flops 99%, tokens 7%, memory 36%, seconds 4%)
-    >>> print(assess(usual(2560, 256, 2, 32, tokens=2.7e11), LAB))
-    refused: 2 d_model / d_expert is 160: measured from 2 to 16 (arXiv 2507.17702, sections 4.1 and 4.2)
+    >>> print(assess(usual(2048, 256, 8, 512, tokens=2e11), LAB))
+    loss 2.194, fits (flops 86 %, tokens 5 %, memory 38 %, seconds 5 %)
+    >>> print(assess(usual(2048, 256, 64, 64, tokens=2e11), LAB))
+    refused: 2 d_model / d_expert is 64: measured from 2 to 16 (arXiv 2507.17702, sections 4.1 and 4.2)
     """
     refused = refusals(design, budget)
     if refused:

@@ -59,7 +59,7 @@ def price(design: Design, budget: Budget) -> Price:
     >>> from moe_lessons.budget.shape import usual
     >>> cost = price(usual(2048, 512, 4, 256), BUSY)
     >>> round(cost.experts_read), f"{cost.memory_bytes / 1e9:.1f} GB", f"{1e3 * cost.seconds:.1f} ms"
-    (443, '31.3 GB', '9.3 ms')
+    (443, '31.4 GB', '9.1 ms')
     """
     n = 1 if design.layout == "one" else budget.devices
     apart = n if design.layout == "all" else 1  # over how many devices the rest is cut
@@ -89,8 +89,8 @@ def exchange_s(design: Design, budget: Budget) -> float:
     >>> from moe_lessons.budget.means import EIGHT
     >>> from moe_lessons.budget.shape import usual
     >>> design = usual(4096, 128, 8, 1024, layout="experts")
-    >>> f"{1e6 * exchange_s(design, EIGHT):.1f} us"  # 2 (7 us + 1.8 MB / 153 GB/s)
-    '38.0 us'
+    >>> f"{1e6 * exchange_s(design, EIGHT):.1f} us"  # 2 (7 us + 229 kB / 153 GB/s)
+    '17.0 us'
     """
     n = budget.devices
     if design.layout == "one" or n == 1:

@@ -32,7 +32,7 @@ def leverage(design: Design) -> float:
     --------
     >>> from moe_lessons.budget.shape import usual
     >>> round(leverage(usual(2048, 256, 8, 512, tokens=1e12)), 2)
-    5.36
+    6.55
     """
     if design.dense:
         return 1.0
@@ -72,7 +72,7 @@ def predicted_loss(design: Design, text: float) -> float:
     --------
     >>> from moe_lessons.budget.shape import usual
     >>> round(predicted_loss(usual(2048, 256, 8, 512, tokens=1e12), 1e12), 3)
-    2.066
+    2.08
     """
     by_size = SIZE / (size(design) * leverage(design)) ** SIZE_POWER
     return FLOOR + by_size + TEXT / fresh(design.tokens, text) ** TEXT_POWER + BITS_COST[design.bits]

@@ -65,8 +65,8 @@ def refusals(design: Design, budget: Budget) -> tuple[str, ...]:
     --------
     >>> from moe_lessons.budget.means import LAB
     >>> from moe_lessons.budget.shape import usual
-    >>> refusals(usual(2048, 512, 1, 512), LAB)[0]
-    'active / all experts is 0.001953: measured from 0.007812 to 0.5 (arXiv 2507.17702, sections 4.1 and 4.2)'
+    >>> refusals(usual(2048, 512, 2, 2048), LAB)[0]
+    'active / all experts is 0.003906: measured from 0.007812 to 0.5 (arXiv 2507.17702, sections 4.1 and 4.2)'
     """
     wrong = tuple(_kinds(design))
     return wrong or tuple(_outside(design, budget))

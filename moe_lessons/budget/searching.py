@@ -52,7 +52,7 @@ def trained(design: Design, budget: Budget) -> Design:
     --------
     >>> from moe_lessons.budget.means import LAB
     >>> f"{trained(usual(2048, 256, 4, 512), LAB).tokens:.3g}"
-    '3.24e+11'
+    '3.26e+11'
     """
     most = (
         budget.flops / (6.0 * design.active),

@@ -40,7 +40,7 @@ class Design:
     --------
     >>> design = usual(2048, 64, 4, 512)
     >>> design.n_layers, design.n_kv_heads, f"{design.total:.3g}", f"{design.active:.3g}"
-    (16, 4, '3.66e+09', '5.07e+08')
+    (16, 4, '3.66e+09', '5.05e+08')
     """
 
     d_model: int

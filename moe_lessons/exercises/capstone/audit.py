@@ -19,7 +19,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     """Four models with two to five of the eight numbers by a named mistake."""
     cases = []
     for i in range(4):
-        e, k, x, v, n = _model(rng, i)
+        n = _model(rng, i)
         right = rules(n)
         quoted = list(right)
         for item in rng.permutation(8)[: int(rng.integers(2, 6))]:
@@ -28,15 +28,15 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
             if abs(quoted[item] / right[item] - 1) < 0.08:  # too near to be called wrong
                 quoted[item] = 1.3 * right[item]
         args = {**n._asdict(), "quoted_Q": np.array([float(f"{z:.4g}") for z in quoted])}
-        cases.append(Case(f"a model with {e} experts, {k} a token", args))
+        cases.append(Case(f"a model with {n.n_experts} experts, {n.top_k} a token", args))
     return cases
 
 
-def _model(rng: np.random.Generator, i: int) -> tuple[int, int, float, float, Numbers]:
+def _model(rng: np.random.Generator, i: int) -> Numbers:
     e, k = ((16, 2), (32, 4), (64, 4), (32, 2))[i]
-    x, v = float(rng.integers(2e7, 9e7)), float(rng.integers(5e7, 2e8))
-    shared = 2 * v + float(rng.integers(3e8, 9e8))
-    numbers = Numbers(
+    x, v = float(rng.integers(2 * 10**7, 9 * 10**7)), float(rng.integers(5 * 10**7, 2 * 10**8))
+    shared = 2 * v + float(rng.integers(3 * 10**8, 9 * 10**8))
+    return Numbers(
         shared,
         x,
         v,
@@ -49,7 +49,6 @@ def _model(rng: np.random.Generator, i: int) -> tuple[int, int, float, float, Nu
         64 * int(rng.integers(8, 40)),
         int(rng.choice([4, 8])),
     )
-    return e, k, x, v, numbers
 
 
 def _judged(right: Sequence[float], quoted_Q: Tensor, limit: float = TOO_MUCH) -> Answer:
@@ -97,16 +96,16 @@ AUDIT = Exercise(
     id="17.audit",
     title="Check the page",
     task=(
-        "A page quotes eight numbers about a model. `shared` parameters, the table of `embedding` among them, "
-        "belong to every token; `expert` is one expert *of all layers together*, with `top_k` of `n_experts` a "
-        "token. Work out, in this order: (1) all parameters, in billions; (2) the active ones, table and all, in "
-        "billions; (3) GFLOP of a token's forward, where reading a row of the table costs none; (4) GB of all "
-        "weights at `bits` bits; (5) experts of a layer that a `batch` of tokens touches in expectation; (6) the load-balancing "
-        "loss E Σ f P at an even load, where f counts *all* K choices of a token, so that it sums to K; (7) the "
-        "capacity of an expert for `n_tokens` tokens, rounded up; (8) MB that leave the "
-        "ranks in a layer's two exchanges for these tokens, with 16 bits a number and experts evenly on `ranks` "
-        "ranks, each row sent by itself. Return `right_Q` and, for each, whether the quote is off by more than "
-        "2 %."
+        "A page quotes eight numbers about a model. `shared` parameters, the table of `embedding` among "
+        "them, belong to every token; `expert` is one expert *of all layers together*, with `top_k` of "
+        "`n_experts` a token. Work out, in this order: (1) all parameters, in billions; (2) the active ones, "
+        "table and all, in billions; (3) GFLOP of a token's forward, where reading a row of the table costs "
+        "none; (4) GB of all weights at `bits` bits; (5) experts of a layer that a `batch` of tokens touches "
+        "in expectation; (6) the load-balancing loss E Σ f P at an even load, where f counts *all* K choices "
+        "of a token, so that it sums to K; (7) the capacity of an expert for `n_tokens` tokens, rounded up; "
+        "(8) MB that leave the ranks in a layer's two exchanges for these tokens, with 16 bits a number and "
+        "experts evenly on `ranks` ranks, each row sent by itself. Return `right_Q` and, for each, whether "
+        "the quote is off by more than 2 %."
     ),
     entry="audit",
     points=5,
@@ -167,10 +166,10 @@ AUDIT = Exercise(
     ),
     hints=(
         "Which of `shared`, `expert` and `embedding` are in each of the first four? How many experts?",
-        "Lesson 03 has (1) to (5), lesson 05 has (6), lesson 07 has (7), lesson 14 has (8). In (8) a share of "
-        "(R - 1) / R of the rows changes rank, out and back.",
-        "(6) is `top_k`: E times the sum of K/E · 1/E. (8) is `2 * n_tokens * top_k * d_model * 2 * (R - 1) / "
-        "R` bytes; GB and MB are 10**9 and 10**6. The flags: `(quoted_Q / right_Q - 1).abs() > 0.02`.",
+        "Lesson 03 has (1) to (5), lesson 05 has (6), lesson 07 has (7), lesson 14 has (8). In (8) a share "
+        "of (R - 1) / R of the rows changes rank, out and back.",
+        "(6) is `top_k`: E times the sum of K/E · 1/E. (8) is `2 * n_tokens * top_k * d_model * 2 * (R - 1) "
+        "/ R` bytes; GB and MB are 10**9 and 10**6. The flags: `(quoted_Q / right_Q - 1).abs() > 0.02`.",
     ),
     notice=(
         "Eight formulas of one line each check most of what is written about a model, and the same few wrong "

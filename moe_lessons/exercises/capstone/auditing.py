@@ -41,7 +41,8 @@ MISTAKES = (
         "table_left_out",
         0,
         lambda n: rules(n)[0] - n.embedding / 1e9,
-        "(1) leaves out the embedding table. A row is read and nothing is multiplied, but its parameters count.",
+        "(1) leaves out the embedding table. A row is read and nothing is multiplied, but its parameters "
+        "count.",
         1,
     ),
     Slip(
@@ -133,8 +134,8 @@ MISTAKES = (
         "loss_is_one",
         5,
         lambda n: 1.0,
-        "(6) is 1 where f is a share that sums to 1. Here f counts all K choices: it sums to K, and so does the "
-        "loss.",
+        "(6) is 1 where f is a share that sums to 1. Here f counts all K choices: it sums to K, and so does "
+        "the loss.",
         3,
         (lambda n: n.top_k / n.n_experts,),
     ),

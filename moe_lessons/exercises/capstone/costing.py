@@ -109,7 +109,7 @@ def costs(designs: Grid, b: Mapping[str, float], wrong: Wrong = RIGHT) -> Costs:
     >>> budget = {name: getattr(means.LAB, name) for name in NAMES}
     >>> cost = costs(one((2048, 256, 6, 768, 8, "one")), budget)
     >>> round(float(cost.loss[0]), 3), f"{float(cost.memory[0]) / 1e9:.1f} GB"
-    (2.185, '21.9 GB')
+    (2.177, '22.1 GB')
     """
     d, e, k, f = (column.astype(float) for column in designs[:4])
     n = np.where(designs.layout == 0, 1.0, float(b["devices"]))

@@ -1,113 +1,19 @@
 """Exercise 17.defend: which resource binds, told by what twice as much of it would buy."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from moe_lessons.budget import KINDS
-from moe_lessons.exercises.capstone.costing import NAMES, Grid, costs, grid, possible
+from moe_lessons.exercises.capstone.buying import RESOURCES, draw, gains_of
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
 
-RESOURCES = ("compute", "text", "memory", "time")
 Answer = tuple[str, float]
-MARGIN = 0.004
-"""Nats by which the first resource is ahead of the second, and what it must buy at least is twice that."""
-N_DESIGNS = 600
-WINS = {
-    "small lab": "compute",
-    "busy server": "compute",
-    "little text": "text",
-    "long documents": "memory",
-    "phone": "memory",
-    "eight-GPU server": "time",
-}
-"""Six kinds of budget, and what binds in each more often than not: drawn until it does."""
-
-
-def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Some hundred designs for each of six budgets, with what the simulator says of them."""
-    return [_case(rng, kind, resource) for kind, resource in WINS.items()]
-
-
-def _case(rng: np.random.Generator, kind: str, resource: str) -> Case:
-    while True:
-        base = KINDS[kind]
-        moved = {
-            name: getattr(base, name) * float(rng.uniform(0.85, 1.2))
-            for name in ("flops", "tokens", "memory", "bandwidth", "seconds")
-        }
-        budget = replace(base, **moved)
-        b = {name: getattr(budget, name) for name in NAMES}
-        every = grid(budget.devices)
-        cost = costs(every, b)
-        near = possible(every, b) & (cost.memory <= 4 * b["memory"]) & (cost.seconds <= 4 * b["seconds"])
-        places = rng.permutation(np.flatnonzero(near))[:N_DESIGNS]
-        designs = Grid(*(column[places] for column in every))
-        then = [costs(designs, {**b, name: 2 * b[name]}).loss for name in ("flops", "tokens")]
-        now = costs(designs, b)
-        args = {
-            "loss_N": now.loss,
-            "loss_compute_N": then[0],
-            "loss_text_N": then[1],
-            "memory_N": now.memory,
-            "seconds_N": now.seconds,
-            "memory": float(b["memory"]),
-            "seconds": float(b["seconds"]),
-        }
-        gains = sorted(_gains(*_tensors(args)).items(), key=lambda item: -item[1])
-        if gains[0][0] == resource and gains[0][1] > max(2 * MARGIN, gains[1][1] + MARGIN):
-            return Case(kind, args)
-
-
-def _tensors(args: dict[str, Any]) -> list[Any]:
-    return [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in args.values()]
-
-
-def _gains(
-    loss_N: Tensor,
-    loss_compute_N: Tensor,
-    loss_text_N: Tensor,
-    memory_N: Tensor,
-    seconds_N: Tensor,
-    memory: float,
-    seconds: float,
-    *,
-    factor: float = 2.0,
-    look_at_memory: bool = True,
-    look_at_time: bool = True,
-    keep_other: bool = True,
-    together: bool = False,
-    best: Callable[[Tensor], float] = lambda losses: float(losses.min()),
-) -> dict[str, float]:
-    """By how much the best loss falls for each resource; what mistakes change comes by name."""
-
-    def fits(more_memory: float = 1.0, more_time: float = 1.0) -> Tensor:
-        held_N = (memory_N <= more_memory * memory) | (not look_at_memory)
-        fast_N = (seconds_N <= more_time * seconds) | (not look_at_time)
-        if not keep_other and more_memory > 1:
-            fast_N = torch.ones_like(fast_N)
-        if not keep_other and more_time > 1:
-            held_N = torch.ones_like(held_N)
-        return held_N & fast_N
-
-    now_N = fits()
-    now = best(loss_N[now_N])
-    other = factor if together else 1.0
-    return {
-        "compute": now - best(loss_compute_N[now_N]),
-        "text": now - best(loss_text_N[now_N]),
-        "memory": now - best(loss_N[fits(factor, other)]),
-        "time": now - best(loss_N[fits(other, factor)]),
-    }
 
 
 def reference(*given: Any) -> Answer:
     """The best loss with twice as much of each, chosen anew; the largest fall."""
-    return _largest(_gains(*given))
+    return _largest(gains_of(*given))
 
 
 def _largest(gains: dict[str, float]) -> Answer:
@@ -116,7 +22,7 @@ def _largest(gains: dict[str, float]) -> Answer:
 
 
 def _but(**how: Any) -> Callable[..., Answer]:
-    return lambda *given: _largest(_gains(*given, **how))
+    return lambda *given: _largest(gains_of(*given, **how))
 
 
 def _best_now(given: Sequence[Any]) -> int:
@@ -132,20 +38,20 @@ def _kept(*given: Any) -> Answer:
 
 
 def _fullest(*given: Any) -> Answer:
-    at, gains = _best_now(given), _gains(*given)
+    at, gains = _best_now(given), gains_of(*given)
     shares = {"memory": float(given[3][at]) / given[5], "time": float(given[4][at]) / given[6]}
     name = max(shares, key=shares.__getitem__)
     return name, gains[name]
 
 
 def _smallest(*given: Any) -> Answer:
-    gains = _gains(*given)
+    gains = gains_of(*given)
     name = min(gains, key=gains.__getitem__)
     return name, gains[name]
 
 
 def _always(resource: str) -> Callable[..., Answer]:
-    return lambda *given: (resource, _gains(*given)[resource])
+    return lambda *given: (resource, gains_of(*given)[resource])
 
 
 def _number(change: Callable[[float, float], float]) -> Callable[..., Answer]:
@@ -170,9 +76,10 @@ DEFEND = Exercise(
     title="What would you buy?",
     task=(
         "N designs, and what the simulator says of each: `loss_N` as things are, `loss_compute_N` and "
-        "`loss_text_N` with twice the compute or twice the text for training; `memory_N` bytes and `seconds_N` "
-        "a step, of which `memory` and `seconds` are allowed. Somebody would pay for **twice as much of one "
-        "resource**. Return which lowers the loss of the best design that fits most, choosing the design "
+        "`loss_text_N` with twice the compute or twice the text for training; `memory_N` bytes and "
+        "`seconds_N` a step, of which `memory` and `seconds` are allowed. Somebody would pay for **twice as "
+        "much of one resource**. Return which lowers the loss of the best design that fits most, choosing "
+        "the design "
         'anew each time, `"compute"`, `"text"`, `"memory"` or `"time"`; and by how much the loss falls, in '
         "nats."
     ),
@@ -187,8 +94,8 @@ DEFEND = Exercise(
     misconceptions=(
         Misconception(
             "design_kept",
-            "The old design is kept. It cannot use more memory or time, so that neither seems worth anything: "
-            "choose anew among all that fit then.",
+            "The old design is kept. It cannot use more memory or time, so that neither seems worth "
+            "anything: choose anew among all that fit then.",
             wrong=_kept,
             hint=1,
         ),
@@ -201,7 +108,8 @@ DEFEND = Exercise(
         ),
         Misconception(
             "limits_ignored",
-            "Designs that do not fit are in the comparison. The best of all is of no use where it does not run.",
+            "Designs that do not fit are in the comparison. The best of all is of no use where it does not "
+            "run.",
             wrong=_but(look_at_memory=False, look_at_time=False),
             hint=2,
         ),
@@ -251,14 +159,15 @@ DEFEND = Exercise(
         ),
         Misconception(
             "always_compute",
-            "Compute is named for every budget. Where there is little text, or little memory, it buys nothing.",
+            "Compute is named for every budget. Where there is little text, or little memory, it buys "
+            "nothing.",
             wrong=_always("compute"),
             hint=1,
         ),
         Misconception(
             "always_memory",
-            "Memory is named for every budget. It is what is complained about most; a design may be held back "
-            "by something else.",
+            "Memory is named for every budget. It is what is complained about most; a design may be held "
+            "back by something else.",
             wrong=_always("memory"),
             hint=1,
         ),
@@ -292,8 +201,8 @@ DEFEND = Exercise(
         ),
     ),
     hints=(
-        "There are five situations: today, and twice as much of each of four. In each, which designs fit, and "
-        "which of those is best?",
+        "There are five situations: today, and twice as much of each of four. In each, which designs fit, "
+        "and which of those is best?",
         "Compute and text change the losses and not what fits. Memory and time change what fits and not the "
         "losses; the other limit stays.",
         "`fits = (memory_N <= 2 * memory) & (seconds_N <= seconds)`, then `loss_N[fits].min()`.",

@@ -80,7 +80,8 @@ def _fits(case: Case, got: Outputs, want: Outputs) -> str | None:
 
 def _good(case: Case, got: Outputs, want: Outputs) -> str | None:
     loss, possible = verdict(case, got).loss, verdict(case, want).loss
-    assert loss is not None and possible is not None
+    assert loss is not None
+    assert possible is not None
     if loss <= WITHIN * possible:
         return None
     return f"predicted loss {loss:.3f}; {possible:.3f} is possible, and 2 % above that is enough"
@@ -92,7 +93,7 @@ def right(case: Case, got: Outputs, want: Outputs) -> bool:
 
 
 def _mistaken(wrong: Wrong) -> Any:
-    """Whether a design is what someone finds who leaves this out; where that would be right, it tells nothing."""
+    """Whether a design is what a search without this finds; where that is right, it tells nothing."""
 
     def detects(case: Case, got: Outputs, want: Outputs) -> bool:
         key = tuple(float(case.args[name]) for name in NAMES)  # type: ignore[arg-type]
@@ -108,7 +109,7 @@ def _mistaken(wrong: Wrong) -> Any:
         cost = costs(one(shape_of(got)), dict(zip(NAMES, key, strict=True)), wrong)
         loss, memory, seconds = (float(column[0]) for column in cost)
         fits = memory <= case.args["memory"] and seconds <= case.args["seconds"]  # type: ignore[operator]
-        return fits and loss <= NEAR * found[0]
+        return bool(fits and loss <= NEAR * found[0])
 
     return detects
 
@@ -125,10 +126,10 @@ DESIGN = Exercise(
         '(16, 8 or 4) and `layout` on the devices: `"one"` of them alone, `"experts"` spread out and the '
         'rest on each, or `"all"` matrices cut. What it costs is in the cell: `cost` says loss, bytes on a '
         "device and seconds of a step, `allowed` whether the laws were measured there. `flops` and `tokens` "
-        "are for training; `memory`, `bandwidth` and `peak` those of each device, `link` what it sends; a step "
-        "for `batch` users with `context` tokens each may take `seconds`. A design with `n_experts = top_k = "
-        "1` is dense. **Any** design passes that fits and comes within 2 % of the lowest loss that our search "
-        "finds."
+        "are for training; `memory`, `bandwidth` and `peak` those of each device, `link` what it sends; a "
+        "step for `batch` users with `context` tokens each may take `seconds`. A design with `n_experts = "
+        "top_k = 1` is dense. **Any** design passes that fits and comes within 2 % of the lowest loss that "
+        "our search finds."
     ),
     entry="design",
     points=6,
@@ -162,8 +163,8 @@ DESIGN = Exercise(
         ),
         Misconception(
             "time_ignored",
-            "The design fits memory and is too slow. A step may take `seconds`: keep only designs that are fast "
-            "enough, then take the best.",
+            "The design fits memory and is too slow. A step may take `seconds`: keep only designs that are "
+            "fast enough, then take the best.",
             detects=_mistaken(Wrong(time=False)),
             hint=2,
         ),
@@ -176,8 +177,8 @@ DESIGN = Exercise(
         ),
         Misconception(
             "exchange_forgotten",
-            "The design would be fast enough if nothing had to travel. On several devices every layer ends in "
-            "two exchanges, which grow with batch and `top_k`.",
+            "The design would be fast enough if nothing had to travel. On several devices every layer ends "
+            "in two exchanges, which grow with batch and `top_k`.",
             detects=_mistaken(Wrong(exchange=False)),
             hint=2,
         ),
@@ -190,8 +191,8 @@ DESIGN = Exercise(
         ),
         Misconception(
             "text_forgotten",
-            "The largest model was taken that fits. Compute spent on size is not spent on text: with few tokens "
-            "for each parameter the loss is higher, however large it is.",
+            "The largest model was taken that fits. Compute spent on size is not spent on text: with few "
+            "tokens for each parameter the loss is higher, however large it is.",
             detects=_mistaken(Wrong(text=False)),
             hint=3,
         ),
@@ -204,26 +205,27 @@ DESIGN = Exercise(
         ),
         Misconception(
             "always_dense",
-            "These are the best *dense* models. In most of the budgets one with experts is better by more than "
-            "2 %: look where memory is left and compute is not.",
+            "These are the best *dense* models. In most of the budgets one with experts is better by more "
+            "than 2 %: look where memory is left and compute is not.",
             detects=_mistaken(Wrong(dense_alone=True)),
             hint=3,
         ),
         Misconception(
             "one_for_all",
-            "The same design is returned for every budget. What is best for a phone wastes a cluster: look at "
-            "the arguments.",
+            "The same design is returned for every budget. What is best for a phone wastes a cluster: look "
+            "at the arguments.",
             detects=_one_for_all,
             hint=1,
         ),
     ),
     hints=(
-        "Go through a list of designs, ask `allowed` and `cost` for each, drop what does not fit, and keep the "
-        "lowest loss. Which lists does your loop need?",
+        "Go through a list of designs, ask `allowed` and `cost` for each, drop what does not fit, and keep "
+        "the lowest loss. Which lists does your loop need?",
         "Widths, experts, the size of an expert as a part of the width, `top_k` so that a token's experts "
-        "together are two to six times as wide as the model, bits, layouts: six loops, some thousand designs.",
-        "`F = 2 * d // G` for G in 2, 4, 8, 16, and `K = G * r` for r in 1, 1.5, 2, 3. Do not forget the dense "
-        "ones, with F two to seven times d. `min` over `(loss, design)` does the rest.",
+        "together are two to six times as wide as the model, bits, layouts: six loops, some thousand "
+        "designs.",
+        "`F = 2 * d // G` for G in 2, 4, 8, 16, and `K = G * r` for r in 1, 1.5, 2, 3. Do not forget the "
+        "dense ones, with F two to seven times d. `min` over `(loss, design)` does the rest.",
     ),
     notice=(
         "Eight budgets, eight designs, and none of them is right or wrong by itself: what binds decides, and "

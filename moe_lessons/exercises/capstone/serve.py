@@ -1,4 +1,4 @@
-"""Exercise 17.serve: what a design takes to serve, bytes and seconds, from one line each of lessons 03 and 15."""
+"""Exercise 17.serve: what a design takes to serve, bytes and seconds, with lessons 03 and 15."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -95,8 +95,8 @@ def _but(**how: Any) -> Callable[..., Numbers]:
 
 
 def _swapped(*given: Any) -> Numbers:
-    *first, bandwidth, peak = given
-    return served(*first, peak, bandwidth)
+    numbers = [*given[:-2], given[-1], given[-2]]
+    return served(*numbers)
 
 
 def _holds_the_cache(case: Case, got: Outputs, want: Outputs) -> str | None:
@@ -116,8 +116,8 @@ SERVE = Exercise(
         "held besides, and a token reads one row of it, which counts for nothing. Weights have `bits` bits. "
         "Each of `batch` users has `context` tokens in a cache, `cache_per_token` bytes each. Return the "
         "bytes that must be held, and the seconds of a decode step of all users: the slower of reading (the "
-        "weights that the batch touches *in expectation*, and all caches, at `bandwidth`) and arithmetic (two "
-        "operations for each parameter that a token passes, at `peak`)."
+        "weights that the batch touches *in expectation*, and all caches, at `bandwidth`) and arithmetic "
+        "(two operations for each parameter that a token passes, at `peak`)."
     ),
     entry="serve",
     points=4,
@@ -260,8 +260,8 @@ SERVE = Exercise(
         ),
         Misconception(
             "table_not_held",
-            "The embedding table is missing from what is held. Hardly any of it is read in a step, and all of "
-            "it must be there.",
+            "The embedding table is missing from what is held. Hardly any of it is read in a step, and all "
+            "of it must be there.",
             wrong=_but(no_table=True),
             hint=1,
         ),

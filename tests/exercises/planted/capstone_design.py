@@ -59,7 +59,7 @@ def bill(t, b, **s):
 
 def searching(widths=range(1024, 8193, 256), **s):
     def design(flops, tokens, batch, context, devices, memory, bandwidth, peak, link, seconds):
-        b = dict(flops=flops, tokens=tokens, batch=batch, context=context, devices=devices)
+        b = {"flops": flops, "tokens": tokens, "batch": batch, "context": context, "devices": devices}
         b.update(bandwidth=bandwidth, peak=peak, link=link)
         t = table(widths, devices)
         loss, held, step, legal = bill(t, b, **s)
@@ -74,7 +74,7 @@ def searching(widths=range(1024, 8193, 256), **s):
 
 def coarse_then_fine(flops, tokens, batch, context, devices, memory, bandwidth, peak, link, seconds):
     """A coarse round, and a second one around its best width."""
-    b = dict(flops=flops, tokens=tokens, batch=batch, context=context, devices=devices)
+    b = {"flops": flops, "tokens": tokens, "batch": batch, "context": context, "devices": devices}
     b.update(bandwidth=bandwidth, peak=peak, link=link)
     middle = None
     for widths in (range(1024, 8193, 1024), None):
@@ -89,7 +89,7 @@ def coarse_then_fine(flops, tokens, batch, context, devices, memory, bandwidth, 
 
 def at_random(flops, tokens, batch, context, devices, memory, bandwidth, peak, link, seconds):
     """Ten thousand designs drawn by chance."""
-    b = dict(flops=flops, tokens=tokens, batch=batch, context=context, devices=devices)
+    b = {"flops": flops, "tokens": tokens, "batch": batch, "context": context, "devices": devices}
     b.update(bandwidth=bandwidth, peak=peak, link=link)
     t = table(range(1024, 8193, 128), devices)
     t = t[:, np.random.default_rng(7).permutation(t.shape[1])[:20_000]]
