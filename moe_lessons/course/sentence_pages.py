@@ -81,11 +81,16 @@ def settled(seed: int, *, anyway: bool = False) -> None:
     rows = "".join(
         f"<tr><td{_LEFT}><strong>{one.id}</strong></td>"
         f"<td{_LEFT}>{chip(_MARKS[one.verdict])}lesson {one.lesson}"
-        f'<div style="margin:.3em 0">“{inline(one.said)}”</div><div>{inline(one.truth)}</div>'
+        f'<div style="margin:.3em 0">“{inline(one.said)}”</div><div>{inline(_truth(one))}</div>'
         f"{_small(f'Source: {linked(one.source)}')}</td></tr>"
         for one in drawn
     )
     show(Card("\n".join(text), f"<p><strong>{title}</strong></p><table><tbody>{rows}</tbody></table>"))
+
+
+def _truth(one: Sentence) -> str:
+    """What is true; where the sentence is wrong, as an answer to its question."""
+    return f"{one.asks} {one.truth}" if one.verdict == "wrong" else one.truth
 
 
 def _small(markup: str) -> str:
@@ -99,7 +104,7 @@ def _from(one: Sentence) -> str:
 
 
 def _told(one: Sentence) -> str:
-    said, truth = _plain(one.said), _plain(one.truth)
+    said, truth = _plain(one.said), _plain(_truth(one))
     return f"{one.id:>4}  {_MARKS[one.verdict]} (lesson {one.lesson}): {said}\n      {truth} [{one.source}]"
 
 
