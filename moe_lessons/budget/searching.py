@@ -19,7 +19,7 @@ from moe_lessons.budget.shape import LAYOUTS, Design, usual
 WIDTHS = (1024, 1536, 2048, 2560, 3072, 4096, 5120, 6144, 8192)
 EXPERTS, GRAINS, HIDDEN = (8, 16, 32, 64, 128, 256, 512), (2, 4, 8, 16), (4, 6, 8, 12)
 """E, G, and twice the active hidden width over d_model."""
-DENSE = [(d, 1, 1, d * half // 2) for d in range(1024, 8193, 256) for half in (4, 5, 6, 8, 10, 12, 14)]
+DENSE = [(d, 1, 1, d * half // 2) for d in range(1024, 8193, 256) for half in range(4, 15)]
 SPARSE = [
     (d, e, g * half // 4, 2 * d // g)
     for d in WIDTHS

@@ -48,6 +48,7 @@ THUMBNAILS = {
     "11_fine_grained": Thumbnail("Granularity", "“Fine wins”", left=8, top=54, width=412),
     "12_what_experts_learn": Thumbnail("BlindTest", "End of training", top=2, width=370),
     "15_serving": Thumbnail("Roofline", "90 % of experts", top=22, width=400),
+    "17_capstone": Thumbnail("BudgetBench", "Little text", left=8, top=16, width=370),
 }
 
 

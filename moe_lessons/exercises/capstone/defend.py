@@ -141,7 +141,7 @@ DEFEND = Exercise(
             "ten_times",
             "Limits were raised by another factor than two.",
             wrong=_but(factor=10.0),
-            also=(_but(factor=4.0), _but(factor=1.5), _but(factor=1.1)),
+            also=(_but(factor=4.0), _but(factor=1.5)),
             hint=2,
         ),
         Misconception(
