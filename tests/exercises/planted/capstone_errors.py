@@ -13,7 +13,7 @@ def judged(seed=3, verdict=lambda one: one.verdict, correct=lambda one: one.answ
 
     def find_errors(part):
         rows = [
-            (one.id, CODES[verdict(one)], correct(one) if verdict(one) == "wrong" else 0)
+            (one.id, CODES[verdict(one)], float(correct(one)) if verdict(one) == "wrong" else 0.0)
             for one in page(seed)[part]
         ]
         return seed, [shape(row) for row in rows]
