@@ -52,6 +52,7 @@ LONG = (
     "14_expert_parallel",
     "15_serving",
     "16_frontier",
+    "17_capstone",
 )
 
 
