@@ -1,14 +1,16 @@
-"""The design half of lesson 17: the answer's own cost is the package's, and no answer wins by leaving a range."""
+"""Designs of lesson 17: the answer's own cost is the package's, and no answer wins by leaving a range."""
 
+import ast
+import math
 import random
 
 import numpy as np
 import pytest
+import torch
 
-from moe_lessons.budget import KINDS, LAYOUTS, draw_budget, price, predicted_loss, refusals, search, trained
+from moe_lessons.budget import KINDS, LAYOUTS, draw_budget, predicted_loss, price, refusals, search, trained
 from moe_lessons.build import paths
 from moe_lessons.build.source import read_cells
-from moe_lessons.exercises import answers
 from moe_lessons.exercises.capstone import costing, pages
 from moe_lessons.exercises.capstone.audit import AUDIT
 from moe_lessons.exercises.capstone.auditing import MISTAKES
@@ -17,7 +19,6 @@ from moe_lessons.exercises.capstone.costing import NAMES, best, costs, design_of
 from moe_lessons.exercises.capstone.defend import DEFEND
 from moe_lessons.exercises.capstone.design import DESIGN, OUTPUTS, verdict
 from moe_lessons.exercises.judge import draw, judge, local
-from moe_lessons.exercises.published import with_solution
 
 
 def shapes(n, devices):
@@ -49,22 +50,32 @@ def test_many_at_once_cost_what_the_package_says_of_each(kind):
     assert judged >= 3
 
 
-def test_what_the_cell_gives_is_what_judges():
-    """The `cost` and `allowed` that learners start from are the simulator, to the digits that are printed."""
+def given(budget):
+    """The `cost` and `allowed` that stand in the answer's cell, with a budget's numbers as its arguments."""
     lesson = paths.LESSONS / "17_capstone.py"
     (cell,) = (c.source for c in read_cells(lesson) if c.metadata.get("answer") == "17.design")
-    given = answers.load(with_solution(cell), "design").__globals__
+    functions = [node for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.FunctionDef)]
+    kept = [node for node in functions if node.name in ("cost", "allowed")]
+    assert len(kept) == 2
+    names = {"math": math, **arguments(budget)}
+    exec(compile(ast.Module(kept, []), "the cell", "exec"), names)
+    return names["cost"], names["allowed"]
+
+
+def test_what_the_cell_gives_is_what_judges():
+    """What learners start from is the simulator, to the digits that are printed there."""
     for budget in KINDS.values():
-        b = arguments(budget)
+        cost, allowed = given(budget)
         for shape in shapes(80, budget.devices):
             design = trained(design_of(shape), budget)
             refused = [line for line in refusals(design, budget) if "tokens / active" not in line]
-            assert given["allowed"](*shape, b) == (not refused), (shape, refused)
+            assert allowed(*shape) == (not refused), (shape, refused)
             if refused:
                 continue
-            cost = price(design, budget)
-            expected = predicted_loss(design, budget.tokens), cost.memory_bytes, cost.seconds
-            assert given["cost"](*shape, b) == pytest.approx(expected, rel=2e-6)
+            loss, held, step = cost(*shape)
+            assert loss == pytest.approx(predicted_loss(design, budget.tokens), abs=1e-4)
+            assert held == pytest.approx(price(design, budget).memory_bytes)
+            assert step == pytest.approx(price(design, budget).seconds)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -72,7 +83,7 @@ def test_the_reference_is_nearly_as_good_as_the_search(kind):
     budget = KINDS[kind]
     found = best(tuple(arguments(budget).values()))
     assert found is not None
-    assert 0.999 < found[0] / search(budget).loss < 1.006
+    assert 0.999 < found[0] / search(budget).loss < 1.01
 
 
 def answered(shape):
@@ -110,7 +121,10 @@ def test_what_is_no_number_does_not_pass(value):
 
 
 def test_a_design_that_fits_and_is_far_from_the_best_does_not_pass():
-    report = answered((1024, 64, 8, 256, 8, "one"))
+    def small(*budget):
+        return DESIGN.reference(*budget) if budget[4] > 1 else (1024, 1, 1, 4096, 4, "one")
+
+    report = judge(DESIGN, local(small), seed=1)
     assert report.status == "failed"
     assert "is possible" in next(finding.detail for finding in report.findings if finding.passed is False)
 
@@ -138,8 +152,6 @@ def test_each_resource_wins_in_what_is_drawn_for_defend():
 
 
 def costed(value):
-    import torch
-
     return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
 
