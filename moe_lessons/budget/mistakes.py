@@ -132,10 +132,10 @@ def _over(design: Design, verdict: Verdict, budget: Budget) -> str | None:
     cost = verdict.price
     assert cost is not None
     if "memory" in verdict.over:
+        if design.layout == "one" and 1 < budget.devices >= cost.memory_bytes / budget.memory:
+            return "one_of_many"
         if cost.weight_bytes <= budget.memory:
             return "cache_forgotten"
-        if design.layout == "one" and cost.memory_bytes <= budget.memory * budget.devices:
-            return "one_of_many"
         spread = price(replace(design, layout="all"), budget)
         if design.layout == "experts" and spread.memory_bytes <= budget.memory:
             return "rest_not_on_each"
@@ -160,10 +160,10 @@ def _worse(design: Design, budget: Budget, best: Found | None) -> str | None:
         "stopped_early": design.tokens < 0.8 * most.tokens,
         "one_of_many": design.layout == "one" != mark.layout,
         "bits_too_many": design.bits > max(8, mark.bits),
+        "text_forgotten": acts > 1.3 * wanted and design.tokens < mark.tokens,
         "bits_too_few": design.bits < mark.bits,
         "experts_buy_nothing": design.activation > 2 * mark.activation,
         "too_sparse": design.activation < mark.activation / 2,
-        "text_forgotten": acts > 1.3 * wanted and design.tokens < mark.tokens,
         "room_left": design.total < 0.7 * mark.total,
     }.items():
         if holds:

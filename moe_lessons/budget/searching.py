@@ -13,7 +13,7 @@ from moe_lessons.budget.judging import RESOURCES, Verdict, assess
 from moe_lessons.budget.means import Budget
 from moe_lessons.budget.price import price
 from moe_lessons.budget.quality import predicted_loss
-from moe_lessons.budget.ranges import BITS, RANGES, refusals
+from moe_lessons.budget.ranges import RANGES, refusals
 from moe_lessons.budget.shape import LAYOUTS, Design, usual
 
 WIDTHS = (1024, 1536, 2048, 2560, 3072, 4096, 5120, 6144, 8192)
@@ -30,6 +30,8 @@ SPARSE = [
 ]
 SHAPES = DENSE + SPARSE
 STARTS = 3
+SERVED_BITS = (8, 4)
+"""Sixteen are better than eight by less than .0001 nats, and take twice the bytes."""
 
 
 class Found(NamedTuple):
@@ -63,17 +65,17 @@ def trained(design: Design, budget: Budget) -> Design:
 
 
 def designs(budget: Budget, shapes: Iterable[tuple[int, int, int, int]] = SHAPES) -> Iterator[Design]:
-    """Every shape with every precision and layout, trained as long as the budget allows.
+    """Every shape in few bits and with every layout, trained as long as the budget allows.
 
     Examples
     --------
     >>> from moe_lessons.budget.means import EIGHT, LAB
     >>> len(list(designs(LAB, [(2048, 64, 4, 512)]))), len(list(designs(EIGHT, [(4096, 64, 4, 512)])))
-    (3, 9)
+    (2, 6)
     """
     for shape in shapes:
         once = trained(usual(*shape), budget)
-        for bits in BITS:
+        for bits in SERVED_BITS:
             for layout in LAYOUTS if budget.devices > 1 else LAYOUTS[:1]:
                 yield replace(once, bits=bits, layout=layout)
 

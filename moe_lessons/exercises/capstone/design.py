@@ -19,7 +19,7 @@ from moe_lessons.exercises.capstone.costing import (
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
 
 WITHIN = 1.02
-"""Of the loss of the best design that the reference's grid has; the package's own search is below by .4 %."""
+"""Of the loss of the best design of the reference's grid, which the package's search beats by 1 % at most."""
 NEAR = 1.01
 """How near a design is to the best one under a mistaken model, by which the mistake is known."""
 OUTPUTS = ("d_model", "n_experts", "top_k", "d_expert", "bits", "layout")

@@ -48,7 +48,7 @@ class BudgetBench(Explorable[Params]):
         ),
         Question(
             "Long documents, on one card of 80 GB. The best design uses all of the compute for training, "
-            "nearly all of the memory, and half of the time. Twice as much of what would lower its loss most?",
+            "nearly all of the memory, and half of the time. Twice as much of what would help it most?",
             ("Compute", "Time", "Memory", "Text"),
             2,
             "A full bar is no price. More compute changes hardly anything; in more memory more experts fit.",

@@ -25,7 +25,7 @@ def bars(state: State, left: float, top: float) -> str:
         y = top + 10 + 27 * i
         parts.append(text(left, y + 13, word))
         if name not in uses:
-            parts.append(text(x + 6, y + 13, "no verdict", fill=MUTED))
+            parts.append(text(x + LONG + 5, y + 13.5, "no verdict", fill=MUTED))
             continue
         share, fill = uses[name], ACCENT if name == "memory" else INK
         said = f"{100 * share:.0f} %"

@@ -65,6 +65,10 @@ def question(state: State) -> str:
     'M: too large. Which of width, experts and bits frees most memory, and at what cost in loss?'
     """
     verdict = state.verdict
+    if verdict.refused and "devices" in verdict.refused[0]:
+        return (
+            "It cannot be shared out evenly like this. Which layout suits a dense model, and which experts?"
+        )
     if verdict.refused:
         return "Nobody has trained a model like this, so that no law speaks of it. Which choice leads back?"
     if "memory" in verdict.over:
