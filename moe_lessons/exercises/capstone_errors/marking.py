@@ -54,7 +54,7 @@ def of(found: list[Mark], verdict: str) -> list[Mark]:
 def wanted(case: Case, got: Outputs) -> tuple[int, ...] | None:
     """The sentences of the part that was asked for, by the answer's own seed; None if that is no seed."""
     try:
-        return tuple(one.id for one in page(float(got["seed"]))[case.args["part"]])  # type: ignore[arg-type]
+        return tuple(one.id for one in page(float(got["seed"]))[case.args["part"]])  # type: ignore[arg-type, index]
     except (ValueError, OverflowError, TypeError):
         return None
 

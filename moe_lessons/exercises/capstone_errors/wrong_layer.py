@@ -11,8 +11,8 @@ WRONG_LAYER = (
         asks="Mixtral has 32,000 tokens in its vocabulary, a width of 4,096 and 8 experts. How many weights "
         "does the router of one layer have?",
         verdict="wrong",
-        truth="32,768: a column of width D for each expert, because it reads the hidden state at its layer. A "
-        "table over the vocabulary is what a hash router has.",
+        truth="32,768: a column of width D for each expert, because it reads the hidden state at its layer. "
+        "A table over the vocabulary is what a hash router has.",
         source="arXiv 2101.03961, fig. 15; counted by moe_lessons.accounting",
         lesson="01",
         answer=(32768,),
@@ -40,8 +40,8 @@ WRONG_LAYER = (
         "a single expert.",
         asks="Which paper introduced a language model with a single expert for each token?",
         verdict="wrong",
-        truth="Switch. With one expert a rescaled weight is the constant 1, and the task loss does not reach the "
-        "router; so Switch multiplies by the probability as it is.",
+        truth="Switch. With one expert a rescaled weight is the constant 1, and the task loss does not "
+        "reach the router; so Switch multiplies by the probability as it is.",
         source="arXiv 2101.03961, section 2.1",
         lesson="01",
         answer=(2101.03961,),
@@ -112,8 +112,8 @@ WRONG_LAYER = (
         said="The balancing loss has its smallest value where the load is even.",
         asks="Eight experts, one a token; N · sum(f · P) is 1 at an even load. How low can it get?",
         verdict="wrong",
-        truth="To 0.4, with half of the experts dead. And at an even load it is 1 whatever P is. What balances is "
-        "the gradient.",
+        truth="To 0.4, with half of the experts dead. And at an even load it is 1 whatever P is. What "
+        "balances is the gradient.",
         source="the search of lesson 05; the sentence is in arXiv 2101.03961, section 2.2",
         lesson="05",
         answer=(0.4,),
@@ -128,8 +128,8 @@ WRONG_LAYER = (
         asks="One matrix of logits gives f = (0.74, 0.26) and P = (0.377, 0.623). What is the loss, "
         "N · sum(f · P)?",
         verdict="wrong",
-        truth="0.88, below the 1 of an even load: here the fuller expert has the smaller P. Nothing forces the two "
-        "into one order.",
+        truth="0.88, below the 1 of an even load: here the fuller expert has the smaller P. Nothing forces "
+        "the two into one order.",
         source="the counterexample of lesson 05",
         lesson="05",
         answer=(0.882,),
@@ -247,8 +247,8 @@ WRONG_LAYER = (
         "tokens.",
         asks="Which paper's layer works on weighted mixtures of tokens?",
         verdict="wrong",
-        truth="That of Soft MoE. In expert choice a token is with an expert or not; only who chooses is turned "
-        "round.",
+        truth="That of Soft MoE. In expert choice a token is with an expert or not; only who chooses is "
+        "turned round.",
         source="arXiv 2202.09368, section 3; arXiv 2308.00951, section 2.1",
         lesson="06",
         answer=(2308.00951,),

@@ -108,8 +108,8 @@ WRONG_MODELS = (
         said="What it costs to answer follows the active parameters and not the total, at any batch.",
         asks="64 tokens at once in DeepSeek-V3: how many of the 256 experts of a layer are read, on average?",
         verdict="wrong",
-        truth="222, if each token chooses 8 at random. In between one token and a thousand the bytes read are the "
-        "cost, and they follow the total.",
+        truth="222, if each token chooses 8 at random. In between one token and a thousand the bytes read "
+        "are the cost, and they follow the total.",
         source="expert_coverage of moe_lessons.accounting; arXiv 2511.02237 measures it",
         lesson="03",
         answer=(222,),
@@ -140,8 +140,8 @@ WRONG_MODELS = (
         said="A model runs only if all of its experts lie in GPU memory.",
         asks="Which paper offloads Mixtral's experts and loads them when they are needed?",
         verdict="wrong",
-        truth="Eliseev and Mazur's. Experts must lie *somewhere*: the engine of lesson 15 holds half of them and "
-        "writes the same text, byte for byte. What it costs is time.",
+        truth="Eliseev and Mazur's. Experts must lie *somewhere*: the engine of lesson 15 holds half of "
+        "them and writes the same text, byte for byte. What it costs is time.",
         source="arXiv 2312.17238; the engine of lesson 15",
         lesson="15",
         answer=(2312.17238,),
