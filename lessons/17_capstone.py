@@ -633,8 +633,8 @@ print(f"knows {knows:.0%}, says {otherwise} otherwise: {expected_points(knows, o
 rerun("knows = 0.75", 'knows = 0.63; otherwise = "right"', 'knows = 0.75; otherwise = "depends"')
 
 # %% [markdown]
-# Now your page. Any whole number from 0 on draws one of your own; the page of 0 is that of the published
-# answers.
+# Now your page. Any whole number from 0 on draws one of your own, such as your student number, or one that an
+# instructor gives you. The page of 0 is that of the published answers.
 
 # %%
 my_seed = 0

@@ -184,7 +184,7 @@ WRONG_MODELS = (
         truth="In 1994. Shazeer et al. used two levels in 2017, with up to 131,072 experts.",
         source="Jordan and Jacobs, Neural Computation 6 (1994); arXiv 1701.06538, appendix B",
         lesson="11",
-        answer=(1994,),
+        answer=(1994, 1993, 1992, 1991),
         rtol=0,
         claims=("L132",),
     ),
