@@ -11,7 +11,7 @@ from moe_lessons.build import paths, rooms
 # Floors, the lowest first. Rooms of one floor do not know each other.
 FLOORS = (
     "accounting config device experts lazy routing steps svg",
-    "balancing capacity data dispatch front",
+    "balancing budget capacity data dispatch front",
     "kernels linear metrics",
     "exercises layer toy",
     "course model",

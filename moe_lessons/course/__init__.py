@@ -10,6 +10,7 @@ _EXPORTS = {
     "check": "checking",
     "claim": "claims",
     "claims_table": "claims",
+    "closing": "closing_page",
     "hint": "checking",
     "measured": "shown",
     "predict": "predictions",
@@ -20,6 +21,8 @@ _EXPORTS = {
     "reset": "scores",
     "reveal": "predictions",
     "score": "scores",
+    "sentences": "sentence_pages",
+    "settled": "sentence_pages",
     "start": "starting",
     "yours": "parts",
 }

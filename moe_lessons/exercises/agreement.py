@@ -53,9 +53,10 @@ def _outputs(exercise: Exercise, trials: Sequence[Trial]) -> Iterator[str]:
     wrong = [t for t in ran if not right(exercise, t)]
     if not wrong:
         return
-    off = [o for o in exercise.outputs if not all(_same(o, t) for t in wrong)]
-    fine = [o.name for o in exercise.outputs if o not in off]
-    if not off:
+    compared = [o for o in exercise.outputs if o.compared]
+    off = [o for o in compared if not all(_same(o, t) for t in wrong)]
+    fine = [o.name for o in compared if o not in off]
+    if compared and not off:
         yield "The numbers themselves are right."
     if fine and off:
         verb = "is" if len(fine) == 1 else "are"

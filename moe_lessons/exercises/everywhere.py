@@ -22,7 +22,8 @@ def anywhere(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
     ordinary = [t for t in trials if not t.case.is_edge]
     wrong = [t for t in ordinary if not right(exercise, t)]
     ran = [t for t in wrong if t.got is not None]
-    if ran and len(ran) == len(wrong):
+    compared = all(output.compared for output in exercise.outputs)
+    if compared and ran and len(ran) == len(wrong):
         found = _swapped(exercise, ran) or _transposed(exercise, ran) or _other_dtype(exercise, ran)
         if found:
             return found

@@ -26,6 +26,7 @@ _MODULES = {
     "14": "expert_parallel",
     "15": "serving",
     "16": "frontier",
+    "17": "capstone",
 }
 """Lesson number to module of this package; each defines ``LESSON``."""
 

@@ -48,6 +48,8 @@ class Output:
     atol: float = 1e-5
     plain: bool | None = None
     """Plain numbers are asked for: lists and whole floats do too. By default where there is no axis."""
+    compared: bool = True
+    """False where many answers are right: then the exercise's properties judge it."""
 
     @property
     def is_plain(self) -> bool:
@@ -153,6 +155,14 @@ class Exercise:
     """Brings equivalent answers to one form before comparing (such as sorting the chosen experts by id)."""
     ties: Callable[[Case, dict[str, Any]], dict[str, Any]] | None = None
     """After ``canonical``: makes choices one that a tie in the case's inputs leaves open."""
+
+    def __post_init__(self) -> None:
+        if not any(output.compared for output in self.outputs):
+            told = [m.id for m in self.misconceptions if m.wrong is not None]
+            if told or not self.properties:
+                raise ValueError(
+                    f"exercise {self.id!r} compares nothing: give properties; these must detect: {told}"
+                )
 
     @property
     def lesson(self) -> str:

@@ -44,6 +44,66 @@ def doubled(x):
     return [2 * len(x), 3 * len(x), 5]
 
 
+def factors(case, got, want):
+    n = len(case.args["x_N"])
+    return None if got["a"] * got["b"] == n else f"{got['a']} times {got['b']} is not {n}"
+
+
+FREE = {
+    "reference": lambda x: (1, len(x), "one"),
+    "outputs": (
+        Output("a", kind="int", compared=False),
+        Output("b", kind="int", compared=False),
+        Output("how", kind="text", compared=False),
+    ),
+    "canonical": None,
+    "gradient": "ignored",
+    "properties": (Property("a times b is n", factors),),
+    "misconceptions": (
+        Misconception("sum", "Sum.", detects=lambda c, g, w: g["a"] + g["b"] == len(c.args["x_N"])),
+    ),
+}
+
+
+@pytest.mark.parametrize("answer", [lambda x: (1, len(x), "one"), lambda x: (len(x), 1, "other")])
+def test_what_is_not_compared_is_judged_by_properties(answer):
+    assert judge(top2_exercise(**FREE), local(answer)).status == "passed"
+
+
+def test_what_is_not_compared_must_still_be_of_its_kind_and_have_its_mistakes_named():
+    for answer, said in (
+        (lambda x: (1, len(x) + 0.5, "one"), "dtype"),
+        (lambda x: (1, len(x), 3), "dtype"),
+        (lambda x: (torch.ones(2).long(), len(x), "one"), "shape"),
+        (lambda x: (len(x), len(x), "one"), "times"),
+    ):
+        report = judge(top2_exercise(**FREE), local(answer))
+        assert report.status == "failed"
+        assert any(said in finding.detail for finding in report.findings)
+        assert report.misconception is None
+        assert report.observation == ""
+    report = judge(top2_exercise(**FREE), local(lambda x: (1, len(x) - 1, "one")))
+    assert report.misconception.id == "sum"
+
+
+def test_a_property_that_stumbles_over_what_is_not_compared_lets_nothing_pass():
+    def stumbles(case, got, want):
+        return 1 // (0 if got["b"] > 99 else 1) and None
+
+    free = {**FREE, "properties": (Property("small", stumbles),)}
+    report = judge(top2_exercise(**free), local(lambda x: (1, 100, "one")))
+    assert report.status == "failed"
+    assert "cannot be judged" in report.findings[-2].detail
+
+
+def test_nothing_compared_needs_properties_and_mistakes_that_detect():
+    wrong = (Misconception("zero", "Zero.", wrong=lambda x: (0, 0, "")),)
+    with pytest.raises(ValueError, match="compares nothing"):
+        top2_exercise(**{**FREE, "misconceptions": wrong})
+    with pytest.raises(ValueError, match="compares nothing"):
+        top2_exercise(**{**FREE, "properties": ()})
+
+
 COUNTS = Output("counts_N", "N", kind="int")
 PLAIN = dataclasses.replace(COUNTS, plain=True)
 

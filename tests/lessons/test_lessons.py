@@ -53,6 +53,7 @@ LONG = (
     "14_expert_parallel",
     "15_serving",
     "16_frontier",
+    "17_capstone",
 )
 
 

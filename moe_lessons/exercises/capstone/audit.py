@@ -1,0 +1,178 @@
+"""Exercise 17.audit: eight numbers that a page quotes about a model, some of them by a wrong formula."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moe_lessons.exercises.capstone.auditing import MISTAKES
+from moe_lessons.exercises.capstone.pages import Numbers, rules
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
+
+Answer = tuple[Tensor, Tensor]
+TOO_MUCH = 0.02
+
+
+def draw(rng: np.random.Generator) -> Sequence[Case]:
+    """Four models with two to five of the eight numbers by a named mistake."""
+    cases = []
+    for i in range(4):
+        n = _model(rng, i)
+        right = rules(n)
+        quoted = list(right)
+        for item in rng.permutation(8)[: int(rng.integers(2, 6))]:
+            ways = [m.formula for m in MISTAKES if m.item == item]
+            quoted[item] = float(ways[int(rng.integers(len(ways)))](n))
+            if abs(quoted[item] / right[item] - 1) < 0.08:  # too near to be called wrong
+                quoted[item] = 1.3 * right[item]
+        args = {**n._asdict(), "quoted_Q": np.array([float(f"{z:.4g}") for z in quoted])}
+        cases.append(Case(f"a model with {n.n_experts} experts, {n.top_k} a token", args))
+    return cases
+
+
+def _model(rng: np.random.Generator, i: int) -> Numbers:
+    e, k = ((16, 2), (32, 4), (64, 4), (32, 2))[i]
+    x, v = float(rng.integers(2 * 10**7, 9 * 10**7)), float(rng.integers(5 * 10**7, 2 * 10**8))
+    shared = 2 * v + float(rng.integers(3 * 10**8, 9 * 10**8))
+    return Numbers(
+        shared,
+        x,
+        v,
+        e,
+        k,
+        int(rng.choice([4, 8])),
+        int(rng.integers(3, e // k)) if e // k < 9 else int(rng.integers(3, 9)),
+        int(rng.integers(500, 4000)),
+        float(rng.choice([1.25, 1.5])),
+        64 * int(rng.integers(8, 40)),
+        int(rng.choice([4, 8])),
+    )
+
+
+def _judged(right: Sequence[float], quoted_Q: Tensor, limit: float = TOO_MUCH) -> Answer:
+    right_Q = torch.tensor(list(right), dtype=torch.float64)
+    return right_Q, (quoted_Q / right_Q - 1).abs() > limit
+
+
+def reference(*given: Any) -> Answer:
+    """Eight formulas, and which quotes are off by more than 2 %."""
+    *numbers, quoted_Q = given
+    return _judged(rules(Numbers(*numbers)), quoted_Q)
+
+
+def _one_wrong(item: int, formula: Callable[[Numbers], float]) -> Callable[..., Answer]:
+    def wrong(*given: Any) -> Answer:
+        *numbers, quoted_Q = given
+        n = Numbers(*numbers)
+        values = list(rules(n))
+        values[item] = float(formula(n))
+        return _judged(values, quoted_Q)
+
+    return wrong
+
+
+def _flags(change: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[..., Answer]:
+    """The right numbers, with other flags."""
+
+    def wrong(*given: Any) -> Answer:
+        right_Q, wrong_Q = reference(*given)
+        return right_Q, change(right_Q, wrong_Q, given[-1])
+
+    return wrong
+
+
+def _quoted(*given: Any) -> Answer:
+    return given[-1].clone(), torch.zeros(8, dtype=torch.bool)
+
+
+def _positive(case: Case, got: Outputs, want: Outputs) -> str | None:
+    low = float(np.min(got["right_Q"]))
+    return None if low > 0 else f"one of the right numbers is {low:g}, and each of them is above 0"
+
+
+AUDIT = Exercise(
+    id="17.audit",
+    title="Check the page",
+    task=(
+        "A page quotes eight numbers about a model. `shared` parameters, the table of `embedding` among "
+        "them, belong to every token; `expert` is one expert *of all layers together*, with `top_k` of "
+        "`n_experts` a token. Work out, in this order: (1) all parameters, in billions; (2) the active ones, "
+        "table and all, in billions; (3) GFLOP of a token's forward, where reading a row of the table costs "
+        "none; (4) GB of all weights at `bits` bits; (5) experts of a layer that a `batch` of tokens touches "
+        "in expectation; (6) the load-balancing loss E Σ f P at an even load, where f counts *all* K choices "
+        "of a token, so that it sums to K; (7) the capacity of an expert for `n_tokens` tokens, rounded up; "
+        "(8) MB that leave the ranks in a layer's two exchanges for these tokens, with 16 bits a number and "
+        "experts evenly on `ranks` ranks, each row sent by itself. Return `right_Q` and, for each, whether "
+        "the quote is off by more than 2 %."
+    ),
+    entry="audit",
+    points=5,
+    minutes=20,
+    difficulty=3,
+    outputs=(Output("right_Q", "Q", rtol=1e-4, plain=True), Output("wrong_Q", "Q", kind="bool")),
+    draw=draw,
+    reference=reference,
+    properties=(Property("all numbers are above 0", _positive),),
+    misconceptions=(
+        *(
+            Misconception(
+                m.id,
+                m.message,
+                wrong=_one_wrong(m.item, m.formula),
+                also=tuple(_one_wrong(m.item, formula) for formula in m.also),
+                hint=m.hint,
+            )
+            for m in MISTAKES
+        ),
+        Misconception(
+            "all_accused",
+            "Every number is called wrong. Some of them are right, and accusing them is a mistake as well.",
+            wrong=_flags(lambda right, wrong, quoted: torch.ones_like(wrong)),
+            hint=3,
+        ),
+        Misconception(
+            "none_accused",
+            "No number is called wrong. Compare each with yours: two of them at least are off.",
+            wrong=_flags(lambda right, wrong, quoted: torch.zeros_like(wrong)),
+            hint=3,
+        ),
+        Misconception(
+            "quoted_believed",
+            "The quoted numbers are returned as the right ones. Work them out from the model.",
+            wrong=_quoted,
+            hint=1,
+        ),
+        Misconception(
+            "too_strict",
+            "A quote is called wrong because it is rounded. Up to 2 % is fine.",
+            wrong=_flags(lambda right, wrong, quoted: quoted != right),
+            hint=3,
+        ),
+        Misconception(
+            "one_side",
+            "Only quotes that are too large, or only those that are too small, are called wrong. Either is.",
+            wrong=_flags(lambda right, wrong, quoted: quoted > right * (1 + TOO_MUCH)),
+            also=(_flags(lambda right, wrong, quoted: quoted < right * (1 - TOO_MUCH)),),
+            hint=3,
+        ),
+        Misconception(
+            "flags_inverted",
+            "The flags say which quotes are right. Asked is which are wrong.",
+            wrong=_flags(lambda right, wrong, quoted: ~wrong),
+            hint=3,
+        ),
+    ),
+    hints=(
+        "Which of `shared`, `expert` and `embedding` are in each of the first four? How many experts?",
+        "Lesson 03 has (1) to (5), lesson 05 has (6), lesson 07 has (7), lesson 14 has (8). In (8) a share "
+        "of (R - 1) / R of the rows changes rank, out and back.",
+        "(6) is `top_k`: E times the sum of K/E · 1/E. (8) is `2 * n_tokens * top_k * d_model * 2 * (R - 1) "
+        "/ R` bytes; GB and MB are 10**9 and 10**6. The flags: `(quoted_Q / right_Q - 1).abs() > 0.02`.",
+    ),
+    notice=(
+        "Eight formulas of one line each check most of what is written about a model, and the same few wrong "
+        "ones turn up again and again."
+    ),
+)

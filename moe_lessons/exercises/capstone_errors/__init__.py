@@ -1,0 +1,1 @@
+"""The capstone's second half: a page of sentences, some right, some wrong, some neither."""

@@ -1,0 +1,1 @@
+"""Explorable: a bench on which a design is tried against a budget, with the best one marked."""

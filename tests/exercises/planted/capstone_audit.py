@@ -1,0 +1,122 @@
+"""Answers to 17.audit as learners write them."""
+
+import math
+
+import numpy as np
+import torch
+
+ORDER = ("total", "active", "flops", "bytes", "touched", "even", "capacity", "sent")
+
+
+def numbers(shared, expert, embedding, E, K, bits, B, T, cf, D, R):
+    shared, expert, embedding = (x / 10**9 for x in (shared, expert, embedding))
+    total = shared + expert * E
+    return {
+        "total": total,
+        "active": shared + expert * K,
+        "flops": 2 * (shared - embedding) + 2 * K * expert,
+        "bytes": total / 8 * bits,
+        "touched": E - E * ((E - K) / E) ** B,
+        "even": K,
+        "capacity": math.ceil(T * K * cf / E),
+        "sent": 4e-6 * D * T * K * (1 - 1 / R),
+    }
+
+
+def audit_list(*given):
+    *model, quoted = given
+    right = [float(numbers(*model)[name]) for name in ORDER]
+    return right, torch.tensor([abs(q - r) > 0.02 * r for q, r in zip(quoted.tolist(), right, strict=True)])
+
+
+def audit_numpy(*given):
+    *model, quoted = given
+    right = np.array([numbers(*model)[name] for name in ORDER], dtype=float)
+    return right, ~np.isclose(quoted.numpy(), right, rtol=0.02, atol=0)
+
+
+def audit_torch(
+    shared,
+    expert,
+    embedding,
+    n_experts,
+    top_k,
+    bits,
+    batch,
+    n_tokens,
+    capacity_factor,
+    d_model,
+    ranks,
+    quoted_Q,
+):
+    shared, expert, embedding = shared * 1e-9, expert * 1e-9, embedding * 1e-9
+    total = shared + n_experts * expert
+    active = shared + top_k * expert
+    missed = torch.tensor(1 - top_k / n_experts, dtype=torch.double).pow(batch)
+    right_Q = torch.stack(
+        [
+            torch.as_tensor(x, dtype=torch.double)
+            for x in (
+                total,
+                active,
+                (active - embedding) * 2,
+                total * (bits / 8),
+                n_experts * (1 - missed),
+                top_k,
+                -(-capacity_factor * n_tokens * top_k // n_experts),
+                (ranks - 1) * (n_tokens * top_k / ranks) * d_model * 2 * 2 / 1e6,
+            )
+        ]
+    )
+    return right_Q, torch.max(quoted_Q / right_Q, right_Q / quoted_Q) > 1.02
+
+
+def other(name, how, flags=None):
+    def audit(*given):
+        *m, quoted = given
+        values = numbers(*m)
+        if name:
+            values[name] = how(values, *(x / 1e9 for x in m[:3]), *m[3:])
+        right_Q = torch.tensor([float(values[item]) for item in ORDER], dtype=torch.double)
+        wrong_Q = (quoted - right_Q).abs() / right_Q > 0.02
+        return right_Q, flags(wrong_Q, quoted, right_Q) if flags else wrong_Q
+
+    return audit
+
+
+WRONG = {
+    "17.audit": {
+        "total_times_name": other("total", lambda v, s, x, t, E, *_: E * s + E * x),
+        "experts_only": other("total", lambda v, s, x, t, E, *_: E * x),
+        "table_left_out": other("total", lambda v, s, x, t, E, *_: s + E * x - t),
+        "active_k_models": other("active", lambda v, s, x, t, E, K, *_: K * s + K * x),
+        "active_share_of_total": other("active", lambda v, s, x, t, E, K, *_: v["total"] / E * K),
+        "active_experts_only": other("active", lambda v, s, x, t, E, K, *_: K * x),
+        "one_operation": other("flops", lambda v, *_: v["flops"] / 2),
+        "training_flops": other("flops", lambda v, s, x, t, E, K, *_: 6 * (s - t + K * x)),
+        "table_multiplied": other("flops", lambda v, *_: 2 * v["active"]),
+        "flops_of_all": other("flops", lambda v, s, x, t, *_: 2 * (v["total"] - t)),
+        "active_bytes": other("bytes", lambda v, s, x, t, E, K, bits, *_: v["active"] * bits / 8),
+        "two_bytes_each": other("bytes", lambda v, *_: 2 * v["total"]),
+        "two_bytes_each:bits as bytes": other("bytes", lambda v, s, x, t, E, K, bits, *_: bits * v["total"]),
+        "k_touched": other("touched", lambda v, s, x, t, E, K, *_: K),
+        "no_overlap": other("touched", lambda v, s, x, t, E, K, bits, B, *_: min(E, B * K)),
+        "all_touched": other("touched", lambda v, s, x, t, E, *_: E),
+        "loss_is_one": other("even", lambda v, *_: 1),
+        "capacity_without_k": other(
+            "capacity", lambda v, s, x, t, E, K, bits, B, T, cf, *_: math.ceil(cf * T / E)
+        ),
+        "no_spare_places": other("capacity", lambda v, s, x, t, E, K, bits, B, T, *_: math.ceil(T * K / E)),
+        "one_way": other("sent", lambda v, *_: v["sent"] / 2),
+        "own_rank_sent": other("sent", lambda v, s, x, t, E, K, bits, B, T, cf, D, R: 4 * T * K * D / 1e6),
+        "once_a_token": other("sent", lambda v, s, x, t, E, K, *_: v["sent"] / K),
+        "numbers_for_bytes": other("sent", lambda v, *_: v["sent"] * 2),
+        "all_accused": other(None, None, lambda wrong, *_: torch.full_like(wrong, True)),
+        "none_accused": other(None, None, lambda wrong, *_: torch.full_like(wrong, False)),
+        "quoted_believed": lambda *given: (given[-1], torch.tensor([False] * 8)),
+        "too_strict": other(None, None, lambda wrong, q, r: (q - r).abs() > 0),
+        "one_side": other(None, None, lambda wrong, q, r: q > 1.02 * r),
+        "flags_inverted": other(None, None, lambda wrong, q, r: (q - r).abs() < 0.02 * r),
+    }
+}
+RIGHT = {"17.audit": [audit_list, audit_numpy, audit_torch]}

@@ -1,0 +1,127 @@
+"""Answers to 17.defend as learners write them."""
+
+import numpy as np
+import torch
+
+NAMES = ("compute", "text", "memory", "time")
+
+
+def defend_in_a_table(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
+    tables = [
+        (loss_N, 1, 1),
+        (loss_compute_N, 1, 1),
+        (loss_text_N, 1, 1),
+        (loss_N, 2, 1),
+        (loss_N, 1, 2),
+    ]
+    reached = []
+    for losses, m, s in tables:
+        bad = (memory_N > m * memory) | (seconds_N > s * seconds)
+        reached.append(losses.masked_fill(bad, 1e9).min())
+    fall = reached[0] - torch.stack(reached[1:])
+    return NAMES[int(fall.argmax())], fall.max()
+
+
+def defend_loop(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
+    best = dict.fromkeys((*NAMES, "now"), float("inf"))
+    for a, b, c, m, s in zip(
+        *(t.tolist() for t in (loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N)), strict=True
+    ):
+        if m <= memory and s <= seconds:
+            best["now"], best["compute"], best["text"] = (
+                min(best["now"], a),
+                min(best["compute"], b),
+                min(best["text"], c),
+            )
+        if m <= 2 * memory and s <= seconds:
+            best["memory"] = min(best["memory"], a)
+        if m <= memory and s <= 2 * seconds:
+            best["time"] = min(best["time"], a)
+    now = best.pop("now")
+    winner = sorted(best, key=best.get)[0]
+    return winner, now - best[winner]
+
+
+def defend_sorted(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
+    def first(losses, m, s):
+        order = np.argsort(losses.numpy())
+        fits = ((memory_N / m <= memory) & (seconds_N / s <= seconds)).numpy()[order]
+        return losses.numpy()[order][fits.argmax()]
+
+    now = first(loss_N, 1, 1)
+    falls = [
+        now - first(loss_compute_N, 1, 1),
+        now - first(loss_text_N, 1, 1),
+        now - first(loss_N, 2, 1),
+        now - first(loss_N, 1, 2),
+    ]
+    return max(zip(NAMES, falls, strict=True), key=lambda pair: pair[1])
+
+
+def slip(
+    pick=max,
+    number=lambda now, then: now - then,
+    best=torch.min,
+    factor=2.0,
+    memory_counts=1,
+    time_counts=1,
+    other=1.0,
+    drop=0,
+    say=None,
+):
+    def defend(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
+        def ok(m, s):
+            a = (memory_N <= m * memory) if memory_counts and not (drop and s > 1) else memory_N > 0
+            return a & ((seconds_N <= s * seconds) if time_counts and not (drop and m > 1) else seconds_N > 0)
+
+        now = best(loss_N[ok(1, 1)]).item()
+        then = {
+            "compute": best(loss_compute_N[ok(1, 1)]).item(),
+            "text": best(loss_text_N[ok(1, 1)]).item(),
+            "memory": best(loss_N[ok(factor, other)]).item(),
+            "time": best(loss_N[ok(other, factor)]).item(),
+        }
+        name = say or pick(then, key=lambda n: now - then[n])
+        return name, number(now, then[name])
+
+    return defend
+
+
+def keeps_the_design(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
+    i = min(
+        (x, i) for i, x in enumerate(loss_N.tolist()) if memory_N[i] <= memory and seconds_N[i] <= seconds
+    )[1]
+    falls = {"compute": loss_N[i] - loss_compute_N[i], "text": loss_N[i] - loss_text_N[i]}
+    name = max(falls, key=falls.get)
+    return name, falls[name]
+
+
+def full_bar(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
+    ok = (memory_N <= memory) & (seconds_N <= seconds)
+    i = loss_N.masked_fill(~ok, 99).argmin()
+    memory_is_full = memory_N[i] / memory > seconds_N[i] / seconds
+    more = (memory_N <= (1 + memory_is_full) * memory) & (seconds_N <= (2 - 1 * memory_is_full) * seconds)
+    return "memory" if memory_is_full else "time", loss_N[i] - loss_N[more].min()
+
+
+WRONG = {
+    "17.defend": {
+        "design_kept": keeps_the_design,
+        "fullest_bar": full_bar,
+        "limits_ignored": slip(memory_counts=0, time_counts=0),
+        "time_not_looked_at": slip(time_counts=0),
+        "memory_not_looked_at": slip(memory_counts=0),
+        "other_limit_dropped": slip(drop=1),
+        "both_doubled": slip(other=2.0),
+        "ten_times": slip(factor=10),
+        "averaged": slip(best=torch.mean),
+        "least_of_all": slip(pick=min),
+        "always_compute": slip(say="compute"),
+        "always_memory": slip(say="memory"),
+        "loss_not_gain": slip(number=lambda now, then: then),
+        "loss_of_today": slip(number=lambda now, then: now),
+        "other_sign": slip(number=lambda now, then: then - now),
+        "relative_gain": slip(number=lambda now, then: 1 - then / now),
+    }
+}
+RIGHT = {"17.defend": [defend_in_a_table, defend_loop, defend_sorted]}

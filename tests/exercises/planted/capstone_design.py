@@ -1,0 +1,120 @@
+"""Answers to 17.design as learners write them: searches, with a right model of the costs or a wrong one."""
+
+import functools
+import math
+
+import numpy as np
+
+WORDS = ("one", "experts", "all")
+
+
+@functools.cache
+def table(widths, devices, hidden=(1, 1.5, 2, 3), n_experts=(16, 32, 64, 128, 256, 512)):
+    rows = []
+    for d in widths:
+        rows += [(d, 1, 1, int(d * h)) for h in (2, 2.5, 3, 4, 5, 6, 7)]
+        for E in n_experts:
+            for G in (2, 4, 8, 16):
+                rows += [(d, E, int(G * h), 2 * d // G) for h in hidden if E / 128 <= int(G * h) <= E / 2]
+    plans = (0, 1, 2) if devices > 1 else (0,)
+    return np.array([(*row, bits, plan) for row in rows for bits in (4, 8) for plan in plans]).T
+
+
+def bill(t, b, **s):
+    """What each design costs; `s` says what somebody forgot."""
+    D, E, K, F = (column.astype(float) for column in t[:4])
+    plan, w = t[5], np.where(t[4] == 8, 8.5, 4.5) / 8
+    L = D // 128
+    n = np.where(plan > 0, b["devices"], 1)
+    one_expert = L * 3 * D * F
+    router = np.where(E > 1, L * D * E, 0)
+    always = L * (2 * D * D + 2 * D * (D // 512) * 128) + router + 65536 * D
+    active, total = always + K * one_expert, always + 65536 * D + E * one_expert
+    N = b["batch"] if not s.get("alone") else 1
+    cut = np.where(plan == 2, n, 1)
+    kv = 4 * L * (D // 512) * 128 * b["context"] / n
+    held = ((always + 65536 * D) / cut + one_expert / n * (K if s.get("held_active") else E)) * w
+    held = held + kv * b["batch"] * (not s.get("no_cache"))
+    read = (always / cut + one_expert / n * E * (1 - (1 - K / E) ** N)) * w + kv * N
+    step = np.maximum(read / b["bandwidth"], 2 * N * active / n / b["peak"]) + 2e-5 * L
+    if not s.get("no_wires") and b["devices"] > 1:
+        out = (n - 1) / n * 2 * D * N
+        step = step + L * np.where(plan == 1, 2e-6 * (n - 1) + 2 * out * K / n / b["link"], 0)
+        step = step + L * np.where(plan == 2, 4e-6 * (n - 1) + 4 * out / b["link"], 0)
+    pays = total if s.get("pay_total") else active
+    T = np.minimum(np.minimum(b["flops"] / 6 / pays, 4 * b["tokens"]), 1e4 * active)
+    G = np.log2(2 * D / F)
+    power = 1.23 - 0.0761 * np.log10(np.minimum(6 * pays * T, 5.1e21)) + 0.0167 * G * G - 0.117 * G
+    acts = (active - router) * (1 if s.get("no_lever") else np.where(E > 1, (K / E + 0.0163) ** power, 1))
+    fresh = np.minimum(T, b["tokens"]) * (
+        1 + 15.4 * (1 - np.exp(-(np.maximum(T / b["tokens"], 1) - 1) / 15.4))
+    )
+    loss = 1.69 + 406.4 / acts**0.34 + (0 if s.get("size_only") else 410.7 / fresh**0.28)
+    loss = loss + np.where(t[4] == 4, 0.0414, 0)
+    legal = (K * F >= 2 * D) & (K * F <= 7 * D)
+    legal &= np.where(plan == 1, (E % b["devices"] == 0) & (b["batch"] % b["devices"] == 0), True)
+    legal &= np.where(plan == 2, (D // 512) % b["devices"] == 0, True)
+    return loss, held, step * (not s.get("no_clock")), legal & ((E == 1) | (not s.get("dense")))
+
+
+def searching(widths=range(1024, 8193, 256), **s):
+    def design(flops, tokens, batch, context, devices, memory, bandwidth, peak, link, seconds):
+        b = {"flops": flops, "tokens": tokens, "batch": batch, "context": context, "devices": devices}
+        b.update(bandwidth=bandwidth, peak=peak, link=link)
+        t = table(widths, devices)
+        loss, held, step, legal = bill(t, b, **s)
+        fits = legal & (held <= memory) & (step <= seconds)
+        if not fits.any():
+            return 1024, 1, 1, 4096, 8, "one"
+        *numbers, plan = t[:, np.where(fits, loss, np.inf).argmin()].tolist()
+        return *numbers, WORDS[plan]
+
+    return design
+
+
+def coarse_then_fine(flops, tokens, batch, context, devices, memory, bandwidth, peak, link, seconds):
+    """A coarse round, and a second one around its best width."""
+    b = {"flops": flops, "tokens": tokens, "batch": batch, "context": context, "devices": devices}
+    b.update(bandwidth=bandwidth, peak=peak, link=link)
+    middle = None
+    for widths in (range(1024, 8193, 1024), None):
+        around = range(max(1024, (middle or 0) - 768), (middle or 0) + 769, 128)
+        t = table(widths or around, devices)
+        loss, held, step, legal = bill(t, b)
+        loss[~legal | (held > memory) | (step > seconds)] = math.inf
+        best = t[:, loss.argmin()].tolist()
+        middle = best[0]
+    return [*best[:5], WORDS[best[5]]]
+
+
+def at_random(flops, tokens, batch, context, devices, memory, bandwidth, peak, link, seconds):
+    """Ten thousand designs drawn by chance."""
+    b = {"flops": flops, "tokens": tokens, "batch": batch, "context": context, "devices": devices}
+    b.update(bandwidth=bandwidth, peak=peak, link=link)
+    t = table(range(1024, 8193, 128), devices)
+    t = t[:, np.random.default_rng(7).permutation(t.shape[1])[:20_000]]
+    loss, held, step, legal = bill(t, b)
+    fits = legal & (held <= memory) & (step <= seconds)
+    *numbers, plan = t[:, fits][:, loss[fits].argmin()].tolist()
+    return *map(float, numbers), WORDS[plan]
+
+
+def the_same(*budget):
+    return 2048, 64, 4, 1024, 8, "one"
+
+
+WRONG = {
+    "17.design": {
+        "active_in_memory": searching(held_active=True),
+        "cache_forgotten": searching(no_cache=True),
+        "time_ignored": searching(no_clock=True),
+        "batch_of_one": searching(alone=True),
+        "exchange_forgotten": searching(no_wires=True),
+        "total_pays": searching(pay_total=True),
+        "text_forgotten": searching(size_only=True),
+        "experts_buy_nothing": searching(no_lever=True),
+        "always_dense": searching(dense=True),
+        "one_for_all": the_same,
+    }
+}
+RIGHT = {"17.design": [searching(), coarse_then_fine, at_random]}

@@ -1,0 +1,125 @@
+"""Pages as learners judge them: right ones, with a slip or two, and wrong ones by misconception."""
+
+import numpy as np
+import torch
+
+from moe_lessons.exercises.capstone_errors.bank import page
+
+CODES = {"right": 0, "wrong": 1, "depends": 2, "unknown": 3, "?": 4}
+
+
+def judged(seed=3, verdict=lambda one: one.verdict, correct=lambda one: one.answer[0], shape=tuple):
+    """A learner with this seed who gives these verdicts and corrections."""
+
+    def find_errors(part):
+        rows = [
+            (one.id, CODES[verdict(one)], float(correct(one)) if verdict(one) == "wrong" else 0.0)
+            for one in page(seed)[part]
+        ]
+        return seed, [shape(row) for row in rows]
+
+    return find_errors
+
+
+# Right
+
+
+def in_numpy(part):
+    seed, rows = judged(12)(part)
+    return seed, np.array(rows)
+
+
+def in_torch_turned(part):
+    """The rows from the last to the first: their order is free."""
+    seed, rows = judged(5)(part)
+    return seed, torch.tensor(rows, dtype=torch.float64).flip(0)
+
+
+def with_slips(part):
+    """One right sentence accused, and one correction wrong: nine points and more."""
+    seed, rows = judged(8, shape=list)(part)
+    sentences = page(seed)[part]
+    accused = next(i for i, one in enumerate(sentences) if one.verdict == "right")
+    wrong = next(i for i, one in enumerate(sentences) if one.verdict == "wrong")
+    rows[accused][1:] = 1, 1234.5
+    rows[wrong][2] = 1e-6
+    return seed, rows
+
+
+def undecided_between(part):
+    """Three verdicts differ, none of them an accusation."""
+    seed, rows = judged(8, shape=list)(part)
+    sentences = page(seed)[part]
+    for verdict, code in (("wrong", 2), ("depends", 1), ("right", 2)):
+        place = next(i for i, one in enumerate(sentences) if one.verdict == verdict)
+        if verdict != "right":
+            rows[place][1] = code
+    return seed, rows
+
+
+# Wrong
+
+
+def verdicts(**other):
+    """A learner who says something else to one kind of sentence."""
+    return judged(verdict=lambda one: other.get(one.verdict, one.verdict))
+
+
+def quoted(one):
+    return one.quoted[0] if one.quoted else one.answer[0]
+
+
+def in_other_units(one):
+    return one.answer[0] if one.paper else 1000 * one.answer[0]
+
+
+def its_paper(one):
+    return one.answer[0] if one.paper else 2401.04088
+
+
+def table_of(rows):
+    """A table that is looked up as the stub does it."""
+
+    def find_errors(part):
+        table = {1: rows, 2: rows}
+        return 3, [(id, CODES[verdict], correction) for id, verdict, correction in table[part]]
+
+    return find_errors
+
+
+def part_two_missing(part):
+    seed, rows = judged()(1)
+    table = {1: rows}
+    return seed, table[part]
+
+
+def keys_are_words(part):
+    seed, rows = judged()(part)
+    table = {"one": rows, "two": rows}
+    return seed, table[part]
+
+
+RIGHT = {"17.find_errors": [in_numpy, in_torch_turned, with_slips, undecided_between, judged(2024)]}
+WRONG = {
+    "17.find_errors": {
+        "believer": judged(verdict=lambda one: "right"),
+        "sceptic": judged(verdict=lambda one: "wrong"),
+        "doubter": judged(verdict=lambda one: "depends"),
+        "nobody_knows": judged(verdict=lambda one: "unknown"),
+        "two_verdicts": verdicts(depends="wrong", unknown="wrong"),
+        "generous": verdicts(depends="right", unknown="right"),
+        "half_truths_are_wrong": verdicts(depends="wrong"),
+        "half_truths_are_right": verdicts(depends="right"),
+        "rumours_are_wrong": verdicts(unknown="wrong"),
+        "rumours_are_right": verdicts(unknown="right"),
+        "rumours_depend": verdicts(unknown="depends"),
+        "disputes_are_unknown": verdicts(depends="unknown"),
+        "not_put_right": judged(correct=lambda one: 0),
+        "unit_off": judged(correct=in_other_units),
+        "paper_for_number": judged(correct=its_paper),
+        "quoted_back": judged(correct=quoted),
+        "no_such_verdict": table_of([(1, "correct", 0)]),
+        "no_such_part": part_two_missing,
+        "row_too_short": table_of([(1, "right")]),
+    },
+}
