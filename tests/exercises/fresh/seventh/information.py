@@ -158,19 +158,31 @@ def untrained_has_it_too(trained_N, untrained_N, tokens_N, domains_N, positions_
 
 FRESH = {
     "12.beyond_the_token": [
-        ("the plain mean over kinds, frequent or not", plain_mean_over_kinds, set()),
-        ("expert and domain, the token not asked", token_not_asked, set()),
-        ("log in place of log2", in_nats, set()),
-        ("H(t) not taken off at the end", last_entropy_forgotten, set()),
-        ("what the token tells of the domain taken off", what_the_token_tells_taken_off, set()),
-        ("pairs as one number, e * max(d) + d, which some share", joint_by_a_number, set()),
+        ("the plain mean over kinds, frequent or not", plain_mean_over_kinds, {"unweighted"}),
+        ("expert and domain, the token not asked", token_not_asked, {"not_conditional"}),
+        ("log in place of log2", in_nats, {"nats"}),
+        ("H(t) not taken off at the end", last_entropy_forgotten, {"token_left_in"}),
+        (
+            "what the token tells of the domain taken off",
+            what_the_token_tells_taken_off,
+            {"token_subtracted"},
+        ),
+        ("pairs as one number, e * max(d) + d, which some share", joint_by_a_number, {"numbers_collide"}),
     ],
     "12.what_is_it": [
-        ("nothing taken off for chance", no_correction, set()),
-        ("information on the domain, not beyond the token", domain_with_the_token_in_it, set()),
-        ("the untrained router not subtracted", never_mind_the_untrained, set()),
-        ("whichever tells most, not in the order of the card", whichever_tells_most, set()),
-        ("domains shuffled over all tokens", shuffled_over_everything, set()),
-        ("'untrained' wherever the untrained one tells more than 0.1 too", untrained_has_it_too, set()),
+        ("nothing taken off for chance", no_correction, {"chance_taken_for_news"}),
+        (
+            "information on the domain, not beyond the token",
+            domain_with_the_token_in_it,
+            {"domain_through_token"},
+        ),
+        ("the untrained router not subtracted", never_mind_the_untrained, {"no_baseline"}),
+        ("whichever tells most, not in the order of the card", whichever_tells_most, {"largest_wins"}),
+        ("domains shuffled over all tokens", shuffled_over_everything, {"domain_just_missed"}),
+        (
+            "'untrained' wherever the untrained one tells more than 0.1 too",
+            untrained_has_it_too,
+            {"untrained_by_itself"},
+        ),
     ],
 }

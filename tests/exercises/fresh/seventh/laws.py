@@ -128,19 +128,19 @@ def start_not_inverted(activation, granularity, flops):
 
 FRESH = {
     "11.compute_optimal": [
-        ("N in the loss is the active parameters", size_is_active, set()),
-        ("tokens = FLOPs / (6 · active): the router costs nothing", router_for_free, set()),
-        ("all parameters returned, not the active ones", returns_all_parameters, set()),
-        ("n runs over whole numbers only", whole_blocks, set()),
-        ("the price of a token without the factor n", one_block_paid, set()),
-        ("c left out, since it does not move the optimum", constant_left_out, set()),
+        ("N in the loss is the active parameters", size_is_active, {"active_in_the_loss"}),
+        ("tokens = FLOPs / (6 · active): the router costs nothing", router_for_free, {"routing_is_free"}),
+        ("all parameters returned, not the active ones", returns_all_parameters, {"total_returned"}),
+        ("n runs over whole numbers only", whole_blocks, {"n_rounded"}),
+        ("the price of a token without the factor n", one_block_paid, {"one_block"}),
+        ("c left out, since it does not move the optimum", constant_left_out, {"without_the_floor"}),
     ],
     "11.leverage": [
-        ("natural logarithms for both", all_natural, set()),
-        ("base 10 for both", all_to_ten, set()),
-        ("base 2 for G, natural for C", budget_natural, set()),
-        ("A itself as the base, since Â is nearly A", plain_activation, set()),
-        ("(log G)² read as log(G²)", log_of_the_square, set()),
-        ("the inner ⁻¹ overlooked: A + (1/A_start - 1/A_max)", start_not_inverted, set()),
+        ("natural logarithms for both", all_natural, {"natural_both"}),
+        ("base 10 for both", all_to_ten, {"ten_both"}),
+        ("base 2 for G, natural for C", budget_natural, {"natural_c"}),
+        ("A itself as the base, since Â is nearly A", plain_activation, {"not_saturated"}),
+        ("(log G)² read as log(G²)", log_of_the_square, {"log_of_square"}),
+        ("the inner ⁻¹ overlooked: A + (1/A_start - 1/A_max)", start_not_inverted, {"other_a_hat"}),
     ],
 }

@@ -108,19 +108,23 @@ def rest_from_active_as_said(total, active, unit, n_experts, top_k):
 
 FRESH = {
     "16.selective_scan": [
-        ("what is written at t decays at t too", forgets_after_writing, set()),
-        ("read before it is written", reads_before_writing, set()),
-        ("multiplied by log_decay, exp forgotten", decay_without_exp, set()),
-        ("a running mean: (1 - decay) times what is new", running_mean, set()),
-        ("one matrix, without the lower triangle", future_not_masked, set()),
-        ("one matrix in which all earlier ones decay once", only_the_last_decay, set()),
+        ("what is written at t decays at t too", forgets_after_writing, {"input_decays_at_once"}),
+        ("read before it is written", reads_before_writing, {"read_before_written"}),
+        ("multiplied by log_decay, exp forgotten", decay_without_exp, {"log_not_undone"}),
+        ("a running mean: (1 - decay) times what is new", running_mean, {"weighted_average"}),
+        ("one matrix, without the lower triangle", future_not_masked, {"sees_the_future"}),
+        ("one matrix in which all earlier ones decay once", only_the_last_decay, {"decay_not_accumulated"}),
     ],
     "16.two_numbers": [
-        ("both rounded in the same direction", both_rounded_alike, set()),
-        ("a whole unit in place of half of it", off_by_a_whole_unit, set()),
-        ("possible only if the least rest is not below 0", all_rests_above_zero, set()),
-        ("t - a divided by E", divided_by_all_experts, set()),
-        ("least total less E times the most x, and the other way round", ends_of_x_put_in, set()),
-        ("the rest from active as it was said", rest_from_active_as_said, set()),
+        ("both rounded in the same direction", both_rounded_alike, {"rounded_together"}),
+        ("a whole unit in place of half of it", off_by_a_whole_unit, {"a_whole_unit"}),
+        ("possible only if the least rest is not below 0", all_rests_above_zero, {"lowest_rest_counts"}),
+        ("t - a divided by E", divided_by_all_experts, {"e_not_e_minus_k"}),
+        (
+            "least total less E times the most x, and the other way round",
+            ends_of_x_put_in,
+            {"opposite_ends_alone"},
+        ),
+        ("the rest from active as it was said", rest_from_active_as_said, {"active_taken_exact"}),
     ],
 }
