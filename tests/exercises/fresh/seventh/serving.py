@@ -210,7 +210,7 @@ def zeros_by_zero(weight_FD, bits, group):
 
 FRESH = {
     "15.continuous": [
-        ("a batch waits until the one before is done", batch_after_batch, {"whole_batches"}),
+        ("a batch waits until the one before is done", batch_after_batch, {"waits_for_a_full_batch"}),
         ("request n in slot n % n_slots", slots_in_turn, {"fixed_slots"}),
         ("arrival not looked at", arrival_not_waited_for, {"arrivals_ignored"}),
         ("finished in the step of its last token: - 1", last_token_s_step, {"last_step"}),
