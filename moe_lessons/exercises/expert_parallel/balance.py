@@ -15,6 +15,7 @@ from moe_lessons.exercises.expert_parallel.greedy import (
     dealt,
     halved,
     hottest_each,
+    hottest_in_turn,
     in_order,
     in_proportion,
     lightest_first,
@@ -119,6 +120,7 @@ BALANCE = Exercise(
             "Each of the hottest experts got one copy more. If one of them is far hotter than the rest, it "
             "may need two or three before the next one's turn: ask anew after each copy.",
             wrong=_answer(hottest_each),
+            also=(_answer(hottest_in_turn),),
             hint=1,
         ),
         Misconception(

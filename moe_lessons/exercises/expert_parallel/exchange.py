@@ -58,6 +58,11 @@ def _laid(order: Callable[[int], list[tuple[int, int]]]) -> Callable[[Tensor, Te
     return answer
 
 
+def _round(start: int, step: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """Senders in a ring, from a rank itself or a neighbour."""
+    return _laid(lambda n: [((h + start + step * i) % n, h) for h in range(n) for i in range(n)])
+
+
 def _transposed(rows_SD: Tensor, splits_GG: Tensor) -> Tensor:
     return reference(rows_SD, splits_GG.T.contiguous())
 
@@ -120,6 +125,19 @@ def _without_base(rows_SD: Tensor, splits_GG: Tensor) -> Tensor:
     n = len(splits_GG)
     pairs = [(g, h) for h in range(n) for g in range(n)]
     return torch.cat([rows_SD[int(first_GG[p]) : int(first_GG[p] + splits_GG[p])] for p in pairs])
+
+
+def _received_starts(clipped: bool) -> Callable[[Tensor, Tensor], Tensor]:
+    """Each rank's rows looked for behind what the ranks before it *receive*."""
+
+    def answer(rows_SD: Tensor, splits_GG: Tensor) -> Tensor:
+        n, arriving_G = len(splits_GG), splits_GG.sum(dim=0)
+        first_GG = (arriving_G.cumsum(0) - arriving_G)[:, None] + splits_GG.cumsum(dim=1) - splits_GG
+        pairs = [(g, h) for h in range(n) for g in range(n)]
+        at_S = torch.cat([first_GG[p] + torch.arange(int(splits_GG[p])) for p in pairs])
+        return rows_SD[at_S.clamp(max=len(rows_SD) - 1) if clipped else at_S[at_S < len(rows_SD)]]
+
+    return answer
 
 
 def _at_home(rows_SD: Tensor, splits_GG: Tensor) -> Tensor:
@@ -204,6 +222,14 @@ EXCHANGE = Exercise(
             hint=3,
         ),
         Misconception(
+            "received_in_a_ring",
+            "Each rank's rows begin with its own, or with its neighbour's, and go round from there. That is "
+            "a usual order to *send* in; what has arrived is sorted by sender, from rank 0 to the last.",
+            wrong=_round(0, 1),
+            also=(_round(0, -1), _round(1, 1), _round(-1, -1)),
+            hint=1,
+        ),
+        Misconception(
             "equal_splits",
             "The rows were cut into equal parts. That is what a collective does if it is given no sizes; "
             "here each pair of ranks has its own, `splits_GG`.",
@@ -224,6 +250,14 @@ EXCHANGE = Exercise(
             "The places are counted within a rank, and not from where that rank's rows begin. Everything is "
             "then read from the first rank's part of `rows_SD`.",
             wrong=_without_base,
+            hint=2,
+        ),
+        Misconception(
+            "starts_of_receivers",
+            "Where a rank's rows begin was worked out from what the ranks before it *receive*, the columns "
+            "of `splits_GG`. `rows_SD` holds what is sent: add up rows of the table.",
+            wrong=_received_starts(clipped=True),
+            also=(_received_starts(clipped=False),),
             hint=2,
         ),
         Misconception(

@@ -75,6 +75,13 @@ def _keyed(key: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Answer:
     return _order(order)
 
 
+def _one_rise(arriving_GL: Tensor) -> tuple[Tensor, Tensor]:
+    """Ids that do not begin anew with each sender: 0 0 1 1 for 0 1 0 1."""
+    n_ranks, n_local = arriving_GL.shape
+    sizes_L = arriving_GL.reshape(n_local, n_ranks).sum(dim=1)
+    return torch.arange(int(arriving_GL.sum())), sizes_L.cumsum(dim=0)
+
+
 def _by_rank(arriving_GL: Tensor) -> Tensor:
     """Ends of what came from each sender, cut or filled up to L."""
     n_ranks, n_local = arriving_GL.shape
@@ -131,7 +138,8 @@ EXPERT_MAJOR = Exercise(
         Misconception(
             "not_sorted",
             "The order leaves the rows as they came, sorted by sender. Each expert's rows are then scattered "
-            "over G places, and a grouped product needs them in one.",
+            "over G places, and a grouped product needs them in one. If you did sort: do the ids that you "
+            "sorted by begin anew with each sender?",
             wrong=_order(lambda a: torch.arange(int(a.sum()))),
             hint=1,
         ),
@@ -147,6 +155,14 @@ EXPERT_MAJOR = Exercise(
             "The counts were read expert by expert. Rows come sender by sender: a sender's L counts stand in "
             "a *row* of the table.",
             wrong=_order(lambda a: reference(a.T.reshape(a.shape))[0]),
+            hint=2,
+        ),
+        Misconception(
+            "ids_begin_only_once",
+            "The ids rise from the first row to the last, as if all senders had put their rows for expert 0 "
+            "in front. So there was nothing left to sort, and the ends count other experts' rows. Each "
+            "sender brings rows for all L experts: the ids begin anew with it.",
+            wrong=_one_rise,
             hint=2,
         ),
         Misconception(

@@ -32,6 +32,15 @@ def hottest_each(load: Numbers, n_slots: int) -> list[int]:
     return [1 + (e in more) for e in range(len(load))]
 
 
+def hottest_in_turn(load: Numbers, n_slots: int) -> list[int]:
+    """The same, and from the hottest again where there are more slots than that."""
+    hottest = sorted(range(len(load)), key=lambda e: -load[e])
+    copies = [1] * len(load)
+    for i in range(n_slots - len(load)):
+        copies[hottest[i % len(load)]] += 1
+    return copies
+
+
 def one_takes_all(load: Numbers, n_slots: int) -> list[int]:
     """All further copies to the hottest."""
     return [1 + (n_slots - len(load)) * (x == max(load)) for x in load]

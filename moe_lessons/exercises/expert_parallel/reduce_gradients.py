@@ -141,8 +141,9 @@ REDUCE_GRADIENTS = Exercise(
         ),
         Misconception(
             "replicas_not_summed",
-            "Each rank has divided its own experts' gradient by W. The other replicas hold the same experts, "
-            "and their tokens count as well; their copies would drift apart.",
+            "Each rank has divided its own experts' gradient, by W or by `n_ep`, and not heard the other "
+            "replicas. They hold the same experts, and their tokens count as well; the copies would drift "
+            "apart.",
             wrong=_experts(lambda e, n, w: e / w),
             also=(_experts(lambda e, n, w: e / n),),
             hint=2,
@@ -166,6 +167,14 @@ REDUCE_GRADIENTS = Exercise(
                 _experts(lambda e, n, w: _column(e, w // n) / w),
             ),
             hint=2,
+        ),
+        Misconception(
+            "given_back_to_others",
+            "The sums over the replicas are right, and many ranks get those of another shard: each sum was "
+            "repeated for neighbouring ranks. Neighbours hold *different* shards; the row of sums as a whole "
+            "comes once for each replica.",
+            wrong=_experts(lambda e, n, w: e.view(-1, n, e.shape[1]).sum(0).repeat_interleave(w // n, 0) / w),
+            hint=3,
         ),
         Misconception(
             "dense_within_replica",

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from moe_lessons.exercises.fine_grained.more_levels import LEVEL_MISTAKES, best_of_all
+from moe_lessons.exercises.fine_grained.more_levels import LEVEL_MISTAKES, best_of_all, numbered
 from moe_lessons.exercises.fine_grained.two_levels import (
     but,
     counted,
@@ -141,6 +141,7 @@ HIERARCHICAL = Exercise(
             "ids_transposed",
             "The numbers are `b·A + a`. With `a·B + b` the experts of a group are neighbours.",
             wrong=but(lambda r, g, e: renumbered(r, lambda i, a, b: i % b * a + i // b)),
+            also=(numbered(lambda a, b, n, size: b * n + a),),
             hint=3,
         ),
         Misconception(
@@ -148,6 +149,7 @@ HIERARCHICAL = Exercise(
             "The numbers are `a·A + b`. A group has B experts, so that is the step from one group to the "
             "next.",
             wrong=but(lambda r, g, e: renumbered(r, lambda i, a, b: i // b * a + i % b)),
+            also=(numbered(lambda a, b, n, size: a * n + b),),
             hint=3,
         ),
         Misconception(

@@ -43,6 +43,11 @@ def _with(**how: Any) -> Callable[..., Gate]:
     return lambda *args: _levels(*args, **how)
 
 
+def numbered(number: Callable[[Tensor, Tensor, int, int], Tensor]) -> Callable[..., Gate]:
+    """Numbers made otherwise of group, expert, A and B; the importance stands at these numbers, too."""
+    return _with(number=lambda a, b, n, size: number(a.unsqueeze(-1), b, n, size))
+
+
 def _overwritten(ids: Tensor, weights: Tensor, n: int) -> Tensor:
     total_E = torch.zeros(n)
     total_E[ids.flatten()] = weights.flatten()
@@ -236,10 +241,8 @@ LEVEL_MISTAKES = (
         "number is `a·B + b`.",
         wrong=_with(number=lambda a, b, n, size: a.unsqueeze(-1) * b.shape[-1] + b),
         also=(
-            _with(number=lambda a, b, n, size: a.unsqueeze(-1) * n + b),
             _with(number=lambda a, b, n, size: a.unsqueeze(-1) + b),
             _with(number=lambda a, b, n, size: b),
-            _with(number=lambda a, b, n, size: b * n + a.unsqueeze(-1)),
             _with(number=lambda a, b, n, size: b * size + a.unsqueeze(-1)),
             _with(number=lambda a, b, n, size: a.unsqueeze(-1) * (size - 1) + b),
         ),

@@ -95,11 +95,11 @@ def _paired(query_TP: Tensor, first_NH: Tensor, second_MH: Tensor, top_k: int) -
     return rows_TK * len(second_MH) + columns_TK, first_TK + second_TK
 
 
-def _places(query_TP: Tensor, first_NH: Tensor, second_MH: Tensor, top_k: int) -> Found:
+def _places(query_TP: Tensor, first_NH: Tensor, second_MH: Tensor, top_k: int, step: int = 0) -> Found:
     left_TH, right_TH = query_TP.tensor_split([first_NH.shape[1]], dim=1)
     first_TK, second_TK = (left_TH @ first_NH.T).topk(top_k)[0], (right_TH @ second_MH.T).topk(top_k)[0]
     scores_TK, places_TK = (first_TK.unsqueeze(2) + second_TK.unsqueeze(1)).flatten(1).topk(top_k)
-    return places_TK, scores_TK
+    return places_TK // top_k * (step or top_k) + places_TK % top_k, scores_TK
 
 
 def _one_row(of_first: bool) -> Callable[..., Found]:
@@ -230,6 +230,7 @@ PRODUCT_KEYS = Exercise(
             "The ids are places in the K x K block of sums. Look up which rows of the tables stand there: "
             "`gather` the ids that `topk` gave for each half.",
             wrong=_places,
+            also=(lambda q, a, b, k: _places(q, a, b, k, len(b)),),
             hint=3,
         ),
         Misconception(

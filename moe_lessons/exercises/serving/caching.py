@@ -26,11 +26,13 @@ class Cache:
         self.loaded: dict[int, int] = {}
         self.used: dict[int, int] = {}
         self.asked: dict[int, int] = {}
+        self.inside: set[int] = set()  # as `loaded`, in the order in which a set has them
 
     def load(self, expert: int) -> None:
         """Put an expert inside, as the one used last."""
         self.clock += 1
         self.loaded[expert] = self.used[expert] = self.clock
+        self.inside.add(expert)
 
     def touch(self, expert: int) -> None:
         """Make an expert the one used last."""
@@ -56,6 +58,24 @@ def last_used(cache: Cache, candidates: Sequence[int]) -> int:
 def least_often(cache: Cache, candidates: Sequence[int]) -> int:
     """The one asked for least often so far, in or out; the older use among equals."""
     return min(candidates, key=lambda e: (cache.asked.get(e, 0), cache.used[e]))
+
+
+def rarest(cache: Cache, candidates: Sequence[int]) -> int:
+    """The one asked for least often; the first by load among equals."""
+    return min(candidates, key=lambda e: cache.asked.get(e, 0))
+
+
+def rarest_by_number(cache: Cache, candidates: Sequence[int]) -> int:
+    """The one asked for least often; the lowest number among equals."""
+    return rarest(cache, sorted(candidates))
+
+
+def rarest_of_a_set(cache: Cache, candidates: Sequence[int]) -> int:
+    """The one asked for least often; whichever a set has first among equals."""
+    return rarest(cache, [e for e in cache.inside if e in candidates])
+
+
+RAREST = (rarest, rarest_by_number, rarest_of_a_set)
 
 
 def replay(
@@ -115,6 +135,7 @@ def replay(
                     free = [e for e in cache.loaded if not protect or e not in row]
                     out = victim(cache, free or list(cache.loaded))
                     del cache.loaded[out]
+                    cache.inside.remove(out)
                     if forget:
                         cache.asked[out] = 0
                 before = cache.used.get(expert, 0)

@@ -91,7 +91,9 @@ CONTINUOUS = Exercise(
         ),
         Misconception(
             "waits_for_a_full_batch",
-            "Nobody starts before there are enough requests for all slots. A slot can run by itself.",
+            "Nobody starts before there are enough requests for all slots, nor before the batch ahead is "
+            "done. That is *static* batching of full batches. A slot runs by itself: a free one takes the "
+            "next request at once, whatever the others do.",
             wrong=lambda a, n, s: batched(a, n, s, full=True),
             hint=1,
         ),

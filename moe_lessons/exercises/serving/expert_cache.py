@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from moe_lessons.exercises.serving.caching import (
+    RAREST,
     Replayed,
     Tensor,
     first_in,
@@ -141,11 +142,9 @@ EXPERT_CACHE = Exercise(
             "to it; here the time of the last use decides.",
             wrong=_with(victim=least_often),
             also=(
-                _with(victim=least_often, forget=True),
                 _with(victim=least_often, misses_count=False),
-                _with(victim=lambda cache, all: min(all, key=lambda e: cache.asked.get(e, 0))),
-                _with(victim=lambda cache, all: min(all, key=lambda e: cache.asked.get(e, 0)), forget=True),
-                _with(victim=lambda cache, all: min(sorted(all), key=lambda e: cache.asked.get(e, 0))),
+                _with(victim=least_often, forget=True),
+                *(_with(victim=rule, forget=forget) for rule in RAREST for forget in (False, True)),
             ),
             hint=1,
         ),

@@ -39,6 +39,7 @@ def variant(
     *,
     safe: bool = True,
     limit: bool = True,
+    whole: bool = True,
     lowest: Callable[[int], float] = lambda bits: -(2 ** (bits - 1)),
 ) -> Quantised:
     """Quantise by groups; scale, rounding, largest code and limits are what mistakes change.
@@ -56,7 +57,15 @@ def variant(
     if limit:
         codes_FGP = codes_FGP.clamp(lowest(bits), 2 ** (bits - 1) - 1)
     weights_FD = (codes_FGP * scales_FG.unsqueeze(-1)).flatten(1)
-    return codes_FGP.nan_to_num(0).flatten(1).long(), scales_FG, weights_FD
+    if whole:
+        codes_FGP = codes_FGP.nan_to_num(0)
+    return codes_FGP.flatten(1).long(), scales_FG, weights_FD
+
+
+def of_whole_codes(weight_FD: Tensor, bits: int, group: int) -> Quantised:
+    """0/0 made a whole number, and weights made of that: 0 again, times some huge code."""
+    codes_FD, scales_FG, _ = variant(weight_FD, bits, group, safe=False, limit=False, whole=False)
+    return codes_FD, scales_FG, codes_FD * scales_FG.repeat_interleave(group, dim=1)
 
 
 def varied(**how: Any) -> Callable[..., Quantised]:
@@ -98,6 +107,17 @@ def over_outputs(weight_FD: Tensor, bits: int, group: int) -> Quantised:
     by_D = torch.where(scale_D > 0, scale_D, 1.0)
     codes_FD = (weight_FD / by_D).round()
     return codes_FD.long(), reference(weight_FD, bits, group)[1], codes_FD * scale_D
+
+
+def symmetric(bits: int) -> float:
+    """The lowest code where codes are cut off at both ends alike.
+
+    Examples
+    --------
+    >>> symmetric(4)
+    -7
+    """
+    return 1 - 2 ** (bits - 1)
 
 
 def half_range(x: Tensor, top: float) -> Tensor:

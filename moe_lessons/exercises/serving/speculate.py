@@ -12,6 +12,7 @@ from moe_lessons.exercises.serving.speculating import (
     missing,
     multiplied,
     other_row,
+    reaching,
     redrawn_with_own,
     shifted,
     varied,
@@ -129,8 +130,9 @@ SPECULATE = Exercise(
         Misconception(
             "residual_not_normalised",
             "The residual does not sum to 1, and `u_last` was compared with its sums as they are: they end "
-            "below 1, so that late tokens come too often. Divide by the sum first.",
+            "below 1, and what lies above that end falls to the last token or the first. Divide by the sum.",
             wrong=varied(normalised=False),
+            also=(varied(redraw=reaching),),
             hint=2,
         ),
         Misconception(

@@ -23,6 +23,17 @@ def drawn(weights_V: Tensor, u: float, normalised: bool = True, further: int = 0
     return max(0, min(int((sums_V < u).sum()) + further, len(weights_V) - 1))
 
 
+def reaching(sums_to_V: Tensor, u: float) -> int:
+    """The first token at which sums as they are reach u; token 0, as `argmax` says, if none does.
+
+    Examples
+    --------
+    >>> reaching(torch.tensor([0.0, 0.1, 0.2]), 0.25), reaching(torch.tensor([0.0, 0.1, 0.2]), 0.5)
+    (2, 0)
+    """
+    return int((sums_to_V.double().cumsum(0) >= u).int().argmax())
+
+
 def keeps(p_V: Tensor, q_V: Tensor, token: int, u: Tensor) -> bool:
     """Whether the target keeps a drafted token."""
     return bool(u * q_V[token] <= p_V[token])

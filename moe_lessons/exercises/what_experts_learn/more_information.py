@@ -53,6 +53,22 @@ def _colliding(number: Callable[[Tensor, Tensor], Tensor]) -> tuple[Callable[...
     )
 
 
+def _colliding_in_kinds(number: Callable[[Tensor, Tensor], Tensor]) -> tuple[Callable[..., float], ...]:
+    """Kind by kind: expert and domain as one number, which some pairs share."""
+
+    def measured(swapped: bool) -> Callable[..., float]:
+        def answer(e: Tensor, t: Tensor, d: Tensor) -> float:
+            total = 0.0
+            for here in (t == value for value in t.unique()):
+                a, b = (d[here], e[here]) if swapped else (e[here], d[here])
+                total += (bits(a) + bits(b) - bits(number(a, b))) * here.double().mean().item()
+            return total
+
+        return answer
+
+    return measured(False), measured(True)
+
+
 def _largest_for_factor(a: Tensor, b: Tensor) -> Tensor:
     return a + a.max() * b
 
@@ -78,6 +94,10 @@ INFORMATION_MISTAKES = (
             *_colliding(_how_many_for_factor),
             *_colliding(torch.add)[:3],
             *_colliding(torch.mul)[:3],
+            *_colliding_in_kinds(_largest_of_second),
+            *_colliding_in_kinds(_how_many_for_factor),
+            *_colliding_in_kinds(torch.add),
+            *_colliding_in_kinds(torch.mul),
         ),
         hint=3,
     ),

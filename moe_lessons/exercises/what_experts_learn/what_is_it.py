@@ -53,6 +53,13 @@ def _with(change: Callable[..., Measures]) -> Answer:
     return lambda *log: verdict(measures(*log) | change(*log))
 
 
+def _untrained_last(*log: Tensor) -> str:
+    """The untrained router is looked at only where nothing else is left."""
+    m = measures(*log)
+    word = verdict(m | {"before": -1.0})
+    return "untrained" if word == "nothing" and m["before"] > NEWS else word
+
+
 def _largest(tr: Tensor, un: Tensor, t: Tensor, d: Tensor, p: Tensor) -> str:
     found = {"token": shared(tr, t), "domain": shared(tr, d), "position": shared(tr, p)}
     return max(found, key=lambda name: found[name])
@@ -110,6 +117,7 @@ WHAT_IS_IT = Exercise(
             "What the untrained router tells was not looked at. It sorts tokens before any training; only "
             "what is clearly more than that was learned.",
             wrong=_with(lambda *log: {"before": -1.0}),
+            also=(_untrained_last,),
             hint=1,
         ),
         Misconception(

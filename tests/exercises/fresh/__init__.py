@@ -15,6 +15,9 @@ not be named.
   solutions line by line, for what is *not* among the names; then mended for as well, LOG.md has both figures.
 - `sixth`: lessons 11 and 12, four or five an exercise, what a class would most likely hand in. Most of that
   has a name, so its figure flatters.
+- `seventh`: lessons 11, 12 and 14 to 16, six an exercise, what a class would most likely hand in, written
+  from the learner's notebooks alone by somebody who had seen no names. Then mended for; LOG.md has both
+  figures.
 """
 
 import importlib

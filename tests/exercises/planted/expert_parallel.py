@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from planted import expert_parallel_balance as balance
 from planted import expert_parallel_gradients as gradients
+from planted import more_last
 
 # Exchange: right
 
@@ -259,3 +260,4 @@ WRONG = {
     **gradients.WRONG,
     **balance.WRONG,
 }
+more_last.add_to(WRONG)

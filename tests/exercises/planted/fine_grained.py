@@ -6,7 +6,7 @@ import torch
 from planted import fine_grained_latent as latent
 from planted import fine_grained_laws as laws
 from planted import fine_grained_levels as levels
-from planted import fine_grained_more
+from planted import fine_grained_more, more_last
 
 # Cut the experts: right
 
@@ -262,3 +262,4 @@ WRONG = {
 }
 for _id, _answers in fine_grained_more.WRONG.items():
     WRONG[_id] = WRONG[_id] | _answers
+more_last.add_to(WRONG)

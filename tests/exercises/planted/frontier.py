@@ -7,6 +7,7 @@ import math
 import torch
 from planted import frontier_numbers as numbers
 from planted import frontier_states as states
+from planted import more_last
 
 # Who passes: right
 
@@ -308,3 +309,4 @@ WRONG = {
     **states.WRONG,
     **numbers.WRONG,
 }
+more_last.add_to(WRONG)

@@ -4,7 +4,7 @@ import heapq
 from collections import deque
 
 import torch
-from planted import serving_bits, serving_cache
+from planted import more_last, serving_bits, serving_cache
 from planted.serving_drafts import PAYS_RIGHT, PAYS_WRONG, SPECULATE_RIGHT, SPECULATE_WRONG
 
 
@@ -164,3 +164,4 @@ RIGHT = {
     "15.speculate": SPECULATE_RIGHT,
     "15.speculation_pays": PAYS_RIGHT,
 }
+more_last.add_to(WRONG)

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import torch
-from planted import learned_more
+from planted import learned_more, more_last
 from planted.learned_neighbours import LOCALITY_RIGHT, LOCALITY_WRONG, SATURATION_RIGHT, SATURATION_WRONG
 from planted.learned_pairs import COACTIVATION_RIGHT, COACTIVATION_WRONG
 
@@ -259,3 +259,4 @@ RIGHT = {
 }
 for _id, _answers in learned_more.WRONG.items():
     WRONG[_id] = WRONG[_id] | _answers
+more_last.add_to(WRONG)
