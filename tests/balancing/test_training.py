@@ -149,6 +149,7 @@ def test_the_loss_takes_its_probabilities_from_the_gates_own_scores():
     assert abs((softmax - sigmoid).item()) > 1e-3
 
 
+@pytest.mark.slow
 def test_a_bias_evens_out_a_load_that_leans(sign_run):
     """All layers start with a router that prefers two experts."""
 

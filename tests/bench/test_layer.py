@@ -83,6 +83,7 @@ def test_failures_are_told():
     assert absent == {"broken": "failed: no kernel"}
 
 
+@pytest.mark.slow
 def test_nothing_is_reported_if_ours_is_wrong(call, monkeypatch):
     monkeypatch.setitem(contestants.CONTESTANTS, "ours", lambda case: WRONG["nothing"])
     result = call("--shapes", "tiny", "--rounds", "3", "--out", "out.json")
@@ -92,6 +93,7 @@ def test_nothing_is_reported_if_ours_is_wrong(call, monkeypatch):
     assert not Path("out.json").exists()
 
 
+@pytest.mark.slow
 def test_json_has_ratios_first_and_says_with_what(call):
     result = call("--shapes", "tiny,tiny-layer", "--rounds", "3", "--threads", "1", "--json")
     assert result.exit_code == 0, result.stderr
@@ -152,6 +154,7 @@ def test_threads_are_put_back():
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_slow_peers_sit_out_and_are_never_the_best(monkeypatch):
     def dawdle(case):
         def slow(*arguments):

@@ -33,6 +33,7 @@ def batch(config=SMOKE):
     return tuple(torch.randint(config.model.vocab_size, shape, generator=generator) for _ in range(2))
 
 
+@pytest.mark.slow
 def test_everybody_once_a_round_in_changing_order():
     seen = []
     turns = {name: (lambda number, name=name: seen.append((number, name))) for name in "abc"}
@@ -131,6 +132,7 @@ def test_train_step_script(tmp_path, text, monkeypatch):
     assert row["time_over_dense"]["median"] > 0
 
 
+@pytest.mark.slow
 def test_dense_vs_moe_script(tmp_path, text, monkeypatch):
     module = script("dense_vs_moe")
     monkeypatch.setattr(module, "BUDGETS", {"tiny": SMOKE.override(**module.CONSTANT, corpus=str(text))})

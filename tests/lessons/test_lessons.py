@@ -46,6 +46,8 @@ LONG = (
     "05_load_loss",
     "06_routing_zoo",
     "07_capacity",
+    "08_dispatch",
+    "09_triton",
     "10_mini_transformer",
     "11_fine_grained",
     "12_what_experts_learn",
