@@ -211,14 +211,15 @@ claim("L126", "correct", holds=len(won) >= 6 and min(ahead[name] for name in won
 
 # %% [markdown]
 # With so much compute for so little text there is nothing to save: the best that memory allows is a dense
-# model that uses all its weights for every token. Everywhere else compute or time is short and memory is
-# left, and experts are the way to spend memory.
+# model that uses all its weights for every token. In the other seven something is short that experts save,
+# compute in training or the time of a step; that holds even where caches fill the memory.
 #
 # Look at the differences, too: a few per cent of the loss. Four laws, fitted on other data and put together:
 # nobody has shown them to be right to a tenth of a per cent.
 #
-# Now the bench. Choose a budget, turn the knobs, and watch the bars: what is full, what is left, and how far
-# the loss is from the best that the search has found.
+# Now the bench. Choose a budget and move a design about on its map: where nothing fits, where nobody has
+# measured, and how the loss falls towards the best. Watch which bar is full, and what twice as much of each
+# resource would buy. Do these two agree?
 
 # %% tags=["nbval-ignore-output"] why="widget"
 bench

@@ -141,9 +141,9 @@ CLAIMS = (
         "L126",
         "A Mixture of Experts lets one have a larger model for a fixed budget of compute.",
         "correct",
-        "By the published laws, and for budgets in which compute or time is short and memory is left. In "
-        "this lesson's eight the best design found has experts in all but one; where there is much "
-        "compute for little text it is dense.",
+        "By the published laws, where compute or the time of a step is short. In this lesson's eight "
+        "budgets the best design found has experts in all but one; with much compute for little text it is "
+        "dense.",
         "arXiv 2507.17702; arXiv 2203.15556; the search of this lesson",
     ),
 )
