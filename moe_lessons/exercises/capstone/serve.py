@@ -1,5 +1,6 @@
 """Exercise 17.serve: what a design takes to serve, bytes and seconds, with lessons 03 and 15."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -162,6 +163,23 @@ SERVE = Exercise(
             "All choices are taken as independent draws of one expert. A token's K experts are different "
             "ones: it misses a given expert with probability 1 - K/E.",
             wrong=_but(touched=lambda e, k, b: e * (1 - (1 - 1 / e) ** (k * b))),
+            hint=2,
+        ),
+        Misconception(
+            "whole_experts",
+            "The expected number of experts was made a whole number. An expectation need not be one: over "
+            "many steps the mean is what counts.",
+            wrong=_but(touched=lambda e, k, b: math.ceil(coverage(e, k, b))),
+            also=(
+                _but(touched=lambda e, k, b: round(coverage(e, k, b))),
+                _but(touched=lambda e, k, b: math.floor(coverage(e, k, b))),
+            ),
+            hint=2,
+        ),
+        Misconception(
+            "those_not_chosen",
+            "These are the experts that *nobody* chose: E (1 - K/E)^B. All others are read.",
+            wrong=_but(touched=lambda e, k, b: e - coverage(e, k, b)),
             hint=2,
         ),
         Misconception(
