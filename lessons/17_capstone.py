@@ -225,6 +225,18 @@ claim("L126", "correct", holds=len(won) >= 6 and min(ahead[name] for name in won
 bench
 
 # %% [markdown]
+# {{puzzle 17.p_place}}
+
+
+# %% puzzle="17.p_place"
+@puzzle("17.p_place")
+def lowest_dry(height_RC, dry_RC):
+    ### BEGIN SOLUTION
+    return ((height_RC == height_RC[dry_RC == 1].min()) & (dry_RC == 1)).nonzero()[0]
+    ### END SOLUTION
+
+
+# %% [markdown]
 # {{exercise 17.design}}
 
 
@@ -324,8 +336,8 @@ for kind in ("phone", "busy server", "little text"):
         mine.seconds,
     )
     built = budget.trained(budget.usual(d, e, k, f, bits=bits, layout=layout), mine)
-    verdict, mark = budget.assess(built, mine), budget.search(mine).loss
-    print(f"{kind + ' of ' + name:<22}{verdict}; the search: {mark:.3f}")
+    scored, mark = budget.score(built, mine), budget.search(mine).loss
+    print(f"{kind + ' of ' + name:<20}{scored.points:>5g} points: {scored.verdict}; the search: {mark:.3f}")
 
 # %% [markdown]
 # **Change this.** A design of your own for the small lab, by hand. How near do you come to the search, and
@@ -339,7 +351,7 @@ d_expert = 512
 
 by_hand = budget.trained(budget.usual(2048, n_experts, top_k, d_expert), lab)
 print(f"{top_k} of {n_experts} experts of width {d_expert}: {budget.assess(by_hand, lab)}")
-print(f"the search: {best['small lab'].loss:.3f}")
+print(budget.score(by_hand, lab))
 
 # %% [markdown] only="solutions"
 # More experts lower the loss as long as the active width stays: with 256 of them the small lab is close to
@@ -373,6 +385,18 @@ print("most is gained by:", max(gains, key=gains.get))
 # grow is hardly better for being trained longer. Memory is not quite full, and it is what binds: the designs
 # that come next do not fit. So do not look at the fullest bar. Move each limit, *choose anew*, and see what
 # that brings. Economists call it a shadow price.
+
+# %% [markdown]
+# {{puzzle 17.p_flat}}
+
+
+# %% puzzle="17.p_flat"
+@puzzle("17.p_flat")
+def largest_flat(rent_N, size_N, minutes_N, most, far):
+    ### BEGIN SOLUTION
+    return size_N[(rent_N <= most) & (minutes_N <= far)].max()
+    ### END SOLUTION
+
 
 # %% [markdown]
 # {{exercise 17.defend}}

@@ -78,7 +78,7 @@ def assess(design: Design, budget: Budget) -> Verdict:
     >>> print(assess(usual(2048, 256, 8, 512, tokens=2e11), LAB))
     loss 2.194, fits (flops 86 %, tokens 5 %, memory 38 %, seconds 5 %)
     >>> print(assess(usual(2048, 256, 64, 64, tokens=2e11), LAB))
-    refused: 2 d_model / d_expert is 64: measured from 2 to 16 (arXiv 2507.17702, sections 4.1 and 4.2)
+    refused: 2 d_model / d_expert is 64: measured from 2 to 16 (arXiv 2507.17702, section 4.1)
     """
     refused = refusals(design, budget)
     if refused:

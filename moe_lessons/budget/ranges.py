@@ -34,21 +34,19 @@ class Range:
         return f"{name} is {value:.4g}: measured from {self.low:.4g} to {self.high:.4g} ({self.source})"
 
 
-LING = "arXiv 2507.17702, sections 4.1 and 4.2"
+LING = "arXiv 2507.17702, section 4.1"
 RANGES = {
     "d_model": Range(512, 16_384, "the models that the course counts"),
     "d_model / n_layers": Range(32, 128, "GPT-2 XL has 33, Mixtral 128; arXiv 2001.08361, figure 5"),
-    "n_heads * 128 / d_model": Range(1, 2, "Mixtral has 1, Qwen3-235B 2; arXiv 2001.08361, figure 5"),
-    "n_experts": Range(8, 512, "Mixtral has 8, Qwen3-Next 512"),
+    "n_heads * 128 / d_model": Range(1, 2, "Mixtral has 1, Qwen3-235B-A22B 2; arXiv 2001.08361, figure 5"),
+    "n_experts": Range(8, 512, "Mixtral has 8, Qwen3-Next-80B-A3B 512"),
     "active / all experts": Range(1 / 128, 0.5, LING),
     "2 d_model / d_expert": Range(2, 16, LING),
-    "n_shared": Range(0, 1, LING + ": at most one in the models that were trained"),
-    "active hidden width / d_model": Range(2, 7, "Ling-mini-2.0 has 2.25, Mixtral 7"),
+    "n_shared": Range(0, 1, "DeepSeek-V3 has 1; no law here tells shared experts from others"),
+    "active hidden width / d_model": Range(2, 7, "Qwen3.5-35B-A3B has 2.25, Mixtral 7"),
     "repetitions of the text": Range(0, 4, "arXiv 2305.16264: up to 4 hardly worse than fresh text"),
-    "tokens / active parameter": Range(
-        0.3, 10_000, "arXiv 2203.15556 from there, arXiv 2401.00448 up to there"
-    ),
-    "training FLOPs": Range(1e18, 1e26, "arXiv 2507.17702 begins there; no published model is beyond"),
+    "tokens / active parameter": Range(0.3, 10_000, "arXiv 2203.15556 from there, 2401.00448 up to there"),
+    "training FLOPs": Range(1e18, 1e26, "arXiv 2507.17702 begins there; ten times the largest budget here"),
 }
 LARGEST_LEVERAGE_FLOPS = 5.1e21
 """Ling-mini-beta, .85 billion active parameters and 1e12 tokens, confirmed the law there; further on the
@@ -66,7 +64,7 @@ def refusals(design: Design, budget: Budget) -> tuple[str, ...]:
     >>> from moe_lessons.budget.means import LAB
     >>> from moe_lessons.budget.shape import usual
     >>> refusals(usual(2048, 512, 2, 2048), LAB)[0]
-    'active / all experts is 0.003906: measured from 0.007812 to 0.5 (arXiv 2507.17702, sections 4.1 and 4.2)'
+    'active / all experts is 0.003906: measured from 0.007812 to 0.5 (arXiv 2507.17702, section 4.1)'
     """
     wrong = tuple(_kinds(design))
     return wrong or tuple(_outside(design, budget))

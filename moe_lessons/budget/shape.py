@@ -5,6 +5,7 @@ key and value heads, SwiGLU, a vocabulary of 65,536 with a table and a head of i
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from moe_lessons.accounting.shapes import Attention, Cache, Dense, Layer, Matrix, Model, MoE, Read, gated
 
@@ -79,13 +80,13 @@ class Design:
         """Parameters of one layer's router."""
         return 0 if self.dense else self.d_model * self.n_experts
 
-    @property
+    @cached_property
     def rest(self) -> int:
         """Parameters that every token passes: attention, routers, shared experts, the head."""
         layer = self.attention + self.router + self.n_shared * self.expert
         return self.n_layers * layer + VOCAB * self.d_model
 
-    @property
+    @cached_property
     def active(self) -> int:
         """Parameters that one token passes; of the table it reads one row."""
         return self.rest + self.n_layers * self.top_k * self.expert

@@ -121,7 +121,12 @@ def at_random(rng, budget):
     return trained(design, budget)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+QUICK = ("phone", "little text", "eight-GPU server")
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in KINDS]
+)
 def test_no_design_drawn_at_random_beats_the_frontier(kind):
     budget, rng = KINDS[kind], random.Random(kind)
     best, fit = search(budget), 0

@@ -10,10 +10,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from moe_lessons.accounting import count, kv_cache_bytes
+from moe_lessons.accounting import count, describe, kv_cache_bytes
 from moe_lessons.accounting.coverage import expert_coverage
 from moe_lessons.accounting.sparsity import efficiency_leverage
-from moe_lessons.budget import KINDS, Budget, assess, draw_budget, price, trained, usual
+from moe_lessons.budget import KINDS, RANGES, Budget, assess, draw_budget, price, trained, usual
 from moe_lessons.budget.means import SPREAD
 from moe_lessons.budget.price import LAYER_S, PARTNER_S, exchange_s
 from moe_lessons.budget.quality import BITS_COST, fresh, leverage, predicted_loss, stretched
@@ -134,6 +134,30 @@ def test_what_is_asked_of_a_law_beyond_its_models_is_said():
     assert stretched(usual(1024, 64, 8, 256, tokens=1e11), 1e12) == ()
     said = " ".join(stretched(usual(8192, 256, 8, 2048, tokens=2e13), 2e13))
     assert all(word in said for word in ("size", "text", "leverage"))
+
+
+@pytest.mark.parametrize(
+    ("name", "hidden", "n_experts", "shape", "heads"),
+    [
+        ("Mixtral-8x7B", 7.0, 8, 128, 1.0),
+        ("Qwen3.5-35B-A3B", 2.25, 256, None, None),
+        ("Qwen3-Next-80B-A3B", 2.75, 512, None, None),
+        ("Qwen3-235B-A22B", 3.0, 128, None, 2.0),
+        ("DeepSeek-V3", 2.57, 256, None, None),
+    ],
+)
+def test_the_models_that_ranges_name_have_what_is_said_of_them(name, hidden, n_experts, shape, heads):
+    model = describe(name)
+    moe = model.moes[0][0]
+    width = moe.expert[0].n_out
+    shared = sum(m.n_out * m.copies for m in moe.shared if m.n_in == model.d_model and m.n_out > 1) / 2
+    assert (moe.top_k * width + shared) / model.d_model == pytest.approx(hidden, abs=0.01)
+    assert moe.n_experts == n_experts
+    assert shape is None or model.d_model / model.n_layers == shape
+    queries = model.layers[0][0].attention.matrices[0].n_out
+    assert heads is None or queries / model.d_model == heads
+    limits = RANGES["active hidden width / d_model"]
+    assert limits.low <= hidden <= limits.high
 
 
 # Budgets.

@@ -234,6 +234,23 @@ RIGHT = {
         lambda rate_L, start: rate_L.exp()[start + 1 :].prod(),
         lambda rate_L, start: float(np.exp(sum(rate_L[start + 1 :].tolist()))),
     ],
+    "17.p_place": [
+        lambda height, dry: torch.tensor(
+            divmod(height.masked_fill(dry == 0, 10**6).argmin().item(), height.shape[1])
+        ),
+        lambda height, dry: min(
+            ([r, c] for r in range(len(dry)) for c in range(dry.shape[1]) if dry[r, c]),
+            key=lambda at: int(height[at[0], at[1]]),
+        ),
+    ],
+    "17.p_flat": [
+        lambda rent, size, minutes, most, far: max(
+            s
+            for r, s, m in zip(rent.tolist(), size.tolist(), minutes.tolist(), strict=True)
+            if r <= most and m <= far
+        ),
+        lambda rent, size, minutes, most, far: (size * (rent <= most) * (minutes <= far)).max().item(),
+    ],
 }
 
 
@@ -444,5 +461,27 @@ WRONG = {
         "its own month": lambda rate, start: rate.exp()[start:].prod(),
         "since the beginning": lambda rate, start: rate.cumsum(0)[-1].exp(),
         "a sum of factors": lambda rate, start: sum(r.exp() for r in rate[start + 1 :]),
+    },
+    "17.p_place": {
+        "wet or dry": lambda height, dry: torch.tensor(divmod(int(height.argmin()), height.shape[1])),
+        "column first": lambda height, dry: torch.tensor(
+            divmod(int(height.masked_fill(dry == 0, 99).argmin()), height.shape[1])[::-1]
+        ),
+        "wet taken as ground": lambda height, dry: divmod(int((height * dry).argmin()), height.shape[1]),
+        "the highest": lambda height, dry: divmod(int((height * dry).argmax()), height.shape[1]),
+    },
+    "17.p_flat": {
+        "either": lambda rent, size, minutes, most, far: torch.where(
+            (rent <= most) + (minutes <= far), size, 0
+        ).max(),
+        "rent alone": lambda rent, size, minutes, most, far: max(
+            s for r, s in zip(rent.tolist(), size.tolist(), strict=True) if r <= most
+        ),
+        "its rent": lambda rent, size, minutes, most, far: rent[
+            size.masked_fill((rent > most) | (minutes > far), 0).argmax()
+        ],
+        "the smallest": lambda rent, size, minutes, most, far: (
+            size[torch.logical_and(rent <= most, minutes <= far)].sort().values[0]
+        ),
     },
 }

@@ -3,6 +3,7 @@
 from moe_lessons.exercises.capstone.audit import AUDIT
 from moe_lessons.exercises.capstone.defend import DEFEND
 from moe_lessons.exercises.capstone.design import DESIGN
+from moe_lessons.exercises.capstone.puzzles import PUZZLES
 from moe_lessons.exercises.capstone.serve import SERVE
 from moe_lessons.exercises.capstone_errors.find_errors import FIND_ERRORS
 from moe_lessons.exercises.capstone_errors.questions import CLAIMS, PREDICTIONS, QUIZZES
@@ -28,6 +29,7 @@ LESSON = Lesson(
     exercises=(SERVE, DESIGN, DEFEND, AUDIT, FIND_ERRORS),
     quizzes=QUIZZES,
     predictions=PREDICTIONS,
+    puzzles=PUZZLES,
     claims=CLAIMS,
     sources=(
         "Hoffmann et al. 2022, *Training Compute-Optimal Large Language Models*, [arXiv "

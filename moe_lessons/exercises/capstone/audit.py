@@ -23,7 +23,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
         right = rules(n)
         quoted = list(right)
         for item in rng.permutation(8)[: int(rng.integers(2, 6))]:
-            ways = [m.formula for m in MISTAKES if m.item == item]
+            ways = [m.formula for m in MISTAKES if m.item == item and m.quoted]
             quoted[item] = float(ways[int(rng.integers(len(ways)))](n))
             if abs(quoted[item] / right[item] - 1) < 0.08:  # too near to be called wrong
                 quoted[item] = 1.3 * right[item]
@@ -81,6 +81,10 @@ def _flags(change: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[..., 
         return right_Q, change(right_Q, wrong_Q, given[-1])
 
     return wrong
+
+
+def _lenient(limit: float) -> Callable[..., Answer]:
+    return _flags(lambda right, wrong, quoted: (quoted / right - 1).abs() > limit)
 
 
 def _quoted(*given: Any) -> Answer:
@@ -148,6 +152,13 @@ AUDIT = Exercise(
             "too_strict",
             "A quote is called wrong because it is rounded. Up to 2 % is fine.",
             wrong=_flags(lambda right, wrong, quoted: quoted != right),
+            hint=3,
+        ),
+        Misconception(
+            "too_lenient",
+            "A quote is called right although it is off by more than 2 %.",
+            wrong=_lenient(0.2),
+            also=(_lenient(0.1), _lenient(0.05), _lenient(0.5)),
             hint=3,
         ),
         Misconception(

@@ -19,6 +19,8 @@ class Slip:
     message: str
     hint: int
     also: tuple[Formula, ...] = ()
+    quoted: bool = True
+    """Whether pages quote it: far enough from the right number to be called wrong."""
 
 
 MISTAKES = (
@@ -131,6 +133,22 @@ MISTAKES = (
         2,
     ),
     Slip(
+        "with_replacement",
+        4,
+        lambda n: n.n_experts * (1 - (1 - 1 / n.n_experts) ** (n.top_k * n.batch)),
+        "(5) takes all choices as independent draws of one expert. A token's K experts are different ones.",
+        2,
+        quoted=False,
+    ),
+    Slip(
+        "gibibytes",
+        3,
+        lambda n: rules(n)[3] * 1e9 / 2**30,
+        "(4) counts in GiB, 2**30 bytes. A GB is 10**9.",
+        3,
+        quoted=False,
+    ),
+    Slip(
         "loss_is_one",
         5,
         lambda n: 1.0,
@@ -145,6 +163,14 @@ MISTAKES = (
         lambda n: float(math.ceil(n.capacity_factor * n.n_tokens / n.n_experts)),
         "(7) leaves out K: each token asks for K places.",
         2,
+    ),
+    Slip(
+        "rounded_down",
+        6,
+        lambda n: float(math.floor(n.capacity_factor * n.n_tokens * n.top_k / n.n_experts)),
+        "(7) is rounded down. Asked is the next whole number above.",
+        2,
+        quoted=False,
     ),
     Slip(
         "no_spare_places",

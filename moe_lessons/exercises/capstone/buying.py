@@ -80,6 +80,7 @@ def gains_of(
     look_at_time: bool = True,
     keep_other: bool = True,
     together: bool = False,
+    either: bool = False,
     best: Callable[[Tensor], float] = lambda losses: float(losses.min()),
 ) -> dict[str, float]:
     """By how much the best loss falls for each resource; what mistakes change comes by name."""
@@ -91,7 +92,7 @@ def gains_of(
             fast_N = torch.ones_like(fast_N)
         if not keep_other and more_time > 1:
             held_N = torch.ones_like(held_N)
-        return held_N & fast_N
+        return held_N | fast_N if either else held_N & fast_N
 
     now_N = fits()
     now = best(loss_N[now_N])

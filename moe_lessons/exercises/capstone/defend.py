@@ -145,6 +145,18 @@ DEFEND = Exercise(
             hint=2,
         ),
         Misconception(
+            "halved",
+            "The limits were halved. What less of something costs is not what more of it buys.",
+            wrong=_but(factor=0.5),
+            hint=2,
+        ),
+        Misconception(
+            "either_limit",
+            "A design counts as fitting if it keeps *one* of the two limits. It has to keep both.",
+            wrong=_but(either=True),
+            hint=2,
+        ),
+        Misconception(
             "averaged",
             "The mean over the designs was compared. Nobody builds the average design: take the best one.",
             wrong=_but(best=lambda losses: float(losses.mean())),

@@ -102,10 +102,15 @@ WRONG = {
         "k_touched": other("touched", lambda v, s, x, t, E, K, *_: K),
         "no_overlap": other("touched", lambda v, s, x, t, E, K, bits, B, *_: min(E, B * K)),
         "all_touched": other("touched", lambda v, s, x, t, E, *_: E),
+        "with_replacement": other(
+            "touched", lambda v, s, x, t, E, K, bits, B, *_: E * (1 - ((E - 1) / E) ** (B * K))
+        ),
+        "gibibytes": other("bytes", lambda v, *_: v["bytes"] * 10**9 / 1024**3),
         "loss_is_one": other("even", lambda v, *_: 1),
         "capacity_without_k": other(
             "capacity", lambda v, s, x, t, E, K, bits, B, T, cf, *_: math.ceil(cf * T / E)
         ),
+        "rounded_down": other("capacity", lambda v, s, x, t, E, K, bits, B, T, cf, *_: int(cf * T * K / E)),
         "no_spare_places": other("capacity", lambda v, s, x, t, E, K, bits, B, T, *_: math.ceil(T * K / E)),
         "one_way": other("sent", lambda v, *_: v["sent"] / 2),
         "own_rank_sent": other("sent", lambda v, s, x, t, E, K, bits, B, T, cf, D, R: 4 * T * K * D / 1e6),
@@ -115,6 +120,7 @@ WRONG = {
         "none_accused": other(None, None, lambda wrong, *_: torch.full_like(wrong, False)),
         "quoted_believed": lambda *given: (given[-1], torch.tensor([False] * 8)),
         "too_strict": other(None, None, lambda wrong, q, r: (q - r).abs() > 0),
+        "too_lenient": other(None, None, lambda wrong, q, r: (q - r).abs() > r / 5),
         "one_side": other(None, None, lambda wrong, q, r: q > 1.02 * r),
         "flags_inverted": other(None, None, lambda wrong, q, r: (q - r).abs() < 0.02 * r),
     }

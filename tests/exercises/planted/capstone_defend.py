@@ -104,6 +104,22 @@ def full_bar(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, s
     return "memory" if memory_is_full else "time", loss_N[i] - loss_N[more].min()
 
 
+def one_is_enough(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
+    def best(losses, m=1, s=1):
+        return min(
+            x
+            for x, a, b in zip(losses, memory_N, seconds_N, strict=True)
+            if a <= m * memory or b <= s * seconds
+        )
+
+    fall = [
+        best(loss_N) - x
+        for x in (best(loss_compute_N), best(loss_text_N), best(loss_N, 2), best(loss_N, 1, 2))
+    ]
+    i = fall.index(max(fall))
+    return NAMES[i], fall[i]
+
+
 WRONG = {
     "17.defend": {
         "design_kept": keeps_the_design,
@@ -114,6 +130,8 @@ WRONG = {
         "other_limit_dropped": slip(drop=1),
         "both_doubled": slip(other=2.0),
         "ten_times": slip(factor=10),
+        "halved": slip(factor=0.5),
+        "either_limit": one_is_enough,
         "averaged": slip(best=torch.mean),
         "least_of_all": slip(pick=min),
         "always_compute": slip(say="compute"),
