@@ -157,6 +157,7 @@ HIERARCHICAL = Exercise(
             "The numbers count within a group, from 0 to B - 1. Two experts of different groups then have "
             "the same one.",
             wrong=but(lambda r, g, e: renumbered(r, lambda i, a, b: i % b)),
+            also=(numbered(lambda a, b, n, size: b),),
             hint=3,
         ),
         Misconception(
@@ -191,6 +192,14 @@ HIERARCHICAL = Exercise(
             "importance_mean",
             "`importance_AB` is a mean over the tokens. Asked is the sum.",
             wrong=but(lambda r, g, e: (*r[:2], r[2] / len(g))),
+            hint=3,
+        ),
+        Misconception(
+            "importance_turned_over",
+            "The sums of `importance_AB` are right, and they lie in the wrong places: filled in column by "
+            "column, where expert `a·B + b` belongs in row a and column b.",
+            wrong=but(lambda r, g, e: (*r[:2], r[2].T.reshape(r[2].shape))),
+            also=(but(lambda r, g, e: (*r[:2], r[2].reshape(r[2].T.shape).T)),),
             hint=3,
         ),
         *LEVEL_MISTAKES,

@@ -242,7 +242,6 @@ LEVEL_MISTAKES = (
         wrong=_with(number=lambda a, b, n, size: a.unsqueeze(-1) * b.shape[-1] + b),
         also=(
             _with(number=lambda a, b, n, size: a.unsqueeze(-1) + b),
-            _with(number=lambda a, b, n, size: b),
             _with(number=lambda a, b, n, size: b * size + a.unsqueeze(-1)),
             _with(number=lambda a, b, n, size: a.unsqueeze(-1) * (size - 1) + b),
         ),

@@ -1,7 +1,9 @@
 """More answers to lessons 11 to 16: ways to make a mistake that answers from the notebooks alone had."""
 
 import torch
+from fresh.first import fine_grained
 from fresh.seventh import cuts, drafts, frontier, information, ranks, serving
+from fresh.sixth import late
 
 
 def numbered_a_times_a(group_logits_TA, expert_logits_TAB, top_groups, top_experts):
@@ -58,6 +60,8 @@ WRONG = {
     "11.hierarchical": {
         "ids_transposed:importance too": cuts.numbered_by_groups,
         "times_groups:importance too": numbered_a_times_a,
+        "id_within_group:importance too": late.levels_within,
+        "importance_turned_over": fine_grained.levels_importance_transposed,
     },
     "12.beyond_the_token": {"numbers_collide:kind by kind": information.joint_by_a_number},
     "12.what_is_it": {"no_baseline:asked last": information.never_mind_the_untrained},

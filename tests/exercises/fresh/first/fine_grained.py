@@ -200,7 +200,7 @@ FRESH = {
     "11.hierarchical": [
         ("softmaxes first", levels_full_then_pick, {"both_over_all"}),
         ("experts of all chosen groups together", levels_global_experts, {"pooled"}),
-        ("importance turned over", levels_importance_transposed, set()),
+        ("importance turned over", levels_importance_transposed, {"importance_turned_over"}),
     ],
     "11.compute_optimal": [
         ("router once a model", optimum_router_once, {"router_once"}),

@@ -18,8 +18,7 @@ def down_reshaped_like_the_rest(gate_up_proj, down_proj, router_ED, granularity)
     E, D, _ = down_proj.shape
     G = granularity
     gate, up = gate_up_proj.chunk(2, dim=1)
-    gate = gate.reshape(E * G, -1, D)
-    up = up.reshape(E * G, -1, D)
+    gate, up = gate.reshape(E * G, -1, D), up.reshape(E * G, -1, D)
     down = down_proj.reshape(E * G, D, -1)
     return torch.cat([gate, up], dim=1), down, router_ED.repeat_interleave(G, dim=0), G
 
