@@ -26,7 +26,7 @@ ROOT_USER := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab lessons lessons-check pictures test test-browser lint types unit solutions newest format bench grade hostile forget clean
+.PHONY: help setup lab lessons lessons-check pictures site test test-browser lint types unit solutions newest format bench grade hostile forget clean
 
 help:
 	@echo "make lab            open the course in JupyterLab, on lesson 00"
@@ -37,6 +37,7 @@ help:
 	@echo "make lessons        build notebooks/ and solutions/ from lessons/"
 	@echo "make lessons-check  say which notebooks are stale"
 	@echo "make pictures       make the README's pictures that are stale (needs Chromium)"
+	@echo "make site           build the course's web site into site/"
 	@echo "make lint format    check, or mend, style and types"
 	@echo "make bench          run the benchmarks"
 	@echo "make grade          grade a class: SUBMISSIONS=folder OUT=folder"
@@ -61,9 +62,15 @@ help:
 	@cp binder/jupyter_server_config.json .venv/etc/jupyter/
 	@touch $@
 
-.venv/.installed-dev: requirements-dev.txt .venv/.installed
+.venv/.installed-dev: requirements-dev.txt requirements-site.txt .venv/.installed
 	@echo "==> installing what building and testing add"
 	@$(PIP) --quiet -r requirements-dev.txt
+	@touch $@
+
+# What building the site adds; building and testing has it too.
+.venv/.installed-site: requirements-site.txt .venv/.installed
+	@echo "==> installing what building the site adds"
+	@$(PIP) --quiet -r requirements-site.txt
 	@touch $@
 
 setup: .venv/.installed
@@ -81,6 +88,10 @@ lessons-check: .venv/.installed-dev
 
 pictures: .venv/.installed-dev
 	@$(BIN)/python tests/browser/readme_pictures.py
+
+site: .venv/.installed-site
+	@echo "==> the site, into site/ (any static server shows it: python -m http.server -d site)"
+	@$(QUIET_CORES) $(BIN)/python -m moe_lessons.build.site
 
 # The parts of `make test`, in the order in which they tell you most, soonest.
 test: forget lint types lessons-check unit solutions
@@ -135,4 +146,4 @@ hostile: .venv/.installed-dev
 	@$(QUIET_CORES) $(BIN)/python tests/hostile/measure.py
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site *.egg-info

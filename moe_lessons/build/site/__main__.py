@@ -1,0 +1,82 @@
+"""``python -m moe_lessons.build.site``: write the pages, and let Sphinx make the site of them."""
+
+import sys
+from pathlib import Path
+
+import click
+import nbformat
+from nbformat import NotebookNode
+
+from moe_lessons.build import paths
+from moe_lessons.build.site import documents, front, ledger, lessons, reference
+from moe_lessons.exercises import registry
+from moe_lessons.svg import theme
+
+WEB = paths.ROOT / "web"
+PAGES = paths.ROOT / "build" / "site"
+STATIC = paths.ROOT / "build" / "site-static"
+
+
+@click.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=paths.ROOT / "site", help="Where the site goes."
+)
+@click.option("--jobs", default=2, help="Processes that read and write pages.")
+@click.option("--no-reference", is_flag=True, help="Leave out the API reference, which takes longest.")
+def main(out: Path, jobs: int, no_reference: bool) -> None:
+    """Build the site."""
+    from sphinx.cmd.build import main as sphinx
+
+    write_pages(PAGES, with_reference=not no_reference)
+    _lay(STATIC, {"drawings.css": theme.PAGE + "\n"})
+    options = ["-q", "-j", str(jobs), "-c", str(WEB), "-d", str(PAGES.with_name("site-doctrees"))]
+    sys.exit(sphinx([*options, "-b", "html", str(PAGES), str(out)]))
+
+
+def write_pages(folder: Path, *, with_reference: bool = True) -> None:
+    """Write everything that Sphinx reads into an empty folder, files that have not changed keeping their time."""
+    found = [lesson for lesson in registry.lessons() if (paths.SOLUTIONS / f"{lesson.id}.ipynb").is_file()]
+    pages = {f"{page.stem}.md": page.read_text(encoding="utf-8") for page in (WEB / "pages").glob("*.md")}
+    pages |= {f"{page}.md": documents.page(name) for name, page in documents.PAGES.items()}
+    pages["claims.md"] = ledger.page(found)
+    hero = ""
+    for lesson in found:
+        made = lessons.page(
+            _notebook(paths.SOLUTIONS, lesson.id), _notebook(paths.NOTEBOOKS, lesson.id), lesson
+        )
+        pages[f"lessons/{lesson.id}.ipynb"] = nbformat.writes(made)
+        hero = hero or _opening(made)
+    pages["index.md"] = front.page(found, hero)
+    if with_reference:
+        pages |= {f"api/{name}.rst": text for name, text in reference.pages().items()}
+    else:
+        pages["api/index.md"] = "# API reference\n\nThis build left it out.\n"
+    _lay(folder, pages)
+
+
+def _notebook(folder: Path, lesson: str) -> NotebookNode:
+    return nbformat.read(folder / f"{lesson}.ipynb", as_version=4)
+
+
+def _opening(page: NotebookNode) -> str:
+    """The place of the first page's explorable, as its lesson has it."""
+    bodies = (
+        o.data.get("text/html", "") for cell in page.cells for o in cell.get("outputs", []) if "data" in o
+    )
+    return next((body for body in bodies if f'data-name="{front.HERO}"' in body), "")
+
+
+def _lay(folder: Path, pages: dict[str, str]) -> None:
+    """Make the folder hold these pages and no others; what is the same is not written, so Sphinx skips it."""
+    for old in folder.rglob("*"):
+        if old.is_file() and old.relative_to(folder).as_posix() not in pages:
+            old.unlink()
+    for name, text in pages.items():
+        file = folder / name
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()
