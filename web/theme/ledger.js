@@ -1,1 +1,25 @@
+/* The ledger's search: words that a claim must contain, and the verdicts to show. Everything stands in the page already. */
+addEventListener("DOMContentLoaded", () => {
+  const form = document.querySelector(".ledger-filters");
+  if (!form) return;
+  const claims = [...document.querySelectorAll(".ledger-claim")].map(row => ({
+    row, verdict: row.dataset.verdict, text: row.textContent.toLowerCase(),
+  }));
+  const sections = [...document.querySelectorAll("section section")].filter(one => one.querySelector(".ledger-claim"));
 
+  const show = () => {
+    const words = form.words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const verdicts = new Set([...form.querySelectorAll("input[name=verdict]:checked")].map(box => box.value));
+    let shown = 0;
+    for (const {row, verdict, text} of claims) {
+      row.hidden = !verdicts.has(verdict) || !words.every(word => text.includes(word));
+      shown += !row.hidden;
+    }
+    for (const one of sections) one.hidden = !one.querySelector(".ledger-claim:not([hidden])");
+    form.querySelector("[role=status]").textContent = `${shown} of ${claims.length} claims`;
+  };
+
+  form.hidden = false;
+  form.addEventListener("input", show);
+  form.addEventListener("submit", event => event.preventDefault());
+});

@@ -34,9 +34,11 @@ def main(out: Path, jobs: int, no_reference: bool) -> None:
 
 
 def write_pages(folder: Path, *, with_reference: bool = True) -> None:
-    """Write everything that Sphinx reads into an empty folder, files that have not changed keeping their time."""
+    """Write everything that Sphinx reads; what has not changed since the last build is left as it is."""
     found = [lesson for lesson in registry.lessons() if (paths.SOLUTIONS / f"{lesson.id}.ipynb").is_file()]
-    pages = {f"{page.stem}.md": page.read_text(encoding="utf-8") for page in (WEB / "pages").glob("*.md")}
+    pages = {}
+    for file in (WEB / "pages").glob("*.md"):
+        pages[file.name] = documents.with_lessons(file.read_text(encoding="utf-8"), found)
     pages |= {f"{page}.md": documents.page(name) for name, page in documents.PAGES.items()}
     pages["claims.md"] = ledger.page(found)
     hero = ""

@@ -1,8 +1,11 @@
-"""The repository's own documents as pages: their links lead to other pages, or to the file in the repository."""
+"""Documents as pages: their links lead to other pages of the site, or to a file in the repository."""
 
 import re
 
+from collections.abc import Iterable
+
 from moe_lessons.build import paths
+from moe_lessons.exercises.spec import Lesson
 
 PAGES = {"LOG.md": "log", "CHANGELOG.md": "changelog"}
 """Documents at the root of the repository, and the page of each."""
@@ -35,3 +38,13 @@ def relinked(text: str) -> str:
         return f"](https://github.com/{paths.slug()}/blob/main/{target}{anchor})"
 
     return _LINK.sub(lead, text)
+
+
+def with_lessons(text: str, lessons: Iterable[Lesson]) -> str:
+    """A page in which "lesson 04" leads there, if the site has that lesson."""
+    pages = {lesson.number: f"lessons/{lesson.id}.ipynb" for lesson in lessons}
+
+    def lead(found: re.Match[str]) -> str:
+        return f"[{found[0]}]({pages[found[1]]})" if found[1] in pages else found[0]
+
+    return re.sub(r"\blesson (\d\d)\b", lead, text)
