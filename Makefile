@@ -8,6 +8,8 @@ LAB_ARGS ?=
 GRADE_ARGS ?=
 # Further arguments for `make test-browser`, such as BROWSER_ARGS="-k 07_capacity"
 BROWSER_ARGS ?=
+# Further arguments for `make site`, such as SITE_ARGS=--no-scripts where there is no npm to fetch Pyodide with
+SITE_ARGS ?=
 # What this machine has for certain: a test that is skipped for lack of it fails the run (CI sets bubblewrap).
 export MUST_HAVE ?=
 # Which Python makes .venv; by default the first one on the path that is 3.11 to 3.14.
@@ -91,7 +93,7 @@ pictures: .venv/.installed-dev
 
 site: .venv/.installed-site
 	@echo "==> the site, into site/ (any static server shows it: python -m http.server -d site)"
-	@$(QUIET_CORES) $(BIN)/python -m moe_lessons.build.site
+	@$(QUIET_CORES) $(BIN)/python -m moe_lessons.build.site $(SITE_ARGS)
 
 # The parts of `make test`, in the order in which they tell you most, soonest.
 test: forget lint types lessons-check unit solutions

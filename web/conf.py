@@ -44,16 +44,10 @@ add_module_names = False
 
 html_theme = "furo"
 html_title = "MoE Lessons"
-# In this order; a file of a later folder replaces one of the same name.
-html_static_path = [
-    str(paths.PICTURES),
-    str(paths.ROOT / "build" / "site-static"),
-    str(WEB / "theme"),
-    str(WEB / "static"),
-]
+html_static_path = [str(paths.PICTURES), str(WEB / "theme")]
 html_css_files = ["drawings.css", "site.css"]
 html_js_files = ["ledger.js"]
-if (WEB / "static" / "course.js").is_file():
+if tags.has("alive"):  # noqa: F821 (Sphinx gives it); web/bundle.py puts the script there
     html_js_files.append(("course.js", {"type": "module"}))
 html_math_renderer = "mathml"
 html_favicon = str(WEB / "theme" / "favicon.svg")

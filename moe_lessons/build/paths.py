@@ -29,6 +29,12 @@ def slug() -> str:
     return address.removeprefix("https://github.com/").strip("/")
 
 
+def site_url() -> str:
+    """Where GitHub Pages serves the course's site."""
+    owner, name = slug().split("/")
+    return f"https://{owner}.github.io/{name}/"
+
+
 def wheel_url() -> str:
     """Where the wheel of this version lies once it is released."""
     name, version = _project()["name"].replace("-", "_"), _project()["version"]

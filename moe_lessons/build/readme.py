@@ -19,9 +19,11 @@ def filled(text: str) -> str:
 
 
 def _first() -> str:
-    """Three ways in, and the moving picture; who wants no motion gets one moment of it."""
+    """The site, three ways in, and the moving picture; who wants no motion gets one moment of it."""
     lesson = registry.lessons()[0].id
+    badge = f"https://github.com/{paths.slug()}/actions/workflows/site.yml"
     links = (
+        f"[![The course on the web]({badge}/badge.svg)]({paths.site_url()})\n\n"
         f"**[Read](solutions/{lesson}.ipynb)** · **[Run in the browser]({paths.binder_url(lesson)})** "
         f"(or [on Colab]({paths.colab_url(lesson)})) · **[Install](#start)**"
     )

@@ -1,5 +1,6 @@
 """``python -m moe_lessons.build.site``: write the pages, and let Sphinx make the site of them."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,24 +14,30 @@ from moe_lessons.exercises import registry
 from moe_lessons.svg import theme
 
 WEB = paths.ROOT / "web"
-PAGES = paths.ROOT / "build" / "site"
-STATIC = paths.ROOT / "build" / "site-static"
 
 
 @click.command()
 @click.option(
     "--out", type=click.Path(path_type=Path), default=paths.ROOT / "site", help="Where the site goes."
 )
+@click.option(
+    "--work", type=click.Path(path_type=Path), default=paths.ROOT / "build" / "site", help="For Sphinx."
+)
 @click.option("--jobs", default=2, help="Processes that read and write pages.")
 @click.option("--no-reference", is_flag=True, help="Leave out the API reference, which takes longest.")
-def main(out: Path, jobs: int, no_reference: bool) -> None:
+@click.option("--no-scripts", is_flag=True, help="Leave out what brings explorables and questions alive.")
+def main(out: Path, work: Path, jobs: int, no_reference: bool, no_scripts: bool) -> None:
     """Build the site."""
     from sphinx.cmd.build import main as sphinx
 
-    write_pages(PAGES, with_reference=not no_reference)
-    _lay(STATIC, {"drawings.css": theme.PAGE + "\n"})
-    options = ["-q", "-j", str(jobs), "-c", str(WEB), "-d", str(PAGES.with_name("site-doctrees"))]
-    sys.exit(sphinx([*options, "-b", "html", str(PAGES), str(out)]))
+    write_pages(work / "pages", with_reference=not no_reference)
+    options = ["-q", "-j", str(jobs), "-c", str(WEB), "-d", str(work / "doctrees"), "-b", "html"]
+    options += [] if no_scripts else ["-t", "alive"]
+    failed = sphinx([*options, str(work / "pages"), str(out)])
+    (out / "_static" / "drawings.css").write_text(theme.PAGE + "\n", encoding="utf-8")
+    if not failed and not no_scripts:
+        failed = subprocess.call([sys.executable, str(WEB / "bundle.py"), str(out)])
+    sys.exit(failed)
 
 
 def write_pages(folder: Path, *, with_reference: bool = True) -> None:

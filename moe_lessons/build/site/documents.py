@@ -1,7 +1,6 @@
 """Documents as pages: their links lead to other pages of the site, or to a file in the repository."""
 
 import re
-
 from collections.abc import Iterable
 
 from moe_lessons.build import paths

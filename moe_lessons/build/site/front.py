@@ -10,8 +10,9 @@ HERO = "Sentence"
 
 _WORDS = """# MoE Lessons
 
-An interactive course on Mixture-of-Experts, from one linear router to a mini MoE transformer that you train yourself.
-Read it here; predict before you look, and drag the pictures. Run it, and exercises grade your code and name the mistake.
+An interactive course on Mixture-of-Experts, from one linear router to a mini MoE transformer that you train
+yourself. Read it here; predict before you look, and drag the pictures. Run it, and exercises grade your code
+and name the mistake.
 """
 
 _CONTENTS = """```{{toctree}}
@@ -59,7 +60,8 @@ def _ways(lessons: list[Lesson]) -> str:
     hours = round(sum(lesson.minutes for lesson in lessons) / 60)
     return (
         f'<p class="ways"><a class="first" href="lessons/{first}.html">Read lesson {lessons[0].number}</a>'
-        f'<a href="{paths.binder_url(first)}">Run on Binder</a><a href="{paths.colab_url(first)}">Run on Colab</a>'
+        f'<a href="{paths.binder_url(first)}">Run on Binder</a>'
+        f'<a href="{paths.colab_url(first)}">Run on Colab</a>'
         f'<a href="https://github.com/{paths.slug()}#start">Install</a></p>\n'
         f'<p class="size">{count(len(lessons), "lesson")}, about {hours} hours · {exercises} exercises · '
         f'<a href="claims.html">{claims} claims settled</a></p>'
@@ -72,7 +74,7 @@ def _map(lessons: list[Lesson]) -> str:
 
 
 def _card(lesson: Lesson) -> str:
-    """A lesson with its picture, where one has been made; the title says the same, so the picture is silent."""
+    """A lesson with its picture, where one has been made; it is silent, as the title says what it shows."""
     pictures = "".join(
         f'<img class="only-{theme}" src="_static/{lesson.id}-{theme}.webp" alt="" width="270" loading="lazy">'
         for theme in ("light", "dark")

@@ -10,9 +10,10 @@ from moe_lessons.exercises.spec import Claim, Lesson
 
 INTRODUCTION = """# The claims ledger
 
-Explainers and papers say many things about Mixture-of-Experts. Each lesson takes some of these sentences and settles
-them, by what a cell computes. Here are all of them. A verdict is about the sentence as it is quoted, and says what the
-source given with it and our experiment bear out. Follow a link to the cell that settles the claim.
+Explainers and papers say many things about Mixture-of-Experts. Each lesson takes some of these sentences
+and settles them, by what a cell computes. Here are all of them. A verdict is about the sentence as it is
+quoted: it says what the source given with it and our experiment bear out. A link leads to the cell that
+settles the claim.
 """
 
 
@@ -29,7 +30,7 @@ def page(lessons: list[Lesson]) -> str:
 
 def _filters(claims: list[Claim]) -> str:
     """A line to search in and a box for each verdict, hidden until the script that answers them has run."""
-    found = Counter(claim.verdict for claim in claims)
+    found = Counter(str(claim.verdict) for claim in claims)
     boxes = "".join(
         f'<label><input type="checkbox" name="verdict" value="{verdict}" checked> {chip(VERDICTS[verdict])}'
         f"{found[verdict]}</label>"
@@ -40,7 +41,8 @@ def _filters(claims: list[Claim]) -> str:
         '<form class="ledger-filters" role="search" hidden>'
         '<label class="ledger-words">Search the claims <input type="search" name="words" '
         'placeholder="capacity, Mixtral, L28"></label>'
-        f'<fieldset><legend>Verdict</legend>{boxes}</fieldset><p role="status">{count(len(claims), "claim")}</p></form>'
+        f"<fieldset><legend>Verdict</legend>{boxes}</fieldset>"
+        f'<p role="status">{count(len(claims), "claim")}</p></form>'
     )
 
 

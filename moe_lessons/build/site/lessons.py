@@ -1,4 +1,4 @@
-"""A lesson's page: its executed solutions, with the learner's stub where an answer was, and answers folded."""
+"""A lesson's page: its executed solutions, the learner's stub where an answer was, and answers folded."""
 
 import re
 from copy import deepcopy
@@ -66,7 +66,7 @@ def _metadata(solutions: NotebookNode) -> NotebookNode:
 
 
 def _words(cell: NotebookNode) -> NotebookNode:
-    """Text without what leads to other notebooks: the site has its own next and previous, and the solution."""
+    """Text without what leads to other notebooks: the site has its own ways, and the solution."""
     text = _WAY.sub("", _LAST_FOLD.sub("", cell.source))
     cell.source = _ANCHOR.sub(lambda found: f"](#{found[1].lower()})", text)
     return cell

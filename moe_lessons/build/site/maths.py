@@ -1,4 +1,4 @@
-"""A Sphinx extension: formulas as MathML, which browsers draw themselves, so a page needs no script for them."""
+"""A Sphinx extension: formulas as MathML, which browsers draw themselves, without a script."""
 
 from typing import Any
 

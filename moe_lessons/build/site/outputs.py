@@ -1,6 +1,6 @@
-"""What a cell shows, for a page: drawings in the page's own markup, and marks on what the page can bring alive.
+"""What a cell shows, for a page: drawings in its markup, and marks on what a script can bring alive.
 
-A script finds explorables, predictions and quizzes by these marks; without it, what they hold stands as it is::
+A script finds explorables, predictions and quizzes by these marks; without it, what they hold stands::
 
     <div class="explorable" data-name="Router">the static strip</div>
     <div class="prediction" data-id="01.norm">the question and its options</div>

@@ -1,6 +1,6 @@
 """The API reference: a page for each room of the package, on which autodoc describes what the room offers.
 
-A room offers what its `__init__` lists; where it lists nothing, what its modules define without an underscore.
+A room offers what its `__init__` lists; where it lists nothing, what its modules define and do not hide.
 """
 
 import ast
@@ -14,9 +14,9 @@ LEFT_OUT = {"build", "commands", "front", "grade", "lab", "lazy", "own", "__main
 # Of these rooms only what someone who writes a lesson uses.
 ONLY = {"exercises": ("puzzle", "registry", "spec"), "explore": ("base",)}
 
-_OPENING = """``moe_lessons``, room by room: what each offers to import. Tensors carry their axes in their names: T tokens,
-D model width, F expert hidden width, E experts, K experts chosen per token, S = T*K routed rows, B sequences,
-L their length, V vocabulary. Every example on these pages is run by the tests.
+_OPENING = """``moe_lessons``, room by room: what each offers to import. Tensors carry their axes in their
+names: T tokens, D model width, F expert hidden width, E experts, K experts chosen per token, S = T*K routed
+rows, B sequences, L their length, V vocabulary. Every example on these pages is run by the tests.
 """
 
 _DIRECTIVES = {
@@ -61,7 +61,7 @@ def listed_names(module: str) -> set[str]:
     for node in _body(module):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             listed = node.value.elts if isinstance(node.value, ast.List) else []
-            lazily |= {item.value for item in listed if isinstance(item, ast.Constant)}
+            lazily |= {str(item.value) for item in listed if isinstance(item, ast.Constant)}
     return lazily
 
 
