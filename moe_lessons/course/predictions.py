@@ -63,7 +63,7 @@ def predict(id: str, choice: Any = None, *, unlocks: Locked | None = None) -> No
         ask.refresh(face)
     else:
         _unlock(id)
-        text, face = _stands(found)
+        text, face = stands(found, committed(id), id in _revealed)
     ask.put(text, face)
 
 
@@ -83,7 +83,10 @@ def reveal(id: str) -> None:
         say(error.args[0])
         return
     # What is published is compared byte for byte, and nothing there will be committed later.
-    _revealed[id] = ask.put(*_answered(found), changing=not store.is_apart())
+    if store.is_apart():
+        _revealed[id] = ask.put(*published(found))
+    else:
+        _revealed[id] = ask.put(*answered(found, committed(id)), changing=True)
 
 
 def _unlock(id: str) -> None:
@@ -100,9 +103,17 @@ def _commit(found: Prediction, choice: Any) -> tuple[str, Face]:
         store.update(lambda progress: progress["predictions"].__setitem__(found.id, index))
     _unlock(found.id)
     if not first:
-        return _stands(found)
+        return stands(found, committed(found.id), found.id in _revealed)
     if found.id in _revealed:
-        _revealed[found.id](*_answered(found))
+        _revealed[found.id](*answered(found, index))
+    return now_committed(found, index)
+
+
+# What is said, and shown; a web page has these faces ready.
+
+
+def now_committed(found: Prediction, index: int) -> tuple[str, Face]:
+    """What is said to a prediction as it is made."""
     text = f"You predicted {_option(found, index)} Now run the experiment."
     return text, replace(_face(found), mark=index, final=True, said=inline(text))
 
@@ -130,29 +141,34 @@ def _option(found: Prediction, index: int) -> str:
     return f"{letter(index)}) {found.options[index].rstrip('.')}."
 
 
-def _stands(found: Prediction) -> tuple[str, Face]:
+def stands(found: Prediction, index: int | None, revealed: bool) -> tuple[str, Face]:
     """A prediction made before: it stays, whether or not the experiment has been run."""
-    index = committed(found.id)
     if index is None:
         settled = "The experiment below settles it."
         return f"{_asked(found)}\n  {settled}", replace(_face(found), final=True, said=settled)
     said = f"You predicted {_option(found, index)} A prediction stays as it was made."
     face = replace(_face(found), mark=index, final=True)
-    if found.id in _revealed:
+    if revealed:
         text = f"{said} The experiment showed {_option(found, found.truth)}"
         return text, replace(face, truth=found.truth, said=inline(said))
     text = f"{said} Run the experiment, if you have not yet."
     return text, replace(face, said=inline(text))
 
 
-def _answered(found: Prediction) -> tuple[str, Face]:
+def _truth(found: Prediction) -> str:
+    return f"The experiment shows {_option(found, found.truth)} {found.because}"
+
+
+def published(found: Prediction) -> tuple[str, Face]:
+    """What the experiment shows, for a page to read."""
+    truth = _truth(found)
+    return f"{_asked(found)}\n{truth}", replace(_face(found), final=True, truth=found.truth, said=inline(truth))
+
+
+def answered(found: Prediction, index: int | None) -> tuple[str, Face]:
     """What the experiment shows, beside what was predicted."""
-    truth = f"The experiment shows {_option(found, found.truth)} {found.because}"
-    index = committed(found.id)
+    truth = _truth(found)
     face = replace(_face(found), final=True)
-    if store.is_apart():
-        text = f"{_asked(found)}\n{truth}"
-        return text, replace(face, truth=found.truth, said=inline(truth))
     if index is None:
         said = "You have not committed to a prediction."
         fold = f"<details><summary>Show the answer without one</summary>{inline(truth)}</details>"

@@ -2,11 +2,12 @@
 
 import contextlib
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from moe_lessons.course import ask, store
 from moe_lessons.course.looks import BLOCKS
-from moe_lessons.course.number_line import number_line, short
+from moe_lessons.course.number_line import short
+from moe_lessons.course.numeric import judged
 from moe_lessons.course.reading import read_number
 from moe_lessons.course.show import Card, inline, never_raises, say, show
 from moe_lessons.exercises import registry
@@ -65,24 +66,19 @@ def _respond(found: Quiz, answer: Any) -> tuple[str, Face]:
 
 def _judged(found: Quiz, given: int | str) -> tuple[str, Face]:
     """What to say to an option's index, or to a number as it was typed; ValueError if that cannot be read."""
-    face = replace(_face(found), mark=given)
     if isinstance(given, int):
-        choice = found.choices[given]
-        right, feedback, said = choice.right, choice.feedback, choice.feedback
-        face = replace(face, truth=given if right else None)
-    else:
-        assert found.answer is not None
-        value = read_number(given)
-        right = abs(value - found.answer) <= found.rtol * abs(found.answer)
-        feedback = found.feedback
-        read = f"Your number: {short(value)}. The answer: {short(found.answer)}."
-        said = f"{read} {feedback}"
-        if value == 0 or 1e-99 < abs(value) < 1e99:  # beyond that no line holds both
-            face = replace(face, picture=number_line(value, found.answer))
-    head = "✔ Right." if right else "✘ Not quite."
-    return f"{head} {feedback}", replace(
-        face, verdict="right" if right else "wrong", said=inline(f"{head} {said}")
-    )
+        return chosen(found, given)
+    assert found.answer is not None
+    return judged(_face(found), given, found.answer, found.rtol, found.feedback)
+
+
+def chosen(found: Quiz, index: int) -> tuple[str, Face]:
+    """What to say to an option."""
+    choice = found.choices[index]
+    text = f"{'✔ Right.' if choice.right else '✘ Not quite.'} {choice.feedback}"
+    verdict: Literal["right", "wrong"] = "right" if choice.right else "wrong"
+    truth = index if choice.right else None
+    return text, replace(_face(found), mark=index, truth=truth, verdict=verdict, said=inline(text))
 
 
 def _typed(answer: Any) -> str:

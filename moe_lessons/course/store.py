@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 Progress = dict[str, Any]
 
 _LOCK_SECONDS = 2.0
@@ -26,7 +24,11 @@ _apart = False
 
 def path() -> Path:
     """Where progress is kept."""
-    home = os.environ.get("MOE_LESSONS_HOME") or platformdirs.user_data_dir("moe-lessons", appauthor=False)
+    home = os.environ.get("MOE_LESSONS_HOME")
+    if not home:
+        import platformdirs  # a web page imports this module, and keeps progress itself
+
+        home = platformdirs.user_data_dir("moe-lessons", appauthor=False)
     return Path(home) / "progress.json"
 
 

@@ -2,7 +2,8 @@
 
 `stage.js` shows an explorable. It knows no mathematics: it holds controls, a picture and a question, sends
 what the learner did, and paints what comes back. It speaks to an engine through four functions of an object
-called ``model``, which anywidget provides in a notebook; a page with Pyodide can provide the same four:
+called ``model``, which anywidget provides in a notebook; a page with Pyodide provides the same four
+(``web/static/course/model.js``):
 
 ``model.get(name)``, ``model.on("change:" + name, f)``, ``model.off(...)``, ``model.send(message)``.
 
@@ -45,7 +46,8 @@ the model's state, so it is what a saved notebook keeps::
      question: index or null}          the one that is open
 
 In a notebook the page also asks the widget manager whether the kernel still listens (``model.get("id")`` is
-what the manager calls the model); an engine without a widget manager is always there.
+what the manager calls the model); an engine without a widget manager is always there. ``model.get("words")``
+may hold other words for what the page says itself, such as what it waits for.
 
 A picture marks what can be touched. ``data-handle`` makes an element a handle to drag, which the arrow keys
 move as well, ``data-pick`` one to click; both hold JSON, written by `moe_lessons.explore.handles`. An

@@ -46,6 +46,7 @@ async function render({model, el}) {
   // A notebook's widget manager knows whether a kernel listens; on another page the engine is always there.
   const kernel = await model.widget_manager?.get_model?.(model.get("id")).catch(() => null);
   const alive = () => kernel?.comm_live ?? true;
+  const words = {...WORDS, ...model.get("words")}; // a page without kernels says some things in its own words
   let face = model.get("card");
   let draft = face.mark; // what is chosen or typed, sent or not
   let sent = null; // the answer that has not come back
@@ -128,8 +129,8 @@ async function render({model, el}) {
     send.disabled = empty() || judged() || sent !== null;
     hint.id = `${id}-hint`;
     hint.hidden = !open() || judged();
-    hint.textContent = face.options.length ? WORDS.keys(LETTERS[face.options.length - 1]) : WORDS.number;
-    note.textContent = alive() ? "" : WORDS.dead;
+    hint.textContent = face.options.length ? words.keys(LETTERS[face.options.length - 1]) : words.number;
+    note.textContent = alive() ? "" : words.dead;
   }
 
   function change(to) {
@@ -148,7 +149,7 @@ async function render({model, el}) {
     show();
     // A button that is disabled loses the focus, and with it the keys.
     reachable()?.focus();
-    timer = setTimeout(() => (note.textContent = WORDS.late), LATE_AFTER_MS);
+    timer = setTimeout(() => (note.textContent = words.late), LATE_AFTER_MS);
     model.send({answer: draft});
   }
 

@@ -353,6 +353,7 @@ async function render({model, el}) {
   const kernel = await model.widget_manager?.get_model?.(model.get("id")).catch(() => null);
   const alive = () => kernel?.comm_live ?? true;
   const fixed = model.get("fixed");
+  const words = {...WORDS, ...model.get("words")}; // a page without kernels says some things in its own words
   const specs = new Map(fixed.controls.map(spec => [spec.label, spec]));
   const line = wire(model, {alive, changed: () => tell()});
 
@@ -363,7 +364,7 @@ async function render({model, el}) {
   const caption = make("p", {class: "moe-caption"});
   const drawn = make("div", {class: "moe-drawn", onclick: pick});
   const picture = make("div", {class: "moe-picture"}, drawn);
-  const lock = make("p", {class: "moe-lock"}, WORDS.locked);
+  const lock = make("p", {class: "moe-lock"}, words.locked);
   const controls = fixed.controls.map(spec => ({spec, ...CONTROLS[spec.kind](spec, line)}));
   const landmarks = fixed.landmarks.map(({label, hint}, i) =>
     make("button", {type: "button", title: hint, onclick: () => line.ask({go: i})}, label));
@@ -438,7 +439,7 @@ async function render({model, el}) {
     const state = !alive() ? "dead" : line.late ? "busy" : "";
     stage.dataset.state = state || "alive";
     note.hidden = !state;
-    note.textContent = WORDS[state] ?? "";
+    note.textContent = words[state] ?? "";
   }
 
   const answered = () => {

@@ -3,15 +3,16 @@
 A rank has *slots*, each of which holds one expert. `replicate` says how many copies each expert gets, `pack`
 puts what is in the slots onto ranks, `plan` does both, for one level of machines or two. All three are
 greedy, as in DeepSeek's expert-parallel load balancer (EPLB). A plan is made from one load and meets another:
-`rank_load` says how it fares.
+`rank_load` says how it fares. The steps themselves stand in `greedy`, on lists.
 """
 
-import heapq
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from moe_lessons.parallel import greedy
 
 
 class Placement(NamedTuple):
@@ -64,17 +65,7 @@ def replicate(load_E: Tensor | Sequence[float], n_slots: int) -> Tensor:
     >>> replicate([90.0, 20.0, 10.0], 5)  # 90 -> 45 -> 30 each
     tensor([3, 1, 1])
     """
-    loads = _checked(load_E)
-    if n_slots < len(loads):
-        raise ValueError(f"n_slots={n_slots} for {len(loads)} experts: give a slot to each at least")
-    copies = [1] * len(loads)
-    busiest = [(-load, expert) for expert, load in enumerate(loads)]
-    heapq.heapify(busiest)
-    for _ in range(n_slots - len(loads)):
-        _, expert = busiest[0]
-        copies[expert] += 1
-        heapq.heapreplace(busiest, (-loads[expert] / copies[expert], expert))
-    return torch.tensor(copies)
+    return torch.tensor(greedy.replicate(_checked(load_E), n_slots))
 
 
 def pack(load_S: Tensor | Sequence[float], n_ranks: int) -> Tensor:
@@ -106,19 +97,7 @@ def pack(load_S: Tensor | Sequence[float], n_ranks: int) -> Tensor:
     >>> pack([5.0, 1.0, 4.0, 2.0], 2)  # 5 + 1 and 4 + 2
     tensor([0, 0, 1, 1])
     """
-    loads = _checked(load_S)
-    if n_ranks < 1 or len(loads) % n_ranks:
-        raise ValueError(f"n_ranks={n_ranks} does not divide {len(loads)} slots: choose a divisor")
-    room = [len(loads) // n_ranks] * n_ranks
-    rank_S = [0] * len(loads)
-    least = [(0.0, rank) for rank in range(n_ranks)]
-    for item in sorted(range(len(loads)), key=lambda item: -loads[item]):
-        total, rank = heapq.heappop(least)
-        rank_S[item] = rank
-        room[rank] -= 1
-        if room[rank]:
-            heapq.heappush(least, (total + loads[item], rank))
-    return torch.tensor(rank_S, dtype=torch.int64)
+    return torch.tensor(greedy.pack(_checked(load_S), n_ranks), dtype=torch.int64)
 
 
 def plan(
@@ -166,28 +145,8 @@ def plan(
     loads = _checked(load_E)
     n_slots = len(loads) if n_slots is None else n_slots
     n_groups = n_nodes if n_groups is None else n_groups
-    if n_groups < 1 or len(loads) % n_groups:
-        raise ValueError(f"n_groups={n_groups} does not divide {len(loads)} experts: choose a divisor")
-    for name, count in (("n_groups", n_groups), ("n_ranks", n_ranks), ("n_slots", n_slots)):
-        if n_nodes < 1 or count % n_nodes:
-            raise ValueError(f"n_nodes={n_nodes} does not divide {name}={count}: choose a divisor")
-    group_size, per_node = len(loads) // n_groups, n_ranks // n_nodes
-    groups = [sum(loads[g * group_size : (g + 1) * group_size]) for g in range(n_groups)]
-    node_of_group = pack(groups, n_nodes).tolist()
-    slots: list[tuple[int, int]] = []  # (rank, expert)
-    copies_E = torch.zeros(len(loads), dtype=torch.int64)
-    for node in range(n_nodes):
-        mine = [e for e in range(len(loads)) if node_of_group[e // group_size] == node]
-        copies = replicate([loads[e] for e in mine], n_slots // n_nodes).tolist()
-        inside = [e for e, n in zip(mine, copies, strict=True) for _ in range(n)]
-        copies_E[mine] = torch.tensor(copies)
-        each = [loads[e] / int(copies_E[e]) for e in inside]
-        slots += [
-            (node * per_node + r, e) for r, e in zip(pack(each, per_node).tolist(), inside, strict=True)
-        ]
-    slots.sort()
-    ranks, experts = zip(*slots, strict=True)
-    return Placement(torch.tensor(experts), torch.tensor(ranks), copies_E)
+    found = greedy.plan(loads, n_ranks, n_slots, n_groups=n_groups, n_nodes=n_nodes)
+    return Placement(*map(torch.tensor, found))
 
 
 def rank_load(placement: Placement, load_E: Tensor | Sequence[float]) -> Tensor:

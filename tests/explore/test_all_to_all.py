@@ -13,11 +13,13 @@ from moe_lessons.explore.all_to_all.state import (
     COPIES,
     EXPERTS,
     NODES,
+    ORDERS,
     RANKS,
     ROW_BYTES,
     TOKENS,
     TOP_K,
     Params,
+    chance,
     drawn_experts,
     placed,
     popularity,
@@ -25,7 +27,7 @@ from moe_lessons.explore.all_to_all.state import (
     uneven,
 )
 from moe_lessons.parallel import dispatch_bytes
-from moe_lessons.parallel.placement import rank_load
+from moe_lessons.parallel.placement import Placement, rank_load
 
 params_of = st.builds(
     Params,
@@ -96,9 +98,10 @@ def test_state_adds_up(params):
 @given(st.sampled_from((0.0, 0.5, 0.9)), st.booleans(), st.booleans())
 def test_every_expert_is_drawn_as_often_as_its_share_says(zipf, numbered, moved):
     shares_E = popularity(zipf, numbered, moved)
-    assert float(shares_E.max()) <= 1 / TOP_K + 1e-9
-    ids_TK = drawn_experts(shares_E, TOKENS[-1])
+    assert max(shares_E) <= 1 / TOP_K + 1e-9
+    ids_TK = torch.tensor(drawn_experts(shares_E, TOKENS[-1]))
     assert all(len(set(row)) == TOP_K for row in ids_TK.tolist())
+    shares_E = torch.tensor(shares_E, dtype=torch.float64)
     found_E = torch.bincount(ids_TK.flatten(), minlength=EXPERTS) / ids_TK.numel()
     spread_E = (shares_E / ids_TK.numel()).sqrt()
     assert bool(((found_E - shares_E).abs() < 6 * spread_E + 1e-4).all())
@@ -106,7 +109,7 @@ def test_every_expert_is_drawn_as_often_as_its_share_says(zipf, numbered, moved)
 
 def test_without_copies_the_traffic_is_what_the_package_counts():
     state = simulate(Params(tokens=512))
-    ids_TK = drawn_experts(popularity(0.8, numbered=False), 512)
+    ids_TK = torch.tensor(drawn_experts(popularity(0.8, numbered=False), 512))
     node_E = torch.arange(EXPERTS) // (EXPERTS // NODES)
     node_T = torch.arange(512) * NODES // 512
     assert state.bytes_NN == tuple(map(tuple, dispatch_bytes(ids_TK, node_T, node_E, ROW_BYTES).tolist()))
@@ -115,10 +118,38 @@ def test_without_copies_the_traffic_is_what_the_package_counts():
 def test_rows_go_to_ranks_as_the_plan_says():
     params = Params(copies=2, n_ranks=8)
     found = placed(params.zipf, 8, False, False, 2)
-    ids_TK = drawn_experts(popularity(params.zipf, False), params.tokens)
+    ids_TK = torch.tensor(drawn_experts(popularity(params.zipf, False), params.tokens))
     load_E = torch.bincount(ids_TK.flatten(), minlength=EXPERTS)
-    planned_G = rank_load(found, load_E) * 8 / ids_TK.numel()
+    planned_G = rank_load(Placement(*map(torch.tensor, found)), load_E) * 8 / ids_TK.numel()
     assert simulate(params).drawn_G == pytest.approx(planned_G.tolist(), abs=0.02)
+
+
+@few
+@given(params_of)
+def test_lists_give_what_tensors_give(params):
+    """The draw, the copies in turn and the count, once more as they would be written with PyTorch."""
+    p = params
+    found = placed(p.zipf, p.n_ranks, p.numbered, p.packed, p.copies)
+    expert_S, rank_S, copies_E = map(torch.tensor, found)
+    shares_E = torch.tensor(popularity(p.zipf, p.numbered, p.stale), dtype=torch.float64)
+    turn_T = torch.arange(p.tokens) % ORDERS
+    order_TE = torch.tensor(chance(7).order_OE)[turn_T]
+    points_TK = torch.tensor(chance(7).start_T, dtype=torch.float64)[: p.tokens, None] + torch.arange(TOP_K)
+    ends_TE = (TOP_K * shares_E)[order_TE].cumsum(dim=1)
+    ids_TK = order_TE.gather(1, torch.searchsorted(ends_TE, points_TK).clamp(max=EXPERTS - 1))
+    # A point may fall on an end but for a rounding.
+    assert (torch.tensor(drawn_experts(tuple(shares_E.tolist()), p.tokens)) != ids_TK).sum() <= 1
+    ids_TK = torch.tensor(drawn_experts(popularity(p.zipf, p.numbered, p.stale), p.tokens))
+    first_E = torch.cumsum(copies_E, 0) - copies_E
+    turn_TK = torch.arange(p.tokens)[:, None] % copies_E[ids_TK]
+    rank_TK = rank_S[expert_S.argsort(stable=True)[first_E[ids_TK] + turn_TK]]
+    state = simulate(p)
+    drawn_G = torch.bincount(rank_TK.flatten(), minlength=p.n_ranks) * (p.n_ranks / rank_TK.numel())
+    assert state.drawn_G == pytest.approx(drawn_G.tolist())
+    met_TN = torch.zeros(p.tokens, NODES).scatter_(1, rank_TK // (p.n_ranks // NODES), 1.0)
+    assert state.nodes_per_token == pytest.approx(float(met_TN.sum(dim=1).mean()))
+    expected_G = rank_load(Placement(expert_S, rank_S, copies_E), shares_E) * p.n_ranks
+    assert state.expected_G == pytest.approx(expected_G.tolist())
 
 
 # The drawing.

@@ -1,6 +1,7 @@
 import statistics
 import time
 import xml.etree.ElementTree as ET
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,17 @@ from moe_lessons import capacity as cap
 from moe_lessons.explore.capacity import view as capacity_view
 from moe_lessons.explore.capacity.explorable import Capacity
 from moe_lessons.explore.capacity.panels import _hatched
-from moe_lessons.explore.capacity.state import FACTORS, Params, choices, curves, reach, shares, simulate
+from moe_lessons.explore.capacity.state import (
+    FACTORS,
+    Params,
+    choices,
+    curves,
+    overflow,
+    places,
+    reach,
+    shares,
+    simulate,
+)
 
 settings_of = st.builds(
     Params,
@@ -104,16 +115,47 @@ def test_state_adds_up(params):
 def test_reach_is_a_probability_and_sums_to_k(n_experts, skew):
     for k in (1, 2):
         reach_E = reach(shares(n_experts, skew), k)
-        assert float(reach_E.sum()) == pytest.approx(k)
-        assert float(reach_E.max()) <= 1 + 1e-9
+        assert sum(reach_E) == pytest.approx(k)
+        assert max(reach_E) <= 1 + 1e-9
 
 
 def test_reach_of_two_choices_is_what_is_drawn():
-    ids = torch.cat([choices(512, 4, 1.0, 2, seed) for seed in range(60)])
-    drawn_E = torch.bincount(ids.flatten(), minlength=4) / len(ids)
-    torch.testing.assert_close(drawn_E.double(), reach(shares(4, 1.0), 2), atol=0.01, rtol=0)
+    drawn = Counter(expert for seed in range(60) for row in choices(512, 4, 1.0, 2, seed) for expert in row)
+    drawn_E = [drawn[expert] / (60 * 512) for expert in range(4)]
+    assert drawn_E == pytest.approx(reach(shares(4, 1.0), 2), abs=0.01)
     with pytest.raises(ValueError, match="k is 3: choose 1 or 2"):
         reach(shares(4, 1.0), 3)
+
+
+# Plain Python and the package's tensors.
+
+
+@given(settings_of)
+def test_places_and_who_is_dropped_are_the_package_s(params):
+    p, state = params, simulate(params)
+    assert places(p.n_tokens, p.n_experts, p.k, p.factor) == cap.expert_capacity(
+        p.n_tokens, p.n_experts, p.k, p.factor
+    )
+    ids_TK = torch.tensor(choices(p.n_tokens, p.n_experts, p.skew, p.k, p.seed))
+    kept_TK = cap.admit(
+        ids_TK, torch.ones(ids_TK.shape), n_experts=p.n_experts, capacity=state.capacity
+    ).kept_TK
+    assert state.drops_T == tuple((~kept_TK).sum(dim=1).tolist())
+
+
+@given(st.integers(0, 512), st.floats(1e-4, 1))
+def test_overflow_is_the_package_s(n_tokens, p):
+    theirs = cap.expected_overflow(n_tokens, torch.tensor([p], dtype=torch.float64))[0].tolist()
+    assert overflow(n_tokens, p) == pytest.approx(theirs, abs=1e-9)
+
+
+def test_choices_are_those_of_gumbel_noise_in_torch():
+    noise = torch.rand(512, 64, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    scores_TE = (
+        torch.tensor(shares(64, 0.5), dtype=torch.float64).log() - (-noise[:, :64].log()).log()
+    )
+    ids_TK = scores_TE.topk(2, dim=1).indices
+    assert choices(512, 64, 0.5, 2, 9) == tuple(map(tuple, ids_TK.tolist()))
 
 
 def test_a_factor_off_the_slider_is_refused():

@@ -16,7 +16,7 @@ from moe_lessons.data.byte_pairs import BytePairTokenizer, serialised
 from moe_lessons.data.corpora import SHA256
 from moe_lessons.explore.sentence import reader
 from moe_lessons.explore.sentence.explorable import EXPERTS, LAYERS
-from moe_lessons.explore.sentence.reader import choose, read, read_safetensors, small
+from moe_lessons.explore.sentence.reader import choose, read, read_safetensors, small, step
 from moe_lessons.explore.sentence.state import SHOWN, Params
 from moe_lessons.model import MoETransformer, parameter_counts
 from moe_lessons.training.objective import evaluate
@@ -26,7 +26,7 @@ from moe_lessons.training.objective import evaluate
 def twin():
     """The package's own model with the stored weights."""
     model = MoETransformer(ModelConfig(**small().sizes)).eval()
-    weights = {name: torch.from_numpy(numbers) for name, numbers in small().weights.items()}
+    weights = {name: torch.tensor(numbers) for name, numbers in small().weights.items()}
     model.load_state_dict(weights | {"head.weight": weights["embedding.weight"]})
     return model
 
@@ -55,11 +55,12 @@ def by_torch(model, tokens, layer):
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.integers(0, 1535), min_size=1, max_size=SHOWN), st.integers(0, LAYERS - 1))
-def test_numpy_computes_what_the_package_s_model_computes(twin, tokens, layer):
+def test_plain_python_computes_what_the_package_s_model_computes(twin, tokens, layer):
     moe, hidden_TD, output = by_torch(twin, tokens, layer)
     logits_TE, outputs_TED = read(tuple(tokens), layer)
     np.testing.assert_allclose(logits_TE, output.routing.logits_TE, atol=1e-4)
-    ids_TK, weights_TK = choose(logits_TE, 2)
+    outputs_TED = np.array(outputs_TED)
+    ids_TK, weights_TK = map(np.array, zip(*(choose(row, 2) for row in logits_TE), strict=True))
     np.testing.assert_allclose(weights_TK, output.routing.topk_weights_TK, atol=1e-4)
     summed_TD = (weights_TK[:, :, None] * np.take_along_axis(outputs_TED, ids_TK[:, :, None], axis=1)).sum(
         axis=1
@@ -77,11 +78,15 @@ def test_numpy_computes_what_the_package_s_model_computes(twin, tokens, layer):
 def test_another_weight_would_be_noticed(twin, part, monkeypatch):
     """The agreement above is no accident: a tenth off in one matrix and the last layer differs."""
     tokens = small().pairs.encode(Params().sentence)[:SHOWN]
-    changed = replace(small(), weights=small().weights | {part: small().weights[part] * np.float32(1.1)})
-    monkeypatch.setattr(reader, "small", lambda: changed)
-    logits_TE = read.__wrapped__(tokens, 2).logits_TE
+    larger = (1.1 * np.array(small().weights[part])).tolist()
+    changed = replace(small(), weights=small().weights | {part: larger})
+    step.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(reader, "small", lambda: changed)
+        logits_TE = read.__wrapped__(tokens, 2).logits_TE
+    step.cache_clear()
     _, _, output = by_torch(twin, tokens, 2)
-    assert np.abs(logits_TE - output.routing.logits_TE.numpy()).max() > 1e-2
+    assert np.abs(np.array(logits_TE) - output.routing.logits_TE.numpy()).max() > 1e-2
 
 
 @settings(deadline=None)
@@ -105,7 +110,7 @@ def test_the_stored_file_is_what_safetensors_reads():
     assert set(theirs) == set(read_safetensors(raw))
     for name, numbers in read_safetensors(raw).items():
         assert theirs[name].dtype == np.float16
-        np.testing.assert_array_equal(numbers, theirs[name].astype(np.float32))
+        np.testing.assert_array_equal(np.array(numbers), theirs[name].astype(np.float64))
     assert len(raw) < 500_000
 
 

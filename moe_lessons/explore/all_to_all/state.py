@@ -1,12 +1,17 @@
-"""All to all: 256 experts on ranks, a load by Zipf's law, a plan, and one step of tokens that meets it."""
+"""All to all: 256 experts on ranks, a load by Zipf's law, a plan, and one step of tokens that meets it.
 
+Plain Python: it runs where PyTorch does not.
+"""
+
+import math
+from bisect import bisect_left
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate, chain
 
-import torch
-from torch import Tensor
-
-from moe_lessons.parallel.placement import Placement, plan, rank_load
+from moe_lessons.explore.twister import Twister
+from moe_lessons.parallel.greedy import Places, plan, rank_load
 
 EXPERTS, TOP_K, NODES, ROW_BYTES = 256, 8, 8, 7168
 """DeepSeek-V3's: experts, of which a token takes eight; a row of 7,168 numbers of one byte."""
@@ -17,6 +22,11 @@ STEEPEST = 0.9
 """Up to here the hottest expert is in less than every token's choice, so that a draw can have its share."""
 DRIFT = 0.6
 """Standard deviation of what a day adds to the logarithm of an expert's popularity."""
+ORDERS = 64
+"""Random orders of the experts; tokens take turns with them."""
+
+Ids = tuple[tuple[int, ...], ...]
+Shares = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -96,57 +106,97 @@ class State:
         return sum(count for i, row in rows for j, count in enumerate(row) if i != j)
 
 
+@dataclass(frozen=True)
+class Chance:
+    """What is random: numbers by popularity, a day's drift, orders of the experts, a start for each token."""
+
+    number_E: tuple[int, ...]
+    drift_E: tuple[float, ...]
+    order_OE: Ids
+    start_T: tuple[float, ...]
+
+
 @lru_cache(maxsize=4)
-def _random(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Order of popularity, drift of each expert, an order of the experts for each token, and a start."""
-    generator = torch.Generator().manual_seed(seed)
-    number_E = torch.randperm(EXPERTS, generator=generator)
-    drift_E = torch.randn(EXPERTS, generator=generator, dtype=torch.float64)
-    order_TE = torch.rand(max(TOKENS), EXPERTS, generator=generator).argsort(dim=1)
-    start_T = torch.rand(max(TOKENS), 1, generator=generator, dtype=torch.float64)
-    return number_E, drift_E, order_TE, start_T
+def chance(seed: int) -> Chance:
+    """Draw everything that is random."""
+    stream = Twister(seed)
+    number_E, drift_E = stream.permutation(EXPERTS), stream.normal(EXPERTS)
+    order_OE = tuple(tuple(stream.permutation(EXPERTS)) for _ in range(ORDERS))
+    return Chance(tuple(number_E), tuple(drift_E), order_OE, tuple(stream.uniform(max(TOKENS))))
 
 
-def popularity(zipf: float, numbered: bool, moved: bool = False) -> Tensor:
+@lru_cache(maxsize=64)
+def popularity(zipf: float, numbered: bool, moved: bool = False) -> Shares:
     """Each expert's share of all rows; no expert is in more than every token's choice.
 
     Examples
     --------
     >>> shares_E = popularity(0.8, numbered=True)
-    >>> round(float(shares_E.sum()), 6), round(float(shares_E[0] * 32), 2)
+    >>> round(sum(shares_E), 6), round(shares_E[0] * 32, 2)
     (1.0, 2.98)
     """
-    number_E, drift_E, _, _ = _random(7)
-    shares_E = torch.arange(1, EXPERTS + 1, dtype=torch.float64) ** -zipf
+    drawn = chance(7)
+    shares_E = [rank**-zipf for rank in range(1, EXPERTS + 1)]
     if moved:
-        shares_E = shares_E * (DRIFT * drift_E).exp()
-    shares_E = shares_E / shares_E.sum()
+        shares_E = [s * math.exp(DRIFT * d) for s, d in zip(shares_E, drawn.drift_E, strict=True)]
+    shares_E = _normed(shares_E)
     for _ in range(16):  # what is cut off goes to all, and may lift another above the limit
-        shares_E = shares_E.clamp(max=1 / TOP_K)
-        shares_E = shares_E / shares_E.sum()
-    return shares_E if numbered else shares_E[number_E]
+        if max(shares_E) <= 1 / TOP_K:
+            break
+        shares_E = _normed([min(share, 1 / TOP_K) for share in shares_E])
+    return tuple(shares_E if numbered else (shares_E[rank] for rank in drawn.number_E))
+
+
+def _normed(shares_E: list[float]) -> list[float]:
+    total = math.fsum(shares_E)
+    return [share / total for share in shares_E]
 
 
 @lru_cache(maxsize=64)
-def placed(zipf: float, n_ranks: int, numbered: bool, packed: bool, copies: int) -> Placement:
+def placed(zipf: float, n_ranks: int, numbered: bool, packed: bool, copies: int) -> Places:
     """The plan for the popularity of the day on which it was made."""
     if not packed and not copies:
-        expert_S = torch.arange(EXPERTS)
-        return Placement(expert_S, expert_S // (EXPERTS // n_ranks), torch.ones(EXPERTS, dtype=torch.int64))
+        each = EXPERTS // n_ranks
+        return Places(list(range(EXPERTS)), [e // each for e in range(EXPERTS)], [1] * EXPERTS)
     return plan(popularity(zipf, numbered), n_ranks, EXPERTS + copies * n_ranks)
 
 
-def drawn_experts(shares_E: Tensor, tokens: int) -> Tensor:
+@lru_cache(maxsize=16)
+def drawn_experts(shares_E: Shares, tokens: int) -> Ids:
     """Draw eight different experts for each token, expert e in a share of exactly 8 * shares_E[e] of them.
 
-    Systematic sampling: the shares are laid out on a line of length 8, in an order of each token's own, and
-    eight points one apart pick the experts on which they fall.
+    Systematic sampling: the shares are laid out on a line of length 8, in a random order, and eight points
+    one apart, from a start of each token's own, pick the experts on which they fall.
     """
-    _, _, order_TE, start_T = _random(7)
-    ends_TE = (TOP_K * shares_E)[order_TE[:tokens]].cumsum(dim=1)
-    points_TK = start_T[:tokens] + torch.arange(TOP_K)
-    places_TK = torch.searchsorted(ends_TE, points_TK).clamp(max=EXPERTS - 1)
-    return order_TE[:tokens].gather(1, places_TK)
+    drawn, lines = chance(7), []
+    for order_E in drawn.order_OE[:tokens]:
+        ends = list(accumulate(TOP_K * shares_E[e] for e in order_E))
+        ends[-1] = math.inf  # the last point may lie at 8 and a rounding
+        lines.append((order_E, ends))
+    ids_TK = []
+    for token, start in enumerate(drawn.start_T[:tokens]):
+        order_E, ends = lines[token % ORDERS]
+        ids_TK.append(tuple([order_E[bisect_left(ends, start + k)] for k in range(TOP_K)]))
+    return tuple(ids_TK)
+
+
+def ranks_met(found: Places, ids_TK: Ids) -> Ids:
+    """Say to which rank each row goes; an expert's copies take turns, by the token's number.
+
+    Examples
+    --------
+    >>> ranks_met(Places([0, 1, 0], [0, 0, 1], [2, 1]), ((0, 1), (0, 1)))
+    ((0, 0), (1, 0))
+    """
+    ranks_E: list[list[int]] = [[] for _ in found.copies_E]
+    for expert, rank in zip(found.expert_of_slot, found.rank_of_slot, strict=True):
+        ranks_E[expert].append(rank)
+    if max(found.copies_E) == 1:
+        only_E = [ranks[0] for ranks in ranks_E]
+        return tuple(tuple([only_E[e] for e in row]) for row in ids_TK)
+    return tuple(
+        tuple([ranks_E[e][token % len(ranks_E[e])] for e in row]) for token, row in enumerate(ids_TK)
+    )
 
 
 def simulate(params: Params) -> State:
@@ -163,28 +213,32 @@ def simulate(params: Params) -> State:
     p = params
     found = placed(p.zipf, p.n_ranks, p.numbered, p.packed, p.copies)
     today_E = popularity(p.zipf, p.numbered, p.stale)
-    expected_G = rank_load(found, today_E) * p.n_ranks
-    ids_TK = drawn_experts(today_E, p.tokens)
-    # Copies take turns: a token's number says which one it goes to.
-    first_E = torch.cumsum(found.copies_E, 0) - found.copies_E
-    slot_S = found.expert_of_slot.argsort(stable=True)
-    turn_TK = torch.arange(p.tokens)[:, None] % found.copies_E[ids_TK]
-    rank_TK = found.rank_of_slot[slot_S[first_E[ids_TK] + turn_TK]]
-    drawn_G = torch.bincount(rank_TK.flatten(), minlength=p.n_ranks) * (p.n_ranks / rank_TK.numel())
-    node_TK = rank_TK // (p.n_ranks // NODES)
-    rows_TN = torch.zeros(p.tokens, NODES, dtype=torch.int64)
-    rows_TN.scatter_add_(1, node_TK, torch.ones_like(node_TK))
-    sent_TN = rows_TN.clamp(max=1) if p.once else rows_TN
-    home_T = torch.arange(p.tokens) * NODES // p.tokens
-    bytes_NN = torch.zeros(NODES, NODES, dtype=torch.int64).index_add_(0, home_T, sent_TN) * ROW_BYTES
+    expected_G = [load * p.n_ranks for load in rank_load(found, today_E)]
+    rank_TK = ranks_met(found, drawn_experts(today_E, p.tokens))
+    rows_G = Counter(chain.from_iterable(rank_TK))
+    drawn_G = [rows_G[rank] * p.n_ranks / (p.tokens * TOP_K) for rank in range(p.n_ranks)]
+    on_node = p.n_ranks // NODES
+    node_G = [rank // on_node for rank in range(p.n_ranks)]
+    sent = [Counter[int]() for _ in range(NODES)]
+    met = 0
+    at_home = p.tokens // NODES
+    for home in range(NODES):
+        rows = rank_TK[home * at_home : (home + 1) * at_home]
+        nodes = [{node_G[rank] for rank in row} for row in rows]
+        met += sum(map(len, nodes))
+        if p.once:
+            sent[home].update(chain.from_iterable(nodes))
+        else:
+            for rank, count in Counter(chain.from_iterable(rows)).items():
+                sent[home][node_G[rank]] += count
     return State(
         p,
-        tuple(expected_G.tolist()),
-        tuple(drawn_G.tolist()),
-        float(today_E.max()) * p.n_ranks,
+        tuple(expected_G),
+        tuple(drawn_G),
+        max(today_E) * p.n_ranks,
         p.copies * p.n_ranks,
-        tuple(map(tuple, bytes_NN.tolist())),
-        float((rows_TN > 0).sum(dim=1).double().mean()),
+        tuple(tuple(row[node] * ROW_BYTES for node in range(NODES)) for row in sent),
+        met / p.tokens,
     )
 
 
@@ -198,4 +252,4 @@ def uneven(params: Params) -> float:
     """
     p = params
     found = placed(p.zipf, p.n_ranks, p.numbered, p.packed, p.copies)
-    return float(rank_load(found, popularity(p.zipf, p.numbered, p.stale)).max()) * p.n_ranks
+    return max(rank_load(found, popularity(p.zipf, p.numbered, p.stale))) * p.n_ranks

@@ -1,7 +1,6 @@
 """The panels of the capacity explorable: the queues, the batch in order, both shares against the factor."""
 
-from moe_lessons.capacity import expert_capacity
-from moe_lessons.explore.capacity.state import FACTORS, State
+from moe_lessons.explore.capacity.state import FACTORS, State, places
 from moe_lessons.explore.handles import Along, handle
 from moe_lessons.explore.scale import Scale, pointer, round_ticks
 from moe_lessons.svg import ACCENT, WRONG, element, ink_on, marker, num, text, tint
@@ -26,7 +25,7 @@ def queue_scale(n_tokens: int, n_experts: int, k: int) -> int:
     >>> queue_scale(64, 8, 1)
     20
     """
-    return max(expert_capacity(n_tokens, n_experts, k, FACTORS[-1]), 12)
+    return max(places(n_tokens, n_experts, k, FACTORS[-1]), 12)
 
 
 def queues(state: State, left: float, top: float, width: float, height: float, *, live: bool = False) -> str:

@@ -1,19 +1,20 @@
 """The state of the capacity explorable: random tokens, experts with C places, who is left outside.
 
 The router is as good as a coin: which experts a token asks does not depend on the token. So everything that
-happens here is chance, and its average can be computed.
+happens here is chance, and its average can be computed. Plain Python: it runs where PyTorch does not.
+`places`, `overflow` and the queues are what `moe_lessons.capacity` computes on tensors; tests compare them.
 """
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
+from itertools import accumulate
+from operator import mul
 
-import torch
-from torch import Tensor
+from moe_lessons.explore.twister import Twister
 
-from moe_lessons.capacity import admit, expected_overflow, expert_capacity
-
-MOST_TOKENS, MOST_EXPERTS = 512, 64
+MOST_EXPERTS = 64
 FACTORS = tuple(round(0.5 + 0.05 * i, 2) for i in range(41))
 """The capacity factors of the slider, and of the curves."""
 
@@ -56,47 +57,99 @@ class State:
 
 
 @lru_cache(maxsize=32)
-def _noise(seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    uniform = torch.rand(MOST_TOKENS, MOST_EXPERTS, generator=generator, dtype=torch.float64)
-    return -(-uniform.log()).log()  # Gumbel: the largest of log p + noise falls on e with probability p_e
+def _patience(seed: int, n_tokens: int, n_experts: int) -> tuple[tuple[float, ...], ...]:
+    """Exponential noise for each token and expert: the smallest noise / p falls on e with probability p_e."""
+    drawn = Twister(seed).uniform(n_tokens * MOST_EXPERTS)  # a row for each token, as long whatever E is
+    starts = range(0, len(drawn), MOST_EXPERTS)
+    return tuple(tuple([-math.log(u) for u in drawn[i : i + n_experts]]) for i in starts)
 
 
 @lru_cache(maxsize=64)
-def shares(n_experts: int, skew: float) -> Tensor:
-    """Probability of each expert as a first choice, shape (E,).
+def shares(n_experts: int, skew: float) -> tuple[float, ...]:
+    """Probability of each expert as a first choice, one number for each.
 
     Examples
     --------
-    >>> shares(3, 1.0)  # 1, 1/2 and 1/3, made to sum to 1
-    tensor([0.5455, 0.2727, 0.1818], dtype=torch.float64)
+    >>> [round(share, 4) for share in shares(3, 1.0)]  # 1, 1/2 and 1/3, made to sum to 1
+    [0.5455, 0.2727, 0.1818]
     """
-    appeal_E = torch.arange(1, n_experts + 1, dtype=torch.float64) ** -skew
-    return appeal_E / appeal_E.sum()
+    appeal_E = [e**-skew for e in range(1, n_experts + 1)]
+    total = math.fsum(appeal_E)
+    return tuple(appeal / total for appeal in appeal_E)
 
 
-def reach(shares_E: Tensor, k: int) -> Tensor:
+def reach(shares_E: tuple[float, ...], k: int) -> tuple[float, ...]:
     """Probability that an expert is among a token's K choices, K = 1 or 2, the second from those left over.
 
     Examples
     --------
-    >>> reach(torch.tensor([0.5, 0.25, 0.25]), 2).sum()
-    tensor(2.)
+    >>> round(sum(reach((0.5, 0.25, 0.25), 2)), 9)
+    2.0
     """
     if k == 1:
         return shares_E
     if k != 2:
         raise ValueError(f"k is {k}: choose 1 or 2")
     # Second after any other first choice j: p_j * p_e / (1 - p_j).
-    odds_E = shares_E / (1 - shares_E)
-    return shares_E * (1 + odds_E.sum() - odds_E)
+    odds_E = [share / (1 - share) for share in shares_E]
+    total = math.fsum(odds_E)
+    return tuple(share * (1 + total - odds) for share, odds in zip(shares_E, odds_E, strict=True))
 
 
 @lru_cache(maxsize=256)
-def choices(n_tokens: int, n_experts: int, skew: float, k: int, seed: int) -> Tensor:
-    """Draw each token's K experts, shape (T, K); the same noise whatever is dragged."""
-    scores_TE = shares(n_experts, skew).log() + _noise(seed)[:n_tokens, :n_experts]
-    return scores_TE.topk(k, dim=1).indices
+def choices(n_tokens: int, n_experts: int, skew: float, k: int, seed: int) -> tuple[tuple[int, ...], ...]:
+    """Draw each token's K experts, K = 1 or 2, the first choice first; the same noise whatever is dragged."""
+    less_E = [1 / share for share in shares(n_experts, skew)]
+    chosen = []
+    for noise in _patience(seed, n_tokens, n_experts):
+        waits = list(map(mul, noise, less_E))
+        best = waits.index(min(waits))
+        if k == 1:
+            chosen.append((best,))
+            continue
+        waits[best] = math.inf
+        chosen.append((best, waits.index(min(waits))))
+    return tuple(chosen)
+
+
+def places(n_tokens: int, n_experts: int, k: int, factor: float) -> int:
+    """C, the places of an expert: its fair share of the rows times the factor as it is written, rounded up.
+
+    Examples
+    --------
+    >>> places(64, 8, 2, 1.25)  # 16 * 1.25
+    20
+    """
+    return math.ceil(Fraction(str(factor)) * k * n_tokens / n_experts)
+
+
+@lru_cache(maxsize=1024)
+def overflow(n_tokens: int, p: float) -> tuple[float, ...]:
+    """Expected number of rows beyond each capacity C = 0 to T, where a token asks with probability p.
+
+    Examples
+    --------
+    >>> [round(rows, 9) for rows in overflow(2, 0.5)]  # 0, 1, 1 or 2 rows: mean 1, and 1 over once in four
+    [1.0, 0.25, 0.0]
+    """
+    if p >= 1:
+        return tuple(float(n_tokens - c) for c in range(n_tokens + 1))
+    # From the likeliest number of rows to both sides, each probability from its neighbour.
+    top, odds = min(n_tokens, int((n_tokens + 1) * p)), p / (1 - p)
+    ways = math.lgamma(n_tokens + 1) - math.lgamma(top + 1) - math.lgamma(n_tokens - top + 1)
+    pmf_N = [0.0] * (n_tokens + 1)
+    pmf_N[top] = math.exp(ways + top * math.log(p) + (n_tokens - top) * math.log1p(-p))
+    for n in range(top, n_tokens):
+        pmf_N[n + 1] = pmf_N[n] * ((n_tokens - n) / (n + 1) * odds)
+        if pmf_N[n + 1] < 1e-40:
+            break
+    for n in range(top, 0, -1):
+        pmf_N[n - 1] = pmf_N[n] * (n / (n_tokens - n + 1) / odds)
+        if pmf_N[n - 1] < 1e-40:
+            break
+    # E[max(0, n - C)] is the sum of P(n > j) over all j >= C; added from the end, small ones first.
+    above_N = list(accumulate(reversed(pmf_N[1:]), initial=0.0))
+    return tuple(reversed(list(accumulate(above_N))))
 
 
 @lru_cache(maxsize=256)
@@ -108,11 +161,11 @@ def curves(n_tokens: int, n_experts: int, skew: float, k: int) -> Curves:
     >>> round(curves(64, 8, 0.0, 1).dropped[FACTORS.index(1.0)], 3)
     0.131
     """
-    overflow_C = expected_overflow(n_tokens, reach(shares(n_experts, skew), k)).sum(dim=0).tolist()
+    each = [overflow(n_tokens, p) for p in reach(shares(n_experts, skew), k)]
     rows, dropped, empty = n_tokens * k, [], []
     for factor in FACTORS:
-        capacity = expert_capacity(n_tokens, n_experts, k, factor)
-        over = overflow_C[min(capacity, n_tokens)]
+        capacity = places(n_tokens, n_experts, k, factor)
+        over = math.fsum(overflow_C[min(capacity, n_tokens)] for overflow_C in each)
         dropped.append(over / rows)
         empty.append(1 - (rows - over) / (n_experts * capacity))
     return Curves(tuple(dropped), tuple(empty))
@@ -128,15 +181,14 @@ def simulate(params: Params) -> State:
     (8, 64)
     """
     p = params
-    capacity = expert_capacity(p.n_tokens, p.n_experts, p.k, p.factor)
-    ids_TK = choices(p.n_tokens, p.n_experts, p.skew, p.k, p.seed)
-    kept_TK = admit(ids_TK, torch.ones(ids_TK.shape), n_experts=p.n_experts, capacity=capacity).kept_TK
+    capacity = places(p.n_tokens, p.n_experts, p.k, p.factor)
     queues: list[list[int]] = [[] for _ in range(p.n_experts)]
-    for token, row in enumerate(ids_TK.tolist()):
+    drops_T = [0] * p.n_tokens
+    for token, row in enumerate(choices(p.n_tokens, p.n_experts, p.skew, p.k, p.seed)):
         for expert in row:
             queues[expert].append(token)
-    drops_T = (~kept_TK).sum(dim=1).tolist()
-    rows, places = p.n_tokens * p.k, p.n_experts * capacity
+            drops_T[token] += len(queues[expert]) > capacity
+    rows, room = p.n_tokens * p.k, p.n_experts * capacity
     expected = curves(p.n_tokens, p.n_experts, p.skew, p.k)
     i = FACTORS.index(_nearest(p.factor))
     return State(
@@ -145,7 +197,7 @@ def simulate(params: Params) -> State:
         tuple(map(tuple, queues)),
         tuple(drops_T),
         dropped=sum(drops_T) / rows,
-        empty=1 - (rows - sum(drops_T)) / places,
+        empty=1 - (rows - sum(drops_T)) / room,
         expected_dropped=expected.dropped[i],
         expected_empty=expected.empty[i],
         curves=expected,

@@ -26,8 +26,8 @@ def plane(state: State, left: float, top: float, side: float) -> str:
     parts += [_arrow(p, e, unit, live) for e in range(E) if e != p.expert]
     parts.append(_arrow(p, p.expert, unit, live))
     if side > 300:
-        x, y = (state.tokens_T2[p.token] * unit).tolist()
-        parts.append(element("circle", cx=x, cy=-y, r=10, fill="none", stroke=INK, stroke_width=2))
+        x, y = state.tokens_T2[p.token]
+        parts.append(element("circle", cx=x * unit, cy=-y * unit, r=10, fill="none", stroke=INK, stroke_width=2))
     # A nested <svg> clips what reaches over its edge.
     half = num(side / 2)
     box = f"-{half} -{half} {num(side)} {num(side)}"
@@ -66,8 +66,9 @@ def _tokens(state: State, unit: float, side: float) -> list[str]:
     p = state.params
     size = 4.2 if side > 300 else 2.6
     parts = []
-    for i, (x, y) in enumerate((state.tokens_T2 * unit).tolist()):
-        experts = state.routed.topk_ids_TK[i].tolist()
+    for i, at in enumerate(state.tokens_T2):
+        x, y = (unit * part for part in at)
+        experts = state.routed.topk_ids_TK[i]
         touch = pick(Token=i) if side > 300 else {}
         if p.k == 1:
             parts.append(marker(experts[0], x, -y, size, stroke="#ffffff", stroke_width=0.6, **touch))
@@ -108,7 +109,7 @@ _HALO: dict[str, str | float] = {"paint_order": "stroke", "stroke": "#ffffff", "
 
 def _arrow(p: Params, expert: int, unit: float, live: bool) -> str:
     """A router vector, with the expert's number at its tip; on a live map the tip can be dragged."""
-    x, y = (router_vectors(p.angles, p.norms)[expert] * ARROW * unit).tolist()
+    x, y = (part * ARROW * unit for part in router_vectors(p.angles, p.norms)[expert])
     chosen = expert == p.expert
     shaft = {"x1": 0, "y1": 0, "x2": x, "y2": -y}
     parts = [
@@ -134,7 +135,7 @@ def loads(state: State, left: float, top: float, width: float) -> str:
     x0, full = left + 44, width - 44 - 46
     parts = [text(left, top - 8, "tokens that reach the expert (%)", fill=MUTED)]
     for e, (load, before) in enumerate(
-        zip(state.routed.load_E.tolist(), state.load_before_E.tolist(), strict=True)
+        zip(state.routed.load_E, state.load_before_E, strict=True)
     ):
         y = top + 8 + 25 * e
         parts.append(row_name(e, left, y + 9, e == p.expert))
@@ -155,8 +156,8 @@ def softmax(state: State, left: float, top: float, width: float) -> str:
     x0, full = left + 104, width - 104 - 46
     head = f"token {p.token}: softmax at temperature {p.temperature:.4g} (%)"
     parts = [text(left, top - 10, head, fill=MUTED), text(left + 96, top + 6, "logit", text_anchor="end")]
-    logits = state.routed.logits_TE[p.token].tolist()
-    for e, probability in enumerate(state.probs_E.tolist()):
+    logits = state.routed.logits_TE[p.token]
+    for e, probability in enumerate(state.probs_E):
         y = top + 12 + 25 * e
         chosen = e in state.chosen
         parts.append(row_name(e, left, y + 9, e == p.expert))

@@ -1,18 +1,24 @@
 """The router playground's state: tokens in a plane, six router vectors, and who gets whom.
 
 A logit is an inner product, so it grows with the router vector's norm where it is positive and sinks where
-it is negative. Everything on the page follows from that.
+it is negative. Everything on the page follows from that. Plain Python: it runs where numpy does not.
 """
 
+import json
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-
-import numpy as np
-from numpy.typing import NDArray
+from importlib import resources
+from itertools import combinations
 
 E, T = 6, 160
-Array = NDArray[np.float64]
+SEED = 3
+"""Of the tokens on the page."""
+
+Rows = tuple[tuple[float, ...], ...]
+Ids = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class Params:
     temperature: float = 1.0
     token: int = 115
     expert: int = 0
-    seed: int = 3
+    seed: int = SEED
 
 
 @dataclass(frozen=True)
@@ -41,9 +47,9 @@ class Wedge:
 class Routed:
     """What the router's vectors and K decide; temperature has no part in it."""
 
-    logits_TE: Array
-    topk_ids_TK: NDArray[np.intp]
-    load_E: Array
+    logits_TE: Rows
+    topk_ids_TK: Ids
+    load_E: tuple[float, ...]
     wedges: tuple[Wedge, ...]
 
 
@@ -52,54 +58,85 @@ class State:
     """Everything that one frame shows."""
 
     params: Params
-    tokens_T2: Array
+    tokens_T2: Rows
     routed: Routed
-    load_before_E: Array
-    probs_E: Array
+    load_before_E: tuple[float, ...]
+    probs_E: tuple[float, ...]
     chosen: frozenset[int]
 
 
 @lru_cache(maxsize=64)
-def cloud(seed: int) -> Array:
-    """Tokens in the plane, in a few loose clusters around the origin: an array of shape (T, 2).
+def cloud(seed: int) -> Rows:
+    """Tokens in the plane, in a few loose clusters around the origin: T pairs of numbers.
+
+    Those of the page are stored, for a page has no numpy to draw them with; tests draw others.
 
     Examples
     --------
-    >>> cloud(0).shape
-    (160, 2)
+    >>> len(cloud(SEED)), [round(x, 3) for x in cloud(SEED)[0]]
+    (160, [0.936, 0.145])
     """
+    if seed == SEED:
+        stored = resources.files(__package__).joinpath("cloud.json").read_text(encoding="utf-8")
+        return tuple(map(tuple, json.loads(stored)))
+    return drawn(seed)
+
+
+def drawn(seed: int) -> Rows:
+    """Draw tokens, with numpy.
+
+    Examples
+    --------
+    >>> drawn(SEED) == cloud(SEED)
+    True
+    """
+    import numpy as np
+
     rng = np.random.default_rng(seed)
     turn = rng.uniform(0, 2 * np.pi, 9)
     centres = 1.5 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
     points = centres[rng.integers(0, 9, T)] + 0.55 * rng.normal(size=(T, 2))
-    return np.clip(points - points.mean(0), -2.8, 2.8)
+    return tuple(map(tuple, np.clip(points - points.mean(0), -2.8, 2.8).tolist()))
 
 
-def router_vectors(angles: Sequence[float] | Array, norms: Sequence[float] | Array) -> Array:
-    """Router vectors from their angles (degrees) and norms: an array of shape (E, 2).
+def router_vectors(angles: Sequence[float], norms: Sequence[float]) -> Rows:
+    """Router vectors from their angles (degrees) and norms: E pairs of numbers.
 
     Examples
     --------
-    >>> router_vectors([0, 90], [1, 2]).round(3) + 0.0
-    array([[1., 0.],
-           [0., 2.]])
+    >>> [[round(x, 3) for x in vector] for vector in router_vectors([0, 90], [1, 2])]
+    [[1.0, 0.0], [0.0, 2.0]]
     """
-    turn = np.deg2rad(np.asarray(angles, dtype=float))
-    return np.asarray(norms, dtype=float)[:, None] * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    turns = map(math.radians, angles)
+    return tuple((norm * math.cos(t), norm * math.sin(t)) for t, norm in zip(turns, norms, strict=True))
 
 
-def topk(logits_TE: Array, k: int) -> NDArray[np.intp]:
+def products(rows: Rows, vectors_E2: Rows) -> Rows:
+    """Inner products of every row with every vector.
+
+    Examples
+    --------
+    >>> products(((1.0, 2.0),), ((3.0, 4.0), (0.0, 1.0)))
+    ((11.0, 2.0),)
+    """
+    return tuple(tuple([x * a + y * b for a, b in vectors_E2]) for x, y in rows)
+
+
+def topk(logits_TE: Rows, k: int) -> Ids:
     """Ids of the K largest logits of each row, largest first; of equals the smaller id.
 
     Examples
     --------
-    >>> topk(np.array([[0.1, 0.9, 0.5]]), 2)
-    array([[1, 2]])
+    >>> topk(((0.1, 0.9, 0.5),), 2)
+    ((1, 2),)
     """
-    return np.argsort(-logits_TE, axis=1, kind="stable")[:, :k]
+    experts = range(len(logits_TE[0]))
+    if k == 1:
+        return tuple((row.index(max(row)),) for row in logits_TE)
+    return tuple(tuple(sorted(experts, key=row.__getitem__, reverse=True)[:k]) for row in logits_TE)
 
 
-def wedges(vectors_E2: Array, k: int) -> tuple[Wedge, ...]:
+def wedges(vectors_E2: Rows, k: int) -> tuple[Wedge, ...]:
     """Cut the plane into sectors of one expert set each.
 
     The chosen set depends on a token's direction alone, and changes only where two logits tie, that is at
@@ -110,15 +147,13 @@ def wedges(vectors_E2: Array, k: int) -> tuple[Wedge, ...]:
     >>> [(round(w.start), round(w.stop), set(w.experts)) for w in wedges(router_vectors([0, 180], [1, 1]), 1)]
     [(90, 270, {1}), (270, 450, {0})]
     """
-    first, second = np.triu_indices(len(vectors_E2), 1)
-    ties = vectors_E2[first] - vectors_E2[second]
-    across = np.rad2deg(np.arctan2(ties[:, 0], -ties[:, 1]))
-    cuts = np.unique(np.concatenate([across, across + 180]).round(6) % 360)
-    stops = np.append(cuts[1:], cuts[0] + 360)
-    middles = router_vectors((cuts + stops) / 2, np.ones(len(cuts)))
-    sets = [frozenset(row.tolist()) for row in topk(middles @ vectors_E2.T, k)]
+    across = [math.degrees(math.atan2(a - c, d - b)) for (a, b), (c, d) in combinations(vectors_E2, 2)]
+    cuts = sorted({round(angle, 6) % 360 for start in across for angle in (start, start + 180)})
+    stops = [*cuts[1:], cuts[0] + 360]
+    middles = router_vectors([(a + b) / 2 for a, b in zip(cuts, stops, strict=True)], [1.0] * len(cuts))
+    sets = [frozenset(row) for row in topk(products(middles, vectors_E2), k)]
     merged: list[Wedge] = []
-    for start, stop, experts in zip(cuts.tolist(), stops.tolist(), sets, strict=True):
+    for start, stop, experts in zip(cuts, stops, sets, strict=True):
         if merged and merged[-1].experts == experts:
             merged[-1] = replace(merged[-1], stop=stop)
         else:
@@ -135,13 +170,14 @@ def route(angles: tuple[float, ...], norms: tuple[float, ...], k: int, seed: int
 
     Examples
     --------
-    >>> float(route(Params().angles, Params().norms, 2, 0).load_E.sum().round(6))
+    >>> round(sum(route(Params().angles, Params().norms, 2, SEED).load_E), 6)
     2.0
     """
     vectors = router_vectors(angles, norms)
-    logits = cloud(seed) @ vectors.T
+    logits = products(cloud(seed), vectors)
     ids = topk(logits, k)
-    load = np.bincount(ids.ravel(), minlength=len(vectors)) / len(logits)
+    reached = Counter(expert for row in ids for expert in row)
+    load = tuple(reached[expert] / len(logits) for expert in range(len(vectors)))
     return Routed(logits, ids, load, wedges(vectors, k))
 
 
@@ -151,16 +187,17 @@ def simulate(params: Params) -> State:
     Examples
     --------
     >>> before, after = simulate(Params(k=4)), simulate(lengthen(Params(k=4), 2.0))
-    >>> bool(after.routed.load_E[0] < before.routed.load_E[0])
+    >>> after.routed.load_E[0] < before.routed.load_E[0]
     True
     """
     routed = route(params.angles, params.norms, params.k, params.seed)
     start = Params()
     before = route(start.angles, start.norms, params.k, params.seed).load_E
-    scaled = routed.logits_TE[params.token] / params.temperature
-    exps = np.exp(scaled - scaled.max())
-    chosen = frozenset(routed.topk_ids_TK[params.token].tolist())
-    return State(params, cloud(params.seed), routed, before, exps / exps.sum(), chosen)
+    logits = routed.logits_TE[params.token]
+    exps = [math.exp((logit - max(logits)) / params.temperature) for logit in logits]
+    probs = tuple(one / math.fsum(exps) for one in exps)
+    chosen = frozenset(routed.topk_ids_TK[params.token])
+    return State(params, cloud(params.seed), routed, before, probs, chosen)
 
 
 def lengthen(params: Params, norm: float) -> Params:

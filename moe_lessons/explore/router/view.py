@@ -34,7 +34,7 @@ def question(state: State) -> str:
     'What is going on? The vectors cut the plane. Which two experts share each border?'
     """
     p = state.params
-    chose = (state.routed.topk_ids_TK == p.expert).any(axis=1)
+    chose = [p.expert in row for row in state.routed.topk_ids_TK]
     gained = state.routed.load_E[p.expert] - state.load_before_E[p.expert]
     if p.k == E:
         return "Every token reaches every expert. What is left for the router to decide?"
@@ -46,7 +46,7 @@ def question(state: State) -> str:
         return "What is going on? A longer vector, and fewer tokens. On which side of the dashed line?"
     if p.norms[p.expert] < 0.98:
         return "What is going on? A short vector, logits near 0. Which tokens choose it, and why?"
-    if (state.routed.logits_TE[chose, p.expert] < 0).any():
+    if any(row[p.expert] < 0 for row, mine in zip(state.routed.logits_TE, chose, strict=True) if mine):
         return "What is going on? The region crosses the dashed line. How can a negative logit win?"
     return "What is going on? The vectors cut the plane. Which two experts share each border?"
 
@@ -60,7 +60,7 @@ def _map_label(state: State) -> str:
 def _in_words(state: State) -> str:
     """The rest of the alt text."""
     p = state.params
-    shares = ", ".join(f"{e}: {100 * v:.0f}" for e, v in enumerate(state.routed.load_E.tolist()))
+    shares = ", ".join(f"{e}: {100 * v:.0f}" for e, v in enumerate(state.routed.load_E))
     chosen = ", ".join(str(e) for e in sorted(state.chosen))
     return f"Tokens that reach each expert (%): {shares}. Token {p.token} goes to {chosen}. {question(state)}"
 
@@ -124,7 +124,7 @@ def strip() -> Drawing:
 def _small_softmax(state: State, left: float, top: float) -> str:
     note = f"Temperature {state.params.temperature:.4g}: softmax (%)"
     parts = [text(left, top + 13, note, font_weight="600")]
-    for e, probability in enumerate(state.probs_E.tolist()):
+    for e, probability in enumerate(state.probs_E):
         y = top + 30 + 34 * e
         chosen = e in state.chosen
         parts.append(row_name(e, left - 10, y + 11, False))

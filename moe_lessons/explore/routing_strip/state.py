@@ -196,15 +196,15 @@ def _by_chance(rows: Sequence[Sequence[int]], sizes: Sequence[int]) -> float:
     firsts = [row[0] for row in rows]
     if not sizes:
         return 1.0
-    found = 0.0
-    for size in sizes:
+    fullest: dict[int, float] = {}
+    for size in set(sizes):
         step = max(1, len(firsts) // size)
         shares = []
         for start in range(0, len(firsts), max(1, len(firsts) // 40)):
             dealt = Counter(firsts[(start + i * step + i) % len(firsts)] for i in range(size))
-            shares.append(dealt.most_common(1)[0][1])
-        found += sum(shares) / len(shares)
-    return found / sum(sizes)
+            shares.append(max(dealt.values()))
+        fullest[size] = sum(shares) / len(shares)
+    return sum(fullest[size] for size in sizes) / sum(sizes)
 
 
 def choose(params: Params, expert: int) -> Params:

@@ -35,7 +35,7 @@ def layer_diagram(params: Params | None = None) -> Drawing:
     state = simulate(params or Params())
     if not state.tokens:
         raise ValueError("params.sentence has no token: give at least one word")
-    ids, weights = (a[state.params.token].tolist() for a in (state.topk_ids_TK, state.topk_weights_TK))
+    ids, weights = (a[state.params.token] for a in (state.topk_ids_TK, state.topk_weights_TK))
     token = short(state.tokens[state.params.token])
     gates = dict(zip(ids, weights, strict=True))
     body = _token(token) + _router(state, gates) + _experts(len(state.load_E), gates) + _sum(gates)
@@ -86,8 +86,8 @@ def _router(state: State, gates: dict[int, float]) -> str:
         _arrow((256, 61), (282, 61)),
     ]
     parts.append(element("line", x1=286, x2=450, y1=88, y2=88, stroke=MUTED))
-    for e, share in enumerate(state.probs_TE[state.params.token].tolist()):
-        x, tall = 288 + 20 * e, max(54 * share / float(state.probs_TE[state.params.token].max()), 1.0)
+    for e, share in enumerate(state.probs_TE[state.params.token]):
+        x, tall = 288 + 20 * e, max(54 * share / max(state.probs_TE[state.params.token]), 1.0)
         rim: dict[str, str | float] = {"stroke": INK, "stroke_width": 1.5} if e in gates else {}
         fill = color(e) if e in gates else FAINT
         parts.append(element("rect", x=x, y=88 - tall, width=15, height=tall, fill=fill, **rim))

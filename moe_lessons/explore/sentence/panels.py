@@ -79,7 +79,7 @@ def _row(state: State, t: int, left: float, top: float, sizes: Sizes) -> str:
     mine = sizes.live and t == state.params.token
     tall = sizes.tall(state)
     height = tall - (3 if sizes.live else 2)
-    weights = dict(zip(state.topk_ids_TK[t].tolist(), state.topk_weights_TK[t].tolist(), strict=True))
+    weights = dict(zip(state.topk_ids_TK[t], state.topk_weights_TK[t], strict=True))
     middle = top + height / 2 + 4.5
     style: dict[str, str | float] = {"text_anchor": "end", "font_family": MONO}
     style |= {"font_size": 13 if sizes.live else 11.5, "font_weight": "700" if mine else "400"}
@@ -87,7 +87,7 @@ def _row(state: State, t: int, left: float, top: float, sizes: Sizes) -> str:
     parts = [text(left + sizes.words - 7, middle, word, **style)]
     if mine:
         parts.append(text(left - 5, middle, "▸"))
-    for e, share in enumerate(state.probs_TE[t].tolist()):
+    for e, share in enumerate(state.probs_TE[t]):
         parts.append(
             _cell(e, share, e in weights, mine, left + sizes.words + sizes.cell * e, top, height, sizes)
         )
@@ -131,7 +131,7 @@ def load(state: State, left: float, top: float, sizes: Sizes = LIVE) -> str:
     if not state.tokens:
         return "".join(parts)
     numbers = []
-    for e, tokens in enumerate(state.load_E.tolist()):
+    for e, tokens in enumerate(state.load_E):
         x, tall = x0 + sizes.cell * e, sizes.deep * tokens / len(state.tokens)
         bar = {"x": x + 2, "y": base - tall, "width": sizes.cell - 7, "height": max(tall, 0.5)}
         parts.append(element("rect", fill=color(e), stroke=MUTED, stroke_width=0.5, **bar))
@@ -149,10 +149,10 @@ def total(state: State, left: float, top: float, width: float, height: float) ->
     """Draw the chosen token's answers, each times its weight, and their sum, all on one scale."""
     if not state.tokens:
         return ""
-    ids, weights = (a[state.params.token].tolist() for a in (state.topk_ids_TK, state.topk_weights_TK))
+    ids, weights = (a[state.params.token] for a in (state.topk_ids_TK, state.topk_weights_TK))
     each = min(118.0, height / (len(ids) + 1))
     parts = []
-    for i, (e, weight, numbers) in enumerate(zip(ids, weights, state.weighted_KD.tolist(), strict=True)):
+    for i, (e, weight, numbers) in enumerate(zip(ids, weights, state.weighted_KD, strict=True)):
         y = top + each * i
         name = f"{'+ ' if i else ''}{weight:.2f} × what expert {e} says"
         parts.append(marker(e, left + 5, y + 8, 4.5) + text(left + 15, y + 12, name))
@@ -160,7 +160,7 @@ def total(state: State, left: float, top: float, width: float, height: float) ->
     y = top + each * len(ids)
     parts.append(element("line", x1=left, x2=left + width, y1=y, y2=y, stroke=INK))
     parts.append(text(left, y + 14, "= what the layer says", font_weight="700"))
-    parts.append(vector(state.output_D.tolist(), INK, state.full, left, y + 15, width, each - 17))
+    parts.append(vector(state.output_D, INK, state.full, left, y + 15, width, each - 17))
     return "".join(parts)
 
 

@@ -1,12 +1,10 @@
 """The state of explorable 0: a sentence's tokens, what the router says of each, and one token's sum."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-import numpy as np
-from numpy.typing import NDArray
-
-from moe_lessons.explore.sentence.reader import Array, choose, read, small, softmax
+from moe_lessons.explore.sentence.reader import Matrix, Vector, choose, read, small, softmax, step, weighted_sum
 
 SHOWN = 16
 """Tokens that a picture has room for."""
@@ -29,7 +27,7 @@ class Params:
 
 @dataclass(frozen=True)
 class State:
-    """Everything that one frame shows; without a token all arrays are empty.
+    """Everything that one frame shows; without a token there are no rows.
 
     Attributes
     ----------
@@ -41,15 +39,15 @@ class State:
         How many the text has as far as it was read.
     cut : int
         Characters after the first `READ`.
-    probs_TE : array of shape (T, E)
+    probs_TE : T rows of E numbers
         The router's softmax over all experts.
-    topk_ids_TK, topk_weights_TK : arrays of shape (T, K)
+    topk_ids_TK, topk_weights_TK : T rows of K numbers
         The chosen experts, the heaviest first, and their weights.
-    load_E : array of int, shape (E,)
+    load_E : E integers
         Tokens that each expert gets.
-    weighted_KD : array of shape (K, D)
+    weighted_KD : K rows of D numbers
         The chosen token's outputs, each times its weight.
-    output_D : array of shape (D,)
+    output_D : D numbers
         Their sum.
     full : float
         The largest number in these tokens' weighted answers and sums, at any K: the scale for all of them.
@@ -59,12 +57,12 @@ class State:
     tokens: tuple[str, ...]
     n_tokens: int
     cut: int
-    probs_TE: Array
-    topk_ids_TK: NDArray[np.intp]
-    topk_weights_TK: Array
-    load_E: NDArray[np.intp]
-    weighted_KD: Array
-    output_D: Array
+    probs_TE: Matrix
+    topk_ids_TK: tuple[tuple[int, ...], ...]
+    topk_weights_TK: Matrix
+    load_E: tuple[int, ...]
+    weighted_KD: Matrix
+    output_D: Vector
     full: float
 
 
@@ -74,7 +72,7 @@ def simulate(params: Params) -> State:
     Examples
     --------
     >>> state = simulate(Params("The words"))
-    >>> state.tokens[0], int(state.load_E.sum()) == 2 * len(state.tokens)
+    >>> state.tokens[0], sum(state.load_E) == 2 * len(state.tokens)
     ('The', True)
     >>> simulate(Params("")).tokens
     ()
@@ -86,43 +84,43 @@ def simulate(params: Params) -> State:
     cut = max(len(params.sentence) - READ, 0)
     params = replace(params, token=min(max(params.token, 0), max(len(ids) - 1, 0)))
     if not ids:
-        nothing = np.zeros((0, model.n_experts), dtype=np.float32)
-        none_K = np.zeros((0, params.k), dtype=np.intp)
-        width = np.zeros(int(model.sizes["d_model"]), dtype=np.float32)
-        load = np.zeros(model.n_experts, dtype=np.intp)
-        return State(
-            params, (), 0, cut, nothing, none_K, nothing[:, : params.k], load, width[None][:0], width, 1
-        )
-    logits_TE, outputs_TED = read(ids, params.layer)
-    ids_TK, weights_TK = choose(logits_TE, params.k)
-    weighted_KD = weights_TK[params.token][:, None] * outputs_TED[params.token, ids_TK[params.token]]
+        load = (0,) * model.n_experts
+        return State(params, (), 0, cut, (), (), (), load, (), (0.0,) * int(model.sizes["d_model"]), 1.0)
+    found = read(ids, params.layer)
+    ids_TK, weights_TK = zip(*(choose(logits_E, params.k) for logits_E in found.logits_TE), strict=True)
+    outputs_ED = found.outputs_TED[params.token]
+    mine = list(zip(ids_TK[params.token], weights_TK[params.token], strict=True))
+    weighted_KD = tuple(tuple([weight * one for one in outputs_ED[e]]) for e, weight in mine)
+    reached = Counter(e for row in ids_TK for e in row)
     return State(
         params,
         model.pairs.labels(ids),
         len(every),
         cut,
-        softmax(logits_TE),
+        tuple(map(softmax, found.logits_TE)),
         ids_TK,
         weights_TK,
-        np.bincount(ids_TK.ravel(), minlength=model.n_experts),
+        tuple(reached[e] for e in range(model.n_experts)),
         weighted_KD,
-        weighted_KD.sum(axis=0),
-        _full(ids, params.layer),
+        tuple(map(sum, zip(*weighted_KD, strict=True))),
+        max(_largest(ids[: t + 1], params.layer) for t in range(len(ids))) or 1.0,
     )
 
 
-@lru_cache(maxsize=64)
-def _full(tokens: tuple[int, ...], layer: int) -> float:
-    """The largest number that any choice of K and token would show; 1 if there is none."""
-    logits_TE, outputs_TED = read(tokens, layer)
-    largest = 0.0
-    for k in range(1, logits_TE.shape[1] + 1):
-        ids_TK, weights_TK = choose(logits_TE, k)
-        weighted_TKD = weights_TK[:, :, None] * np.take_along_axis(outputs_TED, ids_TK[:, :, None], axis=1)
-        largest = max(
-            largest, float(np.abs(weighted_TKD).max()), float(np.abs(weighted_TKD.sum(axis=1)).max())
-        )
-    return largest or 1.0
+@lru_cache(maxsize=1024)
+def _largest(beginning: tuple[int, ...], layer: int) -> float:
+    """The largest number that the last token would show at any K, in a weighted answer or in their sum."""
+    found = step(beginning, layer)
+    ids, weights = choose(found.logits_E, len(found.logits_E))
+    largest, total, summed_D = 0.0, 0.0, [0.0] * len(found.after_D)
+    highest = 0.0  # of the answers so far, each times its weight at the full K
+    for e, weight in zip(ids, weights, strict=True):
+        total += weight  # by which the first K weights fall short of 1
+        answer_D = found.outputs_ED[e]
+        highest = max(highest, weight * max(map(abs, answer_D)))
+        summed_D = weighted_sum((1.0, weight), (summed_D, answer_D))
+        largest = max(largest, highest / total, max(map(abs, summed_D)) / total)
+    return largest
 
 
 def together(state: State, first: int, second: int) -> tuple[int, ...]:
@@ -133,5 +131,5 @@ def together(state: State, first: int, second: int) -> tuple[int, ...]:
     >>> together(simulate(Params("two words", k=8)), 0, 1)
     (0, 1, 2, 3, 4, 5, 6, 7)
     """
-    one, other = (set(state.topk_ids_TK[place].tolist()) for place in (first, second))
+    one, other = (set(state.topk_ids_TK[place]) for place in (first, second))
     return tuple(sorted(one & other))

@@ -64,7 +64,7 @@ def title(state: State) -> str:
     p, n = state.params, len(state.load_E)
     if not state.tokens:
         return f"A layer of {n} experts, and nothing to read"
-    ids = state.topk_ids_TK[p.token].tolist()
+    ids = state.topk_ids_TK[p.token]
     token = short(state.tokens[p.token])
     if len(ids) > 3:
         return f"Layer {p.layer}: {len(ids)} of {n} experts read ‘{token}’, expert {ids[0]} above all"
@@ -108,7 +108,7 @@ def question(state: State) -> str:
     if any(token.startswith("…") for token in state.tokens):
         return "A word that the model seldom saw comes in pieces (…). Do its pieces meet the same experts?"
     if 0 in state.load_E and p.k <= small().top_k:
-        idle = [e for e, tokens in enumerate(state.load_E.tolist()) if not tokens]
+        idle = [e for e, tokens in enumerate(state.load_E) if not tokens]
         verb = "reads" if len(idle) == 1 else "read"
         return f"{listed(idle).capitalize()} {verb} nothing here. Which two words share an expert?"
     return "Which two words share an expert? Take another layer: do they still?"
@@ -127,9 +127,9 @@ def in_words(state: State) -> str:
     """The rest of the alt text."""
     if not state.tokens:
         return question(state)
-    pairs = zip(state.tokens, state.topk_ids_TK.tolist(), strict=True)
+    pairs = zip(state.tokens, state.topk_ids_TK, strict=True)
     rows = ", ".join(f"{short(token)}: {' '.join(map(str, ids))}" for token, ids in pairs)
-    loads = ", ".join(map(str, state.load_E.tolist()))
+    loads = ", ".join(map(str, state.load_E))
     experts = f"experts 0 to {len(state.load_E) - 1}"
     return f"Experts of each token: {rows}. Load of {experts}: {loads}. {question(state)}"
 

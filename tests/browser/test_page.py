@@ -1,0 +1,326 @@
+"""The course on a web page: explorables in Pyodide, predictions and quizzes, from a folder that a file server serves.
+
+``pytest -m browser -k page_short`` is the short form, for CI: one explorable the whole way, and the questions.
+"""
+
+import json
+import time
+
+import accessibility
+import pytest
+from playwright.sync_api import expect
+from served import NAMES, Reader, explorable, question, site
+from sliders import WATCH
+
+from moe_lessons import explore
+from moe_lessons.course import predictions, quizzes
+from moe_lessons.exercises import registry
+from moe_lessons.explore import page as engine
+
+pytestmark = pytest.mark.browser
+
+# Keeps what passes between a page and its worker.
+LISTEN = """
+window.passed = [];
+window.Worker = class extends Worker {
+  constructor(...what) {
+    super(...what);
+    this.addEventListener("message", ({data}) => data.id && passed.push(["answer", data.id, data.answer ?? data.error]));
+  }
+  postMessage(data) {
+    passed.push(["asked", data.id, data.message]);
+    super.postMessage(data);
+  }
+};"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patient():
+    """Python takes its time to start on a busy machine."""
+    expect.set_options(timeout=120_000)
+    yield
+    expect.set_options(timeout=5_000)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    with site(tmp_path_factory.mktemp("site")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def reader_of(browser, served):
+    """Opens pages, each in a browser that has kept nothing; nothing may have gone wrong on them."""
+    readers = []
+
+    def open_(*places, script="", name="page.html", theme="light", **context):
+        reader = Reader(browser, served.page(*places, name=name, theme=theme), script=script, **context)
+        readers.append(reader)
+        return reader
+
+    yield open_
+    for reader in readers:
+        reader.context.close()
+    assert [reader.problems for reader in readers if reader.problems] == []
+
+
+def says(card, face):
+    """A card says what the notebook's says, markup and all."""
+    expect(card.locator(".moe-said")).to_have_attribute("data-of", face.said + face.picture)
+
+
+def unlocked(place):
+    """Wait until nothing in an explorable is locked."""
+    expect(place.locator(".moe-panel :is(input, button, select):disabled")).to_have_count(0)
+
+
+def settled(reader):
+    """Wait until every message has its answer; returns them."""
+    reader.page.wait_for_timeout(200)
+    reader.page.wait_for_function(
+        "passed.filter(one => one[0] === 'asked').length === passed.filter(one => one[0] === 'answer').length"
+    )
+    passed = reader.page.evaluate("passed")
+    answers = {id: answer for kind, id, answer in passed if kind == "answer"}
+    return [(message, answers[id]) for kind, id, message in passed if kind == "asked"]
+
+
+def by_keyboard(reader, place):
+    """Move every control by its keys."""
+    for control in place.locator(".moe-panel :is(input[type=range], input[type=checkbox], select)").all():
+        control.focus()
+        for key in ("ArrowRight", "ArrowRight", "Space" if control.get_attribute("type") else "ArrowDown"):
+            reader.page.keyboard.press(key)
+        reader.page.wait_for_timeout(50)
+    for text in place.locator(".moe-text input").all():
+        text.fill("Two words and more")
+    for group in place.locator(".moe-segments").all():
+        group.locator("input:checked").focus()
+        reader.page.keyboard.press("ArrowRight")
+
+
+def by_mouse(reader, place):
+    """Click landmarks and what can be picked, drag a slider and every handle."""
+    for landmark in place.locator(".moe-landmarks button").all()[:3]:
+        landmark.click()
+    for slider in place.locator(".moe-panel input[type=range]").all()[:1]:
+        box = slider.bounding_box()
+        reader.page.mouse.click(box["x"] + 0.7 * box["width"], box["y"] + box["height"] / 2)
+    for handle in place.locator(".moe-handle").all()[:2]:
+        handle.scroll_into_view_if_needed()
+        box = handle.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        reader.page.mouse.move(x, y)
+        reader.page.mouse.down()
+        reader.page.mouse.move(x + 25, y - 15, steps=4)
+        reader.page.mouse.up()
+    for mark in place.locator("[data-pick]").all()[:1]:
+        mark.click(force=True)
+
+
+def the_notebook_draws(messages, name):
+    """What the notebook's widget shows after the same requests, as the wire would carry it."""
+    asks = next(json.loads(m)["asks"] for m, _ in messages if json.loads(m)["call"] == "open")
+    shown = getattr(explore, name)(ask=asks)
+    if asks and not shown.asks:
+        shown.unlock()
+    shown._repr_mimebundle_()
+    widget = shown._view._widget._widget
+    for message, _ in messages:
+        asked = json.loads(message)
+        if asked["call"] == "unlock":
+            (shown.switch(asked["part"]) if asked["part"] else shown).unlock()
+        elif asked["call"] == "request":
+            widget._handle_custom_msg(asked["request"], [])
+    drawn = widget.shown["svg"]
+    shown.close()
+    return drawn
+
+
+def same_as_python_says(messages, name):
+    """Every answer is what this Python answers, byte for byte, and the last picture is the notebook's."""
+    here = engine.Page()
+    svg = ""
+    for message, answer in messages:
+        asked = json.loads(message)
+        expected = getattr(here, asked.pop("call"))(**asked)
+        said = json.loads(answer)
+        assert said == expected
+        svg = said["shown"]["svg"] if said else svg
+    assert svg == the_notebook_draws(messages, name)
+
+
+# --- The short form ---
+
+
+def test_page_short_a_prediction_unlocks_and_the_picture_follows(reader_of):
+    places = question("prediction", "01.norm"), explorable("Router"), question("reveal", "01.norm")
+    reader = reader_of(*places, script=LISTEN)
+    page = reader.page
+    assert not page.evaluate("performance.getEntriesByType('resource').some(one => one.name.includes('pyodide'))")
+    start = time.monotonic()
+    place = reader.wake("Router", by_key=True)
+    print(f"\nfrom the touch to the first frame: {time.monotonic() - start:.1f} s")
+    expect(place.locator(".moe-lock")).to_be_visible()
+    assert place.locator(".moe-panel input[type=range]").first.is_disabled()
+    expect(page.locator(".reveal")).to_contain_text("You have not committed to a prediction.")
+    found = registry.prediction("01.norm")
+    card = page.locator(".prediction")
+    card.get_by_role("radio").nth(0).focus()
+    page.keyboard.press("b")
+    page.keyboard.press("Enter")
+    unlocked(place)
+    says(card, predictions.now_committed(found, 1)[1])
+    expect(page.locator(".reveal")).to_contain_text("✔ As you predicted.")
+    by_keyboard(reader, place)
+    by_mouse(reader, place)
+    messages = settled(reader)
+    assert len(messages) > 12
+    same_as_python_says(messages, "Router")
+    # Next time everything is as it was left, and open.
+    page.reload()
+    says(page.locator(".prediction"), predictions.stands(found, 1, revealed=False)[1])
+    unlocked(reader.wake("Router"))
+
+
+def test_page_short_quizzes_answer_with_the_notebook_s_words_and_are_kept(reader_of):
+    choice, number = registry.quiz("00.topk"), registry.quiz("00.softmax")
+    reader = reader_of(*(question("quiz", one.id) for one in (choice, number)))
+    page = reader.page
+    first, second = (page.locator(f".quiz[data-id='{one.id}']") for one in (choice, number))
+    for i in range(len(choice.choices)):
+        first.get_by_role("radio").nth(i).click()
+        first.get_by_role("button", name="Answer").click()
+        says(first, quizzes.chosen(choice, i)[1])
+    for typed in ("much", "1/4", "3/4"):
+        second.get_by_role("textbox").fill(typed)
+        page.keyboard.press("Enter")
+        says(second, quizzes._respond(number, typed)[1])
+    assert reader.kept()["answers"] == {choice.id: len(choice.choices) - 1, number.id: "3/4"}
+    page.reload()
+    expect(second.locator(".moe-said")).to_contain_text("✔ Right.")
+    assert second.get_by_role("textbox").input_value() == "3/4"
+
+
+# --- The longer form ---
+
+
+@pytest.fixture(scope="module")
+def all_of_them(reader_of):
+    """One page with every explorable, which ask their own questions there."""
+    return reader_of(*map(explorable, NAMES), script=LISTEN, name="all.html")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_explorable_lives_on_a_page_and_draws_what_the_notebook_draws(all_of_them, name):
+    reader = all_of_them
+    reader.page.evaluate("passed.length = 0")
+    place = reader.wake(name)
+    for n in range(len(getattr(explore, name).questions)):
+        assert place.locator(".moe-panel :is(input, button, select):disabled").count() > 0
+        place.locator(".moe-question input").first.check()
+        place.get_by_role("button", name="Commit").click()
+        expect(place.locator(".moe-verdict")).to_have_count(n + 1)
+    unlocked(place)
+    by_keyboard(reader, place)
+    by_mouse(reader, place)
+    messages = settled(reader)
+    assert len(messages) > 5
+    same_as_python_says(messages, name)
+    assert reader.problems == []
+
+
+def test_each_switch_waits_for_its_prediction(reader_of):
+    ids = ("02.no_inverse", "02.no_minlength")
+    reader = reader_of(*(question("prediction", id) for id in ids), explorable("SortedLayer"))
+    place = reader.wake("SortedLayer")
+    locked = place.locator(".moe-locked")
+    expect(locked).to_have_count(4)
+    for n, id in enumerate(ids):
+        card = reader.page.locator(f".prediction[data-id='{id}']")
+        card.get_by_role("radio").first.click()
+        card.get_by_role("button", name="Commit").click()
+        expect(locked).to_have_count(3 - n)
+
+
+def test_a_prediction_in_another_tab_unlocks_too(reader_of):
+    reader = reader_of(question("prediction", "05.minimum"), explorable("Surface"), name="two.html")
+    place = reader.wake("Surface")
+    expect(place.locator(".moe-lock")).to_be_visible()
+    other = reader.context.new_page()
+    other.goto(reader.page.url)
+    other.get_by_role("radio").first.click()
+    other.get_by_role("button", name="Commit").click()
+    unlocked(place)
+    expect(reader.page.locator(".prediction")).to_contain_text("You predicted")
+
+
+def test_without_webassembly_the_strip_stands_and_quizzes_answer(reader_of):
+    places = explorable("Router"), question("quiz", "00.topk"), question("quiz", "00.softmax")
+    reader = reader_of(*places, script="delete window.WebAssembly;")
+    expect(reader.page.locator(".quiz[data-id='00.topk'] .moe-card")).to_be_visible()
+    assert reader.page.get_by_role("button", name="Bring it to life").count() == 0
+    assert reader.page.locator(".explorable > svg").is_visible()
+    expect(reader.page.locator(".quiz[data-id='00.softmax']")).to_have_text("What is read without scripts.")
+
+
+def test_where_python_does_not_start_the_strip_stands_and_a_sentence_says_why(browser, served):
+    reader = Reader(browser, served.page(explorable("Router"), name="broken.html"), start=False)
+    reader.context.route("**/python_stdlib.zip", lambda route: route.fulfill(status=404))
+    reader.page.goto(reader.address)
+    reader.page.get_by_role("button", name="Bring it to life").click()
+    expect(reader.page.locator(".moe-loading")).to_contain_text("Python could not be started")
+    assert reader.page.locator(".explorable svg").is_visible()
+    reader.context.close()
+
+
+def test_where_nothing_can_be_kept_a_prediction_lasts_as_long_as_the_page(reader_of):
+    refuse = "Object.defineProperty(window, 'localStorage', {get() { throw new Error('switched off'); }});"
+    reader = reader_of(question("prediction", "01.norm"), question("reveal", "01.norm"), script=refuse)
+    reader.page.get_by_role("radio").nth(1).click()
+    reader.page.get_by_role("button", name="Commit").click()
+    expect(reader.page.locator(".reveal")).to_contain_text("✔ As you predicted.")
+
+
+def axe(page):
+    """What axe objects to on a page."""
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(accessibility.AXE_SCRIPT)
+    return page.evaluate(accessibility.RUN_AXE, ["main"])[0]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(reader_of, theme):
+    places = question("prediction", "01.norm"), explorable("Router"), question("quiz", "00.softmax")
+    paper = "body { background: var(--moe-paper); color: var(--moe-ink); }"
+    reader = reader_of(f"<h1>A page</h1><style>{paper}</style>", *places, theme=theme)
+    reader.page.locator(".moe-card").first.wait_for()
+    assert axe(reader.page) == []
+    reader.wake("Router")
+    assert axe(reader.page) == []
+
+
+@pytest.mark.parametrize("name", ["Router", "Sentence", "Capacity", "AllToAll", "RoutingStrip"])
+def test_from_key_to_pixels(reader_of, name):
+    """Measured and printed; a busy machine proves nothing."""
+    reader = reader_of(explorable(name), question("prediction", _unlocks(name)) if _unlocks(name) else "")
+    if _unlocks(name):
+        reader.page.get_by_role("radio").first.click()
+        reader.page.get_by_role("button", name="Commit").click()
+    place = reader.wake(name)
+    for _ in range(0 if _unlocks(name) else len(getattr(explore, name).questions)):
+        place.locator(".moe-question input").first.check()
+        place.get_by_role("button", name="Commit").click()
+    unlocked(place)
+    place.locator(".moe-drawn").evaluate(WATCH)
+    place.locator(".moe-panel input[type=range]").first.focus()
+    for move in range(20):
+        reader.page.keyboard.press("ArrowRight" if move % 10 < 5 else "ArrowLeft")
+        reader.page.wait_for_function("n => window.moves.length >= n", arg=move + 1)
+    moves = sorted(reader.page.evaluate("window.moves"))
+    print(f"\n{name}, key to pixels on a page: median {moves[10]:.0f} ms, worst {moves[-1]:.0f} ms, n=20")
+    assert len(moves) == 20
+
+
+def _unlocks(name):
+    return {"Router": "01.norm", "Sentence": "00.shared", "Capacity": "07.random"}.get(name)

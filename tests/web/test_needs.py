@@ -1,0 +1,69 @@
+"""What a page brings along: every explorable on the standard library, and nothing else from anywhere."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from moe_lessons.build import paths
+
+sys.path.insert(0, str(paths.ROOT))
+from web import bundle, needs
+
+
+def test_every_explorable_runs_on_the_standard_library():
+    files = bundle.needed()
+    assert {"moe_lessons/explore/page.py", "moe_lessons/explore/sentence/small.safetensors"} <= set(files)
+    assert not [name for name in files if name.startswith(("moe_lessons/exercises/", "moe_lessons/model/"))]
+    # A page loads all of them, so that a large one would be felt.
+    assert sum((paths.ROOT / name).stat().st_size for name in files) < 2_500_000
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "platformdirs", "anywidget"])
+def test_whatever_else_is_refused(name):
+    with pytest.raises(ModuleNotFoundError, match="a page has the standard library only"):
+        needs.OnlyStandard().find_spec(name)
+    assert needs.OnlyStandard().find_spec("heapq") is None
+
+
+def test_an_explorable_that_needs_more_stops_the_build(tmp_path, monkeypatch):
+    script = tmp_path / "needs.py"
+    text = (bundle.WEB / "needs.py").read_text(encoding="utf-8")
+    script.write_text(
+        text.replace("ROOT = Path(__file__).resolve().parent.parent", f"ROOT = Path({str(paths.ROOT)!r})").replace(
+            "    act_out()\n", "    import numpy\n"
+        )
+    )
+    monkeypatch.setattr(bundle, "WEB", tmp_path)
+    with pytest.raises(RuntimeError, match="does not run on a page:(.|\n)*numpy"):
+        bundle.needed()
+
+
+def test_the_wire_is_json_in_and_out():
+    """As the worker calls it, in a process where nothing else is loaded."""
+    code = (
+        "import json; from moe_lessons.explore.page import handle; "
+        "call = lambda **what: json.loads(handle(json.dumps(what))); "
+        "call(call='open', key='a', name='SortedLayer', asks=False); "
+        "print(len(call(call='unlock', key='a', part='no_inverse')['shown']['locked'])); "
+        "print(call(call='request', key='a', request={'view': 'v', 'n': 1, 'set': {'Token': 2}})['shown']['of']); "
+        "print(call(call='request', key='a', request={'view': 'v', 'n': 1}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=paths.ROOT)
+    assert done.stdout.split("\n") == ["3", "['v', 1]", "None", ""]
+
+
+def test_the_same_files_give_the_same_bytes(tmp_path):
+    names = ["moe_lessons/lazy.py", "moe_lessons/explore/page.py"]
+    packed = [tmp_path / "a.zip", tmp_path / "b.zip"]
+    for file in packed:
+        bundle._zip(file, names)
+    assert packed[0].read_bytes() == packed[1].read_bytes()
+
+
+def test_python_is_pinned():
+    wanted = json.loads((bundle.WEB / "package.json").read_text())["dependencies"]["pyodide"]
+    lock = json.loads((bundle.WEB / "package-lock.json").read_text())["packages"]["node_modules/pyodide"]
+    assert lock["version"] == wanted
+    assert lock["integrity"].startswith("sha512-")
