@@ -43,10 +43,11 @@ python_use_unqualified_type_names = True
 add_module_names = False
 
 html_theme = "furo"
+pygments_style, pygments_dark_style = "a11y-high-contrast-light", "a11y-high-contrast-dark"
 html_title = "MoE Lessons"
 html_static_path = [str(paths.PICTURES), str(WEB / "theme")]
 html_css_files = ["drawings.css", "site.css"]
-html_js_files = ["ledger.js"]
+html_js_files = ["site.js"]
 if tags.has("alive"):  # noqa: F821 (Sphinx gives it); web/bundle.py puts the script there
     html_js_files.append(("course.js", {"type": "module"}))
 html_math_renderer = "mathml"

@@ -1,3 +1,15 @@
+/* What scrolls sideways takes the focus, so that the arrow keys scroll it. */
+const SCROLLS = ".highlight pre, .cell_output pre, .drawing, .formula, table.docutils, .claim > div, .shown > div, .reveal > div";
+const reachable = new ResizeObserver(entries => {
+  for (const {target} of entries) {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
+  }
+});
+addEventListener("DOMContentLoaded", () => {
+  for (const one of document.querySelectorAll(SCROLLS)) reachable.observe(one);
+});
+
 /* The ledger's search: words that a claim must contain, and the verdicts to show. Everything stands in the page already. */
 addEventListener("DOMContentLoaded", () => {
   const form = document.querySelector(".ledger-filters");
