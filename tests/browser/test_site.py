@@ -24,6 +24,10 @@ VIOLATIONS = """async () => {
   return found.violations.flatMap(rule =>
     rule.nodes.map(node => `${rule.id}: ${node.html.slice(0, 160)} ${node.failureSummary}`));
 }"""
+IN_SIGHT = """id => {
+  const {top} = document.getElementById(id).getBoundingClientRect();
+  return top >= 0 && top < innerHeight;
+}"""
 TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
   [...document.querySelectorAll('body *')].filter(one => one.getBoundingClientRect().right > innerWidth + 1)
     .slice(0, 5).map(one => one.outerHTML.slice(0, 120))"""
@@ -109,7 +113,7 @@ def test_a_claim_leads_to_the_cell_that_settles_it(open_page):
     page.wait_for_url("**/lessons/04_collapse.html#claim-L73")
     claim = page.locator("#claim-L73")
     assert "Some balancing mechanism is essential." in claim.inner_text()
-    assert claim.evaluate("one => Math.abs(one.getBoundingClientRect().top) < innerHeight")
+    page.wait_for_function(IN_SIGHT, arg="claim-L73")
 
 
 def test_the_search_finds_a_lesson(open_page):

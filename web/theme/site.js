@@ -10,6 +10,16 @@ addEventListener("DOMContentLoaded", () => {
   for (const one of document.querySelectorAll(SCROLLS)) reachable.observe(one);
 });
 
+/* What comes alive changes its height: stay at the place that the address names, until the reader moves. */
+const stay = new ResizeObserver(() => {
+  const place = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (place) place.scrollIntoView();
+});
+addEventListener("DOMContentLoaded", () => { if (location.hash) stay.observe(document.body); });
+for (const moved of ["wheel", "touchstart", "pointerdown", "keydown"]) {
+  addEventListener(moved, () => stay.disconnect(), {once: true, passive: true});
+}
+
 /* The ledger's search: words that a claim must contain, and the verdicts to show. Everything stands in the page already. */
 addEventListener("DOMContentLoaded", () => {
   const form = document.querySelector(".ledger-filters");

@@ -9,7 +9,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from moe_lessons.build import paths
-from moe_lessons.build.site import documents, front, ledger, lessons, reference
+from moe_lessons.build.site import documents, front, landmarks, ledger, lessons, reference
 from moe_lessons.exercises import registry
 from moe_lessons.svg import theme
 
@@ -35,6 +35,7 @@ def main(out: Path, work: Path, jobs: int, no_reference: bool, no_scripts: bool)
     options += [] if no_scripts else ["-t", "alive"]
     failed = sphinx([*options, str(work / "pages"), str(out)])
     (out / "_static" / "drawings.css").write_text(theme.PAGE + "\n", encoding="utf-8")
+    landmarks.mend_all(out)
     if not failed and not no_scripts:
         failed = subprocess.call([sys.executable, str(WEB / "bundle.py"), str(out)])
     sys.exit(failed)
