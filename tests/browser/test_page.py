@@ -157,9 +157,7 @@ def test_page_short_a_prediction_unlocks_and_the_picture_follows(reader_of):
     places = question("prediction", "01.norm"), explorable("Router"), question("reveal", "01.norm")
     reader = reader_of(*places, script=LISTEN)
     page = reader.page
-    assert not page.evaluate(
-        "performance.getEntriesByType('resource').some(one => one.name.includes('pyodide'))"
-    )
+    assert not page.evaluate("performance.getEntriesByType('resource').some(one => one.name.includes('pyodide'))")
     start = time.monotonic()
     place = reader.wake("Router", by_key=True)
     print(f"\nfrom the touch to the first frame: {time.monotonic() - start:.1f} s")

@@ -31,9 +31,9 @@ def test_an_explorable_that_needs_more_stops_the_build(tmp_path, monkeypatch):
     script = tmp_path / "needs.py"
     text = (bundle.WEB / "needs.py").read_text(encoding="utf-8")
     script.write_text(
-        text.replace(
-            "ROOT = Path(__file__).resolve().parent.parent", f"ROOT = Path({str(paths.ROOT)!r})"
-        ).replace("    act_out()\n", "    import numpy\n")
+        text.replace("ROOT = Path(__file__).resolve().parent.parent", f"ROOT = Path({str(paths.ROOT)!r})").replace(
+            "    act_out()\n", "    import numpy\n"
+        )
     )
     monkeypatch.setattr(bundle, "WEB", tmp_path)
     with pytest.raises(RuntimeError, match="does not run on a page:(.|\n)*numpy"):
@@ -50,9 +50,7 @@ def test_the_wire_is_json_in_and_out():
         "print(call(call='request', key='a', request={'view': 'v', 'n': 1, 'set': {'Token': 2}})['shown']['of']); "
         "print(call(call='request', key='a', request={'view': 'v', 'n': 1}))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=paths.ROOT
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=paths.ROOT)
     assert done.stdout.split("\n") == ["3", "['v', 1]", "None", ""]
 
 
