@@ -86,7 +86,13 @@ def test_no_module_can_replace_a_name(name):
     assert not given & {m.rpartition(".")[2] for m in MODULES if m.rpartition(".")[0] == name}
 
 
-LIGHT = ["moe_lessons", "moe_lessons.accounting", "moe_lessons.commands.cli", "moe_lessons.training"]
+LIGHT = [
+    "moe_lessons",
+    "moe_lessons.accounting",
+    "moe_lessons.commands.cli",
+    "moe_lessons.explore.page",
+    "moe_lessons.training",
+]
 
 
 @pytest.mark.parametrize("module", LIGHT)

@@ -1,8 +1,8 @@
 """Puts into a built site what its pages need to come alive: Python, the course's modules, the questions.
 
-``bundle(site)`` is the one way in; ``python web/bundle.py site`` does the same. Everything goes into the folder
-``course/`` beside ``course.js``, nothing is fetched from elsewhere when a page is read. Python is Pyodide's package
-for npm, pinned in ``web/package-lock.json``; ``npm ci`` fetches it once.
+``bundle(site)`` is the one way in; ``python web/bundle.py site`` does the same. Everything goes into the
+folder ``course/`` beside ``course.js``; nothing is fetched from elsewhere when a page is read. Python is
+Pyodide's package for npm, pinned in ``web/package-lock.json``; ``npm ci`` fetches it once.
 """
 
 import json
@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from moe_lessons.exercises import registry
-from moe_lessons.front import page
-from web import questions
+from moe_lessons.exercises import registry  # noqa: E402
+from moe_lessons.front import page  # noqa: E402
+from web import questions  # noqa: E402
 
 WEB = ROOT / "web"
 PYODIDE = WEB / "node_modules" / "pyodide"
@@ -77,7 +77,7 @@ def _python(folder: Path) -> list[Path]:
     if not about.is_file() or json.loads(about.read_text(encoding="utf-8"))["version"] != wanted:
         npm = shutil.which("npm")
         if npm is None:
-            raise FileNotFoundError(f"npm fetches Pyodide {wanted} and is not here: install Node.js 20 or later")
+            raise FileNotFoundError(f"npm fetches Pyodide {wanted} and is missing: install Node.js 20")
         subprocess.run([npm, "ci", "--ignore-scripts", "--prefix", str(WEB)], check=True, stdout=sys.stderr)
     folder.mkdir(exist_ok=True)
     for name in (*RUNS, *ABOUT):

@@ -1,6 +1,7 @@
-"""Which files explorables need: a script that runs them all on the standard library alone, and prints the files.
+"""Which files explorables need: a script that runs them all on the standard library alone, and prints them.
 
-``web/bundle.py`` runs it in a process of its own. An explorable that imports anything else stops it, and the build.
+``web/bundle.py`` runs it in a process of its own. An explorable that imports anything else stops it, and
+so the build.
 """
 
 import json
@@ -48,7 +49,9 @@ def main():
     sys.meta_path.insert(0, OnlyStandard())
     sys.path.insert(0, str(ROOT))
     act_out()
-    modules = {m.__file__ for n, m in sys.modules.items() if n.partition(".")[0] == "moe_lessons" and m.__file__}
+    modules = {
+        m.__file__ for n, m in sys.modules.items() if n.partition(".")[0] == "moe_lessons" and m.__file__
+    }
     data = {name for name in opened if name.startswith(str(PACKAGE)) and not name.endswith((".py", ".pyc"))}
     files = [Path(name) for name in modules | data]
     print(json.dumps(sorted(f.relative_to(ROOT).as_posix() for f in files if f.is_file())))

@@ -1,6 +1,7 @@
-"""The course's questions for web pages: every face that a card may show, written beforehand by the notebook's code.
+"""The course's questions for web pages: every face of a card, written beforehand by the notebook's code.
 
-A page gets one file for each lesson. A face is a base and what differs from it; `Face` and `card.js` know its fields.
+A page gets one file for each lesson. A face is a base and what differs from it; `Face` and `card.js` know
+its fields.
 """
 
 import re
@@ -25,7 +26,7 @@ def questions(lesson: Lesson) -> dict[str, Any]:
 
 
 def _prediction(found: Prediction) -> dict[str, Any]:
-    """For each option `made` is what is said as it is committed, `stands` later, `shown` after the experiment.
+    """For each option: `made` is said as it is committed, `stands` later, `shown` after the experiment.
 
     What is shown after the experiment is no card in a notebook either, but HTML to read.
     """

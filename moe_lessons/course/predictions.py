@@ -162,7 +162,9 @@ def _truth(found: Prediction) -> str:
 def published(found: Prediction) -> tuple[str, Face]:
     """What the experiment shows, for a page to read."""
     truth = _truth(found)
-    return f"{_asked(found)}\n{truth}", replace(_face(found), final=True, truth=found.truth, said=inline(truth))
+    return f"{_asked(found)}\n{truth}", replace(
+        _face(found), final=True, truth=found.truth, said=inline(truth)
+    )
 
 
 def answered(found: Prediction, index: int | None) -> tuple[str, Face]:

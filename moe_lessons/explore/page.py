@@ -1,10 +1,11 @@
 """The engine behind explorables on a web page: messages in, messages out, as JSON.
 
-Pyodide runs it in a worker of the page (``web/static/course/worker.js``); the page has the same front end as a
-notebook. Everything it needs is in the standard library.
+Pyodide runs it in a worker of the page (``web/static/course/worker.js``); the page has the same front end as
+a notebook. Everything it needs is in the standard library.
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from moe_lessons import explore
@@ -34,7 +35,7 @@ class Page:
         self._shown: dict[str, tuple[Explorable[Any], stage.Engine]] = {}
 
     def open(self, key: str, name: str, asks: bool) -> stage.Message:
-        """Bring an explorable to life, locked; where nothing on the page unlocks it, it asks its own questions.
+        """Bring an explorable to life, locked; where nothing on the page unlocks it, it asks its own.
 
         Parameters
         ----------
@@ -88,5 +89,6 @@ def handle(message: str) -> str:
     ''
     """
     arguments = json.loads(message)
+    calls: dict[str, Callable[..., Any]]
     calls = {"open": _page.open, "request": _page.request, "unlock": _page.unlock, "judge": judge}
     return json.dumps(calls[arguments.pop("call")](**arguments))

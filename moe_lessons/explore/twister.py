@@ -1,4 +1,4 @@
-"""Random numbers without PyTorch: the ones that ``torch.Generator`` draws, from Python's own Mersenne Twister.
+"""Random numbers without PyTorch: those of ``torch.Generator``, from Python's own Mersenne Twister.
 
 A page without PyTorch then shows the draws that the lessons speak of.
 """
@@ -42,7 +42,7 @@ class Twister:
         return found
 
     def uniform(self, n: int) -> list[float]:
-        """Draw n numbers in [0, 1), as ``torch.rand(n, dtype=torch.float64)`` does: 53 bits, the high ones first."""
+        """Draw n numbers in [0, 1), of 53 bits, as ``torch.rand(n, dtype=torch.float64)`` does."""
         words = self.words(2 * n)
         return [((a & 0x1FFFFF) << 32 | b) * 2**-53 for a, b in zip(words[::2], words[1::2], strict=True)]
 

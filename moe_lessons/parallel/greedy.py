@@ -68,7 +68,9 @@ def pack(loads: Sequence[float], n_ranks: int) -> list[int]:
     return rank_S
 
 
-def plan(loads: Sequence[float], n_ranks: int, n_slots: int, *, n_groups: int = 1, n_nodes: int = 1) -> Places:
+def plan(
+    loads: Sequence[float], n_ranks: int, n_slots: int, *, n_groups: int = 1, n_nodes: int = 1
+) -> Places:
     """Copy hot experts and place all copies, on ranks alone or on nodes first.
 
     Raises

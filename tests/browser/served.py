@@ -1,4 +1,4 @@
-"""A page of the course without the built site: its places alone, served from a folder, as a file server would."""
+"""A page of the course without the built site: its places alone, served from a folder."""
 
 import functools
 import json
@@ -66,7 +66,7 @@ def site(folder):
 
 
 class Reader:
-    """Someone who reads a page in a browser of their own; ``problems`` is what went wrong or left the machine."""
+    """Someone who reads a page; ``problems`` is what went wrong or left the machine."""
 
     def __init__(self, browser, address, script="", start=True, **context):
         self.address = address
@@ -74,7 +74,7 @@ class Reader:
         self.problems = []
         self.context.on("request", self._requested)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(240_000)
+        self.page.set_default_timeout(90_000)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("console", self._said)
         if script:

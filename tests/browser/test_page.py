@@ -1,6 +1,6 @@
-"""The course on a web page: explorables in Pyodide, predictions and quizzes, from a folder that a file server serves.
+"""The course on a web page: explorables in Pyodide, predictions and quizzes, served from a folder.
 
-``pytest -m browser -k page_short`` is the short form, for CI: one explorable the whole way, and the questions.
+``-m browser -k page_short`` is the short form, for CI: one explorable the whole way, and the questions.
 """
 
 import json
@@ -25,7 +25,8 @@ window.passed = [];
 window.Worker = class extends Worker {
   constructor(...what) {
     super(...what);
-    this.addEventListener("message", ({data}) => data.id && passed.push(["answer", data.id, data.answer ?? data.error]));
+    const hear = ({data: {id, answer, error}}) => id && passed.push(["answer", id, answer ?? error]);
+    this.addEventListener("message", hear);
   }
   postMessage(data) {
     passed.push(["asked", data.id, data.message]);
@@ -72,6 +73,16 @@ def says(card, face):
 def unlocked(place):
     """Wait until nothing in an explorable is locked."""
     expect(place.locator(".moe-panel :is(input, button, select):disabled")).to_have_count(0)
+
+
+def its_own_questions(place, name):
+    """Commit to something, question by question; the last one unlocks the controls."""
+    for n in range(len(getattr(explore, name).questions)):
+        assert place.locator(".moe-panel :is(input, button, select):disabled").count() > 0
+        place.locator(".moe-question input").first.check()
+        place.get_by_role("button", name="Commit").click()
+        expect(place.locator(".moe-verdict")).to_have_count(n + 1)
+    unlocked(place)
 
 
 def settled(reader):
@@ -157,7 +168,9 @@ def test_page_short_a_prediction_unlocks_and_the_picture_follows(reader_of):
     places = question("prediction", "01.norm"), explorable("Router"), question("reveal", "01.norm")
     reader = reader_of(*places, script=LISTEN)
     page = reader.page
-    assert not page.evaluate("performance.getEntriesByType('resource').some(one => one.name.includes('pyodide'))")
+    assert not page.evaluate(
+        "performance.getEntriesByType('resource').some(one => one.name.includes('pyodide'))"
+    )
     start = time.monotonic()
     place = reader.wake("Router", by_key=True)
     print(f"\nfrom the touch to the first frame: {time.monotonic() - start:.1f} s")
@@ -216,12 +229,7 @@ def test_an_explorable_lives_on_a_page_and_draws_what_the_notebook_draws(all_of_
     reader = all_of_them
     reader.page.evaluate("passed.length = 0")
     place = reader.wake(name)
-    for n in range(len(getattr(explore, name).questions)):
-        assert place.locator(".moe-panel :is(input, button, select):disabled").count() > 0
-        place.locator(".moe-question input").first.check()
-        place.get_by_role("button", name="Commit").click()
-        expect(place.locator(".moe-verdict")).to_have_count(n + 1)
-    unlocked(place)
+    its_own_questions(place, name)
     by_keyboard(reader, place)
     by_mouse(reader, place)
     messages = settled(reader)
@@ -270,7 +278,7 @@ def test_where_python_does_not_start_the_strip_stands_and_a_sentence_says_why(br
     reader.page.goto(reader.address)
     reader.page.get_by_role("button", name="Bring it to life").click()
     expect(reader.page.locator(".moe-loading")).to_contain_text("Python could not be started")
-    assert reader.page.locator(".explorable svg").is_visible()
+    assert reader.page.locator(".explorable svg.moe").is_visible()
     reader.context.close()
 
 
@@ -308,12 +316,13 @@ def test_from_key_to_pixels(reader_of, name):
         reader.page.get_by_role("radio").first.click()
         reader.page.get_by_role("button", name="Commit").click()
     place = reader.wake(name)
-    for _ in range(0 if _unlocks(name) else len(getattr(explore, name).questions)):
-        place.locator(".moe-question input").first.check()
-        place.get_by_role("button", name="Commit").click()
+    if not _unlocks(name):
+        its_own_questions(place, name)
     unlocked(place)
-    place.locator(".moe-drawn").evaluate(WATCH)
     place.locator(".moe-panel input[type=range]").first.focus()
+    reader.page.keyboard.press("Home")
+    reader.page.wait_for_timeout(1000)
+    place.locator(".moe-drawn").evaluate(WATCH)
     for move in range(20):
         reader.page.keyboard.press("ArrowRight" if move % 10 < 5 else "ArrowLeft")
         reader.page.wait_for_function("n => window.moves.length >= n", arg=move + 1)

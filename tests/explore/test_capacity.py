@@ -151,9 +151,7 @@ def test_overflow_is_the_package_s(n_tokens, p):
 
 def test_choices_are_those_of_gumbel_noise_in_torch():
     noise = torch.rand(512, 64, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
-    scores_TE = (
-        torch.tensor(shares(64, 0.5), dtype=torch.float64).log() - (-noise[:, :64].log()).log()
-    )
+    scores_TE = torch.tensor(shares(64, 0.5), dtype=torch.float64).log() - (-noise[:, :64].log()).log()
     ids_TK = scores_TE.topk(2, dim=1).indices
     assert choices(512, 64, 0.5, 2, 9) == tuple(map(tuple, ids_TK.tolist()))
 

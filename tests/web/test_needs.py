@@ -30,13 +30,10 @@ def test_whatever_else_is_refused(name):
 def test_an_explorable_that_needs_more_stops_the_build(tmp_path, monkeypatch):
     script = tmp_path / "needs.py"
     text = (bundle.WEB / "needs.py").read_text(encoding="utf-8")
-    script.write_text(
-        text.replace("ROOT = Path(__file__).resolve().parent.parent", f"ROOT = Path({str(paths.ROOT)!r})").replace(
-            "    act_out()\n", "    import numpy\n"
-        )
-    )
+    text = text.replace("Path(__file__).resolve().parent.parent", f"Path({str(paths.ROOT)!r})")
+    script.write_text(text.replace("    act_out()\n", "    import numpy\n"), encoding="utf-8")
     monkeypatch.setattr(bundle, "WEB", tmp_path)
-    with pytest.raises(RuntimeError, match="does not run on a page:(.|\n)*numpy"):
+    with pytest.raises(RuntimeError, match=r"does not run on a page:(.|\n)*numpy"):
         bundle.needed()
 
 
@@ -47,10 +44,12 @@ def test_the_wire_is_json_in_and_out():
         "call = lambda **what: json.loads(handle(json.dumps(what))); "
         "call(call='open', key='a', name='SortedLayer', asks=False); "
         "print(len(call(call='unlock', key='a', part='no_inverse')['shown']['locked'])); "
-        "print(call(call='request', key='a', request={'view': 'v', 'n': 1, 'set': {'Token': 2}})['shown']['of']); "
-        "print(call(call='request', key='a', request={'view': 'v', 'n': 1}))"
+        "ask = lambda **what: call(call='request', key='a', request={'view': 'v', 'n': 1, **what}); "
+        "print(ask(set={'Token': 2})['shown']['of']); "
+        "print(ask())"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=paths.ROOT)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=paths.ROOT)
     assert done.stdout.split("\n") == ["3", "['v', 1]", "None", ""]
 
 

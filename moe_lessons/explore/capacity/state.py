@@ -100,7 +100,7 @@ def reach(shares_E: tuple[float, ...], k: int) -> tuple[float, ...]:
 def choices(n_tokens: int, n_experts: int, skew: float, k: int, seed: int) -> tuple[tuple[int, ...], ...]:
     """Draw each token's K experts, K = 1 or 2, the first choice first; the same noise whatever is dragged."""
     less_E = [1 / share for share in shares(n_experts, skew)]
-    chosen = []
+    chosen: list[tuple[int, ...]] = []
     for noise in _patience(seed, n_tokens, n_experts):
         waits = list(map(mul, noise, less_E))
         best = waits.index(min(waits))

@@ -27,7 +27,9 @@ def plane(state: State, left: float, top: float, side: float) -> str:
     parts.append(_arrow(p, p.expert, unit, live))
     if side > 300:
         x, y = state.tokens_T2[p.token]
-        parts.append(element("circle", cx=x * unit, cy=-y * unit, r=10, fill="none", stroke=INK, stroke_width=2))
+        parts.append(
+            element("circle", cx=x * unit, cy=-y * unit, r=10, fill="none", stroke=INK, stroke_width=2)
+        )
     # A nested <svg> clips what reaches over its edge.
     half = num(side / 2)
     box = f"-{half} -{half} {num(side)} {num(side)}"
@@ -134,9 +136,7 @@ def loads(state: State, left: float, top: float, width: float) -> str:
     p = state.params
     x0, full = left + 44, width - 44 - 46
     parts = [text(left, top - 8, "tokens that reach the expert (%)", fill=MUTED)]
-    for e, (load, before) in enumerate(
-        zip(state.routed.load_E, state.load_before_E, strict=True)
-    ):
+    for e, (load, before) in enumerate(zip(state.routed.load_E, state.load_before_E, strict=True)):
         y = top + 8 + 25 * e
         parts.append(row_name(e, left, y + 9, e == p.expert))
         parts.append(bar(x0, y, full, 18, load, color(e), e == p.expert))

@@ -35,7 +35,7 @@ def layer_diagram(params: Params | None = None) -> Drawing:
     state = simulate(params or Params())
     if not state.tokens:
         raise ValueError("params.sentence has no token: give at least one word")
-    ids, weights = (a[state.params.token] for a in (state.topk_ids_TK, state.topk_weights_TK))
+    ids, weights = state.topk_ids_TK[state.params.token], state.topk_weights_TK[state.params.token]
     token = short(state.tokens[state.params.token])
     gates = dict(zip(ids, weights, strict=True))
     body = _token(token) + _router(state, gates) + _experts(len(state.load_E), gates) + _sum(gates)

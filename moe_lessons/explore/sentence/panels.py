@@ -1,6 +1,7 @@
 """The parts of explorable 0's picture: tokens by experts, the load below, and one token's sum."""
 
 import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from moe_lessons.explore.sentence.state import State
@@ -149,7 +150,7 @@ def total(state: State, left: float, top: float, width: float, height: float) ->
     """Draw the chosen token's answers, each times its weight, and their sum, all on one scale."""
     if not state.tokens:
         return ""
-    ids, weights = (a[state.params.token] for a in (state.topk_ids_TK, state.topk_weights_TK))
+    ids, weights = state.topk_ids_TK[state.params.token], state.topk_weights_TK[state.params.token]
     each = min(118.0, height / (len(ids) + 1))
     parts = []
     for i, (e, weight, numbers) in enumerate(zip(ids, weights, state.weighted_KD, strict=True)):
@@ -165,7 +166,7 @@ def total(state: State, left: float, top: float, width: float, height: float) ->
 
 
 def vector(
-    numbers: list[float], fill: str, full: float, left: float, top: float, width: float, height: float
+    numbers: Sequence[float], fill: str, full: float, left: float, top: float, width: float, height: float
 ) -> str:
     """Draw a vector as bars above and below a line; a bar of half the height is the number ``full``.
 

@@ -206,13 +206,15 @@ def _times(matrix: Matrix, vector_D: Vector) -> list[float]:
 def _normed(model: Small, stream_D: Vector, name: str) -> list[float]:
     mean = sum(map(mul, stream_D, stream_D)) / len(stream_D)
     less = 1 / math.sqrt(mean + model.sizes["norm_eps"])
-    return [one * less * weight for one, weight in zip(stream_D, model.weights[f"{name}.weight"], strict=True)]
+    return [
+        one * less * weight for one, weight in zip(stream_D, model.weights[f"{name}.weight"], strict=True)
+    ]
 
 
 def _attended(
     model: Small, stream_D: Vector, beginning: tuple[int, ...], layer: int
 ) -> tuple[Matrix, Matrix, Vector]:
-    """Add what attention brings: the token looks at itself and those before it. Its key and value come first."""
+    """Add what attention brings: the token looks at itself and those before it. Key and value come first."""
     block, H, G = f"blocks.{layer}", model.sizes["n_heads"], model.sizes["n_kv_heads"]
     hidden_D = _normed(model, stream_D, f"{block}.attention_norm")
     at, P = len(beginning) - 1, len(stream_D) // H

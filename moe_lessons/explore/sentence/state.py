@@ -4,7 +4,16 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from moe_lessons.explore.sentence.reader import Matrix, Vector, choose, read, small, softmax, step, weighted_sum
+from moe_lessons.explore.sentence.reader import (
+    Matrix,
+    Vector,
+    choose,
+    read,
+    small,
+    softmax,
+    step,
+    weighted_sum,
+)
 
 SHOWN = 16
 """Tokens that a picture has room for."""

@@ -1,5 +1,6 @@
 """Explorable 0's pictures: the live frame, the layers side by side, and the static strip."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from moe_lessons.explore.sentence.panels import LIVE, SMALL, STILL, Sizes, load, matrix, short, total
@@ -71,7 +72,7 @@ def title(state: State) -> str:
     return f"Layer {p.layer}: {listed(ids)} of {n} read{'s' if len(ids) == 1 else ''} ‘{token}’"
 
 
-def listed(ids: list[int]) -> str:
+def listed(ids: Sequence[int]) -> str:
     """Write some experts.
 
     Examples
