@@ -13,7 +13,7 @@ addEventListener("DOMContentLoaded", () => {
 /* What comes alive changes its height: stay at the place that the address names, until the reader moves. */
 const stay = new ResizeObserver(() => {
   const place = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (place) place.scrollIntoView();
+  if (place) place.scrollIntoView({behavior: "instant"});
 });
 addEventListener("DOMContentLoaded", () => { if (location.hash) stay.observe(document.body); });
 for (const moved of ["wheel", "touchstart", "pointerdown", "keydown"]) {
