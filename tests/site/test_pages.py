@@ -1,13 +1,15 @@
 """How pages are made, each step by itself: what is folded, what is marked, where links lead."""
 
 import dataclasses
+import re
 
 import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
+from moe_lessons.build import paths
 from moe_lessons.build.blocks import FOLDED
-from moe_lessons.build.site import documents, ledger, lessons, maths, outputs, reference
+from moe_lessons.build.site import documents, landmarks, ledger, lessons, maths, outputs, reference
 from moe_lessons.course import predictions
 from moe_lessons.exercises import registry
 
@@ -166,3 +168,16 @@ def test_the_reference_describes_each_function_that_a_room_lists():
         missing = {name for name in reference.listed_names(f"moe_lessons.{room}") if name.islower()}
         # A room may list what is at home, and described, in another.
         assert missing <= described[room] | anywhere, room
+
+
+def test_the_glossary_names_lessons_that_there_are():
+    text = (paths.ROOT / "web" / "pages" / "glossary.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\blesson (\d\d)\b", text))
+    assert len(named) > 10
+    assert named <= {lesson.number for lesson in registry.lessons()}
+
+
+def test_the_theme_gets_its_names_once():
+    page = '<aside class="sidebar-drawer"><p class="caption" role="heading">'
+    assert landmarks.mend(page) != page
+    assert landmarks.mend(landmarks.mend(page)) == landmarks.mend(page)
