@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,13 @@ def free_port():
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
     """Address of a running lab; its settings, kernels and progress are all its own."""
-    home = tmp_path_factory.mktemp("home")
+    with running_lab(tmp_path_factory.mktemp("home")) as address:
+        yield address
+
+
+@contextmanager
+def running_lab(home):
+    """Run ``make lab`` with a home of its own."""
     port = free_port()
     arguments = (
         f"--no-browser --ip=127.0.0.1 --port={port} --IdentityProvider.token= --ServerApp.password= "

@@ -308,6 +308,18 @@ def test_axe_finds_nothing(reader_of, theme):
     assert axe(reader.page) == []
 
 
+def test_on_a_phone_the_drawing_slides_and_the_page_does_not(reader_of):
+    reader = reader_of(explorable("Capacity"), viewport={"width": 360, "height": 740})
+    place = reader.wake("Capacity")
+    assert place.locator(".moe-drawn > svg").bounding_box()["width"] >= 600
+    assert reader.page.evaluate("document.documentElement.scrollWidth") == 360
+    place.locator(".moe-scene").evaluate("scene => (scene.scrollLeft = 200)")
+    title = place.locator(".moe-title").bounding_box()
+    assert title["x"] >= 0
+    assert title["x"] + title["width"] <= 360
+    assert axe(reader.page) == []
+
+
 @pytest.mark.parametrize("name", ["Router", "Sentence", "Capacity", "AllToAll", "RoutingStrip"])
 def test_from_key_to_pixels(reader_of, name):
     """Measured and printed; a busy machine proves nothing."""

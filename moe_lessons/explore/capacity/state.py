@@ -9,12 +9,12 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, chain, islice
 from operator import mul
 
 from moe_lessons.explore.twister import Twister
 
-MOST_EXPERTS = 64
+MOST_EXPERTS, BLOCK = 64, 64
 FACTORS = tuple(round(0.5 + 0.05 * i, 2) for i in range(41))
 """The capacity factors of the slider, and of the curves."""
 
@@ -56,12 +56,13 @@ class State:
     curves: Curves
 
 
-@lru_cache(maxsize=32)
-def _patience(seed: int, n_tokens: int, n_experts: int) -> tuple[tuple[float, ...], ...]:
-    """Exponential noise for each token and expert: the smallest noise / p falls on e with probability p_e."""
-    drawn = Twister(seed).uniform(n_tokens * MOST_EXPERTS)  # a row for each token, as long whatever E is
-    starts = range(0, len(drawn), MOST_EXPERTS)
-    return tuple(tuple([-math.log(u) for u in drawn[i : i + n_experts]]) for i in starts)
+@lru_cache(maxsize=128)
+def _patience(seed: int, block: int) -> tuple[tuple[float, ...], ...]:
+    """Exponential noise for 64 tokens: the smallest noise / p falls on e with probability p_e."""
+    stream, numbers = Twister(seed), BLOCK * MOST_EXPERTS
+    stream.words(2 * numbers * block)  # those of the blocks before
+    drawn = [-math.log(u) for u in stream.uniform(numbers)]
+    return tuple(tuple(drawn[i : i + MOST_EXPERTS]) for i in range(0, numbers, MOST_EXPERTS))
 
 
 @lru_cache(maxsize=64)
@@ -101,7 +102,8 @@ def choices(n_tokens: int, n_experts: int, skew: float, k: int, seed: int) -> tu
     """Draw each token's K experts, K = 1 or 2, the first choice first; the same noise whatever is dragged."""
     less_E = [1 / share for share in shares(n_experts, skew)]
     chosen: list[tuple[int, ...]] = []
-    for noise in _patience(seed, n_tokens, n_experts):
+    blocks = (_patience(seed, block) for block in range(-(-n_tokens // BLOCK)))
+    for noise in islice(chain.from_iterable(blocks), n_tokens):
         waits = list(map(mul, noise, less_E))
         best = waits.index(min(waits))
         if k == 1:

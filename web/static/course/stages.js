@@ -43,6 +43,8 @@ async function enliven(place, strip, bar) {
   };
   const el = make("div");
   await render({model, el});
+  // On a phone the scene slides (place.css), by keys too.
+  el.querySelector(".moe-scene").tabIndex = matchMedia("(max-width: 640px)").matches ? 0 : -1;
   strip.hidden = true;
   bar.replaceWith(el);
   place.dataset.alive = "";
