@@ -95,16 +95,20 @@ def test_axe_has_nothing_to_say(open_page, name, width, theme):
     assert page.evaluate(VIOLATIONS) == []
 
 
+def distinct(rows):
+    return len({row.get_attribute("data-claim") for row in rows.all()})
+
+
 def test_the_ledger_is_searched_and_filtered(open_page):
     page = open_page("claims.html")
     rows, said = page.locator(".ledger-claim:visible"), page.get_by_role("status")
-    everything = rows.count()
+    everything = distinct(rows)
     page.get_by_role("searchbox", name="Search the claims").fill("mixtral")
-    found = rows.count()
+    found = distinct(rows)
     assert 0 < found < everything
     assert said.inner_text() == f"{found} of {everything} claims"
     page.get_by_role("checkbox", name="Wrong").uncheck()
-    assert 0 < rows.count() < found
+    assert 0 < distinct(rows) < found
     assert all(row.get_attribute("data-verdict") != "wrong" for row in rows.all())
 
 

@@ -153,6 +153,16 @@ def test_the_ledger_escapes_what_was_said():
     assert page.count("<article") == 1
 
 
+def test_a_claim_of_two_lessons_has_a_row_under_each():
+    claim = ROUTER.claims[0]
+    later = dataclasses.replace(ROUTER, id="02_later", claims=(claim,))
+    page = ledger.page([dataclasses.replace(ROUTER, claims=(claim,)), later])
+    assert page.count("<article") == 2
+    assert f'id="{claim.id}"' in page
+    assert f'id="{claim.id}-02"' in page
+    assert "1 claim<" in page
+
+
 def test_formulas_keep_their_kind():
     assert 'display="block"' in maths.mathml(r"\frac{1}{2}\n", block=True)
     assert "<mfrac>" in maths.mathml(r"\frac{1}{2}")

@@ -25,20 +25,20 @@ addEventListener("DOMContentLoaded", () => {
   const form = document.querySelector(".ledger-filters");
   if (!form) return;
   const claims = [...document.querySelectorAll(".ledger-claim")].map(row => ({
-    row, verdict: row.dataset.verdict, text: row.textContent.toLowerCase(),
+    row, id: row.dataset.claim, verdict: row.dataset.verdict, text: row.textContent.toLowerCase(),
   }));
   const sections = [...document.querySelectorAll("section section")].filter(one => one.querySelector(".ledger-claim"));
 
   const show = () => {
     const words = form.words.value.toLowerCase().split(/\s+/).filter(Boolean);
     const verdicts = new Set([...form.querySelectorAll("input[name=verdict]:checked")].map(box => box.value));
-    let shown = 0;
-    for (const {row, verdict, text} of claims) {
+    const shown = new Set();  // a claim that two lessons settle has two rows
+    for (const {row, id, verdict, text} of claims) {
       row.hidden = !verdicts.has(verdict) || !words.every(word => text.includes(word));
-      shown += !row.hidden;
+      if (!row.hidden) shown.add(id);
     }
     for (const one of sections) one.hidden = !one.querySelector(".ledger-claim:not([hidden])");
-    form.querySelector("[role=status]").textContent = `${shown} of ${claims.length} claims`;
+    form.querySelector("[role=status]").textContent = `${shown.size} of ${new Set(claims.map(one => one.id)).size} claims`;
   };
 
   form.hidden = false;

@@ -1,5 +1,6 @@
 """``python -m moe_lessons.build.site``: write the pages, and let Sphinx make the site of them."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,14 +32,18 @@ def main(out: Path, work: Path, jobs: int, no_reference: bool, no_scripts: bool)
     from sphinx.cmd.build import main as sphinx
 
     write_pages(work / "pages", with_reference=not no_reference)
+    made = work / "html"
     options = ["-q", "-j", str(jobs), "-c", str(WEB), "-d", str(work / "doctrees"), "-b", "html"]
     options += [] if no_scripts else ["-t", "alive"]
-    failed = sphinx([*options, str(work / "pages"), str(out)])
-    (out / "_static" / "drawings.css").write_text(theme.PAGE + "\n", encoding="utf-8")
+    if failed := sphinx([*options, str(work / "pages"), str(made)]):
+        sys.exit(failed)
+    if (out / ".nojekyll").is_file():  # an earlier site, of which nothing should stay
+        shutil.rmtree(out)
+    shutil.copytree(made, out, dirs_exist_ok=True)
     landmarks.mend_all(out)
-    if not failed and not no_scripts:
-        failed = subprocess.call([sys.executable, str(WEB / "bundle.py"), str(out)])
-    sys.exit(failed)
+    (out / "_static" / "drawings.css").write_text(theme.PAGE + "\n", encoding="utf-8")
+    if not no_scripts:
+        sys.exit(subprocess.call([sys.executable, str(WEB / "bundle.py"), str(out)]))
 
 
 def write_pages(folder: Path, *, with_reference: bool = True) -> None:

@@ -3,6 +3,7 @@
 import html
 
 from moe_lessons.build import paths
+from moe_lessons.build.site.ledger import distinct
 from moe_lessons.course.show import count
 from moe_lessons.exercises.spec import Lesson
 
@@ -56,7 +57,7 @@ def page(lessons: list[Lesson], hero: str) -> str:
 
 def _ways(lessons: list[Lesson]) -> str:
     first = lessons[0].id
-    exercises, claims = (sum(len(getattr(one, kind)) for one in lessons) for kind in ("exercises", "claims"))
+    exercises, claims = sum(len(lesson.exercises) for lesson in lessons), len(distinct(lessons))
     hours = round(sum(lesson.minutes for lesson in lessons) / 60)
     return (
         f'<p class="ways"><a class="first" href="lessons/{first}.html">Read lesson {lessons[0].number}</a>'

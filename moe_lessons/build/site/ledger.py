@@ -18,14 +18,29 @@ settles the claim.
 
 
 def page(lessons: list[Lesson]) -> str:
-    """The ledger as a page in Markdown; a script filters it, and without one everything is shown."""
-    claims = [(claim, lesson) for lesson in lessons for claim in lesson.claims]
-    return f"{INTRODUCTION}\n{_block(_filters([claim for claim, _ in claims]))}\n" + "\n".join(
-        f"## {lesson.number} · {lesson.title}\n\n"
-        + _block("\n".join(_row(claim, lesson) for claim in lesson.claims))
-        for lesson in lessons
-        if lesson.claims
-    )
+    """The ledger as a page in Markdown; a script filters it, and without one everything is shown.
+
+    A claim that two lessons settle, each by an experiment of its own, has a row under both.
+    """
+    settled: dict[str, list[Lesson]] = {}
+    for lesson in lessons:
+        for claim in lesson.claims:
+            settled.setdefault(claim.id, []).append(lesson)
+    parts = [INTRODUCTION, _block(_filters(distinct(lessons)))]
+    for lesson in lessons:
+        if lesson.claims:
+            rows = "\n".join(_row(claim, lesson, settled[claim.id]) for claim in lesson.claims)
+            parts += [f"## {lesson.number} · {lesson.title}\n", _block(rows)]
+    return "\n".join(parts)
+
+
+def distinct(lessons: list[Lesson]) -> list[Claim]:
+    """Every claim once, as the first lesson that settles it has it."""
+    found: dict[str, Claim] = {}
+    for lesson in lessons:
+        for claim in lesson.claims:
+            found.setdefault(claim.id, claim)
+    return list(found.values())
 
 
 def _filters(claims: list[Claim]) -> str:
@@ -46,16 +61,25 @@ def _filters(claims: list[Claim]) -> str:
     )
 
 
-def _row(claim: Claim, lesson: Lesson) -> str:
-    cell = f"lessons/{lesson.id}.html#claim-{claim.id}"
+def _row(claim: Claim, lesson: Lesson, settled_by: list[Lesson]) -> str:
+    anchor = _anchor(claim, lesson, settled_by)
+    also = "".join(
+        f' · <a href="#{_anchor(claim, other, settled_by)}">also in lesson {other.number}</a>'
+        for other in settled_by
+        if other is not lesson
+    )
     return (
-        f'<article class="ledger-claim" id="{claim.id}" data-verdict="{claim.verdict}">'
+        f'<article class="ledger-claim" id="{anchor}" data-claim="{claim.id}" data-verdict="{claim.verdict}">'
         f"<p>{chip(VERDICTS[claim.verdict])}<strong>{claim.id}</strong> “{inline(claim.said)}”</p>"
         f"<p>{inline(claim.truth)}</p>"
-        f'<p class="ledger-source">Source: {linked(claim.source)} · <a href="{cell}" '
-        f'aria-label="{claim.id}: the cell that settles it">the cell that settles it, in lesson '
-        f"{html.escape(lesson.number)}</a></p></article>"
+        f'<p class="ledger-source">Source: {linked(claim.source)} · '
+        f'<a href="lessons/{lesson.id}.html#claim-{claim.id}">{claim.id}: the cell that settles it, '
+        f"in lesson {html.escape(lesson.number)}</a>{also}</p></article>"
     )
+
+
+def _anchor(claim: Claim, lesson: Lesson, settled_by: list[Lesson]) -> str:
+    return claim.id if lesson is settled_by[0] else f"{claim.id}-{lesson.number}"
 
 
 def _block(markup: str) -> str:
