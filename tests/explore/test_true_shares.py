@@ -116,12 +116,8 @@ def test_router_that_rescales_is_caught(monkeypatch):
     fixed = router_view.softmax
 
     def rescaled(state, *place):
-<<<<<<< HEAD
-        return fixed(replace(state, probs_E=tuple(p / max(state.probs_E) for p in state.probs_E)), *place)
-=======
         highest = max(state.probs_E)
         return fixed(replace(state, probs_E=tuple(p / highest for p in state.probs_E)), *place)
->>>>>>> s-web2
 
     monkeypatch.setattr(router_view, "softmax", rescaled)
     with pytest.raises(AssertionError, match="softmax"):
