@@ -455,7 +455,8 @@ flops = 1e23
 other = dataclasses.replace(budget.KINDS["little text"], tokens=tokens, flops=flops)
 any_kind, all_used = budget.search(other), budget.search(other, dense=True)
 print(f"{tokens:.0e} tokens, {flops:.0e} FLOPs:", end=" ")
-print(f"{any_kind.loss:.4f} with {any_kind.design.n_experts} experts, dense {all_used.loss:.4f}")
+best_kind = "dense" if any_kind.design.dense else f"{any_kind.design.n_experts} experts"
+print(f"best {any_kind.loss:.4f}, {best_kind}; best dense {all_used.loss:.4f}")
 
 # %% [markdown] only="solutions"
 # With 1e12 tokens experts are clearly ahead. But so they are with 2e10 tokens and a hundredth of the compute:

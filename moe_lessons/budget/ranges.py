@@ -1,7 +1,7 @@
 """Where each part of the simulator was measured: what lies outside is refused, in a line, with the source.
 
 A law that is asked where nobody has trained anything answers all the same, and a search finds such places
-before anything else: a thousand experts of width 4 win every comparison. So there is no answer outside.
+before anything else: one expert of ten thousand wins every comparison. So there is no answer outside.
 """
 
 import math
