@@ -236,8 +236,8 @@ def what_trains(names, plan):
 check("13.what_trains")
 
 # %% [markdown]
-# for "gate" finds both. Nothing fails: the run goes on, and a third of every expert stands still.
-# for "gate" finds both. Nothing fails: the run goes on, and a third of every expert stands still.
+# `model.layers.2.mlp.gate.weight` is a router, and `...mlp.gate_proj.weight` is a third of an expert. A
+# search for "gate" finds both. Nothing fails: the run goes on, and a third of every expert stands still.
 #
 # Now let your function decide what moves while our model learns 6,000 bytes of Python.
 
