@@ -70,8 +70,7 @@ PREDICTIONS = (
         "distributions, or to begin with the teacher's attention and embeddings?",
         ("The distributions, by far", "Both about alike", "The weights, by far"),
         2,
-        "Here the inherited weights are worth all of it. Soft targets add nothing that could be told from "
-        "chance.",
+        "The teacher's attention and embeddings are worth several times what its distributions are.",
     ),
     Prediction(
         "13.rollout",
