@@ -527,7 +527,7 @@ print(f"{gate}, noise {noise}: {bits(made) - bits(dense):+.3f} bits per byte")
 
 # %% [markdown] only="solutions"
 # A softmax over all that is renormalised over the chosen is the same gate written in another way (lesson 01).
-# Noise of a tenth of the weights' spread costs a little, and buys nothing.
+# Noise of a tenth of the weights' spread changes the loss by less than a hundredth of a bit, and buys nothing.
 
 # %% only="solutions" tags=["nbval-ignore-output"] why="trained"
 rerun('gate = "softmax_topk_renorm"', "noise = 0.1")
@@ -893,7 +893,8 @@ for name, model in models.items():
     print(f"{name:<13} 8 to {n_keep} by {by}: {bits(smaller) - bits(model):+.3f} bits per byte")
 
 # %% [markdown] only="solutions"
-# No. What wins depends on the model and on how many are to go, as in the table above.
+# "loss" does, in both models: it asks the very question, at the price of a pass for each expert. Among the
+# cheap ones none does; what wins depends on the model and on how many are to go.
 
 # %% only="solutions" tags=["nbval-ignore-output"] why="trained"
 rerun('by = "reap"', 'by = "norm"', 'by = "loss"')
