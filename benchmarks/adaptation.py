@@ -207,7 +207,7 @@ def upcycling():
     jobs = [
         {"seed": s, "kind": kind, "steps": steps} for s in SEEDS for steps in (100, 300) for kind in kinds
     ]
-    jobs += [{"seed": s, "kind": kinds[-1], "steps": 600} for s in SEEDS]
+    jobs += [{"seed": s, "kind": kinds[-1], "steps": n} for n in (600, 900) for s in SEEDS]
     return jobs, measure, {"lr": 2e-3, "lr from scratch": 3e-3, "base steps": BASE_STEPS}
 
 

@@ -122,7 +122,7 @@ def calibration_tokens(folder: Path, text: bytes, n_tokens: int, vocab_size: int
     ValueError
         If the text has not two tokens.
     """
-    tokens_N = saved_tokenizer(folder, vocab_size=vocab_size).encode(text)[:n_tokens].long()
+    tokens_N = saved_tokenizer(folder, vocab_size=vocab_size).encode(text[: 32 * n_tokens])[:n_tokens].long()
     if len(tokens_N) < 2:
         raise ValueError(f"text is {len(tokens_N)} tokens long: give a longer one to calibrate on")
     length = min(length, len(tokens_N))

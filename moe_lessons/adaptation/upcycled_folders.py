@@ -17,8 +17,12 @@ from moe_lessons.adaptation.folders import (
     write_folder,
 )
 from moe_lessons.adaptation.upcycling import ROUTER_STD, check_top_k, check_upcycling, noisy
+from moe_lessons.config.gradient import router_without_gradient, warn
 from moe_lessons.interop.stored import Spec
 
+NO_GRADIENT = (
+    "top_k=1: every weight of Mixtral is 1 then, so the router gets no gradient from the task; take top_k=2"
+)
 W = {"gate": "w1", "up": "w3", "down": "w2"}  # what Mixtral calls them
 
 
@@ -61,6 +65,11 @@ def upcycle_folder(
     ValueError
         If the sizes do not fit together.
 
+    Warns
+    -----
+    UserWarning
+        If K = 1: the weight is then always 1, and the task's loss does not train the router.
+
     References
     ----------
     Komatsuzaki et al., "Sparse Upcycling", arXiv 2212.05055; virtual groups: He et al., arXiv 2410.07524.
@@ -79,6 +88,8 @@ def upcycle_folder(
     """
     check_upcycling(n_experts, granularity, noise, router)
     check_top_k(top_k, n_experts, granularity)
+    if router_without_gradient("topk_softmax", top_k, n_experts):
+        warn(NO_GRADIENT)
     target = Path(target)
     check_target(target)
     with as_folder(source) as folder:

@@ -83,6 +83,7 @@ def edit(folder, **changes):
         ),
     ],
 )
+@pytest.mark.filterwarnings("ignore:top_k=1")
 def test_upcycled_logits_are_the_dense_models(tmp_path, kind, changes, how):
     dense = theirs(kind, tmp_path / "dense", **changes)
     made = upcycle_folder(tmp_path / "dense", tmp_path / "sparse", **how)
@@ -94,6 +95,14 @@ def test_upcycled_logits_are_the_dense_models(tmp_path, kind, changes, how):
     assert [made.before, made.after] == counts
     a_layer = 3 * 32 * (24 // how.get("granularity", 1))
     assert made.after - made.active == 2 * a_layer * (how["n_experts"] - how.get("top_k", 2))
+
+
+def test_a_router_that_the_task_will_not_train_is_mentioned(tmp_path, recwarn):
+    theirs("Llama", tmp_path / "dense")
+    upcycle_folder(tmp_path / "dense", tmp_path / "two", 4)
+    assert not [warning for warning in recwarn if "top_k" in str(warning.message)]
+    with pytest.warns(UserWarning, match="top_k=1: every weight of Mixtral is 1"):
+        upcycle_folder(tmp_path / "dense", tmp_path / "one", 4, top_k=1)
 
 
 def test_what_is_not_exact_is_not(tmp_path):
