@@ -527,7 +527,8 @@ print(f"{gate}, noise {noise}: {bits(made) - bits(dense):+.3f} bits per byte")
 
 # %% [markdown] only="solutions"
 # A softmax over all that is renormalised over the chosen is the same gate written in another way (lesson 01).
-# Noise of a tenth of the weights' spread changes the loss by less than a hundredth of a bit, and buys nothing.
+# Noise of a tenth of the weights' spread changes the loss by less than a hundredth of a bit, and buys
+# nothing.
 
 # %% only="solutions" tags=["nbval-ignore-output"] why="trained"
 rerun('gate = "softmax_topk_renorm"', "noise = 0.1")
