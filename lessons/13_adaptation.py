@@ -156,7 +156,7 @@ dot_rows(
         for n_bytes in (6_000, 200_000)
         for plan in ("dense, all", "all", "only experts", "experts frozen")
     },
-    title="With little text the experts had better stand still, with much they had better not",
+    title="Little text: freeze the experts. Much text: train them",
     x_label="gained on held-out Python (bits per byte)",
     dot_label="a seed",
     value_format="{:.2f}",
@@ -791,7 +791,7 @@ for model, n in (("from scratch", 4), ("upcycled", 2)):
         shown[f"{model}, 8 to {n}: merged, {label}"] = [row["lost"] for row in found]
 dot_rows(
     shown,
-    title="A plain mean of strangers is worse than pruning by dice, a mean of siblings better",
+    title="A mean of strangers costs more than pruning, one of siblings less",
     x_label="lost (bits per byte)",
     dot_label="a seed",
     value_format="{:.2f}",
