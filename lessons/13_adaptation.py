@@ -156,7 +156,7 @@ dot_rows(
         for n_bytes in (6_000, 200_000)
         for plan in ("dense, all", "all", "only experts", "experts frozen")
     },
-    title="With little text the experts had better stand still, with much they had better not",
+    title="Little text: freeze the experts. Much text: train them",
     x_label="gained on held-out Python (bits per byte)",
     dot_label="a seed",
     value_format="{:.2f}",
@@ -527,7 +527,8 @@ print(f"{gate}, noise {noise}: {bits(made) - bits(dense):+.3f} bits per byte")
 
 # %% [markdown] only="solutions"
 # A softmax over all that is renormalised over the chosen is the same gate written in another way (lesson 01).
-# Noise of a tenth of the weights' spread costs a little, and buys nothing.
+# Noise of a tenth of the weights' spread changes the loss by less than a hundredth of a bit, and buys
+# nothing.
 
 # %% only="solutions" tags=["nbval-ignore-output"] why="trained"
 rerun('gate = "softmax_topk_renorm"', "noise = 0.1")
@@ -790,7 +791,7 @@ for model, n in (("from scratch", 4), ("upcycled", 2)):
         shown[f"{model}, 8 to {n}: merged, {label}"] = [row["lost"] for row in found]
 dot_rows(
     shown,
-    title="A plain mean of strangers is worse than pruning by dice, a mean of siblings better",
+    title="A mean of strangers costs more than pruning, one of siblings less",
     x_label="lost (bits per byte)",
     dot_label="a seed",
     value_format="{:.2f}",
@@ -893,7 +894,8 @@ for name, model in models.items():
     print(f"{name:<13} 8 to {n_keep} by {by}: {bits(smaller) - bits(model):+.3f} bits per byte")
 
 # %% [markdown] only="solutions"
-# No. What wins depends on the model and on how many are to go, as in the table above.
+# "loss" does, in both models: it asks the very question, at the price of a pass for each expert. Among the
+# cheap ones none does; what wins depends on the model and on how many are to go.
 
 # %% only="solutions" tags=["nbval-ignore-output"] why="trained"
 rerun('by = "reap"', 'by = "norm"', 'by = "loss"')
