@@ -26,8 +26,9 @@ def closing(runs: str | Path = "runs") -> None:
     """
     progress = store.load()
     rows = [row_of(lesson, progress) for lesson in registry.lessons()]
-    # What happens to lie beside a published notebook is nobody's work.
-    trained = [] if store.is_apart() else runs_in(Path(runs))
+    trained = runs_in(Path(runs))
+    if store.is_apart():  # a published notebook tells of itself: no runs beside it, no other lessons
+        rows, trained = [row for row in rows if row.is_begun], []
     missed = missed_predictions(progress)
     show(Card(_text(rows, trained, missed, progress), _body(rows, trained, missed, progress)))
 
@@ -63,6 +64,8 @@ def _open(rows: list[Row], progress: store.Progress) -> str:
     """What is left, if anything."""
     done = {id for id, record in progress["exercises"].items() if record["passed"]}
     left = [one.id for row in rows for one in runnable(row.lesson.exercises) if one.id not in done]
+    if store.is_apart():
+        return "In a notebook of your own this tells of the whole course, and of your runs."
     if not left:
         return "Every exercise of the course has passed."
     shown = ", ".join(left[:5])

@@ -90,7 +90,12 @@ def test_runs_are_read_from_their_logs(printed, tmp_path):
 def test_a_published_notebook_tells_no_runs(printed, tmp_path):
     log(tmp_path, "somebody's", record(100, 3.5))
     store.keep_apart()
-    assert "somebody's" not in said(printed, runs=tmp_path)
+    check("99.scale", lambda x, factor: x * factor)
+    printed()
+    text = said(printed, runs=tmp_path)
+    assert "somebody's" not in text
+    assert "in 1 of 1 lesson: 2 of 2 points." in text
+    assert "Still open" not in text
 
 
 def test_names_are_text_and_no_markup(tmp_path):
