@@ -23,7 +23,7 @@ def draw(state: State) -> str:
 
 def _where(params: Params) -> str:
     if params.copies:
-        return f"packed, {params.copies * params.n_ranks} copies"
+        return f"with {params.copies * params.n_ranks} copies"
     if params.packed:
         return "packed by load"
     return "numbered by popularity" if params.numbered else "numbered at random"
@@ -31,9 +31,12 @@ def _where(params: Params) -> str:
 
 def _title(state: State) -> str:
     p = state.params
-    day = ", another day" if p.stale else ""
-    found = f"max/mean {state.expected:.2f} on average, {state.drawn:.2f} in this step"
-    return f"{p.n_ranks} ranks, {_where(p)}{day}: {found}"  # on one line, also where it is longest
+    day = ", another day's load" if p.stale else ""
+    # One line in a laptop's window: a second one would move the controls.
+    return (
+        f"{p.n_ranks} ranks, {_where(p)}{day}: max/mean {state.expected:.2f} on average, "
+        f"{state.drawn:.2f} over {p.tokens:,} tokens"
+    )
 
 
 def question(state: State) -> str:
@@ -112,8 +115,8 @@ def answer(params: Params) -> Drawing:
 
     Examples
     --------
-    >>> answer(Params(packed=True)).alt[:25]
-    '32 ranks, packed by load:'
+    >>> answer(Params(packed=True)).alt[:38]
+    '32 ranks, packed by load: max/mean 3.2'
     """
     state = simulate(params)
     body = ranks(state, 8.0, 16.0, 424.0, 262.0)
