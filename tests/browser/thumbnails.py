@@ -47,6 +47,15 @@ THUMBNAILS = {
     ),
     "11_fine_grained": Thumbnail("Granularity", "“Fine wins”", left=8, top=54, width=412),
     "12_what_experts_learn": Thumbnail("BlindTest", "End of training", top=2, width=370),
+    "13_adaptation": Thumbnail(
+        cells=(
+            "from moe_lessons import adaptation\n",
+            "runs = result(",
+            "PLANS = {",
+            "Little text: freeze the experts",
+        ),
+        width=480,
+    ),
     "14_expert_parallel": Thumbnail("AllToAll", "No plan", width=440),
     "15_serving": Thumbnail("Roofline", "90 % of experts", top=22, width=388),
     "16_frontier": Thumbnail("TwoNumbers", "GPT-4, 8 experts", left=-85, width=480),
