@@ -512,7 +512,7 @@ def audit(
             2 * (active - embedding) / 1e9,
             (shared + n_experts * expert) * bits / 8 / 1e9,
             n_experts * (1 - (1 - top_k / n_experts) ** batch),
-            top_k,
+            top_k,  # E times the sum of K/E times 1/E
             math.ceil(capacity_factor * n_tokens * top_k / n_experts),
             2 * n_tokens * top_k * d_model * 2 * (ranks - 1) / ranks / 1e6,
         ],
