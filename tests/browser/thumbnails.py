@@ -54,12 +54,13 @@ THUMBNAILS = {
             "PLANS = {",
             "Little text: freeze the experts",
         ),
-        width=480,
+        top=-70,
+        width=640,
     ),
     "14_expert_parallel": Thumbnail("AllToAll", "No plan", width=440),
     "15_serving": Thumbnail("Roofline", "90 % of experts", top=22, width=388),
     "16_frontier": Thumbnail("TwoNumbers", "GPT-4, 8 experts", left=-85, width=480),
-    "17_capstone": Thumbnail("BudgetBench", "Little text", left=8, top=16, width=370),
+    "17_capstone": Thumbnail("BudgetBench", "Little text", left=-2, top=2, width=400),
 }
 
 
