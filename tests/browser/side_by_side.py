@@ -16,7 +16,6 @@ from chromium import launched
 from PIL import Image
 from served import Quiet, Reader
 
-from conftest import running_lab
 from moe_lessons.build import paths
 
 SIZE = {"width": 1120, "height": 830}
@@ -41,6 +40,8 @@ RUN = """async () => {
 
 def in_lab(browser, home):
     """The explorable as a notebook shows it, at the landmark."""
+    from conftest import running_lab  # this folder's, where this file is run as a script
+
     scratch = paths.ROOT / "tests" / "browser" / "scratch" / "router.ipynb"
     scratch.parent.mkdir(exist_ok=True)
     scratch.write_text(json.dumps(NOTEBOOK), encoding="utf-8")
