@@ -1,5 +1,6 @@
 """The two notebooks of a lesson: what stands in them, what never does, and ids that do not change."""
 
+import functools
 import json
 
 import nbformat
@@ -18,6 +19,10 @@ def lesson(request):
     return request.param
 
 
+made = functools.cache(notebook)
+"""Most tests look at the same two notebooks, and change nothing in them."""
+
+
 def answer_cells(built):
     return {
         cell.metadata["moe_lessons"]["answer"]: cell
@@ -31,7 +36,7 @@ def exercises(lesson):
 
 
 def test_no_line_of_a_solution_reaches_a_learners_answer_cell(lesson):
-    learner = answer_cells(notebook(lesson, solutions=False))
+    learner = answer_cells(made(lesson, solutions=False))
     found = 0
     for cell in read_cells(lesson):
         answer = cell.metadata.get("answer")
@@ -46,11 +51,11 @@ def test_no_line_of_a_solution_reaches_a_learners_answer_cell(lesson):
 
 
 def test_no_marker_is_left_and_no_solution_whole(lesson):
-    learner = text(notebook(lesson, solutions=False))
-    both = learner + text(notebook(lesson, solutions=True))
+    learner = text(made(lesson, solutions=False))
+    both = learner + text(made(lesson, solutions=True))
     assert "BEGIN SOLUTION" not in both
     assert "END SOLUTION" not in both
-    assert "{{" not in "".join(c.source for c in notebook(lesson, solutions=False).cells)
+    assert "{{" not in "".join(c.source for c in made(lesson, solutions=False).cells)
     for cell in read_cells(lesson):
         if "answer" in cell.metadata and len(solution_lines(cell.source)) > 1:
             block = "\\n".join(solution_lines(cell.source))
@@ -58,7 +63,7 @@ def test_no_marker_is_left_and_no_solution_whole(lesson):
 
 
 def test_solutions_hold_the_solution(lesson):
-    solved = answer_cells(notebook(lesson, solutions=True))
+    solved = answer_cells(made(lesson, solutions=True))
     assert set(solved) == {exercise.id for exercise in exercises(lesson)}
     for cell in solved.values():
         assert "NotImplementedError" not in cell.source
@@ -70,7 +75,7 @@ def test_a_puzzle_is_a_question_and_a_line_to_write(lesson):
     found = registry.lesson(lesson.stem).puzzles
     by_id = {puzzle.id: puzzle for puzzle in found}
     for solutions in (False, True):
-        cells = notebook(lesson, solutions=solutions).cells
+        cells = made(lesson, solutions=solutions).cells
         places = [n for n, cell in enumerate(cells) if "puzzle" in cell.metadata.get("moe_lessons", {})]
         about = [{"puzzle": id, "block": "puzzle"} for id in by_id]
         assert [cells[n].metadata["moe_lessons"] for n in places] == about
@@ -84,7 +89,7 @@ def test_a_puzzle_is_a_question_and_a_line_to_write(lesson):
 
 
 def test_no_answer_to_a_puzzle_reaches_a_learner(lesson):
-    learner = text(notebook(lesson, solutions=False))
+    learner = text(made(lesson, solutions=False))
     for cell in read_cells(lesson):
         if "puzzle" in cell.metadata:
             (line,) = solution_lines(cell.source)
@@ -97,7 +102,7 @@ def test_rendering_twice_gives_the_same_bytes(lesson):
 
 
 def test_ids_are_unique_and_speak_of_exercises(lesson):
-    built = notebook(lesson, solutions=False)
+    built = made(lesson, solutions=False)
     ids = [cell.id for cell in built.cells]
     assert len(ids) == len(set(ids))
     for exercise in exercises(lesson):
@@ -117,7 +122,7 @@ def test_an_id_does_not_depend_on_its_neighbours(tmp_path, lesson):
 
 def test_metadata_is_ours_alone(lesson):
     for solutions in (False, True):
-        built = notebook(lesson, solutions=solutions)
+        built = made(lesson, solutions=solutions)
         assert set(built.metadata) == {"kernelspec", "language_info", "moe_lessons"}
         for cell in built.cells:
             assert "lines_to_next_cell" not in cell.metadata
@@ -129,14 +134,14 @@ def test_metadata_is_ours_alone(lesson):
 
 
 def test_learner_cells_have_no_output(lesson):
-    for cell in notebook(lesson, solutions=False).cells:
+    for cell in made(lesson, solutions=False).cells:
         if cell.cell_type == "code":
             assert cell.outputs == []
             assert cell.execution_count is None
 
 
 def test_each_exercise_has_card_answer_check_and_hints_in_this_order(lesson):
-    cells = notebook(lesson, solutions=False).cells
+    cells = made(lesson, solutions=False).cells
     for exercise in exercises(lesson):
         card = next(i for i, c in enumerate(cells) if c.source.startswith(f"### ✎ Exercise {exercise.id}:"))
         about = [cell.metadata.get("moe_lessons", {}) for cell in cells]
@@ -152,19 +157,19 @@ def test_each_exercise_has_card_answer_check_and_hints_in_this_order(lesson):
 
 def test_a_solutions_notebook_keeps_its_progress_apart(lesson):
     start = f'start("{lesson.stem}"'
-    assert f"{start}, keep=False)" in text(notebook(lesson, solutions=True)).replace("\\", "")
-    assert f"{start})" in text(notebook(lesson, solutions=False)).replace("\\", "")
+    assert f"{start}, keep=False)" in text(made(lesson, solutions=True)).replace("\\", "")
+    assert f"{start})" in text(made(lesson, solutions=False)).replace("\\", "")
 
 
 def test_a_demonstration_is_no_check_cell(lesson):
-    for cell in notebook(lesson, solutions=False).cells:
+    for cell in made(lesson, solutions=False).cells:
         if "demo=True" in cell.source and cell.cell_type == "code":
             assert "moe_lessons" not in cell.metadata
 
 
 def test_notebooks_are_valid_and_small(lesson):
     for solutions in (False, True):
-        written = text(notebook(lesson, solutions=solutions))
+        written = text(made(lesson, solutions=solutions))
         nbformat.validate(nbformat.reads(written, as_version=4))
         assert len(written.encode()) <= 1_000_000
         assert written.endswith("}\n")

@@ -16,10 +16,15 @@ from moe_lessons.commands.cli import main
 from moe_lessons.exercises import registry
 from moe_lessons.grade import escape, sandbox
 
-WHOLE_COURSE = {"ada", "cleo", "elif", "femi", "wrong-0", "ivo-malformed"}
-"""Learners who hand in every lesson; what the others show shows in three."""
+ALL = classroom.LESSONS
+WHOLE_COURSE = {"ada", "elif", "femi", "ivo-malformed"}
+LESSONS_OF = {
+    **dict.fromkeys(("cleo", "wrong-0"), ALL[::2]),
+    **dict.fromkeys(("dara", "wrong-1"), ALL[1::2]),
+}
+"""What the others show shows in three lessons. A planted answer brings much text along: half of them each."""
 LEARNERS = {
-    name: one if name in WHOLE_COURSE else classroom.some_lessons(one, classroom.LESSONS[:3])
+    name: one if name in WHOLE_COURSE else classroom.some_lessons(one, LESSONS_OF.get(name, ALL[:3]))
     for name, one in classroom.make_class().items()
 }
 SECONDS = 4.0

@@ -9,8 +9,7 @@ import torch
 
 from moe_lessons.config import preset
 from moe_lessons.model import MoETransformer
-from moe_lessons.training import TrainingDiverged, precision, train
-from moe_lessons.training.distributed import Ranks
+from moe_lessons.training import TrainingDiverged, precision, run, train
 from moe_lessons.training.precision import MOST_SKIPPED, LossScaler, autocast, resolve
 from moe_lessons.training.run import Run
 
@@ -193,11 +192,11 @@ def test_without_fp16_there_is_nothing_to_keep():
 
 
 def test_shards_of_gradients_cannot_agree_on_a_scale(corpus, monkeypatch):
-    def cut(self, model, parallel):
+    def cut(model, ranks, parallel, ep_size):
         next(model.parameters()).full_tensor = None
         return model
 
-    monkeypatch.setattr(Ranks, "wrap", cut)
+    monkeypatch.setattr(run, "wrap", cut)
     assert Run(SMOKE, corpus, CPU).precision == "fp32"
     with pytest.raises(ValueError, match=r"^precision='fp16' with parallel='fsdp': .*; choose ddp"):
-        Run(FP16, corpus, CPU)
+        Run(FP16.override(parallel="fsdp"), corpus, CPU)
