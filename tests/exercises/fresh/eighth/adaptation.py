@@ -172,7 +172,11 @@ FRESH = {
             trains_shared_are_experts,
             {"shared_are_experts"},
         ),
-        ("the router is where the module right before .weight is gate or router", trains_last_module, set()),
+        (
+            "the router is where the module right before .weight is gate or router",
+            trains_last_module,
+            {"innermost_module"},
+        ),
         ("a router is called gate; forgot router", trains_gate_only, {"router_called_gate"}),
         ("returned what is frozen", trains_what_is_frozen, {"inverted"}),
         ("only the rest is everything but the experts", trains_rest_with_router, {"rest_keeps_router"}),

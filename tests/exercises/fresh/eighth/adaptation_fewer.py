@@ -172,7 +172,7 @@ FRESH = {
     "13.prune": [
         ("topk as it comes, the best expert first", prune_best_first, {"in_order_of_saliency"}),
         ("the chosen ids keep their old numbers", prune_old_numbers, {"ids_not_renumbered"}),
-        ("left the bias as it was", prune_whole_bias, set()),
+        ("left the bias as it was", prune_whole_bias, {"bias_first_entries"}),
         ("argsort()[:n_keep], which are the lowest", prune_keeps_the_lowest, {"least_kept"}),
         ("a table of zeros, so that the gone become expert 0", prune_gone_are_zero, {"removed_become_0"}),
         ("renumbered first, then looked who is not among the kept", prune_marks_the_gone_too_late, set()),
@@ -181,7 +181,7 @@ FRESH = {
         ("brought gate and up into order, not down", merge_down_stays, {"down_stays"}),
         ("paired by the gate rows", merge_by_gate_rows, {"matched_by_one_part"}),
         ("b's units in the table's rows, a's in its columns", merge_table_of_b_and_a, {"inverse_order"}),
-        ("argmax for each unit of a", merge_each_takes_its_best, set()),
+        ("argmax for each unit of a", merge_each_takes_its_best, {"each_its_best"}),
         ("linear_sum_assignment without maximize", merge_forgets_maximize, {"worst_match"}),
         ("lerp(a, b, weight_a)", merge_lerp_turned_round, {"weights_swapped"}),
     ],

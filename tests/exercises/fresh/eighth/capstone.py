@@ -243,13 +243,13 @@ FRESH = {
             defend_training_for_all,
             {"limits_ignored"},
         ),
-        ("compute and text for the design that is best today", defend_todays_design, set()),
+        ("compute and text for the design that is best today", defend_todays_design, {"kept_for_training"}),
         ("returned the lowest loss, not by how much it falls", defend_new_loss, {"loss_not_gain"}),
         ("compared with the lowest loss of all designs", defend_today_without_limits, {"limits_ignored"}),
         ("new minus old, below zero", defend_new_minus_old, {"other_sign"}),
     ],
     "17.audit": [
-        ("the table comes on top of shared", audit_table_twice, set()),
+        ("the table comes on top of shared", audit_table_twice, {"table_twice"}),
         (
             "two operations for each active parameter, table and all",
             audit_table_multiplied,
@@ -258,6 +258,6 @@ FRESH = {
         ("capacity without top_k", audit_capacity_of_one_choice, {"capacity_without_k"}),
         ("an even load gives 1", audit_balance_is_one, {"loss_is_one"}),
         ("all rows leave their rank", audit_all_rows_leave, {"own_rank_sent"}),
-        ("off by more than 0.02", audit_off_by_a_difference, {"too_strict"}),
+        ("off by more than 0.02", audit_off_by_a_difference, {"absolute_difference"}),
     ],
 }

@@ -141,11 +141,15 @@ def design_the_largest(flops, tokens, batch, context, devices, memory, bandwidth
 
 FRESH = {
     "17.design": [
-        ("the lowest loss that fits, without asking allowed", design_never_asks_allowed, set()),
+        (
+            "the lowest loss that fits, without asking allowed",
+            design_never_asks_allowed,
+            {"division_by_zero"},
+        ),
         ("looked at memory, not at the time of a step", design_without_time, {"time_ignored"}),
-        ("the memory of all devices together", design_all_memory, set()),
-        ("always on one device", design_on_one_device, set()),
-        ("always 16 bits, so as not to lose anything", design_in_16_bits, set()),
+        ("the memory of all devices together", design_all_memory, {"memory_pooled"}),
+        ("always on one device", design_on_one_device, {"one_alone"}),
+        ("always 16 bits, so as not to lose anything", design_in_16_bits, {"full_bits"}),
         ("the largest model that fits", design_the_largest, {"text_forgotten"}),
     ],
 }
