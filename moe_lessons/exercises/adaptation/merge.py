@@ -105,6 +105,21 @@ def _by_length(*given: Tensor) -> Expert:
     return _mixed(given, _same(order))  # type: ignore[arg-type]
 
 
+def _each_its_best(*given: Tensor) -> Expert:
+    return _mixed(given, _same(_products(given[0], given[1], given[2], given[3], "gud").argmax(dim=1)))  # type: ignore[arg-type]
+
+
+def _largest_first(*given: Tensor) -> Expert:
+    """The largest product of all makes a pair, then the largest of what is left."""
+    products_FF = _products(given[0], given[1], given[2], given[3], "gud").detach().clone()
+    order = torch.zeros(len(products_FF), dtype=torch.long)
+    for _ in order:
+        i, j = divmod(int(products_FF.argmax()), len(order))
+        order[i] = j
+        products_FF[i], products_FF[:, j] = -torch.inf, -torch.inf
+    return _mixed(given, _same(order))  # type: ignore[arg-type]
+
+
 def _whole_units(case: Case, got: Outputs, want: Outputs) -> str | None:
     """Less a's share, each unit must be one of b's: its gate, its up and its down together."""
     arg = {name: np.asarray(value, dtype=float) for name, value in case.args.items()}
@@ -204,6 +219,14 @@ MERGE = Exercise(
             "things: add up the products of gate, up and down.",
             wrong=_ordered(_same, "g"),
             also=tuple(_ordered(_same, parts) for parts in ("d", "u", "gu")),
+            hint=2,
+        ),
+        Misconception(
+            "each_its_best",
+            "Each unit took the partner that goes best with it, taken already or not, or the best pair was "
+            "made first. Asked is the pairing with the largest *sum*, each unit in it once.",
+            wrong=_each_its_best,
+            also=(_largest_first,),
             hint=2,
         ),
         Misconception(

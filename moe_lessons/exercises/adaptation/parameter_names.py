@@ -1,4 +1,4 @@
-"""Cases of 13.what_trains: parameters' names from six codebases, and the plans."""
+"""Cases of 13.what_trains: parameters' names from seven codebases, and the plans."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from moe_lessons.exercises.spec import Case, Plain
 
 PLANS = ("all", "router frozen", "experts frozen", "only experts", "only router", "only the rest")
-NAMES = (  # as Mixtral, Qwen, OLMoE, DeepSeek, gpt-oss and this course's model have them
+NAMES = (  # as Mixtral, Qwen, OLMoE, DeepSeek, gpt-oss, Switch and this course have them
     "model.embed_tokens.weight",
     "model.layers.0.self_attn.q_proj.weight",
     "model.layers.0.mlp.gate_proj.weight",
@@ -29,6 +29,8 @@ NAMES = (  # as Mixtral, Qwen, OLMoE, DeepSeek, gpt-oss and this course's model 
     "model.layers.4.mlp.router.bias",
     "model.layers.4.mlp.experts.gate_up_proj",
     "model.layers.4.mlp.experts.down_proj_bias",
+    "encoder.block.5.layer.1.mlp.router.classifier.weight",
+    "encoder.block.5.layer.1.mlp.experts.expert_3.wi.weight",
     "blocks.0.moe.router.weight",
     "blocks.0.moe.experts.gate_up_proj",
     "blocks.0.moe_norm.weight",

@@ -201,7 +201,7 @@ PRUNE = Exercise(
         ),
         Misconception(
             "bias_first_entries",
-            "The bias keeps its first numbers. Each belongs to an expert and goes where that goes.",
+            "The bias keeps its first numbers, or all. Each belongs to an expert and goes where that goes.",
             wrong=_but(lambda out, given: (out[0], given[1][: given[4]], *out[2:])),
             also=(_but(lambda out, given: (out[0], given[1], *out[2:])),),
             hint=2,

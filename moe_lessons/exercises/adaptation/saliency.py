@@ -95,6 +95,18 @@ def _overwritten(ids: Tensor, weights: Tensor, outputs: Tensor, n_experts: int) 
     return last / _counts(ids, n_experts).clamp(min=1)
 
 
+def _overwritten_by_place(ids: Tensor, weights: Tensor, outputs: Tensor, n_experts: int) -> Tensor:
+    """The same, for all first choices, then for all second ones."""
+    places = range(ids.shape[1])
+    kept = [
+        _overwritten(ids[:, k : k + 1], weights[:, k : k + 1], outputs[:, k : k + 1], n_experts)
+        for k in places
+    ]
+    counts = [_counts(ids[:, k], n_experts).clamp(min=1) for k in places]
+    added = sum(one * count for one, count in zip(kept, counts, strict=True))
+    return torch.as_tensor(added) / _counts(ids, n_experts).clamp(min=1)
+
+
 def _nothing_for_idle(case: Case, got: Outputs, want: Outputs) -> str | None:
     ids_TK = np.asarray(case.args["topk_ids_TK"])
     n_experts = int(case.args["n_experts"])  # type: ignore[arg-type]
@@ -228,6 +240,7 @@ SALIENCY = Exercise(
             "`scores[ids] += values` with repeated ids adds one of the values and drops the others. "
             "`index_add_`, or a loop, adds them all.",
             wrong=_overwritten,
+            also=(_overwritten_by_place,),
             hint=2,
         ),
         Misconception(

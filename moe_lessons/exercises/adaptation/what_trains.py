@@ -107,7 +107,11 @@ WHAT_TRAINS = Exercise(
             "the gate of a SwiGLU network, a third of all experts. A module's name is what stands between "
             "two dots.",
             wrong=_but(router=lambda n: "gate" in n or "router" in n),
-            also=(_but(router=lambda n: "gate" in n), _but(router=lambda n: "gate" in n or ".router." in n)),
+            also=(
+                _but(router=lambda n: "gate" in n),
+                _but(router=lambda n: "gate" in n or ".router." in n),
+                _but(lambda n: "gate" in n or "router" in n, lambda n: "experts" in n),
+            ),
             hint=1,
         ),
         Misconception(
@@ -142,6 +146,14 @@ WHAT_TRAINS = Exercise(
                 _but(router=lambda n: n.endswith(("gate.weight", "router.weight"))),
             ),
             hint=1,
+        ),
+        Misconception(
+            "innermost_module",
+            "Only the module right around a parameter is looked at. Switch has its router's matrix one level "
+            "deeper, `router.classifier.weight`: it lies in `router` all the same.",
+            wrong=_but(router=lambda n: n.split(".")[-2] in ("gate", "router")),
+            also=(_but(router=_matches(r"\.(gate|router)\.\w+$")),),
+            hint=2,
         ),
         Misconception(
             "shared_gate_is_router",

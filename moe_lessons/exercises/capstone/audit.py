@@ -16,7 +16,7 @@ TOO_MUCH = 0.02
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Four models with two to five of the eight numbers by a named mistake."""
+    """Four models with two to five of the eight numbers by a named mistake; all are rounded, as on a page."""
     cases = []
     for i in range(4):
         n = _model(rng, i)
@@ -27,7 +27,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
             quoted[item] = float(ways[int(rng.integers(len(ways)))](n))
             if abs(quoted[item] / right[item] - 1) < 0.08:  # too near to be called wrong
                 quoted[item] = 1.3 * right[item]
-        args = {**n._asdict(), "quoted_Q": np.array([float(f"{z:.4g}") for z in quoted])}
+        args = {**n._asdict(), "quoted_Q": np.array([float(f"{z:.3g}") for z in quoted])}
         cases.append(Case(f"a model with {n.n_experts} experts, {n.top_k} a token", args))
     return cases
 
@@ -83,6 +83,18 @@ def _flags(change: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[..., 
     return wrong
 
 
+def _table_twice(forward: bool) -> Callable[..., Answer]:
+    """The table on top of `shared`; taken off once for the forward, or left there."""
+
+    def wrong(*given: Any) -> Answer:
+        *numbers, quoted_Q = given
+        n = Numbers(*numbers)
+        right, more = rules(n), rules(n._replace(shared=n.shared + n.embedding))
+        return _judged([*more[:2], more[2] if forward else right[2], more[3], *right[4:]], quoted_Q)
+
+    return wrong
+
+
 def _lenient(limit: float) -> Callable[..., Answer]:
     return _flags(lambda right, wrong, quoted: (quoted / right - 1).abs() > limit)
 
@@ -131,6 +143,14 @@ AUDIT = Exercise(
             for m in MISTAKES
         ),
         Misconception(
+            "table_twice",
+            "The embedding table is counted twice: it is among the `shared` parameters already. Only (3) "
+            "asks for it by itself, to take it off.",
+            wrong=_table_twice(forward=True),
+            also=(_table_twice(forward=False),),
+            hint=1,
+        ),
+        Misconception(
             "all_accused",
             "Every number is called wrong. Some of them are right, and accusing them is a mistake as well.",
             wrong=_flags(lambda right, wrong, quoted: torch.ones_like(wrong)),
@@ -152,6 +172,13 @@ AUDIT = Exercise(
             "too_strict",
             "A quote is called wrong because it is rounded. Up to 2 % is fine.",
             wrong=_flags(lambda right, wrong, quoted: quoted != right),
+            hint=3,
+        ),
+        Misconception(
+            "absolute_difference",
+            "The differences themselves were compared with 0.02. 2 % are a share of the right number: divide "
+            "by it.",
+            wrong=_flags(lambda right, wrong, quoted: (quoted - right).abs() > TOO_MUCH),
             hint=3,
         ),
         Misconception(

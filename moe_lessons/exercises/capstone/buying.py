@@ -58,6 +58,12 @@ def _case(rng: np.random.Generator, kind: str, resource: str) -> Case:
             "seconds": float(b["seconds"]),
         }
         gains = sorted(gains_of(*_tensors(args)).items(), key=lambda item: -item[1])
+        at = int(
+            np.where((now.memory <= b["memory"]) & (now.seconds <= b["seconds"]), now.loss, np.inf).argmin()
+        )
+        kept = float(now.loss[at] - then[0][at])
+        if resource == "compute" and gains[0][1] < 1.01 * kept:
+            continue  # today's design is still the best one with twice the compute
         if gains[0][0] == resource and gains[0][1] > max(2 * MARGIN, gains[1][1] + MARGIN):
             return Case(kind, args)
 

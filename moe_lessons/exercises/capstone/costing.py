@@ -60,13 +60,28 @@ class Wrong:
     leverage: bool = True
     text: bool = True
     dense_alone: bool = False
+    memory_pooled: bool = False
+    one_alone: bool = False
+    full_bits: bool = False
+
+    def keeps(self, shape: Shape) -> bool:
+        """Whether a design is of the only kind that is looked at.
+
+        Examples
+        --------
+        >>> Wrong(one_alone=True).keeps((2048, 64, 4, 512, 8, "all"))
+        False
+        """
+        _, e, _, _, bits, layout = shape
+        dense, alone = e == 1 or not self.dense_alone, layout == "one" or not self.one_alone
+        return dense and alone and (bits == 16 or not self.full_bits)
 
 
 RIGHT = Wrong()
 
 
-@lru_cache(maxsize=4)
-def grid(devices: int, step: int = 256) -> Grid:
+@lru_cache(maxsize=8)
+def grid(devices: int, step: int = 256, all_bits: tuple[int, ...] = (8, 4)) -> Grid:
     """Every design that is looked at: finer in width than the package's first round, without its second.
 
     Examples
@@ -85,7 +100,7 @@ def grid(devices: int, step: int = 256) -> Grid:
         if half * g % 4 == 0 and g * half // 2 <= e <= 32 * g * half
     ]
     layouts = range(len(LAYOUTS)) if devices > 1 else (0,)
-    rows = [(*shape, bits, layout) for shape in shapes for bits in (8, 4) for layout in layouts]
+    rows = [(*shape, bits, layout) for shape in shapes for bits in all_bits for layout in layouts]
     return Grid(*np.array(rows, dtype=np.int64).T)
 
 
@@ -127,6 +142,7 @@ def costs(designs: Grid, b: Mapping[str, float], wrong: Wrong = RIGHT) -> Costs:
     weights = (rest + VOCAB * d) / apart + bank * (k if wrong.active_in_memory else e)
     memory = weights * stored + (per_user * float(b["batch"]) if wrong.cache_in_memory else 0.0)
     reading = (rest / apart + bank * touched) * stored + per_user * batch
+    memory = memory / float(b["devices"]) if wrong.memory_pooled else memory
     row, away = d * ACTIVATION_BYTES, (n - 1) / n
     link = float(b["link"]) or 1.0
     experts = 2 * (PARTNER_S * (n - 1) + batch / n * k * row * away / link)
@@ -179,6 +195,7 @@ def possible(designs: Grid, b: Mapping[str, float], wrong: Wrong = RIGHT) -> np.
     even = np.where(designs.layout == 1, experts, np.where(designs.layout == 2, kv % n == 0, True))
     hidden = designs.k * designs.f / designs.d
     fine = even & (hidden >= 2) & (hidden <= 7) & (designs.k * 128 >= designs.e)
+    fine &= (designs.layout == 0) | (not wrong.one_alone)
     return fine & (designs.e == 1) if wrong.dense_alone else fine
 
 
@@ -193,7 +210,7 @@ def best(key: tuple[float, ...], wrong: Wrong = RIGHT) -> tuple[float, Shape] | 
     (2.16, True)
     """
     b = dict(zip(NAMES, key, strict=True))
-    designs = grid(int(b["devices"]))
+    designs = grid(int(b["devices"]), all_bits=(16,) if wrong.full_bits else (8, 4))
     cost = costs(designs, b, wrong)
     fits = possible(designs, b, wrong) & (cost.memory <= b["memory"]) & (cost.seconds <= b["seconds"])
     if not fits.any():

@@ -37,6 +37,24 @@ def _kept(*given: Any) -> Answer:
     return _largest({**fell, "memory": 0.0, "time": 0.0})
 
 
+def _kept_for_training(*given: Any) -> Answer:
+    """Memory and time with a new choice, compute and text with the old design."""
+    at = _best_now(given)
+    fell = {name: float(given[0][at] - given[i][at]) for i, name in enumerate(RESOURCES[:2], 1)}
+    return _largest({**gains_of(*given), **fell})
+
+
+def _training_without_limits(*given: Any) -> Answer:
+    now = float(given[0][_best_now(given)])
+    fell = {name: now - float(given[i].min()) for i, name in enumerate(RESOURCES[:2], 1)}
+    return _largest({**gains_of(*given), **fell})
+
+
+def _today_without_limits(*given: Any) -> Answer:
+    name, gain = reference(*given)
+    return name, gain - float(given[0][_best_now(given)] - given[0].min())
+
+
 def _fullest(*given: Any) -> Answer:
     at, gains = _best_now(given), gains_of(*given)
     shares = {"memory": float(given[3][at]) / given[5], "time": float(given[4][at]) / given[6]}
@@ -100,6 +118,13 @@ DEFEND = Exercise(
             hint=1,
         ),
         Misconception(
+            "kept_for_training",
+            "With more compute or text today's design is kept. Another one that fits may be the best by "
+            "then: choose anew for each of the four.",
+            wrong=_kept_for_training,
+            hint=1,
+        ),
+        Misconception(
             "fullest_bar",
             "The resource that is used up most is named. A design that leaves some room may be held back by "
             "the next larger one not fitting, and a full bar may cost nothing: compare what each would buy.",
@@ -111,6 +136,7 @@ DEFEND = Exercise(
             "Designs that do not fit are in the comparison. The best of all is of no use where it does not "
             "run.",
             wrong=_but(look_at_memory=False, look_at_time=False),
+            also=(_training_without_limits, _today_without_limits),
             hint=2,
         ),
         Misconception(

@@ -106,12 +106,12 @@ def _mistaken(wrong: Wrong) -> Any:
         key = tuple(float(case.args[name]) for name in NAMES)  # type: ignore[arg-type]
         found = best(key, wrong)
         if found is None:  # not one dense model serves so many
-            return int(got["n_experts"]) == 1
+            return wrong.keeps(shape_of(got))
         if right(case, got, want):
             return right(case, dict(zip(OUTPUTS, found[1], strict=True)), want)
         refused = verdict(case, got).refused
         starved = bool(refused) and not wrong.text and all("tokens / active" in line for line in refused)
-        if (refused and not starved) or (wrong.dense_alone and int(got["n_experts"]) > 1):
+        if (refused and not starved) or not wrong.keeps(shape_of(got)):
             return False
         cost = costs(one(shape_of(got)), dict(zip(NAMES, key, strict=True)), wrong)
         loss, memory, seconds = (float(column[0]) for column in cost)
@@ -216,6 +216,27 @@ DESIGN = Exercise(
             "than 2 %: look where memory is left and compute is not.",
             detects=_mistaken(Wrong(dense_alone=True)),
             hint=3,
+        ),
+        Misconception(
+            "memory_pooled",
+            "The memory of all devices was added up. `memory` is that of each, and what `cost` says is held "
+            "on one: compare these two.",
+            detects=_mistaken(Wrong(memory_pooled=True)),
+            hint=1,
+        ),
+        Misconception(
+            "one_alone",
+            "Only one of the devices is used. Where there are several, sharing out the experts or cutting "
+            "the matrices makes room and saves time: go through all layouts.",
+            detects=_mistaken(Wrong(one_alone=True)),
+            hint=2,
+        ),
+        Misconception(
+            "full_bits",
+            "All weights have 16 bits. With 8 they take half the room and are read in half the time, and "
+            "lose next to nothing: go through the bits as well.",
+            detects=_mistaken(Wrong(full_bits=True)),
+            hint=2,
         ),
         Misconception(
             "one_for_all",

@@ -18,6 +18,9 @@ not be named.
 - `seventh`: lessons 11, 12 and 14 to 16, six an exercise, what a class would most likely hand in, written
   from the learner's notebooks alone by somebody who had seen no names. Then mended for; LOG.md has both
   figures.
+- `eighth`: lessons 13 and 17, six an exercise, what a class would most likely hand in, written from the
+  learner's notebooks alone by somebody who had seen no names. `17.find_errors` is left out: its answer is a
+  table of verdicts. Then mended for; LOG.md has both figures.
 """
 
 import importlib

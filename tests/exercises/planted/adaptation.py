@@ -156,6 +156,15 @@ def saliency_plus_equals(ids, weights, outputs, n_experts):
     return scores / counts.clamp(min=1)
 
 
+def saliency_plus_equals_by_place(ids, weights, outputs, n_experts):
+    scores, counts = torch.zeros(n_experts), torch.bincount(ids.flatten(), minlength=n_experts)
+    for k in range(ids.shape[1]):
+        last = dict(zip(ids[:, k].tolist(), _length(weights[:, k], outputs[:, k]), strict=True))
+        for e, value in last.items():
+            scores[e] += value
+    return scores / counts.clamp(min=1)
+
+
 def saliency_nan(ids, weights, outputs, n_experts):
     return torch.stack([_length(weights[ids == e], outputs[ids == e]).mean() for e in range(n_experts)])
 
@@ -180,11 +189,17 @@ RIGHT = {
 WRONG = {
     "13.what_trains": {
         "gate_substring": _trains(router=lambda n: "gate" in n or "router" in n),
+        "gate_substring:experts, too": _trains(
+            lambda n: n.find("gate") >= 0 or n.find("router") >= 0, lambda n: n.find("experts") >= 0
+        ),
         "gate_prefix": _trains(router=lambda n: any(p.startswith(("gate", "router")) for p in n.split("."))),
         "router_by_that_name": _trains(router=lambda n: ".router." in n),
         "router_called_gate": _trains(router=lambda n: ".gate." in n),
         "router_weight_alone": _trains(
             router=lambda n: n.split(".")[-2:] in (["gate", "weight"], ["router", "weight"])
+        ),
+        "innermost_module": _trains(
+            router=lambda n: n.rpartition(".")[0].rpartition(".")[2] in {"gate", "router"}
         ),
         "shared_gate_is_router": _trains(
             router=lambda n: any(p.endswith(("gate", "router")) for p in n.split("."))
@@ -223,6 +238,7 @@ WRONG = {
         "first_choice_alone": saliency_first,
         "whole_layer": saliency_layer,
         "last_token_alone": saliency_plus_equals,
+        "last_token_alone:place by place": saliency_plus_equals_by_place,
         "nan_for_idle": saliency_nan,
         "plus_one": saliency_plus_one,
         "normalised": saliency_share,

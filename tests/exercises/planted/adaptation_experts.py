@@ -190,6 +190,24 @@ def merge_lengths(gate_up_a, down_a, gate_up_b, down_b, weight_a):
     return torch.lerp(moved, gate_up_a, weight_a), torch.lerp(down_b[:, index], down_a, weight_a)
 
 
+def merge_nearest(gate_up_a, down_a, gate_up_b, down_b, weight_a):
+    a, b = _pairs(gate_up_a, down_a, gate_up_b, down_b)
+    index = torch.tensor([max(range(len(b)), key=lambda j: float(unit @ b[j])) for unit in a])
+    moved = gate_up_b[torch.cat([index, index + len(index)])]
+    return torch.lerp(moved, gate_up_a, weight_a), torch.lerp(down_b[:, index], down_a, weight_a)
+
+
+def merge_best_pair_first(gate_up_a, down_a, gate_up_b, down_b, weight_a):
+    a, b = _pairs(gate_up_a, down_a, gate_up_b, down_b)
+    n, partner = len(a), {}
+    for i, j in sorted(itertools.product(range(n), range(n)), key=lambda ij: -float(a[ij[0]] @ b[ij[1]])):
+        if i not in partner and j not in partner.values():
+            partner[i] = j
+    index = torch.tensor([partner[i] for i in range(n)])
+    moved = gate_up_b[torch.cat([index, index + n])]
+    return torch.lerp(moved, gate_up_a, weight_a), torch.lerp(down_b[:, index], down_a, weight_a)
+
+
 def merge_into_b(gate_up_a, down_a, gate_up_b, down_b, weight_a):
     return merge_brute(gate_up_b, down_b, gate_up_a, down_a, 1 - weight_a)
 
@@ -234,6 +252,8 @@ WRONG = {
         "rows_stay": _merge(lambda p: (_in_place(p), _in_place(p), p)),
         "offset_forgotten": merge_twice_the_index,
         "matched_by_one_part": _merge(table=lambda a, b, d: a[:, :d] @ b[:, :d].T),
+        "each_its_best": merge_nearest,
+        "each_its_best:best pair first": merge_best_pair_first,
         "matched_by_length": merge_lengths,
         "a_moved": merge_into_b,
         "plain_mean": _merge(mix=lambda one, other, w: (one + other) / 2),

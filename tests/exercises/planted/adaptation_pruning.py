@@ -77,6 +77,7 @@ WRONG = {
         "router_by_saliency": _prune(router=lambda r, kept, s: r[s.argsort(descending=True)[: len(kept)]]),
         "router_whole": _prune(router=lambda r, kept, s: r.clone()),
         "bias_first_entries": _prune(bias=lambda b, kept: b[: len(kept)]),
+        "bias_first_entries:all of them": _prune(bias=lambda b, kept: b),
         "experts_first_rows": _prune(experts=lambda x, kept: x[: len(kept)]),
         "ids_not_renumbered": _prune(ids=lambda i, kept, s, new: torch.where(new < 0, -1, i)),
         "ids_by_rank": _prune(ids=_ranks),

@@ -84,6 +84,20 @@ def other(name, how, flags=None):
     return audit
 
 
+def table_on_top(forward):
+    def audit(*given):
+        *m, quoted = given
+        values, table = numbers(*m), m[2] / 1e9
+        values["total"] += table
+        values["active"] += table
+        values["bytes"] = values["total"] * m[5] / 8
+        values["flops"] += 2 * table * forward
+        right_Q = torch.tensor([float(values[item]) for item in ORDER], dtype=torch.double)
+        return right_Q, (quoted - right_Q).abs() / right_Q > 0.02
+
+    return audit
+
+
 WRONG = {
     "17.audit": {
         "total_times_name": other("total", lambda v, s, x, t, E, *_: E * s + E * x),
@@ -116,6 +130,9 @@ WRONG = {
         "own_rank_sent": other("sent", lambda v, s, x, t, E, K, bits, B, T, cf, D, R: 4 * T * K * D / 1e6),
         "once_a_token": other("sent", lambda v, s, x, t, E, K, *_: v["sent"] / K),
         "numbers_for_bytes": other("sent", lambda v, *_: v["sent"] * 2),
+        "table_twice": table_on_top(forward=True),
+        "table_twice:not in the forward": table_on_top(forward=False),
+        "absolute_difference": other(None, None, lambda wrong, q, r: (q - r).abs() > 0.02),
         "all_accused": other(None, None, lambda wrong, *_: torch.full_like(wrong, True)),
         "none_accused": other(None, None, lambda wrong, *_: torch.full_like(wrong, False)),
         "quoted_believed": lambda *given: (given[-1], torch.tensor([False] * 8)),

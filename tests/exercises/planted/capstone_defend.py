@@ -96,6 +96,35 @@ def keeps_the_design(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, m
     return name, falls[name]
 
 
+def keeps_the_design_in_training(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
+    small, fast = memory_N <= memory, seconds_N <= seconds
+    i = loss_N.masked_fill(~(small & fast), 99).argmin()
+    reached = [
+        loss_compute_N[i],
+        loss_text_N[i],
+        loss_N[fast & (memory_N <= 2 * memory)].min(),
+        loss_N[small & (seconds_N <= 2 * seconds)].min(),
+    ]
+    then = torch.stack(reached)
+    return NAMES[int(then.argmin())], (loss_N[i] - then.min()).item()
+
+
+def limits_in_part(today, training):
+    def defend(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
+        small, fast = memory_N <= memory, seconds_N <= seconds
+        now = loss_N[(small & fast) | (not today)].min()
+        reached = [
+            loss_compute_N[(small & fast) | (not training)].min(),
+            loss_text_N[(small & fast) | (not training)].min(),
+            loss_N[fast & (memory_N <= 2 * memory)].min(),
+            loss_N[small & (seconds_N <= 2 * seconds)].min(),
+        ]
+        fall = now - torch.stack(reached)
+        return NAMES[int(fall.argmax())], fall.max()
+
+    return defend
+
+
 def full_bar(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
     ok = (memory_N <= memory) & (seconds_N <= seconds)
     i = loss_N.masked_fill(~ok, 99).argmin()
@@ -123,8 +152,11 @@ def one_is_enough(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memo
 WRONG = {
     "17.defend": {
         "design_kept": keeps_the_design,
+        "kept_for_training": keeps_the_design_in_training,
         "fullest_bar": full_bar,
         "limits_ignored": slip(memory_counts=0, time_counts=0),
+        "limits_ignored:in training": limits_in_part(today=True, training=False),
+        "limits_ignored:today": limits_in_part(today=False, training=True),
         "time_not_looked_at": slip(time_counts=0),
         "memory_not_looked_at": slip(memory_counts=0),
         "other_limit_dropped": slip(drop=1),

@@ -9,7 +9,7 @@ WORDS = ("one", "experts", "all")
 
 
 @functools.cache
-def table(widths, devices, hidden=(1, 1.5, 2, 3), n_experts=(16, 32, 64, 128, 256, 512)):
+def table(widths, devices, bits=(4, 8), hidden=(1, 1.5, 2, 3), n_experts=(16, 32, 64, 128, 256, 512)):
     rows = []
     for d in widths:
         rows += [(d, 1, 1, int(d * h)) for h in (2, 2.5, 3, 4, 5, 6, 7)]
@@ -17,13 +17,13 @@ def table(widths, devices, hidden=(1, 1.5, 2, 3), n_experts=(16, 32, 64, 128, 25
             for G in (2, 4, 8, 16):
                 rows += [(d, E, int(G * h), 2 * d // G) for h in hidden if E / 128 <= int(G * h) <= E / 2]
     plans = (0, 1, 2) if devices > 1 else (0,)
-    return np.array([(*row, bits, plan) for row in rows for bits in (4, 8) for plan in plans]).T
+    return np.array([(*row, width, plan) for row in rows for width in bits for plan in plans]).T
 
 
 def bill(t, b, **s):
     """What each design costs; `s` says what somebody forgot."""
     D, E, K, F = (column.astype(float) for column in t[:4])
-    plan, w = t[5], np.where(t[4] == 8, 8.5, 4.5) / 8
+    plan, w = t[5], np.select([t[4] == 16, t[4] == 8], [16, 8.5], 4.5) / 8
     L = D // 128
     n = np.where(plan > 0, b["devices"], 1)
     one_expert = L * 3 * D * F
@@ -35,6 +35,7 @@ def bill(t, b, **s):
     kv = 4 * L * (D // 512) * 128 * b["context"] / n
     held = ((always + 65536 * D) / cut + one_expert / n * (K if s.get("held_active") else E)) * w
     held = held + kv * b["batch"] * (not s.get("no_cache"))
+    held = held / (b["devices"] if s.get("pooled") else 1)
     read = (always / cut + one_expert / n * E * (1 - (1 - K / E) ** N)) * w + kv * N
     step = np.maximum(read / b["bandwidth"], 2 * N * active / n / b["peak"]) + 2e-5 * L
     if not s.get("no_wires") and b["devices"] > 1:
@@ -54,6 +55,7 @@ def bill(t, b, **s):
     legal = (K * F >= 2 * D) & (K * F <= 7 * D)
     legal &= np.where(plan == 1, (E % b["devices"] == 0) & (b["batch"] % b["devices"] == 0), True)
     legal &= np.where(plan == 2, (D // 512) % b["devices"] == 0, True)
+    legal &= (plan == 0) | (not s.get("one"))
     return loss, held, step * (not s.get("no_clock")), legal & ((E == 1) | (not s.get("dense")))
 
 
@@ -61,11 +63,12 @@ def searching(widths=range(1024, 8193, 256), **s):
     def design(flops, tokens, batch, context, devices, memory, bandwidth, peak, link, seconds):
         b = {"flops": flops, "tokens": tokens, "batch": batch, "context": context, "devices": devices}
         b.update(bandwidth=bandwidth, peak=peak, link=link)
-        t = table(widths, devices)
+        bits = s.get("bits", (4, 8))
+        t = table(widths, devices, bits)
         loss, held, step, legal = bill(t, b, **s)
         fits = legal & (held <= memory) & (step <= seconds)
         if not fits.any():
-            return 1024, 1, 1, 4096, 8, "one"
+            return 1024, 1, 1, 4096, bits[-1], "one"
         *numbers, plan = t[:, np.where(fits, loss, np.inf).argmin()].tolist()
         return *numbers, WORDS[plan]
 
@@ -114,6 +117,9 @@ WRONG = {
         "text_forgotten": searching(size_only=True),
         "experts_buy_nothing": searching(no_lever=True),
         "always_dense": searching(dense=True),
+        "memory_pooled": searching(pooled=True),
+        "one_alone": searching(one=True),
+        "full_bits": searching(bits=(16,)),
         "one_for_all": the_same,
     }
 }
