@@ -4,6 +4,7 @@ import ast
 import copy
 import functools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,42 +61,64 @@ import linecache
 import sys
 import types
 
-_name, _text = {name!r}, {source!r}
-_parts = _name.split(".")
-for _n in range(1, len(_parts) + 1):
-    _whole = ".".join(_parts[:_n])
-    if _whole == _name or _whole not in sys.modules:
-        sys.modules[_whole] = types.ModuleType(_whole)
-    if _n > 1:
-        setattr(sys.modules[".".join(_parts[: _n - 1])], _parts[_n - 1], sys.modules[_whole])
-linecache.cache[_name] = (0, None, _text.splitlines(True), _name)
-exec(compile(_text, _name, "exec"), sys.modules[_name].__dict__)
+
+def _stand(name, text):
+    parts = name.split(".")
+    for n in range(1, len(parts) + 1):
+        whole = ".".join(parts[:n])
+        if whole == name or whole not in sys.modules:
+            sys.modules[whole] = types.ModuleType(whole)
+        if n > 1:
+            setattr(sys.modules[".".join(parts[: n - 1])], parts[n - 1], sys.modules[whole])
+    linecache.cache[name] = (0, None, text.splitlines(True), name)
+    exec(compile(text, name, "exec"), sys.modules[name].__dict__)
+
+
 """
 
 
 def planted(id, kind, which):
     """An answer cell with a planted answer: its module and those beside it that it imports, then the name."""
-    *before, (_, source) = beside(f"planted.{registry.module(id)}").items()
-    texts = [_LIKE_A_MODULE.format(name=name, source=text) for name, text in before]
+    *before, (_, source) = beside(f"planted.{registry.module(id)}", id.split(".")[0]).items()
+    texts = [_LIKE_A_MODULE, *(f"_stand({name!r}, {text!r})\n" for name, text in before)]
     return "".join([*texts, f"{source}\n{registry.exercise(id).entry} = {kind}[{id!r}][{which!r}]"])
 
 
 @functools.cache
-def beside(name):
-    """A planted module and those that it leads to, as text, each behind those that it imports."""
-    source, found = _file(name).read_text(encoding="utf-8"), {}
+def beside(name, number, names=None):
+    """A planted module and those that it leads to, as text, each behind those that it imports.
+
+    An answer must not be too long: what belongs to exercises of other lessons is left out, and of a whole set
+    of answers what is not used.
+    """
+    source, found = _of_lesson(_file(name).read_text(encoding="utf-8"), number), {}
+    source = source if names is None else _only(source, names)
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("planted", "fresh"):
             if _file(node.module).exists():
-                found.update(beside(node.module))
+                found.update(beside(node.module, number))
                 continue
             for one in node.names:
-                inner, called = f"{node.module}.{one.name}", one.asname or one.name
-                found.update(beside(inner))
-                if inner.startswith("fresh"):  # of a whole set of answers, those that are used
-                    found[inner] = _only(found[inner], _attributes(tree, called))
+                inner = f"{node.module}.{one.name}"
+                used = frozenset(_attributes(tree, one.asname or one.name))
+                found.update(beside(inner, number, used if inner.startswith("fresh") else None))
     return {**found, name: source}
+
+
+def _of_lesson(source, number):
+    """The same text where tables speak of one lesson alone, else without the others' entries."""
+    tree, other = ast.parse(source), re.compile(rf"(?!{number})\d\d\.")
+    dropped = False
+    for table in (one.value for one in tree.body if isinstance(one, ast.Assign)):
+        if isinstance(table, ast.Dict):
+            pairs = list(zip(table.keys, table.values, strict=True))
+            kept = [
+                (k, v) for k, v in pairs if not (isinstance(k, ast.Constant) and other.match(str(k.value)))
+            ]
+            dropped |= len(kept) < len(pairs)
+            table.keys, table.values = [k for k, _ in kept], [v for _, v in kept]
+    return ast.unparse(tree) if dropped else source
 
 
 def _file(name):
@@ -112,7 +135,7 @@ def _attributes(tree, called):
 
 
 def _only(source, names):
-    """A module's imports, and what has these names, with all that it uses."""
+    """Of a module what has these names, with all that it uses."""
     tree = ast.parse(source)
     defined = {one.name: one for one in tree.body if isinstance(one, ast.FunctionDef)}
     defined |= {one.targets[0].id: one for one in tree.body if isinstance(one, ast.Assign)}
@@ -123,6 +146,11 @@ def _only(source, names):
         asked = (used & set(defined)) - kept
     left_out = [defined[name] for name in set(defined) - kept]
     tree.body = [one for one in tree.body if one not in left_out]
+    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for one in tree.body:
+        if isinstance(one, ast.Import | ast.ImportFrom):
+            one.names = [each for each in one.names if (each.asname or each.name.split(".")[0]) in read]
+    tree.body = [one for one in tree.body if getattr(one, "names", True)]
     return ast.unparse(tree)
 
 
