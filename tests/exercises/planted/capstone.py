@@ -2,6 +2,17 @@
 
 from planted import capstone_audit, capstone_defend, capstone_design, capstone_errors, capstone_serve
 
-_PARTS = (capstone_serve, capstone_design, capstone_defend, capstone_audit, capstone_errors)
-RIGHT = {id: answers for part in _PARTS for id, answers in part.RIGHT.items()}
-WRONG = {id: answers for part in _PARTS for id, answers in part.WRONG.items()}
+RIGHT = {
+    **capstone_serve.RIGHT,
+    **capstone_design.RIGHT,
+    **capstone_defend.RIGHT,
+    **capstone_audit.RIGHT,
+    **capstone_errors.RIGHT,
+}
+WRONG = {
+    **capstone_serve.WRONG,
+    **capstone_design.WRONG,
+    **capstone_defend.WRONG,
+    **capstone_audit.WRONG,
+    **capstone_errors.WRONG,
+}
