@@ -18,10 +18,8 @@ from moe_lessons.grade import escape, sandbox
 
 ALL = classroom.LESSONS
 WHOLE_COURSE = {"ada", "elif", "femi", "ivo-malformed"}
-LESSONS_OF = {
-    **dict.fromkeys(("cleo", "wrong-0"), ALL[::2]),
-    **dict.fromkeys(("dara", "wrong-1"), [one for one in ALL[1::2] if one.number != "17"]),
-}
+EVEN, ODD = ALL[::2], [one for one in ALL[1::2] if one.number != "17"]
+LESSONS_OF = {"cleo": EVEN, "wrong-0": EVEN, "dara": ODD, "wrong-1": ODD}
 """What the others show shows in three lessons. A planted answer brings much text along: half of them each."""
 LEARNERS = {
     name: one if name in WHOLE_COURSE else classroom.some_lessons(one, LESSONS_OF.get(name, ALL[:3]))
