@@ -91,6 +91,10 @@ def beside(name, number, names=None):
     An answer must not be too long: what belongs to exercises of other lessons is left out, and of a whole set
     of answers what is not used.
     """
+    if name == "planted.capstone_pages":
+        from planted import capstone_pages  # tests/hostile does not have its folder on the path
+
+        return {name: capstone_pages.as_text()}
     source, found = _of_lesson(_file(name).read_text(encoding="utf-8"), number), {}
     source = source if names is None else _only(source, names)
     tree = ast.parse(source)

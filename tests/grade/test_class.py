@@ -18,7 +18,7 @@ from moe_lessons.grade import escape, sandbox
 
 ALL = classroom.LESSONS
 WHOLE_COURSE = {"ada", "elif", "femi", "ivo-malformed"}
-EVEN, ODD = ALL[::2], [one for one in ALL[1::2] if one.number != "17"]
+EVEN, ODD = ALL[::2], ALL[1::2]
 LESSONS_OF = {"cleo": EVEN, "wrong-0": EVEN, "dara": ODD, "wrong-1": ODD}
 """What the others show shows in three lessons. A planted answer brings much text along: half of them each."""
 LEARNERS = {

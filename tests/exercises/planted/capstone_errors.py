@@ -2,8 +2,7 @@
 
 import numpy as np
 import torch
-
-from moe_lessons.exercises.capstone_errors.bank import page
+from planted.capstone_pages import page
 
 CODES = {"right": 0, "wrong": 1, "depends": 2, "unknown": 3, "?": 4}
 
