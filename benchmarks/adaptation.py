@@ -8,20 +8,15 @@ Rows that are there are kept unless asked for again. Bits are per byte, on text 
 All 245 rows took 17 CPU minutes on a busy machine.
 """
 
-import json
-import math
-import platform
-import time
 from dataclasses import replace
 from pathlib import Path
 
-import click
 import torch
+from row_by_row import command
 from safetensors.torch import load_file, save_file
 
 from moe_lessons import adaptation as ad
 from moe_lessons.data import Corpus
-from moe_lessons.device import environment
 from moe_lessons.inspect.learning import SMALL, WINDOW, three_kinds
 from moe_lessons.metrics import effective_experts
 from moe_lessons.model import MoETransformer
@@ -30,7 +25,7 @@ from moe_lessons.serving import held_out, load_fine32
 from moe_lessons.training.objective import evaluate
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS, RUNS = ROOT / "moe_lessons" / "results" / "adaptation.json", ROOT / "runs" / "adaptation"
+RUNS = ROOT / "runs" / "adaptation"
 SEEDS = range(3)
 TRAINED, HELD = 200_000, 8_192  # bytes of each kind of text
 PROBE = three_kinds(TRAINED, HELD)
@@ -411,57 +406,5 @@ PARTS = {
 }
 
 
-def rounded(value):
-    if isinstance(value, dict):
-        return {key: rounded(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(one) for one in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
-def stored():
-    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-
-
-def write(part, row, settings, seconds):
-    """Add a row to one part of the result."""
-    result = stored()
-    result["about"] = {
-        "script": "benchmarks/adaptation.py",
-        **environment(torch.device("cpu")),
-        "python": platform.python_version(),
-    }
-    of_part = result.setdefault(part, {"cpu_s": 0.0, "rows": []})
-    of_part["settings"] = settings
-    of_part["cpu_s"] = round(of_part["cpu_s"] + seconds, 1)
-    of_part["rows"].append(rounded(row))
-    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(result[key])}" for key in sorted(result))
-    RESULTS.write_text("{" + lines + "}\n", encoding="utf-8")
-
-
-@click.command()
-@click.option("--only", type=click.Choice(list(PARTS)), multiple=True, default=tuple(PARTS))
-@click.option("--seconds", default=math.inf, help="Begin no further row after so many CPU seconds.")
-@click.option("--again", is_flag=True, help="Measure rows anew that are there.")
-def main(only: tuple[str, ...], seconds: float, again: bool) -> None:
-    """Train, adapt, measure, write; parts that are not asked for stay as they are in the result."""
-    torch.set_num_threads(1)
-    if again:
-        result = {key: value for key, value in stored().items() if key not in only}
-        RESULTS.write_text(json.dumps(result), encoding="utf-8")
-    for part in only:
-        jobs, measure, settings = PARTS[part]()
-        rows = stored().get(part, {"rows": []})["rows"]
-        for job in jobs:
-            if any(job.items() <= row.items() for row in rows):
-                continue
-            began = time.process_time()
-            if began > seconds:
-                return
-            row = {**job, **measure(**job)}
-            write(part, row, settings, time.process_time() - began)
-            print(part, json.dumps(rounded(row)), f"{time.process_time() - began:.1f} CPU s", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    command("adaptation", PARTS, lambda x: float(f"{x:.4g}"))()

@@ -8,50 +8,14 @@ moe_lessons/results/frontier.json row by row, with the CPU seconds of each part;
 unless asked for again.
 """
 
-import json
-import math
-import platform
-import time
-from pathlib import Path
-
-import click
 import torch
 import torch.nn.functional as F
+from row_by_row import command
 
-from moe_lessons.device import environment
 from moe_lessons.frontier import depth, keys, memory, null, scan, tasks, tiny
 from moe_lessons.layer import MoELayer
 
-RESULTS = Path(__file__).resolve().parents[1] / "moe_lessons" / "results" / "frontier.json"
 WIDTH, LENGTH = 32, 32  # of all models but those of coins
-
-
-def rounded(value):
-    if isinstance(value, dict):
-        return {key: rounded(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [rounded(one) for one in value]
-    return round(value, 4) if isinstance(value, float) else value
-
-
-def stored():
-    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-
-
-def write(part, row, settings, seconds):
-    """Add a row to one part of the result."""
-    result = stored()
-    result["about"] = {
-        "script": "benchmarks/frontier.py",
-        **environment(torch.device("cpu")),
-        "python": platform.python_version(),
-    }
-    of_part = result.setdefault(part, {"cpu_s": 0.0, "rows": []})
-    of_part["settings"] = settings
-    of_part["cpu_s"] = round(of_part["cpu_s"] + seconds, 1)
-    of_part["rows"].append(rounded(row))
-    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(result[key])}" for key in sorted(result))
-    RESULTS.write_text("{" + lines + "}\n", encoding="utf-8")
 
 
 def coins():
@@ -266,29 +230,5 @@ PARTS = {
 }
 
 
-@click.command()
-@click.option("--only", type=click.Choice(list(PARTS)), multiple=True, default=tuple(PARTS))
-@click.option("--seconds", default=math.inf, help="Begin no further row after so many CPU seconds.")
-@click.option("--again", is_flag=True, help="Measure rows anew that are there.")
-def main(only: tuple[str, ...], seconds: float, again: bool) -> None:
-    """Train, measure, write; parts that are not asked for stay as they are in the result."""
-    torch.set_num_threads(1)
-    if again:
-        result = {key: value for key, value in stored().items() if key not in only}
-        RESULTS.write_text(json.dumps(result), encoding="utf-8")
-    for part in only:
-        jobs, measure, settings = PARTS[part]()
-        rows = stored().get(part, {"rows": []})["rows"]
-        for job in jobs:
-            if any(job.items() <= row.items() for row in rows):
-                continue
-            began = time.process_time()
-            if began > seconds:
-                return
-            row = {**job, **measure(**job)}
-            write(part, row, settings, time.process_time() - began)
-            print(part, row, f"{time.process_time() - began:.1f} CPU s", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    command("frontier", PARTS, lambda x: round(x, 4))()
