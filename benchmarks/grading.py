@@ -48,7 +48,8 @@ from moe_lessons.device import environment  # noqa: E402
 def hand_in(folder: Path, learners: int, lessons: int) -> tuple[int, int]:
     """Write the class; how many notebooks and answers it holds."""
     kinds = [one for name, one in classroom.make_class().items() if name[0] in "abcdegw"]
-    chosen = {f"{lesson.id}.ipynb" for lesson in classroom.LESSONS[-lessons:]}
+    # 00 is a tour of the lab.
+    chosen = {f"{lesson.id}.ipynb" for lesson in classroom.LESSONS[1 : 1 + lessons]}
     answers = sum(id.split(".")[0] in {name[:2] for name in chosen} for id in classroom.IDS)
     for number in range(learners):
         mine = folder / f"learner-{number:03}"
@@ -190,8 +191,7 @@ def _processor_s() -> float:
 def beside_peers(python: Path | None, notebooks: int, folder: Path, cores: int) -> dict[str, Any]:
     """A few solved notebooks, graded by us and by the peers."""
     solved = list(classroom.learner(classroom.ANSWERS).files.items())
-    # From lesson 01 on: 00 is a tour of the lab.
-    chosen = dict(solved[1 : 1 + notebooks])
+    chosen = dict(solved[1 : 1 + notebooks])  # 00 is a tour of the lab
     (folder / "few" / "ada").mkdir(parents=True)
     for name, text in chosen.items():
         (folder / "few" / "ada" / name).write_text(text, encoding="utf-8")
@@ -210,7 +210,7 @@ def beside_peers(python: Path | None, notebooks: int, folder: Path, cores: int) 
 
 @click.command()
 @click.option("--learners", default=100, show_default=True)
-@click.option("--lessons", default=10, show_default=True, help="Notebooks a learner hands in, at most.")
+@click.option("--lessons", default=10, show_default=True, help="Notebooks of a learner, from 01 on.")
 @click.option("--cores", default=2, show_default=True)
 @click.option("--peers-python", type=click.Path(path_type=Path, exists=True), help="With the peers in it.")
 @click.option("--peers-notebooks", default=4, show_default=True, help="How many notebooks they grade.")
