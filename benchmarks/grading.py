@@ -76,6 +76,8 @@ class Memory:
         """The same, of each warm parent and its answers: nobody waits for a sandbox, so no total has it."""
         self.each_mb: dict[str, float] = {}
         """The largest process of each kind, with all that it shares."""
+        self.at_peak_mb: dict[str, float] = {}
+        """What each kind had at the peak, shared pages divided."""
         self.readings = self.steady = 0
 
     def watch(self, root: int, done: threading.Event) -> None:
@@ -104,7 +106,11 @@ class Memory:
                 self.each_mb[kind] = max(self.each_mb.get(kind, 0.0), sizes[1] if sizes else 0.0)
             if steady:
                 self.steady += 1
-                self.peak_mb = max(self.peak_mb, total)
+                if total > self.peak_mb:
+                    self.peak_mb, self.at_peak_mb = total, {}
+                    for pid, sizes in read.items():
+                        kind = _kind(pid, family)
+                        self.at_peak_mb[kind] = self.at_peak_mb.get(kind, 0.0) + (sizes[0] if sizes else 0.0)
                 return
 
 
@@ -244,6 +250,7 @@ def main(
         "seconds_per_answer": round(ran["seconds"] / answers, 3),
         "share_of_time_judging_answers": round(found["seconds_judging"] / cores / ran["seconds"], 2),
         "peak_memory_mb": round(memory.peak_mb),
+        "at_the_peak_mb": {kind: round(size) for kind, size in sorted(memory.at_peak_mb.items())},
         "peak_memory_while_processes_come_and_go_mb": round(memory.raw_mb),
         "processor_s_watching": round(memory.watching_s, 1),
         "memory_readings": memory.readings,

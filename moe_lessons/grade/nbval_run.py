@@ -57,7 +57,8 @@ def command(notebook: Path, junit: Path, limits: Limits) -> list[str]:
     return [
         *(sys.executable, "-P", "-s", "-m", "pytest", str(notebook), "-q"),
         *("--nbval-lax", "--nbval-current-env"),
-        *("-p", "nbval.plugin", "-p", "moe_lessons.grade.plugin", "-p", "no:cacheprovider"),
+        *("-p", "moe_lessons.grade.light", "-p", "nbval.plugin", "-p", "moe_lessons.grade.plugin"),
+        *("-p", "no:cacheprovider"),
         *("--noconftest", "-c", os.devnull, f"--rootdir={notebook.parent}", f"--junitxml={junit}"),
         f"--nbval-cell-timeout={limits.notebook + _SPARE_SECONDS:g}",
     ]
