@@ -1,4 +1,4 @@
-"""A lab without the course's extension and settings: it keeps no widgets, and what is read the next morning."""
+"""A lab without the course's extension and settings keeps no widgets: what is read there the next morning."""
 
 import shutil
 
