@@ -169,16 +169,30 @@ def drawn_experts(shares_E: Shares, tokens: int) -> Ids:
     Systematic sampling: the shares are laid out on a line of length 8, in a random order, and eight points
     one apart, from a start of each token's own, pick the experts on which they fall.
     """
-    drawn = chance(7)
     ids_TK: list[tuple[int, ...]] = [()] * tokens
-    for turn, order_E in enumerate(drawn.order_OE[:tokens]):
+    for turn, (order_E, points) in enumerate(zip(chance(7).order_OE, points_O(tokens), strict=False)):
         ends = list(accumulate([TOP_K * shares_E[e] for e in order_E]))
         ends[-1] = math.inf  # the last point may lie at 8 and a rounding
-        points = [start + k for start in drawn.start_T[turn:tokens:ORDERS] for k in range(TOP_K)]
         # Thousands of points at every frame of a drag: map and zip are several times as fast as a loop.
         experts = map(order_E.__getitem__, map(bisect_left, repeat(ends), points))
         ids_TK[turn::ORDERS] = _rows(experts)
     return tuple(ids_TK)
+
+
+@lru_cache(maxsize=len(TOKENS))
+def points_O(tokens: int) -> tuple[tuple[float, ...], ...]:
+    """The points of the tokens that share an order, for each order that has any.
+
+    Examples
+    --------
+    >>> len(points_O(32)), len(points_O(2048)), len(points_O(2048)[0]) // TOP_K
+    (32, 64, 32)
+    """
+    start_T = chance(7).start_T[:tokens]
+    return tuple(
+        tuple(start + k for start in start_T[turn::ORDERS] for k in range(TOP_K))
+        for turn in range(min(ORDERS, tokens))
+    )
 
 
 def _rows(numbers: Iterable[int]) -> Ids:
