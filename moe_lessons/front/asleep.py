@@ -9,14 +9,14 @@ TWIN = "moe-twin"
 """The class of what stands in the output before a widget's."""
 
 _CHILD = ".jp-OutputArea-child"
-_VIEW = '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.widget-view+json"]'
-# A line of text has no element in it; what is alive has.
-STYLE = f"<style>{_CHILD}:has(.{TWIN}) + {_CHILD} > {_VIEW}:not(:has(*)){{display:none}}</style>"
+# Only a widget without a model has this class itself; all that it holds is a line of text.
+_LOST = ".jp-OutputArea-output.jupyter-widgets"
+STYLE = f"<style>{_CHILD}:has(.{TWIN}) + {_CHILD} > {_LOST}:not(:has(*)){{display:none}}</style>"
 """Hides a widget without a model, after an output that has a twin."""
 
 _SHOWN = (
-    f"<style>{_CHILD}:has(+ {_CHILD} > {_VIEW}) .moe-asleep{{display:block!important}}"
-    f"{_CHILD}:has(+ {_CHILD} > {_VIEW} > *):has(.moe-asleep){{display:none!important}}</style>"
+    f"<style>{_CHILD}:has(+ {_CHILD} > {_LOST}) .moe-asleep{{display:block!important}}"
+    f"{_CHILD}:has(+ {_CHILD} > {_LOST} > *) .moe-asleep{{display:none!important}}</style>"
 )
 
 

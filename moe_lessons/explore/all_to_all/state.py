@@ -6,10 +6,9 @@ Plain Python: it runs where PyTorch does not.
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, chain, repeat
+from itertools import accumulate, chain
 
 from moe_lessons.explore.twister import Twister
 from moe_lessons.parallel.greedy import Places, plan, rank_load
@@ -169,35 +168,16 @@ def drawn_experts(shares_E: Shares, tokens: int) -> Ids:
     Systematic sampling: the shares are laid out on a line of length 8, in a random order, and eight points
     one apart, from a start of each token's own, pick the experts on which they fall.
     """
-    ids_TK: list[tuple[int, ...]] = [()] * tokens
-    for turn, (order_E, points) in enumerate(zip(chance(7).order_OE, points_O(tokens), strict=False)):
-        ends = list(accumulate([TOP_K * shares_E[e] for e in order_E]))
+    drawn, lines = chance(7), []
+    for order_E in drawn.order_OE[:tokens]:
+        ends = list(accumulate(TOP_K * shares_E[e] for e in order_E))
         ends[-1] = math.inf  # the last point may lie at 8 and a rounding
-        # Thousands of points at every frame of a drag: map and zip are several times as fast as a loop.
-        experts = map(order_E.__getitem__, map(bisect_left, repeat(ends), points))
-        ids_TK[turn::ORDERS] = _rows(experts)
+        lines.append((order_E, ends))
+    ids_TK = []
+    for token, start in enumerate(drawn.start_T[:tokens]):
+        order_E, ends = lines[token % ORDERS]
+        ids_TK.append(tuple([order_E[bisect_left(ends, start + k)] for k in range(TOP_K)]))
     return tuple(ids_TK)
-
-
-@lru_cache(maxsize=len(TOKENS))
-def points_O(tokens: int) -> tuple[tuple[float, ...], ...]:
-    """The points of the tokens that share an order, for each order that has any.
-
-    Examples
-    --------
-    >>> len(points_O(32)), len(points_O(2048)), len(points_O(2048)[0]) // TOP_K
-    (32, 64, 32)
-    """
-    start_T = chance(7).start_T[:tokens]
-    return tuple(
-        tuple(start + k for start in start_T[turn::ORDERS] for k in range(TOP_K))
-        for turn in range(min(ORDERS, tokens))
-    )
-
-
-def _rows(numbers: Iterable[int]) -> Ids:
-    """Rows of K numbers."""
-    return tuple(zip(*[iter(numbers)] * TOP_K, strict=True))
 
 
 def ranks_met(found: Places, ids_TK: Ids) -> Ids:
@@ -213,8 +193,7 @@ def ranks_met(found: Places, ids_TK: Ids) -> Ids:
         ranks_E[expert].append(rank)
     if max(found.copies_E) == 1:
         only_E = [ranks[0] for ranks in ranks_E]
-        only = map(only_E.__getitem__, chain.from_iterable(ids_TK))
-        return tuple(zip(*[only] * len(ids_TK[0]), strict=True))
+        return tuple(tuple([only_E[e] for e in row]) for row in ids_TK)
     return tuple(
         tuple([ranks_E[e][token % len(ranks_E[e])] for e in row]) for token, row in enumerate(ids_TK)
     )
@@ -245,7 +224,7 @@ def simulate(params: Params) -> State:
     at_home = p.tokens // NODES
     for home in range(NODES):
         rows = rank_TK[home * at_home : (home + 1) * at_home]
-        nodes = list(map(set, _rows(map(node_G.__getitem__, chain.from_iterable(rows)))))
+        nodes = [{node_G[rank] for rank in row} for row in rows]
         met += sum(map(len, nodes))
         if p.once:
             sent[home].update(chain.from_iterable(nodes))
