@@ -2,7 +2,7 @@
 
 ``web/precompile.mjs`` runs this in Pyodide, with the built site's folder ``course`` at ``/course`` and this
 folder at ``/web``. Of the standard library a page gets what is loaded once every explorable has been acted
-out; that is half of it in a third of the time.
+out, and no more.
 """
 
 import py_compile
