@@ -55,6 +55,7 @@ def bundle(site: Path, static: str = "_static") -> dict[str, int]:
     _dump(course / "explorables.json", questions.unlocked_by())
     _zip(course / "moe_lessons.zip", needed())
     loaded = [course / "moe_lessons.zip", *_python(course / "pyodide")]
+    _precompile(course)
     _dump(course / "files.json", {"bytes": sum(file.stat().st_size for file in loaded)})
     written = [here / "course.js", *(file for file in course.rglob("*") if file.is_file())]
     return {file.relative_to(site).as_posix(): file.stat().st_size for file in sorted(written)}
@@ -86,6 +87,16 @@ def _python(folder: Path) -> list[Path]:
     lock = json.loads((PYODIDE / "pyodide-lock.json").read_text(encoding="utf-8"))
     _dump(folder / "pyodide-lock.json", {**lock, "packages": {}})
     return [folder / name for name in (*RUNS[2:], "pyodide-lock.json")]
+
+
+def _precompile(course: Path) -> None:
+    """Put bytecode into the archives of a page, which would compile the same sources at every visit."""
+    node = shutil.which("node")
+    if node is None:
+        raise FileNotFoundError("node compiles the pages' Python and is missing: install Node.js 20")
+    done = subprocess.run([node, str(WEB / "precompile.mjs"), str(course)], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"an explorable does not run on a page:\n{done.stderr[-2000:]}")
 
 
 def _zip(file: Path, names: list[str]) -> None:

@@ -6,6 +6,7 @@ so the build.
 
 import json
 import sys
+import traceback
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 
@@ -24,7 +25,10 @@ class OnlyStandard(MetaPathFinder):
 
 
 def act_out():
-    """Show every explorable, locked and open, at its landmarks, with what its questions reveal."""
+    """Show every explorable, locked and open, at its landmarks, with what its questions reveal.
+
+    And what else a page asks of Python: to judge a number, and to say what was wrong with a request.
+    """
     from moe_lessons import explore
     from moe_lessons.explore import page
 
@@ -40,6 +44,15 @@ def act_out():
             open_.frame()
         for question in range(len(kind.questions)):
             kind().reveal(question)
+    page.handle(json.dumps({"call": "request", "key": name, "request": {"view": "", "n": 1, "go": 99}}))
+    for typed in ("3/4", "much"):
+        card = {"id": "", "title": "", "question": "", "options": [], "name": "", "seen": 0}
+        asked = {"answer": 0.5, "rtol": 0.01, "feedback": "", "typed": typed}
+        page.handle(json.dumps({"call": "judge", "card": card, **asked}))
+    try:
+        page.handle("{}")
+    except KeyError:
+        traceback.format_exc()
 
 
 def main():

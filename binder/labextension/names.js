@@ -16,7 +16,7 @@
   const GONE = "What was here ended with its kernel. Run this cell to bring it to life.";
 
   const MISSING = {
-    [`[data-mime-type="${VIEW}"]:not(:has(*))`]: output => {
+    ".jp-OutputArea-output.jupyter-widgets:not(:has(*))": output => {
       if (output.textContent.startsWith("Error displaying widget")) output.textContent = GONE;
     },
     ".jp-RenderedSVG img:not([alt])": image => {

@@ -9,6 +9,8 @@ from unittest import mock
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from moe_lessons.front import asleep
+
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -39,6 +41,8 @@ def _stable(output: NotebookNode) -> NotebookNode | None:
     data = output.get("data", {})
     if output.output_type == "display_data" and not data:
         return None  # what was shown while the cell ran, taken away when it ended
+    if f'class="{asleep.TWIN} moe-asleep"' in data.get("text/html", ""):
+        return None  # what stands in for a widget, which is dropped below
     if _WIDGET in data:
         del data[_WIDGET]
         data.pop("text/plain", None)

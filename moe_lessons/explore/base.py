@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from moe_lessons.course import store
+from moe_lessons.front import asleep
 from moe_lessons.svg import Drawing
 
 P = TypeVar("P")
@@ -265,3 +266,12 @@ class Explorable(ABC, Generic[P]):
         if self._view is not None:
             bundle |= self._view.mime()
         return bundle
+
+    def _ipython_display_(self) -> None:
+        """Show the bundle; where it is alive, after an output that stands in for it when it no longer is."""
+        from IPython.display import display
+
+        bundle = self._repr_mimebundle_()
+        if self._view is not None:
+            display({"text/html": asleep.still(bundle["image/svg+xml"]), "text/plain": ""}, raw=True)
+        display(bundle, raw=True)

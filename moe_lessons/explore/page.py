@@ -33,6 +33,7 @@ class Page:
 
     def __init__(self) -> None:
         self._shown: dict[str, tuple[Explorable[Any], stage.Engine]] = {}
+        self._asked: dict[str, stage.Message] = {}  # what a page knows of the questions
 
     def open(self, key: str, name: str, asks: bool) -> stage.Message:
         """Bring an explorable to life, locked; where nothing on the page unlocks it, it asks its own.
@@ -51,23 +52,27 @@ class Page:
             shown.unlock()
         engine = stage.Engine(lambda request: widget.act(shown, request), lambda: widget.state(shown))
         self._shown[key] = shown, engine
-        return {"fixed": widget.fixed(shown), **_parts(engine.state())}
+        return {"fixed": widget.fixed(shown), **self._parts(key, engine.state())}
 
     def request(self, key: str, request: stage.Message) -> stage.Message | None:
         """Answer a request of the front end; None where a newer one was answered."""
         answer = self._shown[key][1].answer(request)
-        return None if answer is None else _parts(answer)
+        return None if answer is None else self._parts(key, answer)
 
     def unlock(self, key: str, part: str = "") -> stage.Message:
         """Let the reader use the controls, or one part of an explorable that has several locks."""
         shown, engine = self._shown[key]
         lock: Any = shown.switch(part) if part else shown  # type: ignore[attr-defined]
         lock.unlock()
-        return _parts(engine.state())
+        return self._parts(key, engine.state())
 
-
-def _parts(state: stage.Message) -> stage.Message:
-    return {"asked": state.pop("asked", {}), "shown": state}
+    def _parts(self, key: str, state: stage.Message) -> stage.Message:
+        """What the page does not have yet: the questions' pictures are large, and seldom new."""
+        asked = state.pop("asked", {})
+        if asked == self._asked.get(key):
+            return {"shown": state}
+        self._asked[key] = asked
+        return {"asked": asked, "shown": state}
 
 
 def judge(card: stage.Message, answer: float, rtol: float, feedback: str, typed: str) -> stage.Message:

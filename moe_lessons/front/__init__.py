@@ -40,7 +40,7 @@ the model's state, so it is what a saved notebook keeps::
      shut: [landmark, ...],        landmarks that wait
      error}                        what went wrong in Python, in words, or ""
 
-**asked**, beside it, because it changes rarely::
+**asked**, beside it, because it changes rarely; an engine may leave it out where it has not::
 
     {verdicts: [{text, right, svg}],   of the questions committed to so far
      question: index or null}          the one that is open

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
-from moe_lessons.front import page
+from moe_lessons.front import asleep, page
 from moe_lessons.svg.palette import ACCENT
 
 Answer = int | str
@@ -119,8 +119,9 @@ class Face:
                 "Run this cell to bring it to life, or answer in another:" if alive else "Answer in a cell:"
             )
             parts.append(f'<div style="font-size:90%;margin-top:.4em">{cell} {way}</div>')
-        twin = f'class="{self.name}" ' if alive else ""
-        return f'<div {twin}style="{_BOX.format(color=self.color)}">{"".join(parts)}</div>'
+        twin = f'class="{asleep.TWIN} {self.name}" ' if alive else ""
+        style = asleep.STYLE if alive else ""
+        return f'<div {twin}style="{_BOX.format(color=self.color)}">{style}{"".join(parts)}</div>'
 
     def _row(self, index: int, option: str) -> str:
         marks = []

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from moe_lessons.svg.letters import wrap
 from moe_lessons.svg.numbers import spaced
@@ -118,10 +119,15 @@ def element(name: str, body: str = "", /, **attributes: str | float) -> str:
     """
     parts = [name]
     for key, value in attributes.items():
-        shown = escape(value) if isinstance(value, str) else num(value)
-        parts.append(f'{key.replace("_", "-")}="{shown}"')
+        parts.append(_attribute(key, value if isinstance(value, (str, int, float)) else float(value)))
     opening = " ".join(parts)
     return f"<{opening}>{body}</{name}>" if body else f"<{opening}/>"
+
+
+@lru_cache(maxsize=8192)
+def _attribute(key: str, value: str | float) -> str:
+    """Write one attribute; from frame to frame most are the same."""
+    return f'{key.replace("_", "-")}="{escape(value) if isinstance(value, str) else num(value)}"'
 
 
 def text(x: float, y: float, content: str, **attributes: str | float) -> str:
@@ -155,8 +161,12 @@ def marker(index: int, x: float, y: float, radius: float = 4, **attributes: str 
     shape = _SHAPES[index % len(_SHAPES)]
     if shape == "circle":
         return element("circle", cx=x, cy=y, r=radius, **attributes)
-    points = " ".join(f"{num(x + dx * radius)},{num(y + dy * radius)}" for dx, dy in _POLYGONS[shape])
-    return element("polygon", points=points, **attributes)
+    return element("polygon", points=_points(shape, x, y, radius), **attributes)
+
+
+@lru_cache(maxsize=4096)
+def _points(shape: str, x: float, y: float, radius: float) -> str:
+    return " ".join(f"{num(x + dx * radius)},{num(y + dy * radius)}" for dx, dy in _POLYGONS[shape])
 
 
 def polyline(points: Sequence[tuple[float, float]], **attributes: str | float) -> str:

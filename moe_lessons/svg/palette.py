@@ -101,6 +101,7 @@ def ink_on(fill: str) -> str:
     return "#000000" if stays else "#010101"
 
 
+@cache
 def edge(hex_color: str) -> str:
     """Return a darker shade of an expert's colour where white paper would swallow it, else the colour.
 

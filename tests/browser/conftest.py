@@ -1,5 +1,6 @@
 """A JupyterLab started by ``make lab``, and a Chromium that drives it."""
 
+import json
 import os
 import signal
 import socket
@@ -19,6 +20,8 @@ from chromium import launched
 from notebook import Notebook
 
 START_TIMEOUT_S = 600
+OURS = "moe-lessons-names"
+"""The course's extension of JupyterLab."""
 
 
 def free_port():
@@ -35,8 +38,8 @@ def lab(tmp_path_factory):
 
 
 @contextmanager
-def running_lab(home):
-    """Run ``make lab`` with a home of its own."""
+def running_lab(home, plain=False):
+    """Run ``make lab`` with a home of its own; a plain one lacks the course's extension and settings."""
     port = free_port()
     arguments = (
         f"--no-browser --ip=127.0.0.1 --port={port} --IdentityProvider.token= --ServerApp.password= "
@@ -56,6 +59,10 @@ def running_lab(home):
     settings = home / "settings" / "@jupyterlab" / "docmanager-extension" / "plugin.jupyterlab-settings"
     settings.parent.mkdir(parents=True)
     settings.write_text('{"autosave": false}')
+    if plain:
+        _write(home / "config" / "labconfig" / "page_config.json", {"disabledExtensions": {OURS: True}})
+        manager = home / "settings" / "@jupyter-widgets" / "jupyterlab-manager"
+        _write(manager / "plugin.jupyterlab-settings", {"saveState": False})
     log = (home / "lab.log").open("w")
     process = subprocess.Popen(
         ["make", "--no-print-directory", "-e", "lab"],
@@ -86,6 +93,11 @@ def running_lab(home):
         log.close()
 
 
+def _write(file, settings):
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(settings))
+
+
 @pytest.fixture(scope="session")
 def browser():
     pytest.importorskip("playwright.sync_api")
@@ -99,6 +111,23 @@ def browser():
 @pytest.fixture(scope="module")
 def open_notebook(lab, browser):
     """Opens a notebook on a page of its own; ``notebook.problems`` holds errors and what left the machine."""
+    with opens(lab, browser) as open_notebook:
+        yield open_notebook
+
+
+@pytest.fixture(scope="module")
+def open_plainly(browser, tmp_path_factory):
+    """The same in a lab without the course's extension and settings."""
+    with (
+        running_lab(tmp_path_factory.mktemp("plain"), plain=True) as address,
+        opens(address, browser) as open_notebook,
+    ):
+        yield open_notebook
+
+
+@contextmanager
+def opens(lab, browser):
+    """Opens notebooks in a lab, and closes them."""
     opened = []
 
     def open_notebook(path):

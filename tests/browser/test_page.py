@@ -5,6 +5,7 @@
 
 import json
 import time
+import zipfile
 
 import accessibility
 import pytest
@@ -13,6 +14,7 @@ from served import NAMES, Reader, explorable, question, site
 from sliders import WATCH
 
 from moe_lessons import explore
+from moe_lessons.build.site.outputs import forget
 from moe_lessons.course import predictions, quizzes
 from moe_lessons.exercises import registry
 from moe_lessons.explore import page as engine
@@ -269,7 +271,9 @@ def test_without_webassembly_the_strip_stands_and_quizzes_answer(reader_of):
     expect(reader.page.locator(".quiz[data-id='00.topk'] .moe-card")).to_be_visible()
     assert reader.page.get_by_role("button", name="Bring it to life").count() == 0
     assert reader.page.locator(".explorable > svg").is_visible()
-    expect(reader.page.locator(".quiz[data-id='00.softmax']")).to_have_text("What is read without scripts.")
+    number = reader.page.locator(".quiz[data-id='00.softmax']")
+    expect(number).to_contain_text("What is read without scripts.")
+    expect(number).to_contain_text("it has no WebAssembly")
 
 
 def test_where_python_does_not_start_the_strip_stands_and_a_sentence_says_why(browser, served):
@@ -290,7 +294,73 @@ def test_where_nothing_can_be_kept_a_prediction_lasts_as_long_as_the_page(reader
     expect(reader.page.locator(".reveal")).to_contain_text("✔ As you predicted.")
 
 
-def axe(page):
+def test_a_lesson_s_answers_can_be_forgotten_by_keyboard_and_nothing_else_is(reader_of):
+    places = question("prediction", "01.norm"), explorable("Router"), question("reveal", "01.norm")
+    reader = reader_of(*places, question("quiz", "00.topk"), forget("01"))
+    page, said = reader.page, reader.page.locator(".forget [role=status]")
+    expect(said).to_contain_text("no answers of this lesson, no answers in all")
+    assert page.locator(".forget button:visible").count() == 0
+    for place, button in ((".prediction", "Commit"), (".quiz", "Answer")):
+        page.locator(place).get_by_role("radio").nth(1).click()
+        page.locator(place).get_by_role("button", name=button).click()
+    unlocked(reader.wake("Router"))
+    expect(said).to_contain_text("1 answer of this lesson, 2 answers in all")
+    asks = page.get_by_role("button", name="Forget this lesson")
+    asks.focus()
+    page.keyboard.press("Enter")
+    group = page.get_by_role("group", name="Forget 1 answer of this lesson?")
+    expect(group.get_by_role("button", name="Keep them")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(asks).to_be_focused()
+    assert reader.kept()["predictions"] == {"01.norm": 1}
+    for key in ("Enter", "Tab", "Enter"):
+        page.keyboard.press(key)
+    expect(said).to_contain_text("no answers of this lesson, 1 answer in all")
+    expect(page.locator(".forget")).to_be_focused()
+    assert reader.kept()["predictions"] == {}
+    assert list(reader.kept()["answers"]) == ["00.topk"]
+    # What was unlocked waits again, and can be had again.
+    expect(page.locator(".reveal")).to_contain_text("You have not committed to a prediction.")
+    expect(page.locator(".quiz .moe-said")).not_to_be_empty()
+    expect(page.locator(".prediction .moe-said")).to_be_empty()
+    place = reader.wake("Router")
+    expect(place.locator(".moe-lock")).to_be_visible()
+    page.locator(".prediction").get_by_role("radio").first.click()
+    page.locator(".prediction").get_by_role("button", name="Commit").click()
+    unlocked(place)
+
+
+def test_all_answers_can_be_forgotten_and_other_tabs_hear_of_it(reader_of):
+    reader = reader_of(question("quiz", "00.topk"), question("prediction", "01.norm"), name="left.html")
+    other = reader.context.new_page()
+    other.goto(reader_of(forget(), name="right.html").address)
+    reader.page.locator(".quiz").get_by_role("radio").first.click()
+    reader.page.locator(".quiz").get_by_role("button", name="Answer").click()
+    reader.page.locator(".prediction").get_by_role("radio").first.click()
+    reader.page.locator(".prediction").get_by_role("button", name="Commit").click()
+    expect(other.locator(".forget")).to_contain_text("This browser keeps 2 answers of the course.")
+    assert axe_of(other) == []
+    other.get_by_role("button", name="Forget all my answers").click()
+    assert axe_of(other) == []
+    other.get_by_role("button", name="Forget them").click()
+    expect(other.locator(".forget")).to_contain_text("no answers of the course")
+    for kind in ("quiz", "prediction"):
+        expect(reader.page.locator(f".{kind} .moe-said")).to_be_empty()
+    assert reader.kept()["answers"] == reader.kept()["predictions"] == reader.kept()["quizzes"] == {}
+
+
+def test_what_a_page_gets_of_python_is_bytecode(served):
+    """And of the standard library what is used: a build that lost this step would only be slow."""
+    course = served.folder / "_static" / "course"
+    for name in ("moe_lessons.zip", "pyodide/python_stdlib.zip"):
+        with zipfile.ZipFile(course / name) as packed:
+            kinds = {file.rpartition(".")[2] for file in packed.namelist()}
+        assert "pyc" in kinds
+        assert "py" not in kinds
+    assert json.loads((course / "files.json").read_text())["bytes"] < 15e6  # as the button says
+
+
+def axe_of(page):
     """What axe objects to on a page."""
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(accessibility.AXE_SCRIPT)
@@ -303,9 +373,9 @@ def test_axe_finds_nothing(reader_of, theme):
     paper = "body { background: var(--moe-paper); color: var(--moe-ink); }"
     reader = reader_of(f"<h1>A page</h1><style>{paper}</style>", *places, theme=theme)
     reader.page.locator(".moe-card").first.wait_for()
-    assert axe(reader.page) == []
+    assert axe_of(reader.page) == []
     reader.wake("Router")
-    assert axe(reader.page) == []
+    assert axe_of(reader.page) == []
 
 
 def test_on_a_phone_the_drawing_slides_and_the_page_does_not(reader_of):
@@ -317,7 +387,7 @@ def test_on_a_phone_the_drawing_slides_and_the_page_does_not(reader_of):
     title = place.locator(".moe-title").bounding_box()
     assert title["x"] >= 0
     assert title["x"] + title["width"] <= 360
-    assert axe(reader.page) == []
+    assert axe_of(reader.page) == []
 
 
 @pytest.mark.parametrize("name", ["Router", "Sentence", "Capacity", "AllToAll", "RoutingStrip"])

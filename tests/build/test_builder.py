@@ -10,6 +10,7 @@ from moe_lessons.build import __main__ as builder
 from moe_lessons.build import paths, readme, source
 from moe_lessons.build.execute import _joined, _stable
 from moe_lessons.exercises.published import with_solution
+from moe_lessons.front import asleep
 
 TOY = '''# %% tags=["setup"]
 from moe_lessons.course import check, claim, claims_table, hint, predict, quiz, reveal, score, start
@@ -200,6 +201,7 @@ def test_what_is_random_is_dropped_from_outputs():
     assert _stable(output({view: {"model_id": "x"}, "text/plain": "VBox()"})) is None
     kept = _stable(output({view: {"model_id": "x"}, "text/html": "<b>", "text/plain": "VBox()"}))
     assert dict(kept.data) == {"text/html": "<b>"}
+    assert _stable(output({"text/html": asleep.still("<svg/>"), "text/plain": ""})) is None
     plain = output({"text/plain": "1"})
     assert _stable(plain) is plain
 

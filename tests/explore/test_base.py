@@ -234,6 +234,22 @@ def test_the_bundle_teaches_without_a_kernel(shown):
     assert "needs anywidget" in bundle["text/plain"]
 
 
+def test_in_a_notebook_a_still_picture_stands_in_for_a_widget_that_is_no_longer_there(monkeypatch, page_of):
+    outputs = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: outputs.append(bundle))
+    explorable = page_of(Surface(locked=False)).explorable
+    explorable._ipython_display_()
+    still, alive = outputs
+    assert alive[WIDGET_MIME]["model_id"] == explorable._view._widget._widget.model_id
+    assert explorable.static().svg in still["text/html"]
+    assert "Run this cell to bring it to life." in still["text/html"]
+    assert WIDGET_MIME not in still
+    outputs.clear()
+    monkeypatch.setattr(page, "available", lambda: False)
+    explorable._ipython_display_()
+    assert [set(bundle) for bundle in outputs] == [{"text/plain", "image/svg+xml"}]
+
+
 def test_without_anywidget_the_strip_remains_and_a_sentence_says_why(monkeypatch, capsys):
     monkeypatch.setattr(page, "available", lambda: False)
     monkeypatch.setattr(widget, "in_notebook", lambda: True)

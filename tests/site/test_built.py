@@ -112,9 +112,7 @@ def test_the_ledger_is_complete_and_each_claim_leads_to_its_cell(site):
 
 def test_ids_stand_once_on_a_page(site):
     for name, page in site.pages.items():
-        twice = {id for id, n in Counter(page.ids).items() if n > 1}
-        # The strip of `Surface` repeats its hatching in each frame, the same under the same name.
-        assert {id for id in twice if not id.startswith("surface-")} == set(), name
+        assert {id for id, n in Counter(page.ids).items() if n > 1} == set(), name
 
 
 def test_formulas_are_mathml_and_drawings_follow_the_theme(site):

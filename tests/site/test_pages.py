@@ -35,7 +35,9 @@ def code(source, *shown, **about):
 
 def made(*cells, learner=()):
     solutions = NotebookNode(cells=list(cells), metadata={"kernelspec": {}, "language_info": {}})
-    return lessons.page(solutions, NotebookNode(cells=list(learner or cells)), ROUTER).cells
+    *made, last = lessons.page(solutions, NotebookNode(cells=list(learner or cells)), ROUTER).cells
+    assert last.source == outputs.forget("01")
+    return made
 
 
 def bodies(cell):

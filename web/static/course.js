@@ -3,6 +3,7 @@
 // Everything else lies in the folder `course/` beside this file; web/bundle.py fills it.
 
 import {cards} from "./course/cards.js";
+import {forgetting} from "./course/forget.js";
 import {stages} from "./course/stages.js";
 
 if (!document.querySelector("link[data-course]")) {
@@ -14,3 +15,4 @@ if (!document.querySelector("link[data-course]")) {
 
 stages();
 cards();
+forgetting();

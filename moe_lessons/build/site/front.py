@@ -3,6 +3,7 @@
 import html
 
 from moe_lessons.build import paths
+from moe_lessons.build.site import outputs
 from moe_lessons.build.site.ledger import distinct
 from moe_lessons.course.show import count
 from moe_lessons.exercises.spec import Lesson
@@ -52,7 +53,8 @@ def page(lessons: list[Lesson], hero: str) -> str:
         The opening explorable's place, as markup.
     """
     contents = _CONTENTS.format(lessons="\n".join(f"lessons/{lesson.id}" for lesson in lessons))
-    return f"---\nhide-toc: true\n---\n\n{_WORDS}\n{_ways(lessons)}\n\n{hero}\n\n{_map(lessons)}\n{contents}"
+    top = f"---\nhide-toc: true\n---\n\n{_WORDS}\n{_ways(lessons)}\n\n{hero}\n\n"
+    return f"{top}{_map(lessons)}\n{outputs.forget()}\n\n{contents}"
 
 
 def _ways(lessons: list[Lesson]) -> str:

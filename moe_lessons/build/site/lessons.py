@@ -4,6 +4,7 @@ import re
 from copy import deepcopy
 
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
 
 from moe_lessons.build.blocks import FOLDED
 from moe_lessons.build.site import outputs
@@ -58,6 +59,7 @@ def page(solutions: NotebookNode, learner: NotebookNode, lesson: Lesson) -> Note
             folded.append(cell)
         else:
             cells.append(_folded(cell))
+    cells.append(new_markdown_cell(outputs.forget(lesson.number), id="forget"))
     return NotebookNode(cells=cells, metadata=_metadata(solutions), nbformat=4, nbformat_minor=5)
 
 

@@ -7,6 +7,7 @@ A script finds explorables, predictions and quizzes by these marks; without it, 
     <div class="reveal" data-id="01.norm">the same with what came out</div>
     <div class="quiz" data-id="01.q_norm">the question and its answer</div>
     <div class="claim" id="claim-L16">the claim, its verdict and its source</div>
+    <div class="forget" data-lesson="01">nothing yet: where answers can be forgotten</div>
 """
 
 import ast
@@ -102,6 +103,17 @@ def explorable(name: str, strip: str) -> str:
     '<div class="explorable" data-name="Router"><'
     """
     return f'<div class="explorable" data-name="{name}">{scrolled(strip)}</div>'
+
+
+def forget(lesson: str = "") -> str:
+    """The place where a reader can forget the answers of a lesson, or of all, which a script fills.
+
+    Examples
+    --------
+    >>> forget("01"), forget()
+    ('<div class="forget" data-lesson="01"></div>', '<div class="forget"></div>')
+    """
+    return f'<div class="forget" data-lesson="{lesson}"></div>' if lesson else '<div class="forget"></div>'
 
 
 def scrolled(drawing: str) -> str:

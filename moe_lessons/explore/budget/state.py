@@ -1,8 +1,8 @@
 """State of Budget bench: a design's verdict, its neighbours in width and experts, and the best on record."""
 
 import json
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -154,8 +154,15 @@ def simulate(params: Params) -> State:
         rest = verdict.price.weight_bytes - experts
         memory = {"experts": experts, "rest": rest, "cache": verdict.price.cache_bytes}
         acts = size(design) * leverage(design)
-    cells = tuple(_cell(params, budget, best, d, e) for e in EXPERTS for d in WIDTHS)
+    # The map is the same wherever one stands on it.
+    cells = _cells(replace(params, d_model=WIDTHS[0], n_experts=EXPERTS[0]))
     return State(params, design, verdict, best, memory, acts, cells)
+
+
+@lru_cache(maxsize=64)
+def _cells(params: Params) -> tuple[Cell, ...]:
+    budget, best = KINDS[params.budget], record()[params.budget]
+    return tuple(_cell(params, budget, best, d, e) for e in EXPERTS for d in WIDTHS)
 
 
 def _cell(p: Params, budget: Budget, best: Best, d_model: int, n_experts: int) -> Cell:

@@ -184,16 +184,16 @@ def simulate(params: Params) -> State:
     again = [kind for token, kind in firsts.items() if everywhere[token] > 1]
     occurrences = sum(sum(kind.values()) for kind in again)
     constancy = sum(kind.most_common(1)[0][1] for kind in again) / occurrences if occurrences else 1.0
-    chance = _by_chance(rows, [sum(kind.values()) for kind in again])
+    chance = _by_chance(tuple(row[0] for row in rows), tuple(sum(kind.values()) for kind in again))
     return State(params, reads, load, constancy, chance)
 
 
-def _by_chance(rows: Sequence[Sequence[int]], sizes: Sequence[int]) -> float:
+@lru_cache(maxsize=64)
+def _by_chance(firsts: tuple[int, ...], sizes: tuple[int, ...]) -> float:
     """Mean share of the fullest expert, if n tokens are dealt in proportion to the first choices' loads.
 
     The layer's own first choices are dealt out in turn, from many starts: no random number, the same bytes.
     """
-    firsts = [row[0] for row in rows]
     if not sizes:
         return 1.0
     fullest: dict[int, float] = {}

@@ -13,7 +13,7 @@ INK, MUTED, FAINT = "#1a1a1a", "#595959", "#d9d9d9"
 ABOVE, BELOW = "#9A3F00", "#00548A"
 LEVELS = (1.75, 1.5, 1.25, 0.9, 0.8, 0.6)
 HALO: dict[str, str | float] = {"paint_order": "stroke", "stroke": "#ffffff", "stroke_width": 3}
-# Drawn with lines and dots as well as colour; the same definitions stand in every frame.
+# Drawn with lines and dots as well as colour; a drawing has these definitions once, however many planes.
 PATTERNS = (
     '<defs><pattern id="surface-no" width="7" height="7" patternUnits="userSpaceOnUse" '
     'patternTransform="rotate(45)"><rect width="7" height="7" fill="#ececec"/>'
@@ -46,7 +46,7 @@ def _background(side: float) -> str:
     """Everything on the plane that does not move."""
     large = side > 300
     half = side / 2
-    parts = [PATTERNS]
+    parts = []
     for i, j in ((0, 0), (1, 1), (0, 1), (1, 0)):
         alike = i != j  # up and right, or down and left: y runs downwards
         box = {"x": half * i, "y": half * j, "width": half, "height": half}

@@ -1,6 +1,6 @@
 """Drawing of the load-loss surface: one frame, and the strip."""
 
-from moe_lessons.explore.surface.panels import MUTED, gauge, plane, tokens
+from moe_lessons.explore.surface.panels import MUTED, PATTERNS, gauge, plane, tokens
 from moe_lessons.explore.surface.state import Params, State, simulate
 from moe_lessons.svg import Drawing, figure, text
 
@@ -22,7 +22,7 @@ def draw(state: State) -> str:
     """
     p = state.params
     title = f"f₁ = {100 * p.f:.4g} %, P₁ = {100 * p.P:.4g} %: the loss is {state.loss:.3f}"
-    body = text(8, 16, "P₁: mean probability of expert 1 (%)", fill=MUTED)
+    body = PATTERNS + text(8, 16, "P₁: mean probability of expert 1 (%)", fill=MUTED)
     body += plane(state, 40, 28, 360)
     body += tokens(state, 424, 48, 288, 200)
     body += text(454, 284, "filled area: P₁    - - who crosses it, changes sides", fill=MUTED, font_size=11)
@@ -93,7 +93,8 @@ def lowest() -> Drawing:
         "Three of four tokens choose expert 1 and are undecided, 50 to 50. One of four is sure of expert 2. "
         "Filled: P₁ = 0.75 · 0.5."
     )
-    body = plane(state, 44, 8, 190) + tokens(state, 270, 26, 250, 140) + gauge(state, 300, 214, 220)
+    parts = plane(state, 44, 8, 190) + tokens(state, 270, 26, 250, 140) + gauge(state, 300, 214, 220)
+    body = PATTERNS + parts
     return figure(540, 276, title, words, body, caption=words)
 
 
@@ -105,7 +106,7 @@ def strip() -> Drawing:
     >>> strip()
     A loss of 1 does not mean balance, and it is not the minimum. ...
     """
-    body = "".join(_small(p, name, 8 + 178 * i, 0) for i, (p, name) in enumerate(STRIP))
+    body = PATTERNS + "".join(_small(p, name, 8 + 178 * i, 0) for i, (p, name) in enumerate(STRIP))
     caption = (
         "Above: f₁ across, P₁ upwards, in percent. Shaded with dots: co-sorted, loss 1 or more; plain: below "
         "1; hatched: no tokens can do this; diamonds: 0.875, the lowest. Below: tokens that produce the "

@@ -1,9 +1,10 @@
 // Predictions and quizzes. Python wrote every face beforehand (web/questions.py); here one is chosen and kept. Only
 // a number that was typed is judged by Python itself, in the worker.
 
+import {make} from "./element.js";
 import {engine, canRun} from "./engine.js";
 import {makeModel} from "./model.js";
-import {commit, committed, load, update, whenCommitted} from "./progress.js";
+import {commit, committed, load, update, whenCommitted, whenKept} from "./progress.js";
 
 const folder = new URL("./", import.meta.url);
 const lessons = new Map();
@@ -41,6 +42,9 @@ async function prediction(place) {
     const {mark} = model.get("card");
     if (which === id && mark === null) model.put({card: face(found.made[committed(id)])});
   });
+  whenKept(() => {
+    if (committed(id) === undefined && model.get("card").mark !== null) model.put({card: face({})});
+  });
 }
 
 async function reveal(place) {
@@ -50,12 +54,17 @@ async function reveal(place) {
   read();
   place.dataset.alive = "";
   whenCommitted(which => which === id && read());
+  whenKept(() => committed(id) === undefined && read());
 }
 
 async function quiz(place) {
   const {id} = place.dataset;
   const found = await known("quizzes", id);
-  if (found.number && !canRun()) return;
+  if (found.number && !canRun()) {
+    const why = "Python judges a number here, and this browser cannot run it: it has no WebAssembly. So the answer is shown.";
+    place.append(make("p", {class: "moe-size"}, why));
+    return;
+  }
   let seen = 0;
   const face = change => ({...found.face, ...change, seen: (seen += 1)});
   const keep = (right, answer, said) => update(progress => {
@@ -82,6 +91,10 @@ async function quiz(place) {
   const {answers: {[id]: before}, said: {[id]: judged}} = load();
   const first = found.number ? (judged?.mark === before ? judged : {}) : found.chosen[before];
   const model = await show(place, {...found.face, ...first}, answered);
+  whenKept(() => {
+    const {[id]: answer} = load().answers;
+    if (answer === undefined && ["right", "wrong"].includes(model.get("card").verdict)) model.put({card: face({})});
+  });
 }
 
 /** Bring the questions of the page to life; where that fails, what is read stays. */

@@ -20,13 +20,15 @@ class Engine {
   /** Ask Python (moe_lessons/explore/page.py); the answer comes as a promise. */
   call(name, values) {
     if (this.state.error) return Promise.reject(new Error(this.state.error));
-    if (!this.#worker) this.#start();
+    this.start();
     const id = (this.#n += 1);
     this.#worker.postMessage({id, message: JSON.stringify({call: name, ...values})});
     return new Promise((resolve, reject) => this.#waiting.set(id, {resolve, reject}));
   }
 
-  #start() {
+  /** Load Python, where that has not begun. */
+  start() {
+    if (this.#worker) return;
     this.#worker = new Worker(new URL("worker.js", import.meta.url), {type: "module"});
     this.#worker.onmessage = ({data}) => this.#heard(data);
     this.#worker.onerror = event => this.#failed(event.message || "The worker did not start.");

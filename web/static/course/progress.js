@@ -34,6 +34,29 @@ export function update(change) {
   } catch {
     unsaved = progress;
   }
+  for (const told of changed) told();
+}
+
+const changed = [];
+
+/** Call `told` whenever what is kept may have changed, here or in another tab. */
+export function whenKept(told) {
+  changed.push(told);
+}
+
+const ofLesson = lesson => id => !lesson || id.split(".")[0] === lesson;
+
+/** How many predictions and answers are kept: of a lesson by its number, or of all. */
+export function count(lesson) {
+  const {answers, predictions} = load();
+  return [...Object.keys(answers), ...Object.keys(predictions)].filter(ofLesson(lesson)).length;
+}
+
+/** Forget the predictions and answers of a lesson, or of all. */
+export function forget(lesson) {
+  update(({version, ...kinds}) => {
+    for (const kept of Object.values(kinds)) for (const id of Object.keys(kept).filter(ofLesson(lesson))) delete kept[id];
+  });
 }
 
 const heard = [];
@@ -53,5 +76,7 @@ export function commit(id, option) {
 }
 
 addEventListener("storage", event => {
-  if (event.key === KEY) for (const id of Object.keys(load().predictions)) for (const told of heard) told(id);
+  if (event.key !== KEY && event.key !== null) return; // null: everything was cleared
+  for (const told of changed) told();
+  for (const id of Object.keys(load().predictions)) for (const told of heard) told(id);
 });

@@ -1,23 +1,14 @@
 // Explorables. The static strip stands until it is touched; then Python is loaded, and the front end of the
 // notebook takes its place.
 
+import {make} from "./element.js";
 import {canRun, engine} from "./engine.js";
 import {makeModel} from "./model.js";
-import {committed, whenCommitted} from "./progress.js";
+import {committed, whenCommitted, whenKept} from "./progress.js";
 
 const folder = new URL("./", import.meta.url);
 const WORDS = {busy: "Waiting for Python."};
 let n = 0;
-
-function make(tag, attributes = {}, ...children) {
-  const one = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === "function") one.addEventListener(name.slice(2), value);
-    else one.setAttribute(name, value);
-  }
-  one.append(...children);
-  return one;
-}
 
 /** Which predictions of this page unlock an explorable, and which part of it. */
 async function locks(name) {
@@ -29,20 +20,23 @@ async function locks(name) {
 async function enliven(place, strip, bar) {
   const {name} = place.dataset;
   const key = `${name} ${(n += 1)}`;
-  const opens = await locks(name);
+  engine().start();
+  const [opens, {default: {render}}] = await Promise.all([locks(name), import("./stage.js")]);
   const {fixed, ...state} = await engine().call("open", {key, name, asks: !opens.length});
-  const {default: {render}} = await import("./stage.js");
   const put = parts => parts && model.put(parts);
   const model = makeModel({fixed, words: WORDS, ...state},
     request => engine().call("request", {key, request}).then(put, error => tell(error.message)));
   const tell = error => model.put({shown: {...model.get("shown"), error}});
+  const opened = new Set(); // the predictions that have unlocked something
   const unlock = id => {
     for (const [asked, part] of opens) {
-      if (asked === id && committed(id) !== undefined) engine().call("unlock", {key, part}).then(put);
+      if (asked !== id || committed(id) === undefined) continue;
+      opened.add(id);
+      engine().call("unlock", {key, part}).then(put);
     }
   };
   const el = make("div");
-  await render({model, el});
+  const leave = await render({model, el});
   // On a phone the scene slides (place.css), by keys too.
   el.querySelector(".moe-scene").tabIndex = matchMedia("(max-width: 640px)").matches ? 0 : -1;
   strip.hidden = true;
@@ -50,6 +44,14 @@ async function enliven(place, strip, bar) {
   place.dataset.alive = "";
   opens.forEach(([id]) => unlock(id));
   whenCommitted(unlock);
+  whenKept(() => {
+    if (!el.isConnected || ![...opened].some(id => committed(id) === undefined)) return;
+    // Its prediction was forgotten: it waits for another, from the beginning.
+    leave();
+    delete place.dataset.alive;
+    place.replaceChildren(...strip.childNodes);
+    offer(place);
+  });
   return el;
 }
 
