@@ -1,0 +1,331 @@
+"""Lesson 04: shares, effective experts, alarms, a diagnosis, a revival."""
+
+import torch
+
+# 04.load_shares
+
+
+def padding_counted(topk_ids_TK, n_experts, mask_T):
+    counts = torch.bincount(topk_ids_TK.flatten(), minlength=n_experts).float()
+    return counts / counts.sum()
+
+
+def minlength_forgotten(topk_ids_TK, n_experts, mask_T):
+    counts = torch.bincount(topk_ids_TK[mask_T].flatten()).float()
+    return counts / counts.sum()
+
+
+def divided_by_tokens(topk_ids_TK, n_experts, mask_T):
+    counts = torch.bincount(topk_ids_TK[mask_T].flatten(), minlength=n_experts)
+    return counts / mask_T.sum()
+
+
+def divided_by_all_slots(topk_ids_TK, n_experts, mask_T):
+    counts = torch.bincount(topk_ids_TK[mask_T].flatten(), minlength=n_experts)
+    return counts / topk_ids_TK.numel()
+
+
+def padding_goes_to_expert_0(topk_ids_TK, n_experts, mask_T):
+    ids = topk_ids_TK * mask_T[:, None]
+    counts = torch.bincount(ids.flatten(), minlength=n_experts).float()
+    return counts / counts.sum()
+
+
+def favourites_only(topk_ids_TK, n_experts, mask_T):
+    counts = torch.bincount(topk_ids_TK[mask_T][:, 0], minlength=n_experts).float()
+    return counts / counts.sum()
+
+
+# 04.effective_experts
+
+
+def log_of_zero(counts_LE):
+    s = counts_LE / counts_LE.sum(dim=-1, keepdim=True)
+    cv = counts_LE.float().std(dim=-1, correction=0) / counts_LE.float().mean(dim=-1)
+    return torch.exp(-(s * s.log()).sum(dim=-1)), counts_LE.shape[1] / (1 + cv**2)
+
+
+def entropy_of_counts(counts_LE):
+    c = counts_LE.float()
+    cv = c.std(dim=-1, correction=0) / c.mean(dim=-1)
+    return torch.special.entr(c).sum(dim=-1).exp(), c.shape[1] / (1 + cv**2)
+
+
+def sample_deviation(counts_LE):
+    c = counts_LE.float()
+    s = c / c.sum(dim=-1, keepdim=True)
+    cv = c.std(dim=-1) / c.mean(dim=-1)
+    return torch.special.entr(s).sum(dim=-1).exp(), c.shape[1] / (1 + cv**2)
+
+
+def entropy_itself(counts_LE):
+    c = counts_LE.float()
+    s = c / c.sum(dim=-1, keepdim=True)
+    cv = c.std(dim=-1, correction=0) / c.mean(dim=-1)
+    return torch.special.entr(s).sum(dim=-1), c.shape[1] / (1 + cv**2)
+
+
+def cv_not_squared(counts_LE):
+    c = counts_LE.float()
+    s = c / c.sum(dim=-1, keepdim=True)
+    cv = c.std(dim=-1, correction=0) / c.mean(dim=-1)
+    return torch.special.entr(s).sum(dim=-1).exp(), c.shape[1] / (1 + cv)
+
+
+def shares_of_all_layers(counts_LE):
+    c = counts_LE.float()
+    s = c / c.sum()
+    cv = c.std(dim=-1, correction=0) / c.mean(dim=-1)
+    return torch.special.entr(s).sum(dim=-1).exp(), c.shape[1] / (1 + cv**2)
+
+
+# 04.imbalance
+
+
+def sample_deviation_again(counts_LE):
+    c = counts_LE.float()
+    mean = c.mean(dim=-1)
+    return c.std(dim=-1) / mean, (c.amax(dim=-1) - mean) / mean, (c == 0).sum(dim=-1)
+
+
+def fullest_over_mean(counts_LE):
+    c = counts_LE.float()
+    mean = c.mean(dim=-1)
+    return c.std(dim=-1, correction=0) / mean, c.amax(dim=-1) / mean, (c == 0).sum(dim=-1)
+
+
+def std_of_integers(counts_LE):
+    mean = counts_LE.mean(dim=-1)
+    cv = counts_LE.std(dim=-1, correction=0) / mean
+    return cv, counts_LE.amax(dim=-1) / mean - 1, (counts_LE == 0).sum(dim=-1)
+
+
+def largest_distance(counts_LE):
+    c = counts_LE.float()
+    mean = c.mean(dim=-1, keepdim=True)
+    cv = c.std(dim=-1, correction=0) / mean[:, 0]
+    return cv, ((c - mean).abs() / mean).amax(dim=-1), (c == 0).sum(dim=-1)
+
+
+def dead_in_the_model(counts_LE):
+    c = counts_LE.float()
+    mean = c.mean(dim=-1)
+    return c.std(dim=-1, correction=0) / mean, c.amax(dim=-1) / mean - 1, (c == 0).sum()
+
+
+def excess_not_divided(counts_LE):
+    c = counts_LE.float()
+    mean = c.mean(dim=-1)
+    return c.std(dim=-1, correction=0) / mean, c.amax(dim=-1) - mean, (c == 0).sum(dim=-1)
+
+
+# 04.diagnose
+
+
+def n_of(shares):
+    return torch.special.entr(shares).sum(dim=-1).exp()
+
+
+def rows_for_the_mean(shares_NE):
+    quarters = shares_NE.chunk(4)
+    last = quarters[-1]
+    half = shares_NE.shape[1] / 2
+    a, b, c, d = (n_of(q.mean(dim=0)) for q in quarters)
+    if n_of(last).mean() < half:
+        return "collapsed"
+    if n_of(last.mean(dim=0)) < half:
+        return "oscillating"
+    if a > b > c > d and a - d >= 1:
+        return "collapsing"
+    if (last == 0).all(dim=0).any():
+        return "dead expert"
+    return "healthy"
+
+
+def dead_first(shares_NE):
+    quarters = shares_NE.chunk(4)
+    last = quarters[-1]
+    half = shares_NE.shape[1] / 2
+    a, b, c, d = (n_of(q.mean(dim=0)) for q in quarters)
+    if d < half:
+        return "collapsed"
+    if n_of(last).mean() < half:
+        return "oscillating"
+    if (last == 0).all(dim=0).any():
+        return "dead expert"
+    if a > b > c > d and a - d >= 1:
+        return "collapsing"
+    return "healthy"
+
+
+def first_against_last(shares_NE):
+    quarters = shares_NE.chunk(4)
+    last = quarters[-1]
+    half = shares_NE.shape[1] / 2
+    a, d = n_of(quarters[0].mean(dim=0)), n_of(last.mean(dim=0))
+    if d < half:
+        return "collapsed"
+    if n_of(last).mean() < half:
+        return "oscillating"
+    if a - d >= 1:
+        return "collapsing"
+    if (last == 0).all(dim=0).any():
+        return "dead expert"
+    return "healthy"
+
+
+def zero_in_any_row(shares_NE):
+    quarters = shares_NE.chunk(4)
+    last = quarters[-1]
+    half = shares_NE.shape[1] / 2
+    a, b, c, d = (n_of(q.mean(dim=0)) for q in quarters)
+    if d < half:
+        return "collapsed"
+    if n_of(last).mean() < half:
+        return "oscillating"
+    if a > b > c > d and a - d >= 1:
+        return "collapsing"
+    if (last == 0).any():
+        return "dead expert"
+    return "healthy"
+
+
+def split_into_fours(shares_NE):
+    quarters = shares_NE.split(4)
+    last = quarters[-1]
+    half = shares_NE.shape[1] / 2
+    a, b, c, d = (n_of(q.mean(dim=0)) for q in quarters)
+    if d < half:
+        return "collapsed"
+    if n_of(last).mean() < half:
+        return "oscillating"
+    if a > b > c > d and a - d >= 1:
+        return "collapsing"
+    if (last == 0).all(dim=0).any():
+        return "dead expert"
+    return "healthy"
+
+
+def entropy_for_n(shares_NE):
+    quarters = shares_NE.chunk(4)
+    last = quarters[-1]
+    half = shares_NE.shape[1] / 2
+
+    def n(shares):
+        return torch.special.entr(shares).sum(dim=-1)
+
+    a, b, c, d = (n(q.mean(dim=0)) for q in quarters)
+    if d < half:
+        return "collapsed"
+    if n(last).mean() < half:
+        return "oscillating"
+    if a > b > c > d and a - d >= 1:
+        return "collapsing"
+    if (last == 0).all(dim=0).any():
+        return "dead expert"
+    return "healthy"
+
+
+# 04.revive
+
+
+def written_into_the_inputs(router_ED, experts_EP, momentum_EP, counts_E, noise_ED):
+    dead = (counts_E == 0).nonzero().flatten()
+    busy = counts_E.argsort(descending=True)[: len(counts_E) - len(dead)]
+    for i, e in enumerate(dead):
+        donor = busy[i % len(busy)]
+        experts_EP[e] = experts_EP[donor]
+        router_ED[e] = router_ED[donor] + noise_ED[e]
+        momentum_EP[e] = 0
+    return router_ED, experts_EP, momentum_EP
+
+
+def revived(router_ED, experts_EP, momentum_EP, counts_E, noise_ED, donor_of, noise_of=None, momentum=False):
+    router, experts, moments = router_ED.clone(), experts_EP.clone(), momentum_EP.clone()
+    dead = (counts_E == 0).nonzero().flatten().tolist()
+    for i, e in enumerate(dead):
+        donor = donor_of(i)
+        experts[e] = experts_EP[donor]
+        router[e] = router_ED[donor] + (noise_ED[e] if noise_of is None else noise_ED[noise_of(i, donor)])
+        moments[e] = momentum_EP[donor] if momentum else 0
+    return router, experts, moments
+
+
+def always_the_busiest(router_ED, experts_EP, momentum_EP, counts_E, noise_ED):
+    busiest = int(counts_E.argmax())
+    return revived(router_ED, experts_EP, momentum_EP, counts_E, noise_ED, lambda i: busiest)
+
+
+def donors_noise(router_ED, experts_EP, momentum_EP, counts_E, noise_ED):
+    busy = counts_E.argsort(descending=True)[: int((counts_E > 0).sum())].tolist()
+    return revived(
+        router_ED,
+        experts_EP,
+        momentum_EP,
+        counts_E,
+        noise_ED,
+        lambda i: busy[i % len(busy)],
+        noise_of=lambda i, donor: donor,
+    )
+
+
+def least_busy_first(router_ED, experts_EP, momentum_EP, counts_E, noise_ED):
+    order = counts_E.argsort().tolist()
+    busy = [e for e in order if counts_E[e] > 0]
+    return revived(router_ED, experts_EP, momentum_EP, counts_E, noise_ED, lambda i: busy[i % len(busy)])
+
+
+def donors_momentum(router_ED, experts_EP, momentum_EP, counts_E, noise_ED):
+    busy = counts_E.argsort(descending=True)[: int((counts_E > 0).sum())].tolist()
+    return revived(
+        router_ED, experts_EP, momentum_EP, counts_E, noise_ED, lambda i: busy[i % len(busy)], momentum=True
+    )
+
+
+def the_dead_give_too(router_ED, experts_EP, momentum_EP, counts_E, noise_ED):
+    busy = counts_E.argsort(descending=True).tolist()
+    return revived(router_ED, experts_EP, momentum_EP, counts_E, noise_ED, lambda i: busy[i])
+
+
+FRESH = {
+    "04.load_shares": [
+        ("padding counted", padding_counted, set()),
+        ("bincount without minlength", minlength_forgotten, set()),
+        ("divided by the real tokens", divided_by_tokens, set()),
+        ("divided by all slots, padding too", divided_by_all_slots, set()),
+        ("ids times mask: padding counts for expert 0", padding_goes_to_expert_0, set()),
+        ("first choices only", favourites_only, set()),
+    ],
+    "04.effective_experts": [
+        ("s ln s written out: NaN at 0", log_of_zero, set()),
+        ("entropy of the counts", entropy_of_counts, set()),
+        ("std that divides by E - 1", sample_deviation, set()),
+        ("entropy, no exp", entropy_itself, set()),
+        ("CV not squared", cv_not_squared, set()),
+        ("shares of the rows of all layers", shares_of_all_layers, set()),
+    ],
+    "04.imbalance": [
+        ("std that divides by E - 1", sample_deviation_again, set()),
+        ("fullest over mean", fullest_over_mean, set()),
+        ("mean and std of whole numbers", std_of_integers, set()),
+        ("the largest distance from the mean, either way", largest_distance, set()),
+        ("the dead of all layers in one number", dead_in_the_model, set()),
+        ("excess not divided by the mean", excess_not_divided, set()),
+    ],
+    "04.diagnose": [
+        ("n of the rows for collapsed, of the mean for oscillating", rows_for_the_mean, set()),
+        ("dead expert asked before collapsing", dead_first, set()),
+        ("collapsing: first quarter against last only", first_against_last, set()),
+        ("dead: a zero in any row", zero_in_any_row, set()),
+        ("split(4) for chunk(4)", split_into_fours, set()),
+        ("the entropy for n", entropy_for_n, set()),
+    ],
+    "04.revive": [
+        ("written into the arguments", written_into_the_inputs, set()),
+        ("the busiest gives to all", always_the_busiest, set()),
+        ("the donor's row of noise", donors_noise, set()),
+        ("least busy first", least_busy_first, set()),
+        ("the donor's momentum", donors_momentum, set()),
+        ("no wrapping round: the dead give too", the_dead_give_too, set()),
+    ],
+}
