@@ -1,0 +1,86 @@
+"""More answers to lessons 01 to 10: of two fresh sets, those that had no name when they were written."""
+
+import torch
+from fresh.eleventh import later
+from fresh.tenth import collapse, dispatch, loss, router, transformer, zoo
+
+
+def one_softmax_for_all(logits_TE, topk_ids_TK, topk_weights_TK):
+    """Softmax where the weights sum to 1, a sigmoid where they do not."""
+    return "softmax_topk_renorm" if abs(topk_weights_TK.sum(1) - 1).max() < 1e-3 else "topk_sigmoid"
+
+
+def shares_in_turn(first, second):
+    """Only the shares are compared: the first of each pair of names is said for both."""
+
+    def gate_family(logits_TE, topk_ids_TK, topk_weights_TK):
+        name = router.all_compared_as_shares(logits_TE, topk_ids_TK, topk_weights_TK)
+        return {"softmax_topk": first, "sigmoid": second}.get(name, name)
+
+    return gate_family
+
+
+def clipped_alone_and_together(weight_VD, inputs_SMND, targets_SMN, peak, warmup_steps, max_norm):
+    weight = weight_VD.clone()
+    for s in range(len(inputs_SMND)):
+        n_real = (targets_SMN[s] != -100).sum()
+        total = torch.zeros_like(weight)
+        for x, y in zip(inputs_SMND[s], targets_SMN[s], strict=True):
+            keep = y != -100
+            p = (x[keep] @ weight.T).softmax(dim=-1)
+            p[torch.arange(len(p)), y[keep]] -= 1
+            part = p.T @ x[keep] / n_real
+            total += part * min(1.0, max_norm / (float(part.norm()) + 1e-9))
+        total *= min(1.0, max_norm / (float(total.norm()) + 1e-9))
+        weight = weight - peak * min(1.0, (s + 1) / warmup_steps) * total
+    return weight
+
+
+WRONG = {
+    "01.gate_family": {
+        "sums_only:nothing else": router.by_their_sum,
+        "sums_only:two names": one_softmax_for_all,
+        "ratios_only:softmax_topk, sigmoid": router.all_compared_as_shares,
+        "ratios_only:softmax_topk, topk_sigmoid": shares_in_turn("softmax_topk", "topk_sigmoid"),
+        "ratios_only:topk_softmax, topk_sigmoid": shares_in_turn("topk_softmax", "topk_sigmoid"),
+    },
+    "04.load_shares": {"whole_division": later.whole_division},
+    "04.effective_experts": {
+        "entropy_of_counts": collapse.entropy_of_counts,
+        "in_use": later.used_experts,
+        "bits_and_e:2 to the nats": later.two_to_the_nats,
+    },
+    "04.imbalance": {"dead_of_all_layers": collapse.dead_in_the_model},
+    "04.diagnose": {
+        "pieces_of_four": collapse.split_into_fours,
+        "whole_oscillates": later.rows_of_the_whole_run,
+    },
+    "04.revive": {"donors_momentum_cleared": later.donors_lose_momentum_too},
+    "05.f_and_p": {"log_probabilities": later.p_of_log_softmax},
+    "05.balancing_loss": {"logits_overwritten:in P": later.logits_zeroed},
+    "05.chebyshev": {
+        "outer_product": later.outer_product,
+        "excess_means_sorted:rows": later.sum_compared_with_zero,
+    },
+    "05.counterexample": {"not_with_two": loss.exactly_half},
+    "05.z_loss": {"squared_logits:summed": loss.squared_logits, "over_everything": later.z_over_everything},
+    "05.scope": {"first_choice": later.top_1_in_f},
+    "06.noisy_topk": {"softplus_plus_a_bit": later.softplus_and_a_bit},
+    "06.expert_choice": {"values_only": later.values_returned},
+    "06.sinkhorn": {"softmax_first": zoo.from_a_softmax, "both_sums_first": later.both_at_once},
+    "06.group_limited": {"strided_groups:the mask not": later.groups_every_other},
+    "08.permutation_plan": {"experts_for_tokens": dispatch.experts_for_tokens},
+    "08.undo_sort": {"sorted_values": dispatch.slots_sorted_by_value},
+    "08.grouped_product": {"ends_for_sizes": dispatch.ends_for_sizes},
+    "10.training_step": {
+        "each_clipped": transformer.each_micro_batch_clipped,
+        "each_clipped:and their sum": clipped_alone_and_together,
+    },
+}
+"""By exercise; each lesson's module adds what is its own."""
+
+
+def add_to(wrong):
+    """Put these beside a lesson's other planted answers."""
+    for exercise in wrong:
+        wrong[exercise] = {**wrong[exercise], **WRONG.get(exercise, {})}
