@@ -219,8 +219,8 @@ DIAGNOSE = Exercise(
     crashes=(
         Crash(
             "pieces_of_four",
-            "The names on the left are not as many as the pieces. `split(4)` cuts pieces of 4 *rows* each, and "
-            "a tensor itself gives its rows one by one. Four equal pieces are `chunk(4)`.",
+            "The names on the left are not as many as the pieces. `split(4)` cuts pieces of 4 *rows* each, "
+            "and a tensor itself gives its rows one by one. Four equal pieces are `chunk(4)`.",
             pattern=r"(not enough|too many) values to unpack",
             hint=2,
         ),

@@ -410,16 +410,6 @@ def answer_turned(route, logits_TE):
     return True
 
 
-def zeros_from_t_on(route, logits_TE):
-    base = route(logits_TE)
-    for t in range(1, len(logits_TE)):
-        changed = logits_TE.clone()
-        changed[t:] = 0
-        if (route(changed)[:t] - base[:t]).abs().max() > 1e-4:
-            return True
-    return False
-
-
 def chosen_only_compared(route, logits_TE):
     base = route(logits_TE) > 0
     for t in range(1, len(logits_TE)):
@@ -575,7 +565,6 @@ FRESH = {
         ("changes the past", first_half_changed, set()),
         ("min for max", all_must_differ, set()),
         ("True and False swapped", answer_turned, set()),
-        ("zeros from t on", zeros_from_t_on, set()),
         ("compares who is chosen only", chosen_only_compared, set()),
     ],
     "06.sinkhorn": [

@@ -229,17 +229,6 @@ def entropy_for_n(shares_NE):
 # 04.revive
 
 
-def written_into_the_inputs(router_ED, experts_EP, momentum_EP, counts_E, noise_ED):
-    dead = (counts_E == 0).nonzero().flatten()
-    busy = counts_E.argsort(descending=True)[: len(counts_E) - len(dead)]
-    for i, e in enumerate(dead):
-        donor = busy[i % len(busy)]
-        experts_EP[e] = experts_EP[donor]
-        router_ED[e] = router_ED[donor] + noise_ED[e]
-        momentum_EP[e] = 0
-    return router_ED, experts_EP, momentum_EP
-
-
 def revived(router_ED, experts_EP, momentum_EP, counts_E, noise_ED, donor_of, noise_of=None, momentum=False):
     router, experts, moments = router_ED.clone(), experts_EP.clone(), momentum_EP.clone()
     dead = (counts_E == 0).nonzero().flatten().tolist()
@@ -321,7 +310,6 @@ FRESH = {
         ("the entropy for n", entropy_for_n, set()),
     ],
     "04.revive": [
-        ("written into the arguments", written_into_the_inputs, set()),
         ("the busiest gives to all", always_the_busiest, set()),
         ("the donor's row of noise", donors_noise, set()),
         ("least busy first", least_busy_first, set()),

@@ -188,25 +188,7 @@ def changed_token_compared(route, logits_TE):
     return False
 
 
-def one_try_a_position(route, logits_TE):
-    base = route(logits_TE)
-    for t in range(1, len(logits_TE)):
-        changed = logits_TE.clone()
-        changed[t:] = torch.randn_like(changed[t:])
-        if (route(changed)[:t] - base[:t]).abs().max() > 1e-4:
-            return True
-    return False
-
-
 # 06.sinkhorn
-
-
-def columns_to_one(logits_TE, rounds):
-    log = logits_TE
-    for _ in range(rounds):
-        log = log - log.logsumexp(dim=0)
-        log = log - log.logsumexp(dim=1, keepdim=True)
-    return log.exp()
 
 
 def rows_then_columns(logits_TE, rounds):
@@ -337,10 +319,8 @@ FRESH = {
         ("compares the changed tokens too", everything_compared, set()),
         ("equal bits", equal_bits, set()),
         ("compares the first changed token", changed_token_compared, set()),
-        ("one replacement a position, one size", one_try_a_position, set()),
     ],
     "06.sinkhorn": [
-        ("columns to 1", columns_to_one, set()),
         ("rows before columns", rows_then_columns, set()),
         ("exp at the start: overflows", without_logarithms, set()),
         ("softmax at the start: underflows", from_a_softmax, set()),
