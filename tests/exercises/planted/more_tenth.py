@@ -1,7 +1,7 @@
 """More answers to lessons 01 to 10: of two fresh sets, those that had no name when they were written."""
 
 import torch
-from fresh.eleventh import later
+from fresh.eleventh import late, later
 from fresh.tenth import collapse, dispatch, loss, router, transformer, zoo
 
 
@@ -69,9 +69,13 @@ WRONG = {
     "06.expert_choice": {"values_only": later.values_returned},
     "06.sinkhorn": {"softmax_first": zoo.from_a_softmax, "both_sums_first": later.both_at_once},
     "06.group_limited": {"strided_groups:the mask not": later.groups_every_other},
+    "07.positions": {"running_counts": late.running_counts},
+    "07.assignment": {"column_modulo": late.table_repeated_in_turn},
+    "08.bytes_moved": {"gate_forgotten:in one stage": late.gate_and_up_once},
     "08.permutation_plan": {"experts_for_tokens": dispatch.experts_for_tokens},
     "08.undo_sort": {"sorted_values": dispatch.slots_sorted_by_value},
     "08.grouped_product": {"ends_for_sizes": dispatch.ends_for_sizes},
+    "10.expert_information": {"label_entropy": late.entropy_of_the_labels},
     "10.training_step": {
         "each_clipped": transformer.each_micro_batch_clipped,
         "each_clipped:and their sum": clipped_alone_and_together,
