@@ -198,8 +198,8 @@ ASSIGNMENT = Exercise(
         ),
         Misconception(
             "column_modulo",
-            "The solver's columns are turned into experts with `% E`. After `repeat_interleave` an expert's C "
-            "columns stand side by side, so column c is expert c // C's.",
+            "The solver's columns are turned into experts with `% E`. After `repeat_interleave` an expert's "
+            "C columns stand side by side, so column c is expert c // C's.",
             wrong=_column_modulo,
             hint=3,
         ),

@@ -167,8 +167,8 @@ POSITIONS = Exercise(
         ),
         Misconception(
             "running_counts",
-            "These are the running counts of all E experts, one row for each slot. A slot stands in one queue: "
-            "read its own expert's count (`gather`), without the slot itself, and fold into [T, K].",
+            "These are the running counts of all E experts, one row for each slot. A slot stands in one "
+            "queue: read its own expert's count (`gather`), without the slot itself, and fold into [T, K].",
             wrong=lambda ids, E: F.one_hot(ids.flatten(), E).cumsum(dim=0) - 1,
             also=(lambda ids, E: F.one_hot(ids.flatten(), E).cumsum(dim=0),),
             hint=3,

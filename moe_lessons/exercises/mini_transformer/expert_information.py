@@ -174,8 +174,8 @@ EXPERT_INFORMATION = Exercise(
         ),
         Misconception(
             "label_entropy",
-            "This is the entropy of the labels alone. How much of it the expert takes away is asked: it has to "
-            "look at the pairs.",
+            "This is the entropy of the labels alone. Asked is how much of it the expert takes away: look at "
+            "the pairs.",
             wrong=lambda e, c, r: (entropy_bits(table(e, c).sum(dim=0)), reference(e, c, r)[1]),
             also=(with_chance(lambda e, c: entropy_bits(table(e, c).sum(dim=0))),),
         ),
