@@ -150,28 +150,28 @@ def smallest_total(scores_TE, capacity):
 
 FRESH = {
     "07.capacity": [
-        ("rounded down", rounded_down, set()),
-        ("rounded before the factor", rounded_too_early, set()),
-        ("K forgotten", k_forgotten, set()),
+        ("rounded down", rounded_down, {"floor"}),
+        ("rounded before the factor", rounded_too_early, {"rounded_twice"}),
+        ("K forgotten", k_forgotten, {"no_k"}),
     ],
     "07.positions": [
-        ("counted from 1", counted_from_1, set()),
-        ("all first choices first", choice_by_choice, set()),
-        ("left in sorted order", left_in_sorted_order, set()),
+        ("counted from 1", counted_from_1, {"from_one"}),
+        ("all first choices first", choice_by_choice, {"choice_major"}),
+        ("left in sorted order", left_in_sorted_order, {"left_sorted"}),
     ],
     "07.expected_drop_rate": [
-        ("the drop of the average load", drop_of_the_average, set()),
-        ("T * K independent rows", rows_drawn_one_by_one, set()),
-        ("divided by T", divided_by_tokens, set()),
+        ("the drop of the average load", drop_of_the_average, {"mean_load"}),
+        ("T * K independent rows", rows_drawn_one_by_one, {"independent_choices"}),
+        ("divided by T", divided_by_tokens, {"over_tokens"}),
     ],
     "07.dispatch_combine": [
-        ("position up to C", one_place_too_many, set()),
-        ("out[t] = ...", last_choice_wins, set()),
-        ("weights rescaled after drops", rescaled_after_drops, set()),
+        ("position up to C", one_place_too_many, {"no_such_place"}),
+        ("out[t] = ...", last_choice_wins, {"overwritten"}),
+        ("weights rescaled after drops", rescaled_after_drops, {"renormalised"}),
     ],
     "07.assignment": [
-        ("greedy asks the next best", goes_to_the_next, set()),
-        ("best with one token an expert", one_token_an_expert, set()),
-        ("maximize forgotten", smallest_total, set()),
+        ("greedy asks the next best", goes_to_the_next, {"falls_back"}),
+        ("best with one token an expert", one_token_an_expert, {"one_place"}),
+        ("maximize forgotten", smallest_total, {"minimised"}),
     ],
 }

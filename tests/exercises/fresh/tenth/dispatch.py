@@ -113,28 +113,28 @@ def tokens_gathered_once(topk_ids_TK, n_experts, d_model, d_expert, bytes_per_el
 
 FRESH = {
     "08.permutation_plan": [
-        ("starts for ends", starts_for_ends, set()),
-        ("counts for ends", counts_for_ends, set()),
-        ("the experts returned for the tokens", experts_for_tokens, set()),
+        ("starts for ends", starts_for_ends, {"starts"}),
+        ("counts for ends", counts_for_ends, {"sizes"}),
+        ("the experts returned for the tokens", experts_for_tokens, {"experts_for_tokens"}),
     ],
     "08.undo_sort": [
-        ("the order for its inverse", order_for_inverse, set()),
-        ("row ids sorted by value", slots_sorted_by_value, set()),
-        ("viewed as [K, T]", choices_first, set()),
+        ("the order for its inverse", order_for_inverse, {"order_twice"}),
+        ("row ids sorted by value", slots_sorted_by_value, {"sorted_values"}),
+        ("viewed as [K, T]", choices_first, {"choice_major"}),
     ],
     "08.grouped_product": [
-        ("ends taken for sizes", ends_for_sizes, set()),
-        ("rows of nobody left out", tail_left_out, set()),
-        ("rows of nobody to the last expert", tail_to_the_last_expert, set()),
+        ("ends taken for sizes", ends_for_sizes, {"ends_for_sizes"}),
+        ("rows of nobody left out", tail_left_out, {"owned_only"}),
+        ("rows of nobody to the last expert", tail_to_the_last_expert, {"tail_to_last"}),
     ],
     "08.combine": [
-        ("index_add in sorted order", added_as_they_lie, set()),
-        ("weighted and summed in the results' dtype", summed_in_bf16, set()),
-        ("never unsorted", never_unsorted, set()),
+        ("index_add in sorted order", added_as_they_lie, {"added_as_sorted"}),
+        ("weighted and summed in the results' dtype", summed_in_bf16, {"bf16_sum"}),
+        ("never unsorted", never_unsorted, {"not_put_back"}),
     ],
     "08.bytes_moved": [
-        ("the matrices of all experts", every_matrix_read, set()),
-        ("only what is read", nothing_written, set()),
-        ("the gather reads each token once", tokens_gathered_once, set()),
+        ("the matrices of all experts", every_matrix_read, {"all_experts"}),
+        ("only what is read", nothing_written, {"writes_forgotten"}),
+        ("the gather reads each token once", tokens_gathered_once, {"gather_reads_tokens"}),
     ],
 }

@@ -304,28 +304,28 @@ def gradient_with(kernel):
 
 FRESH = {
     "09.gather_rows": [
-        ("the slot for the token", gather_with(_slot_for_token), set()),
-        ("no mask", gather_with(_no_mask), set()),
-        ("each program copies the first piece", gather_with(_first_piece_only), set()),
+        ("the slot for the token", gather_with(_slot_for_token), {"forgot_top_k"}),
+        ("no mask", gather_with(_no_mask), {"no_masks"}),
+        ("each program copies the first piece", gather_with(_first_piece_only), {"first_piece_only"}),
     ],
     "09.block_map": [
-        ("first row within the expert", first_row_within_the_expert, set()),
-        ("no block for the rest", last_block_left_out, set()),
-        ("experts start at whole blocks", starts_at_whole_blocks, set()),
+        ("first row within the expert", first_row_within_the_expert, {"own_rows"}),
+        ("no block for the rest", last_block_left_out, {"floor"}),
+        ("experts start at whole blocks", starts_at_whole_blocks, {"padded_rows"}),
     ],
     "09.grouped_product": [
         ("rows of the next expert too", product_with(_expert_has_no_end), set()),
-        ("the matrix not transposed", product_with(_matrix_as_it_lies), set()),
-        ("F not masked", product_with(_inner_unmasked), set()),
+        ("the matrix not transposed", product_with(_matrix_as_it_lies), {"transposed"}),
+        ("F not masked", product_with(_inner_unmasked), {"no_f_mask"}),
     ],
     "09.combine_rows": [
-        ("the slot for the row", combine_with(_slot_for_row), set()),
-        ("the weight of the row", combine_with(_weight_of_the_row), set()),
-        ("no weights", combine_with(_unweighted), set()),
+        ("the slot for the row", combine_with(_slot_for_row), {"rows_not_looked_up"}),
+        ("the weight of the row", combine_with(_weight_of_the_row), {"weight_of_the_row"}),
+        ("no weights", combine_with(_unweighted), {"no_weights"}),
     ],
     "09.down_gradient": [
-        ("from row 0", gradient_with(_from_row_0), set()),
-        ("no mask along the rows", gradient_with(_neighbours_rows_too), set()),
-        ("an empty expert is not written", gradient_with(_nothing_for_the_empty), set()),
+        ("from row 0", gradient_with(_from_row_0), {"all_rows_before"}),
+        ("no mask along the rows", gradient_with(_neighbours_rows_too), {"no_row_mask"}),
+        ("an empty expert is not written", gradient_with(_nothing_for_the_empty), {"empty_not_written"}),
     ],
 }
