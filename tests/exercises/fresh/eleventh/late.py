@@ -6,8 +6,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from fresh.tenth.capacity import best_of
-from fresh.tenth.dispatch import stages
-from fresh.tenth.transformer import experts_on, information, joint, keys_of, losses, rms
+from fresh.tenth.parts import information, joint, stages
+from fresh.tenth.transformer import experts_on, keys_of, losses, rms
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import binom
 

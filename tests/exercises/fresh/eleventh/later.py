@@ -4,9 +4,8 @@ import math
 
 import torch
 import torch.nn.functional as F
-from fresh.tenth.collapse import n_of, revived
-from fresh.tenth.loss import differences, grouped, loss_of, marks_of
-from fresh.tenth.zoo import chosen_by_biased, limited
+from fresh.tenth.parts import differences, grouped, limited, loss_of, marks_of, n_of, revived
+from fresh.tenth.zoo import chosen_by_biased
 
 # 04.load_shares
 

@@ -1,6 +1,7 @@
 """Lesson 04: shares, effective experts, alarms, a diagnosis, a revival."""
 
 import torch
+from fresh.tenth.parts import n_of, revived
 
 # 04.load_shares
 
@@ -122,10 +123,6 @@ def excess_not_divided(counts_LE):
 # 04.diagnose
 
 
-def n_of(shares):
-    return torch.special.entr(shares).sum(dim=-1).exp()
-
-
 def rows_for_the_mean(shares_NE):
     quarters = shares_NE.chunk(4)
     last = quarters[-1]
@@ -227,17 +224,6 @@ def entropy_for_n(shares_NE):
 
 
 # 04.revive
-
-
-def revived(router_ED, experts_EP, momentum_EP, counts_E, noise_ED, donor_of, noise_of=None, momentum=False):
-    router, experts, moments = router_ED.clone(), experts_EP.clone(), momentum_EP.clone()
-    dead = (counts_E == 0).nonzero().flatten().tolist()
-    for i, e in enumerate(dead):
-        donor = donor_of(i)
-        experts[e] = experts_EP[donor]
-        router[e] = router_ED[donor] + (noise_ED[e] if noise_of is None else noise_ED[noise_of(i, donor)])
-        moments[e] = momentum_EP[donor] if momentum else 0
-    return router, experts, moments
 
 
 def always_the_busiest(router_ED, experts_EP, momentum_EP, counts_E, noise_ED):

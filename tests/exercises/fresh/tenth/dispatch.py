@@ -1,6 +1,7 @@
 """Lesson 08: a plan, its undoing, the grouped product, a combine, bytes."""
 
 import torch
+from fresh.tenth.parts import stages
 
 # 08.permutation_plan
 
@@ -84,12 +85,6 @@ def never_unsorted(results_SD, topk_weights_TK, row_ids_S):
 
 
 # 08.bytes_moved
-
-
-def stages(n_tokens, slots, busy, d, f, size):
-    parts = [slots * d * 2, slots * d + busy * 2 * f * d + slots * 2 * f, slots * 3 * f]
-    parts += [slots * f + busy * f * d + slots * d, slots * d + n_tokens * d]
-    return [size * part for part in parts]
 
 
 def every_matrix_read(topk_ids_TK, n_experts, d_model, d_expert, bytes_per_element):

@@ -1,7 +1,7 @@
 """Lesson 05: the load-balancing loss, its gradient, a proof, its gap, the z-loss, scopes."""
 
 import torch
-import torch.nn.functional as F
+from fresh.tenth.parts import differences, grouped, loss_of, marks_of
 
 # 05.f_and_p
 
@@ -40,10 +40,6 @@ def f_of_favourites(logits_TE, topk_ids_TK):
 
 
 # 05.balancing_loss
-
-
-def marks_of(logits, top_k):
-    return F.one_hot(logits.topk(top_k, dim=-1).indices, logits.shape[-1]).sum(dim=-2).float()
 
 
 def layers_pooled(logits_NTE, mask_T, top_k):
@@ -131,10 +127,6 @@ def diagonal_only(logits_TE, topk_ids_TK):
 
 
 # 05.chebyshev
-
-
-def differences(x):
-    return x[:, None] - x[None, :]
 
 
 def half_forgotten(f_E, P_E):
@@ -245,20 +237,6 @@ def tokens_summed(logits_TE):
 
 
 # 05.scope
-
-
-def loss_of(logits_GTE, top_k):
-    f = marks_of(logits_GTE, top_k).mean(dim=1) / top_k
-    p = logits_GTE.softmax(dim=-1).mean(dim=1)
-    return logits_GTE.shape[-1] * (f * p).sum(dim=-1)
-
-
-def grouped(logits_MBLE, scope):
-    if scope == "sequence":
-        return logits_MBLE.flatten(0, 1)
-    if scope == "micro_batch":
-        return logits_MBLE.flatten(1, 2)
-    return logits_MBLE.flatten(0, 2)[None]
 
 
 def scopes_swapped(logits_MBLE, top_k, scope):

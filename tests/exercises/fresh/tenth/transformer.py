@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from fresh.tenth.parts import information, joint
 
 # 10.bits_per_byte
 
@@ -161,18 +162,6 @@ def first_step_at_rate_0(weight_VD, inputs_SMND, targets_SMN, peak, warmup_steps
 
 
 # 10.expert_information
-
-
-def joint(experts_N, labels_N):
-    n_experts, n_labels = int(experts_N.max()) + 1, int(labels_N.max()) + 1
-    pairs = torch.bincount(experts_N * n_labels + labels_N, minlength=n_experts * n_labels)
-    return pairs.view(n_experts, n_labels).double() / len(experts_N)
-
-
-def information(p, log=torch.log2):
-    apart = p.sum(dim=1, keepdim=True) * p.sum(dim=0, keepdim=True)
-    seen = p > 0
-    return float((p[seen] * log(p[seen] / apart[seen])).sum())
 
 
 def in_nats(experts_N, labels_N, shuffles_RN):

@@ -4,6 +4,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from fresh.tenth.parts import limited
 
 # 06.bias_step
 
@@ -237,15 +238,6 @@ def keepdim_missing(logits_TE, rounds):
 
 
 # 06.group_limited
-
-
-def limited(scores, biased, worth_TG, n_groups, groups_per_token, top_k, fill=-math.inf):
-    best = worth_TG.topk(groups_per_token, dim=-1).indices
-    kept = torch.zeros_like(worth_TG).scatter(1, best, 1.0).bool()
-    mask = kept.repeat_interleave(scores.shape[1] // n_groups, dim=1)
-    ids = biased.masked_fill(~mask, fill).topk(top_k, dim=-1).indices
-    weights = scores.gather(-1, ids)
-    return ids, weights / weights.sum(dim=-1, keepdim=True)
 
 
 def best_expert_counts(scores_TE, expert_bias_E, n_groups, groups_per_token, top_k):
