@@ -1,7 +1,12 @@
 """More answers to lessons 01 to 10: of two fresh sets, those that had no name when they were written."""
 
 import torch
-from fresh.eleventh import late, later
+from fresh.eleventh import capacity as next_capacity
+from fresh.eleventh import collapse as next_collapse
+from fresh.eleventh import dispatch as next_dispatch
+from fresh.eleventh import loss as next_loss
+from fresh.eleventh import transformer as next_transformer
+from fresh.eleventh import zoo as next_zoo
 from fresh.tenth import collapse, dispatch, loss, router, transformer, zoo
 
 
@@ -44,38 +49,41 @@ WRONG = {
         "ratios_only:softmax_topk, topk_sigmoid": shares_in_turn("softmax_topk", "topk_sigmoid"),
         "ratios_only:topk_softmax, topk_sigmoid": shares_in_turn("topk_softmax", "topk_sigmoid"),
     },
-    "04.load_shares": {"whole_division": later.whole_division},
+    "04.load_shares": {"whole_division": next_collapse.whole_division},
     "04.effective_experts": {
         "entropy_of_counts": collapse.entropy_of_counts,
-        "in_use": later.used_experts,
-        "bits_and_e:2 to the nats": later.two_to_the_nats,
+        "in_use": next_collapse.used_experts,
+        "bits_and_e:2 to the nats": next_collapse.two_to_the_nats,
     },
     "04.imbalance": {"dead_of_all_layers": collapse.dead_in_the_model},
     "04.diagnose": {
         "pieces_of_four": collapse.split_into_fours,
-        "whole_oscillates": later.rows_of_the_whole_run,
+        "whole_oscillates": next_collapse.rows_of_the_whole_run,
     },
-    "04.revive": {"donors_momentum_cleared": later.donors_lose_momentum_too},
-    "05.f_and_p": {"log_probabilities": later.p_of_log_softmax},
-    "05.balancing_loss": {"logits_overwritten:in P": later.logits_zeroed},
+    "04.revive": {"donors_momentum_cleared": next_collapse.donors_lose_momentum_too},
+    "05.f_and_p": {"log_probabilities": next_loss.p_of_log_softmax},
+    "05.balancing_loss": {"logits_overwritten:in P": next_loss.logits_zeroed},
     "05.chebyshev": {
-        "outer_product": later.outer_product,
-        "excess_means_sorted:rows": later.sum_compared_with_zero,
+        "outer_product": next_loss.outer_product,
+        "excess_means_sorted:rows": next_loss.sum_compared_with_zero,
     },
     "05.counterexample": {"not_with_two": loss.exactly_half},
-    "05.z_loss": {"squared_logits:summed": loss.squared_logits, "over_everything": later.z_over_everything},
-    "05.scope": {"first_choice": later.top_1_in_f},
-    "06.noisy_topk": {"softplus_plus_a_bit": later.softplus_and_a_bit},
-    "06.expert_choice": {"values_only": later.values_returned},
-    "06.sinkhorn": {"softmax_first": zoo.from_a_softmax, "both_sums_first": later.both_at_once},
-    "06.group_limited": {"strided_groups:the mask not": later.groups_every_other},
-    "07.positions": {"running_counts": late.running_counts},
-    "07.assignment": {"column_modulo": late.table_repeated_in_turn},
-    "08.bytes_moved": {"gate_forgotten:in one stage": late.gate_and_up_once},
+    "05.z_loss": {
+        "squared_logits:summed": loss.squared_logits,
+        "over_everything": next_loss.z_over_everything,
+    },
+    "05.scope": {"first_choice": next_loss.top_1_in_f},
+    "06.noisy_topk": {"softplus_plus_a_bit": next_zoo.softplus_and_a_bit},
+    "06.expert_choice": {"values_only": next_zoo.values_returned},
+    "06.sinkhorn": {"softmax_first": zoo.from_a_softmax, "both_sums_first": next_zoo.both_at_once},
+    "06.group_limited": {"strided_groups:the mask not": next_zoo.groups_every_other},
+    "07.positions": {"running_counts": next_capacity.running_counts},
+    "07.assignment": {"column_modulo": next_capacity.table_repeated_in_turn},
+    "08.bytes_moved": {"gate_forgotten:in one stage": next_dispatch.gate_and_up_once},
     "08.permutation_plan": {"experts_for_tokens": dispatch.experts_for_tokens},
     "08.undo_sort": {"sorted_values": dispatch.slots_sorted_by_value},
     "08.grouped_product": {"ends_for_sizes": dispatch.ends_for_sizes},
-    "10.expert_information": {"label_entropy": late.entropy_of_the_labels},
+    "10.expert_information": {"label_entropy": next_transformer.entropy_of_the_labels},
     "10.training_step": {
         "each_clipped": transformer.each_micro_batch_clipped,
         "each_clipped:and their sum": clipped_alone_and_together,
