@@ -25,6 +25,12 @@ def shares_in_turn(first, second):
     return gate_family
 
 
+def shares_rounded_down(topk_ids_TK, n_experts, mask_T):
+    chosen = topk_ids_TK[mask_T].flatten()
+    counts = torch.tensor([float((chosen == e).sum()) for e in range(n_experts)])
+    return counts // len(chosen)
+
+
 def clipped_alone_and_together(weight_VD, inputs_SMND, targets_SMN, peak, warmup_steps, max_norm):
     weight = weight_VD.clone()
     for s in range(len(inputs_SMND)):
@@ -49,7 +55,10 @@ WRONG = {
         "ratios_only:softmax_topk, topk_sigmoid": shares_in_turn("softmax_topk", "topk_sigmoid"),
         "ratios_only:topk_softmax, topk_sigmoid": shares_in_turn("topk_softmax", "topk_sigmoid"),
     },
-    "04.load_shares": {"whole_division": next_collapse.whole_division},
+    "04.load_shares": {
+        "whole_division": shares_rounded_down,
+        "whole_division:of integers": next_collapse.whole_division,
+    },
     "04.effective_experts": {
         "entropy_of_counts": collapse.entropy_of_counts,
         "in_use": next_collapse.used_experts,
