@@ -71,6 +71,15 @@ def _best(scores_TX: Tensor, maximize: bool = True) -> float:
     return float(scores_TX.numpy()[rows, columns].sum())
 
 
+def _column_modulo(scores_TE: Tensor, capacity: int) -> Answer:
+    from scipy.optimize import linear_sum_assignment
+
+    ids_T, total, _ = reference(scores_TE, capacity)
+    wide_TX = scores_TE.repeat_interleave(capacity, dim=1).numpy()
+    rows, columns = linear_sum_assignment(wide_TX, maximize=True)
+    return ids_T, total, float(scores_TE[rows, columns % scores_TE.shape[1]].sum())
+
+
 def _best_pair_first(scores_TE: Tensor, capacity: int) -> Answer:
     ids_T, n_experts = _greedy(scores_TE, capacity, range(len(scores_TE))), scores_TE.shape[1]
     free, served, total = [capacity] * n_experts, set(), 0.0
@@ -186,6 +195,13 @@ ASSIGNMENT = Exercise(
             "An expert has C places, and every place needs a column.",
             wrong=_one_place,
             hint=2,
+        ),
+        Misconception(
+            "column_modulo",
+            "The solver's columns are turned into experts with `% E`. After `repeat_interleave` an expert's "
+            "C columns stand side by side, so column c is expert c // C's.",
+            wrong=_column_modulo,
+            hint=3,
         ),
         Misconception(
             "tokens_repeated",

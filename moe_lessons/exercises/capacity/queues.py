@@ -166,6 +166,14 @@ POSITIONS = Exercise(
             hint=1,
         ),
         Misconception(
+            "running_counts",
+            "These are the running counts of all E experts, one row for each slot. A slot stands in one "
+            "queue: read its own expert's count (`gather`), without the slot itself, and fold into [T, K].",
+            wrong=lambda ids, E: F.one_hot(ids.flatten(), E).cumsum(dim=0) - 1,
+            also=(lambda ids, E: F.one_hot(ids.flatten(), E).cumsum(dim=0),),
+            hint=3,
+        ),
+        Misconception(
             "one_line",
             "That numbers all slots in one line. Every expert has a queue of its own, and a slot waits only "
             "behind those that asked for the same expert.",

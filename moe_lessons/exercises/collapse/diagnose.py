@@ -27,8 +27,9 @@ from moe_lessons.exercises.collapse.diagnose_rules import (
     rows_everywhere,
     whole,
     whole_collapsed,
+    whole_oscillates,
 )
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output
+from moe_lessons.exercises.spec import Case, Crash, Exercise, Misconception, Output
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -83,6 +84,13 @@ DIAGNOSE = Exercise(
             "Whether the run has collapsed is read from the whole history. Its good start is in that mean, "
             "or a bad one that it has long overcome. Only the last quarter counts for this question.",
             wrong=whole_collapsed,
+            hint=2,
+        ),
+        Misconception(
+            "whole_oscillates",
+            "Whether the run oscillates is read from the rows of the whole history. A run may have calmed "
+            "down, or begun to take turns late: only the rows of the last quarter count.",
+            wrong=whole_oscillates,
             hint=2,
         ),
         Misconception(
@@ -205,6 +213,15 @@ DIAGNOSE = Exercise(
             "even shares is 2.08, which is below E/2; its exponential is 8. (Or the quarters were cut from "
             "the experts: they are parts of the rows.)",
             wrong=no_exp,
+            hint=2,
+        ),
+    ),
+    crashes=(
+        Crash(
+            "pieces_of_four",
+            "The names on the left are not as many as the pieces. `split(4)` cuts pieces of 4 *rows* each, "
+            "and a tensor itself gives its rows one by one. Four equal pieces are `chunk(4)`.",
+            pattern=r"(not enough|too many) values to unpack",
             hint=2,
         ),
     ),

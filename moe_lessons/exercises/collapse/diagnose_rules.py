@@ -110,6 +110,12 @@ def whole_collapsed(shares_NE: torch.Tensor) -> str:
     return diagnosis(**{**facts(shares_NE), "collapsed": collapsed})
 
 
+def whole_oscillates(shares_NE: torch.Tensor) -> str:
+    """Oscillation is judged by the rows of the whole history, the rest as asked."""
+    oscillates = facts(shares_NE, shares_NE)["oscillates"]
+    return diagnosis(**{**facts(shares_NE), "oscillates": oscillates})
+
+
 def one_in_each(shares_NE: torch.Tensor) -> str:
     """A fall of 1 is asked of every step."""
     n_1, n_2, n_3, n_4 = (float(effective(quarter.mean(dim=0))) for quarter in shares_NE.chunk(4))

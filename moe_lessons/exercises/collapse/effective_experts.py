@@ -89,10 +89,24 @@ EFFECTIVE_EXPERTS = Exercise(
         ),
         Misconception(
             "bits_and_e",
-            "The entropy is in bits (log2) and the exponential to base e. Any base will do, as long as both "
-            "have the same one.",
+            "Logarithm and exponential have different bases: 2 (`log2`, `2 ** H`) in one and e (`log`, "
+            "`exp`) in the other. Any base will do, as long as both have the same one.",
             wrong=_bits,
+            also=(lambda counts_LE: (2 ** _entropy(_shares(counts_LE)), reference(counts_LE)[1]),),
             hint=2,
+        ),
+        Misconception(
+            "entropy_of_counts",
+            "The entropy was taken of the counts. s ln s is about shares, which sum to 1 in each layer: "
+            "divide each row by its sum first.",
+            wrong=lambda counts_LE: (_entropy(counts_LE.float()).exp(), reference(counts_LE)[1]),
+            hint=3,
+        ),
+        Misconception(
+            "in_use",
+            "The first value counts the experts in use. One with a single row then counts as much as the "
+            "fullest; the exponential of the entropy weighs each by its share.",
+            wrong=lambda counts_LE: ((counts_LE > 0).sum(dim=-1).float(), reference(counts_LE)[1]),
         ),
         Misconception(
             "one_sum",

@@ -206,6 +206,13 @@ IMBALANCE = Exercise(
             hint=3,
         ),
         Misconception(
+            "dead_of_all_layers",
+            "The dead experts of all layers are in one number. Each layer has its own: say along which axis "
+            "`sum` runs.",
+            wrong=lambda counts_LE: (*reference(counts_LE)[:2], (counts_LE == 0).sum()),
+            hint=3,
+        ),
+        Misconception(
             "living_counted",
             "The third value counts the experts that are in use. Asked for are the dead ones.",
             wrong=lambda counts_LE: _with_dead(counts_LE > 0, counts_LE),

@@ -134,6 +134,13 @@ LOAD_SHARES = Exercise(
             hint=3,
         ),
         Misconception(
+            "whole_division",
+            "The counts were divided with `//`, which throws the fraction away: a share below 1 becomes 0. "
+            "Divide with `/`.",
+            wrong=lambda ids, n_experts, mask_T: reference(ids, n_experts, mask_T).floor(),
+            hint=3,
+        ),
+        Misconception(
             "counted_once",
             "Every expert in use has the same share. `counts[ids] += 1` adds 1 once, however often an id "
             "stands in the index: it reads all places, adds, and writes back. `bincount` or `index_add` "

@@ -137,6 +137,13 @@ def _noise_in_turn(right: Three, inputs: tuple[torch.Tensor, ...]) -> Three:
     return router_ED, right[1], right[2]
 
 
+def _donors_momentum_cleared(right: Three, inputs: tuple[torch.Tensor, ...]) -> Three:
+    momentum_EP = right[2].clone()
+    for _, donor in pairs(inputs[3]):
+        momentum_EP[donor] = 0
+    return right[0], right[1], momentum_EP
+
+
 def _noise_for_all(right: Three, inputs: tuple[torch.Tensor, ...]) -> Three:
     living_E1 = (inputs[3] > 0).unsqueeze(1)
     return right[0] + inputs[4] * living_E1, right[1], right[2]
@@ -161,6 +168,12 @@ MISTAKES = (
         "The donor's momentum is copied along. That would be a plan too: weights and momentum belong "
         "together. But the task asks for a fresh start, with momentum 0.",
         wrong=_with(_copied_momentum),
+        hint=2,
+    ),
+    Misconception(
+        "donors_momentum_cleared",
+        "The donors' momentum is 0 too. They live, and go on as they were: only the revived start anew.",
+        wrong=_with(_donors_momentum_cleared),
         hint=2,
     ),
     Misconception(

@@ -93,6 +93,12 @@ def _no_up_and_gate_rows(ids: Tensor, n_experts: int, D: int, F: int, itemsize: 
     return table_5
 
 
+def _up_stage_of_one(ids: Tensor, n_experts: int, D: int, F: int, itemsize: int) -> Tensor:
+    table_5 = _table(ids, n_experts, D, F, itemsize)
+    table_5[1] = _table(ids, n_experts, D, F, itemsize, up_width=1)[1]
+    return table_5
+
+
 def _in_32_bits(ids: Tensor, n_experts: int, D: int, F: int, itemsize: int) -> Tensor:
     return _table(ids, n_experts, D, F, itemsize).to(torch.int32).long()
 
@@ -197,6 +203,7 @@ BYTES_MOVED = Exercise(
             "Up alone has F columns, but gate and up together have 2F, in the matrix and in the rows that "
             "come out.",
             wrong=_counted(up_width=lambda ids, E: 1),
+            also=(_up_stage_of_one,),
             hint=3,
         ),
         Misconception(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from moe_lessons.exercises.dispatch.draws import floats
 from moe_lessons.exercises.dispatch.product_mistakes import MISTAKES
-from moe_lessons.exercises.spec import Case, Exercise, Output, Outputs, Property
+from moe_lessons.exercises.spec import Case, Crash, Exercise, Output, Outputs, Property
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -90,6 +90,15 @@ GROUPED_PRODUCT = Exercise(
         Property("idle experts have no gradient", _idle_zero),
     ),
     misconceptions=MISTAKES,
+    crashes=(
+        Crash(
+            "ends_for_sizes",
+            "`split` takes sizes, and these do not add up to the {n} rows. `ends_E` holds ends: an expert's "
+            "size is its end minus the one before. The rows of nobody are one more group.",
+            pattern=r"split_with_sizes expects split_sizes to sum exactly to (?P<n>\d+)",
+            hint=3,
+        ),
+    ),
     hints=(
         "With ends 3, 3, 7: which positions are expert 0's, expert 1's, expert 2's? Where does each begin?",
         "Cut the rows into E + 1 groups (`torch.split` takes a list of sizes, zeros allowed), multiply each "

@@ -231,6 +231,11 @@ PERMUTATION_PLAN = Exercise(
             hint=2,
         ),
         Misconception(
+            "experts_for_tokens",
+            "The second list holds *experts*, sorted. Asked is which token each slot belongs to.",
+            wrong=lambda ids, n: (reference(ids, n)[0], ids.flatten().sort().values, reference(ids, n)[2]),
+        ),
+        Misconception(
             "tokens_of_positions",
             "The token was computed from the position, which is 0, 1, 2, ... after any sort. It belongs to "
             "the slot that stands there.",

@@ -70,6 +70,11 @@ def _descending(results_SD: Tensor, row_ids_S: Tensor, top_k: int) -> Undone:
     return _folded(results_SD, back_S, back_S, top_k)
 
 
+def _sorted_values(results_SD: Tensor, row_ids_S: Tensor, top_k: int) -> Undone:
+    positions_TK, results_TKD = reference(results_SD, row_ids_S, top_k)
+    return torch.arange(len(row_ids_S)).view(positions_TK.shape), results_TKD
+
+
 def _flat(results_SD: Tensor, row_ids_S: Tensor, top_k: int) -> Undone:
     inverse_S = inverse_of(row_ids_S)
     return inverse_S, results_SD[inverse_S]
@@ -173,6 +178,13 @@ UNDO_SORT = Exercise(
             "of the sorted list each slot stands.",
             wrong=_tokens_for_positions,
             hint=1,
+        ),
+        Misconception(
+            "sorted_values",
+            "The results are in place, but the positions are just 0, 1, 2, ...: the sorted *values* of a "
+            "permutation are always that. Where each slot stood is in the indices of the sort.",
+            wrong=_sorted_values,
+            hint=2,
         ),
         Misconception(
             "descending",

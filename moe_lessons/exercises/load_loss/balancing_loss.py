@@ -81,6 +81,11 @@ def _zeroed(logits_NTE: Tensor, mask_T: Tensor, top_k: int) -> Tensor:
     return (logits_NTE.shape[-1] * (f_NE * P_NE).sum(dim=-1)).mean()
 
 
+def _flat_P(logits_NTE: Tensor, mask_T: Tensor, top_k: int) -> Tensor:
+    """Padding with equal logits, so with equal probabilities, in the mean over all T."""
+    return (logits_NTE * mask_T[:, None]).softmax(dim=-1).mean(dim=1)
+
+
 def _everything(factor: Factor) -> Factor:
     """The factor as if every token were real."""
     return lambda logits_NTE, mask_T, top_k: factor(logits_NTE, mask_T | True, top_k)
@@ -194,6 +199,7 @@ BALANCING_LOSS = Exercise(
             "logits are equal, a softmax gives 1/E to each expert, and top-k still chooses K of them. Leave "
             "padding out of the counts and of the means.",
             wrong=_overwritten,
+            also=(_variant(P=_flat_P),),
             hint=3,
         ),
         Misconception(

@@ -82,6 +82,11 @@ def _products(f_E: Tensor, P_E: Tensor) -> Triple:
     return pairs_EE, pairs_EE.sum(), bool((pairs_EE >= 0).all())
 
 
+def _outer(f_E: Tensor, P_E: Tensor) -> Triple:
+    pairs_EE = f_E[:, None] * P_E[None, :] / 2
+    return pairs_EE, pairs_EE.sum(), bool((pairs_EE >= 0).all())
+
+
 def _crossed(f_E: Tensor, P_E: Tensor) -> Triple:
     pairs_EE = (f_E[:, None] - P_E) * (P_E[:, None] - f_E) / 2
     return pairs_EE, pairs_EE.sum(), bool((pairs_EE >= 0).all())
@@ -139,10 +144,19 @@ CHEBYSHEV = Exercise(
     misconceptions=(
         Misconception(
             "excess_means_sorted",
-            "co_sorted says whether the *sum* is at least 0. The sum can be positive although a pair "
-            "disagrees: a few large agreeing pairs outweigh it. Look at the entries.",
+            "co_sorted says whether a *sum* is at least 0, of all entries or of a row. It can be positive "
+            "although a pair disagrees: a few large agreeing pairs outweigh it. Look at the entries.",
             wrong=_sorted_says(lambda f, P: bool(pairs(f, P).sum() >= -1e-7)),
+            also=(_sorted_says(lambda f, P: bool((pairs(f, P).sum(dim=-1) >= -1e-7).all())),),
             hint=2,
+        ),
+        Misconception(
+            "outer_product",
+            "These are products f_i P_j, not of differences. The proof compares two experts at a time: "
+            "f_i - f_j times P_i - P_j.",
+            wrong=_outer,
+            also=(lambda f, P: _outer(2 * f, P),),
+            hint=3,
         ),
         Misconception(
             "same_argsort",

@@ -86,15 +86,18 @@ def _tied(case: Case, got: Outputs, want: Outputs) -> bool:
     return finite and not _is_distribution(got["logits_TE"]) and _lead(got["logits_TE"]) < LEAD - 1e-4
 
 
-def _for_two_only(case: Case, got: Outputs, want: Outputs) -> bool:
-    """Low enough with two experts and with no other number, by logits with clear winners."""
-    logits_TE = got["logits_TE"]
-    if logits_TE.shape != want["logits_TE"].shape or not np.isfinite(logits_TE).all():
-        return False
-    if _lead(logits_TE) < LEAD - 1e-4:
-        return False
-    low = measured(logits_TE)[0] <= TARGET
-    return low == (case.args["n_experts"] == 2)
+def _low_where(right: Callable[[int], bool]) -> Callable[[Case, Outputs, Outputs], bool]:
+    """Low enough with these numbers of experts and with no other, by logits with clear winners."""
+
+    def detects(case: Case, got: Outputs, want: Outputs) -> bool:
+        logits_TE = got["logits_TE"]
+        if logits_TE.shape != want["logits_TE"].shape or not np.isfinite(logits_TE).all():
+            return False
+        if _lead(logits_TE) < LEAD - 1e-4:
+            return False
+        return (measured(logits_TE)[0] <= TARGET) == right(logits_TE.shape[1])
+
+    return detects
 
 
 def _half_and_half(logits_TE: np.ndarray, loss: float, f_E: np.ndarray) -> bool:
@@ -175,7 +178,15 @@ COUNTEREXAMPLE = Exercise(
             "Right with two experts, and not with more. If the sure ones all sit at *one* expert, that one "
             "is well filled and has a large P as well. Spread them over all the others, and look again at "
             "how large the crowd has to be.",
-            detects=_for_two_only,
+            detects=_low_where(lambda n_experts: n_experts == 2),
+            hint=3,
+        ),
+        Misconception(
+            "not_with_two",
+            "Right with three experts and more, and not with two. There the loss is 1 + (2f - 1)(2P - 1): a "
+            "crowd of about half is an even load, and 2f - 1 hardly more than 0. With two experts the crowd "
+            "has to be much larger than the rest.",
+            detects=_low_where(lambda n_experts: n_experts > 2),
             hint=3,
         ),
         Misconception(

@@ -88,6 +88,13 @@ F_AND_P = Exercise(
             wrong=lambda z, ids: reference(z, ids)[::-1],
         ),
         Misconception(
+            "log_probabilities",
+            "P is a mean of logarithms: `log_softmax`. Its values are below 0 and do not sum to 1. "
+            "Probabilities come from `softmax`.",
+            wrong=_variant(P=lambda z, ids: z.log_softmax(dim=-1).mean(dim=0)),
+            hint=3,
+        ),
+        Misconception(
             "f_per_token",
             "f is a fraction of the *tokens*: it sums to K, so the balanced loss would be K instead of 1. "
             "Some codes do it like this, but here f is a share of the T·K routed rows.",

@@ -219,6 +219,12 @@ SCOPE = Exercise(
             hint=3,
         ),
         Misconception(
+            "first_choice",
+            "f counts only each token's first choice. All K choices are routed rows.",
+            wrong=lambda z, k, scope: reference(z, 1, scope),
+            hint=3,
+        ),
+        Misconception(
             "no_K",
             "f is a fraction of the tokens and sums to K. Divide by K: it is a share of the routed rows.",
             wrong=_no_K,

@@ -98,9 +98,10 @@ Z_LOSS = Exercise(
         ),
         Misconception(
             "squared_logits",
-            "The logits themselves were squared and averaged. That is a weight on every logit alike; the "
-            "logsumexp cares for the largest.",
+            "The logits themselves were squared, and averaged or added up. That is a weight on every logit "
+            "alike; the logsumexp cares for the largest.",
             wrong=lambda z: z.square().mean(),
+            also=(lambda z: z.square().sum(dim=-1).mean(), lambda z: z.square().sum()),
             hint=2,
         ),
         Misconception(
@@ -113,6 +114,13 @@ Z_LOSS = Exercise(
             "over_tokens",
             "The logsumexp ran over the tokens. Each token has its own, over its experts: the last axis.",
             wrong=lambda z: z.logsumexp(dim=0).square().mean(),
+            hint=3,
+        ),
+        Misconception(
+            "over_everything",
+            "One logsumexp ran over all logits of all tokens. Each token has its own, over its experts: the "
+            "last axis. Only then comes the mean.",
+            wrong=lambda z: z.flatten().logsumexp(dim=0).square(),
             hint=3,
         ),
         Misconception(

@@ -173,6 +173,13 @@ EXPERT_INFORMATION = Exercise(
             wrong=with_chance(_conditional),
         ),
         Misconception(
+            "label_entropy",
+            "This is the entropy of the labels alone. Asked is how much of it the expert takes away: look at "
+            "the pairs.",
+            wrong=lambda e, c, r: (entropy_bits(table(e, c).sum(dim=0)), reference(e, c, r)[1]),
+            also=(with_chance(lambda e, c: entropy_bits(table(e, c).sum(dim=0))),),
+        ),
+        Misconception(
             "expert_entropy",
             "This is the entropy of the experts alone: how evenly they are used. It does not look at the "
             "labels at all, and shuffling them does not change it.",

@@ -44,6 +44,10 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
     return cases
 
 
+ALONE = ("alone", "alone and once")
+"""Each micro-batch's gradient is clipped by itself, and perhaps their sum once more."""
+
+
 class Ways(NamedTuple):
     """How a step may be done: the right way by default."""
 
@@ -69,7 +73,7 @@ def loss_of(weight: Tensor, step_inputs: Tensor, step_targets: Tensor, part: int
 
 def clipped(gradient: Tensor, how: str, max_norm: float) -> Tensor:
     """The gradient as it goes into the step."""
-    if how == "none":
+    if how in ("none", "alone"):
         return gradient
     if how == "values":
         return gradient.clamp(-max_norm, max_norm)
@@ -103,7 +107,8 @@ def steps(
         for part in range(inputs_SMND.shape[1]):
             leaf = weight.clone().requires_grad_()
             loss = loss_of(leaf, inputs_SMND[step], targets_SMN[step], part, ways.total)
-            gradient = gradient + torch.autograd.grad(loss, leaf)[0]
+            own = torch.autograd.grad(loss, leaf)[0]
+            gradient = gradient + (clipped(own, "once", max_norm) if ways.clip in ALONE else own)
             if ways.clip == "each":
                 gradient = clipped(gradient, "once", max_norm)
             if ways.step_each:
@@ -184,6 +189,14 @@ TRAINING_STEP = Exercise(
             "weigh more than earlier ones. Clip once, when all are in.",
             wrong=partial(steps, ways=Ways(clip="each")),
             hint=1,
+        ),
+        Misconception(
+            "each_clipped",
+            "The gradient of each micro-batch is clipped by itself. A large one is cut and a small one is "
+            "not, so their sum points elsewhere than the gradient of the step. Add them up first; then clip.",
+            wrong=partial(steps, ways=Ways(clip="alone")),
+            also=(partial(steps, ways=Ways(clip="alone and once")),),
+            hint=3,
         ),
         Misconception(
             "not_clipped",

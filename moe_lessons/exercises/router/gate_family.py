@@ -27,10 +27,11 @@ def one_name(values: dict[str, Any]) -> dict[str, Any]:
     return {"family": same.get(values["family"], values["family"])}
 
 
-def _sums_only(logits_TE: torch.Tensor, topk_ids_TK: torch.Tensor, topk_weights_TK: torch.Tensor) -> str:
-    if _alike(topk_weights_TK.sum(dim=-1), torch.ones(len(topk_weights_TK))):
-        return "topk_softmax"
-    return reference(logits_TE, topk_ids_TK, topk_weights_TK)
+def _sums_only(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Every sum of 1 is a softmax; what has another sum may be told in any way."""
+    sums_T = np.asarray(case.args["topk_weights_TK"]).sum(axis=-1)
+    is_softmax = got["family"] == "topk_softmax"
+    return not _misspelt(got) and (is_softmax if np.allclose(sums_T, 1, atol=1e-3) else not is_softmax)
 
 
 def _renamed(names: dict[str, str]) -> Callable[..., str]:
@@ -131,7 +132,7 @@ GATE_FAMILY = Exercise(
             "Every gate whose weights sum to 1 is called a softmax. Sigmoid and sqrt-softplus gates that "
             "renormalise sum to 1 as well. The sum says whether a gate rescales, not what it scores with: "
             "look at the ratios between the weights.",
-            wrong=_sums_only,
+            detects=_sums_only,
             hint=1,
         ),
         Misconception(
@@ -187,10 +188,15 @@ GATE_FAMILY = Exercise(
         ),
         Misconception(
             "ratios_only",
-            "Families that rescale and families that do not are taken for one another: `softmax_topk` for "
-            "`topk_softmax`, `topk_sigmoid` for `sigmoid`. The ratios of the weights are the same in both; "
+            "Families that rescale and families that do not are taken for one another: `softmax_topk` and "
+            "`topk_softmax`, `topk_sigmoid` and `sigmoid`. The ratios of the weights are the same in both; "
             "their sums are not.",
             wrong=_renamed({"softmax_topk": "topk_softmax", "topk_sigmoid": "sigmoid"}),
+            also=(
+                _renamed({"topk_softmax": "softmax_topk", "topk_sigmoid": "sigmoid"}),
+                _renamed({"softmax_topk": "topk_softmax", "sigmoid": "topk_sigmoid"}),
+                _renamed({"topk_softmax": "softmax_topk", "sigmoid": "topk_sigmoid"}),
+            ),
             hint=3,
         ),
         Misconception(

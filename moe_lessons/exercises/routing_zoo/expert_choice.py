@@ -120,6 +120,13 @@ EXPERT_CHOICE = Exercise(
             hint=1,
         ),
         Misconception(
+            "values_only",
+            "These are the probabilities that each expert took, the largest first: whose they are is lost. "
+            "Put them back on their tokens, [T, E], with zeros elsewhere (`scatter` along the same axis).",
+            wrong=lambda z, c: _probabilities(z).topk(len(z) * c // z.shape[1], dim=0).values,
+            hint=3,
+        ),
+        Misconception(
             "softmax_over_tokens",
             "The softmax went over the tokens. Then it depends on the other tokens what a token offers, even "
             "before anybody chooses. The softmax stays where it was, over the experts; only the top-k turns.",

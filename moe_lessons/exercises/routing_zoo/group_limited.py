@@ -36,7 +36,7 @@ def _allowed(
     on_biased: bool = True,
     largest: bool = True,
     strided: bool = False,
-    tiled: bool = False,
+    tiled: bool | None = None,
 ) -> Tensor:
     """Which experts each token may choose, as a mask (T, E)."""
     grouping = _strided if strided else _in_groups
@@ -44,7 +44,8 @@ def _allowed(
     best = groups_TG.topk(kept, dim=-1, largest=largest).indices
     mask_TG = torch.zeros_like(groups_TG).scatter(1, best, 1.0).bool()
     size = scores_TE.shape[1] // n_groups
-    return mask_TG.repeat(1, size) if strided or tiled else mask_TG.repeat_interleave(size, dim=1)
+    tiled = strided if tiled is None else tiled
+    return mask_TG.repeat(1, size) if tiled else mask_TG.repeat_interleave(size, dim=1)
 
 
 def _variant(
@@ -203,6 +204,7 @@ GROUP_LIMITED = Exercise(
             "The groups are the wrong ones: experts 0, G, 2G, ... were taken together. Neighbours form a "
             "group, so the group is the *slower* axis of the reshape.",
             wrong=WRONG["strided_groups"],
+            also=(_variant(strided=True, tiled=False),),  # worth by the one grouping, mask by the other
             hint=2,
         ),
         Misconception(

@@ -172,6 +172,14 @@ NOISY_TOPK = Exercise(
             hint=2,
         ),
         Misconception(
+            "softplus_plus_a_bit",
+            "A small number was added to the softplus, as some published code does so that the noise is "
+            "never 0. Here the standard deviation is the softplus itself.",
+            wrong=_variant(noisy=lambda z, s, e: z + e * (F.softplus(s) + 1e-2)),
+            also=(_variant(noisy=lambda z, s, e: z + e * (F.softplus(s) + 1e-3)),),
+            hint=2,
+        ),
+        Misconception(
             "other_squashing",
             "The noise logits went through another function that makes them positive, such as a sigmoid, a "
             "ReLU or an absolute value. The task asks for softplus: it is never 0 and has no upper end.",

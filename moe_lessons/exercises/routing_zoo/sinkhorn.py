@@ -104,6 +104,14 @@ def _rows_first(logits_TE: Tensor, rounds: int) -> Tensor:
     return log_TE.exp()
 
 
+def _at_once(logits_TE: Tensor, rounds: int) -> Tensor:
+    log_TE = logits_TE
+    for _ in range(rounds):
+        columns_E, rows_T1 = log_TE.logsumexp(dim=0), log_TE.logsumexp(dim=1, keepdim=True)
+        log_TE = log_TE - columns_E - rows_T1 + np.log(_share(logits_TE))
+    return log_TE.exp()
+
+
 def _flattened(logits_TE: Tensor, rounds: int) -> Tensor:
     """Softmax of softmax, over and over."""
     plan_TE = logits_TE
@@ -207,6 +215,21 @@ SINKHORN = Exercise(
                 lambda z, n: z.softmax(dim=0) * z.softmax(dim=1) * _share(z),
                 lambda z, n: (z.softmax(dim=0) * z.softmax(dim=1)).sqrt(),
             ),
+            hint=1,
+        ),
+        Misconception(
+            "softmax_first",
+            "The plan starts from a softmax over the experts. That scales the rows once before the first of "
+            "the columns, and where `rounds` is small it shows; with large logits it also loses what is "
+            "small. Start from the logits.",
+            detects=_like(lambda z, n: reference(z.log_softmax(dim=1), n)),
+            hint=2,
+        ),
+        Misconception(
+            "both_sums_first",
+            "Rows and columns were scaled at once, both by the sums of the plan before. When the columns "
+            "have been scaled the rows have other sums: take theirs then.",
+            detects=_like(_at_once),
             hint=1,
         ),
         Misconception(

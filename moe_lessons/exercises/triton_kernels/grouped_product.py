@@ -170,6 +170,14 @@ GROUPED_PRODUCT = Exercise(
             "a race. The store's mask must know where the expert's rows end.",
         ),
         mistake(
+            "rows_without_end",
+            strays(OUT, ("outside " + OUT, "outside rows_SF"), ("outside down_EDF",)),
+            2,
+            "Nothing says where an expert's rows end: its last block loads and stores all its BLOCK rows, "
+            "those of the next expert and those of nobody too. The interpreter's order repairs it by chance; "
+            "on a GPU it is a race. `row < end` belongs to the load and to the store.",
+        ),
+        mistake(
             "half_accumulator",
             rounds(OUT, LONG),
             3,

@@ -28,6 +28,8 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
             experts_WL[:, place] = np.where(stays_WL[:, place], before_W, experts_WL[:, place])
         lengths_W = rng.integers(2, length + 1, n_windows)
         lengths_W[:2] = length, 2
+        if n_windows > 4:
+            lengths_W[2] = length  # who takes the full windows only is not who takes the first one only
         # One window ends and the next begins with the same expert, and one ends with what padding looks like.
         experts_WL[1, :2] = experts_WL[0, -1], 0
         experts_WL = np.where(np.arange(length) < lengths_W[:, None], experts_WL, 0)

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import torch
 import torch.nn.functional as F
-from planted import more_capacity, more_late
+from planted import more_capacity, more_late, more_tenth
 from planted.capacity_layer import RIGHT as LAYER_RIGHT
 from planted.capacity_layer import WRONG as LAYER_WRONG
 from planted.capacity_rates import ASSIGNMENT_RIGHT, ASSIGNMENT_WRONG, RATE_RIGHT, RATE_WRONG
@@ -189,3 +189,4 @@ WRONG = {
 for exercise, answers in more_capacity.WRONG.items():
     WRONG[exercise] = {**WRONG[exercise], **answers}
 more_late.add_to(WRONG)
+more_tenth.add_to(WRONG)

@@ -1,7 +1,7 @@
 """Answers to lesson 08 as learners write them: the plan and its inverse."""
 
 import torch
-from planted import more_late
+from planted import more_late, more_tenth
 from planted.dispatch_products import MORE as MORE_PRODUCTS
 from planted.dispatch_products import RIGHT as RIGHT_PRODUCTS
 from planted.dispatch_products import WRONG as WRONG_PRODUCTS
@@ -213,3 +213,4 @@ RIGHT = {
 
 MORE = {"08.permutation_plan": [("sizes", plan_sizes)], **MORE_PRODUCTS, **MORE_TRAFFIC}
 more_late.add_to(WRONG)
+more_tenth.add_to(WRONG)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from planted import load_loss_model as model
 from planted import load_loss_scope as scope
 from planted import load_loss_theory as theory
-from planted import more_load_loss
+from planted import more_load_loss, more_tenth
 
 # f_and_p
 
@@ -267,3 +267,4 @@ WRONG = {
 
 for exercise, answers in more_load_loss.WRONG.items():
     WRONG[exercise] = {**WRONG[exercise], **answers}
+more_tenth.add_to(WRONG)

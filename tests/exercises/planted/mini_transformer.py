@@ -9,6 +9,7 @@ from planted import (
     mini_transformer_loss,
     mini_transformer_training,
     more_late,
+    more_tenth,
 )
 
 # 10.moe_block
@@ -217,3 +218,4 @@ MORE = {
     **mini_transformer_keys.MORE,
 }
 more_late.add_to(WRONG)
+more_tenth.add_to(WRONG)

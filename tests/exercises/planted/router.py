@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
+from planted import more_tenth
 from planted import router_families as families
 from planted import router_more as more
 from planted import router_sigmoid as sigmoid
@@ -225,3 +226,5 @@ WRONG = {
         "softmax_axis": families.family_columns,
     },
 }
+
+more_tenth.add_to(WRONG)

@@ -30,6 +30,8 @@ def one_tile(x_ptr, w_ptr, blocks, ends, out, F, D, B: tl.constexpr, WRONG: tl.c
         mine = rows < tl.load(ends + e) - 1
     if WRONG == "one_row_too_many":
         mine = rows <= tl.load(ends + e)
+    if WRONG == "rows_without_end":
+        mine = rows >= 0
     n = p * B + tl.arange(0, B)
     acc = tl.zeros((B, B), tl.float32)
     if WRONG == "half_accumulator":
@@ -114,6 +116,7 @@ PRODUCT_WRONG = {
         "begins_at_zero",
         "last_row_lost",
         "one_row_too_many",
+        "rows_without_end",
         "rows_unmasked_along_f",
         "matrix_unmasked_along_d",
         "no_column_mask",
