@@ -1,7 +1,7 @@
 """What a stage of the GPU day knows: where it runs, how long it has left, and what is stored already.
 
-A result file is JSON with one row a line, written anew and put in place at once with each row: whatever cuts a
-stage off, the file is whole.
+A result file is JSON with one row a line, written anew and put in place at once with each row: whatever cuts
+a stage off, the file is whole.
 """
 
 import json
@@ -79,7 +79,8 @@ def read(file: Path) -> dict[str, Any]:
 
 def write(file: Path, result: dict[str, Any]) -> None:
     """Put the whole file in place at once, one row a line."""
-    head = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in result.items() if key != "rows")
+    others = ((key, value) for key, value in result.items() if key != "rows")
+    head = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in others)
     rows = ",\n".join(json.dumps(row) for row in result["rows"])
     half = file.with_name(f".{file.name}.half")
     file.parent.mkdir(parents=True, exist_ok=True)
