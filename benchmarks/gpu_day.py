@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-
 from gpu_stages import machine, process, reuse
 from gpu_stages.stage import read, write
 
@@ -103,12 +102,19 @@ def environment(device: str) -> dict[str, str]:
     """Return a stage's environment: the package is found whether or not it is installed."""
     paths = [str(ROOT), str(ROOT / "benchmarks"), os.environ.get("PYTHONPATH", "")]
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1", **hidden}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "PYTHONUNBUFFERED": "1",
+        **hidden,
+    }
 
 
 def title(row: dict[str, Any]) -> str:
     """Say in a line which check a row is of, and why it failed."""
-    key = next((str(row[name]) for name in ("check", "name", "lesson", "shape", "kernel", "run") if name in row), "?")
+    key = next(
+        (str(row[name]) for name in ("check", "name", "lesson", "shape", "kernel", "run") if name in row), "?"
+    )
     why = str(row.get("why", row.get("error", "")))
     return f"{key}: {why.splitlines()[0][:200]}" if why else key
 
@@ -123,13 +129,14 @@ def table(ended: list[Ended]) -> str:
     return "\n".join([*text, *failed])
 
 
-@click.command(help=__doc__.replace("\n\n", "\n\n\b\n") if __doc__ else None)
+@click.command()
 @click.option("--device", type=click.Choice(["cuda", "cpu"]), default="cuda", show_default=True)
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=13.0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the results.")
 @click.option("--only", type=click.Choice(STAGES), multiple=True, help="Only this stage; may be repeated.")
 @click.option("--again", is_flag=True, help="Measure anew what is stored already; that is put aside.")
 def main(device: str, minutes: float, out: Path | None, only: tuple[str, ...], again: bool) -> None:
+    """Do everything that only a GPU can show, in order of worth, within the minutes given."""
     end = time.monotonic() + 60 * minutes
     out = (out or RESULTS[device]).resolve()
     out.mkdir(parents=True, exist_ok=True)

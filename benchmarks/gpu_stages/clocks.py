@@ -2,7 +2,6 @@
 
 import contextlib
 import subprocess
-from typing import Any
 
 FIELDS = {  # name here: name for nvidia-smi
     "sm_mhz": "clocks.sm",

@@ -72,7 +72,9 @@ def of_shape(stage: Stage, shape: Shape, dtype: str, ceiling: Ceiling | None) ->
     made = rows(case, dtype, measure(case, 3 if stage.dry else n_rounds))
     beside = {"clocks": {"before": before, "after": None if stage.dry else clocks.now()}}
     limit = least_ms(shape, ceiling) if dtype == "bf16" and ceiling else {}
-    return [{**row, **limit.get(row["pass"], {}), **resident(shape, case, row["pass"]), **beside} for row in made]
+    return [
+        {**row, **limit.get(row["pass"], {}), **resident(shape, case, row["pass"]), **beside} for row in made
+    ]
 
 
 def least_ms(shape: Shape, ceiling: Ceiling) -> dict[str, dict[str, float]]:
@@ -105,7 +107,7 @@ def ceilings(stage: Stage) -> Ceiling | None:
             "name": "ceilings",
             "bytes_per_s": copy_rate(stage.device, 2**20 if small else 2**32),
             "flops_per_s": product_rate(stage.device, 64 if small else 8192),
-            "what": "device-to-device copy, bytes read plus written; bf16 matrix product of random numbers; medians",
+            "what": "copy on the device, bytes read plus written; bf16 product of random matrices; medians",
             "clocks": None if small else clocks.now(),
         }
         stage.add(found)

@@ -48,7 +48,11 @@ def execute(stage: Stage, lesson: str) -> dict[str, Any]:
         env = {**os.environ, "MOE_LESSONS_HOME": folder, "MPLBACKEND": "agg"}
         try:
             code = subprocess.run(
-                command, cwd=ROOT / "solutions", env=env, timeout=max(1.0, stage.left() - SPARE_S), check=False
+                command,
+                cwd=ROOT / "solutions",
+                env=env,
+                timeout=max(1.0, stage.left() - SPARE_S),
+                check=False,
             ).returncode
             how = {}
         except subprocess.TimeoutExpired:

@@ -35,9 +35,13 @@ def ask(device: str, env: Mapping[str, str]) -> dict[str, Any]:
     """
     command = [sys.executable, "-m", "gpu_stages.machine", device]
     try:
-        done = subprocess.run(command, env=dict(env), capture_output=True, text=True, timeout=WAIT_S, check=False)
+        done = subprocess.run(
+            command, env=dict(env), capture_output=True, text=True, timeout=WAIT_S, check=False
+        )
     except subprocess.TimeoutExpired:
-        raise NotHere(f"PyTorch did not say within {WAIT_S:.0f} s what is here; is the driver well?") from None
+        raise NotHere(
+            f"PyTorch did not say within {WAIT_S:.0f} s what is here; is the driver well?"
+        ) from None
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
     if done.returncode != 0:
         raise NotHere(f"PyTorch does not start: {lines[-1] if lines else f'exit code {done.returncode}'}")

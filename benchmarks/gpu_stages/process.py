@@ -21,7 +21,12 @@ def run(command: Sequence[str], limit_s: float, log: Path, env: Mapping[str, str
         began_at = file.tell()
         # A group of its own, to kill all of it; not a session of its own, which would outlive the caller's.
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=dict(env), process_group=0
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=dict(env),
+            process_group=0,
         )
         try:
             code = child.wait(limit_s)

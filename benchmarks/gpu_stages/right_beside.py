@@ -68,7 +68,17 @@ def tests(stage: Stage) -> Iterator[Tests]:
     many = not stage.dry and n_workers > 1 and importlib.util.find_spec("xdist") is not None
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder) / "tests.jsonl"
-        command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-W", "default", "-p", "no:cacheprovider"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "--no-header",
+            "-W",
+            "default",
+            "-p",
+            "no:cacheprovider",
+        ]
         command += ["-p", "no:benchmark", "-p", "gpu_stages.right_report", f"--rootdir={ROOT}", *FILES]
         command += ["-n", str(n_workers)] if many else []
         env = {**os.environ, "GPU_DAY_TESTS": str(lines)}

@@ -55,7 +55,9 @@ def whole(dtype: torch.dtype) -> dict[str, Any]:
     case = draw_case(*EDGES[EDGE], dtype=dtype)
     mine, exact = run(moe_triton, case), oracle(case)
     assert_close(mine, exact, LIMITS[dtype])
-    assert all(relative_error(torch.zeros_like(x), y) > LIMITS[dtype] for x, y in zip(mine, exact, strict=True))
+    assert all(
+        relative_error(torch.zeros_like(x), y) > LIMITS[dtype] for x, y in zip(mine, exact, strict=True)
+    )
     errors = [relative_error(*pair) for pair in zip(mine, exact, strict=True)]
     return {"error": max(errors), "limit": LIMITS[dtype]}
 

@@ -1,4 +1,4 @@
-"""The preset gpu-small for as long as fits, the dense model of equal active size beside it, then torch.compile.
+"""The preset gpu-small for as long as fits, a dense model of equal active size, then torch.compile.
 
 The preset's own text has to be fetched; this day needs no network, so both train on the standard library's
 source code that comes with the package. It is short: the models pass over it many times. So the curves show
@@ -6,7 +6,6 @@ that training works and how fast, not how good such a model becomes.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
@@ -47,7 +46,9 @@ def run(stage: Stage) -> None:
         least = 0.0 if stage.dry else COMPILE_S
         if stage.left() > least:
             part = "compiled" if compiled else "not compiled"
-            attempt(stage, MOE, part, lambda on=compiled: probe(stage, both[MOE].override(compile=on), corpus))
+            attempt(
+                stage, MOE, part, lambda on=compiled: probe(stage, both[MOE].override(compile=on), corpus)
+            )
         else:
             stage.say("no time for torch.compile")
 

@@ -1,4 +1,4 @@
-"""The GPU day's runner: time limits by a fake clock, and stages that raise, hang, die or are started again."""
+"""The GPU day's runner: time limits by a fake clock; stages that raise, hang, die or are started again."""
 
 import json
 import os
@@ -105,7 +105,9 @@ def day(tmp_path, monkeypatch):
         lines = "\n".join(f"    {line}" for line in body.splitlines())
         (package / f"{name}.py").write_text(f"def run(stage):\n{lines}\n")
     about = {"device": "a toy", "dry": True, "torch": "1"}
-    monkeypatch.setattr(gpu_day, "environment", lambda device: {**os.environ, "PYTHONPATH": str(package.parent)})
+    monkeypatch.setattr(
+        gpu_day, "environment", lambda device: {**os.environ, "PYTHONPATH": str(package.parent)}
+    )
     monkeypatch.setattr(machine, "ask", lambda device, env: dict(about))
     monkeypatch.setattr(reuse, "code", lambda root, stage: "abc")
     out = tmp_path / "out"
@@ -284,7 +286,9 @@ SCRIPT = [sys.executable, str(paths.ROOT / "benchmarks" / "gpu_day.py")]
 @pytest.mark.slow
 def test_without_a_gpu_it_says_so(tmp_path):
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([*SCRIPT, "--out", str(tmp_path)], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*SCRIPT, "--out", str(tmp_path)], env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert done.stderr == "gpu_day: PyTorch sees no CUDA GPU here; --device cpu makes a dry run\n"
 

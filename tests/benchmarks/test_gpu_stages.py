@@ -117,3 +117,19 @@ def test_the_limit_between_two_curves_tells_another_training_apart():
 
     exact, other = curve("cpu", "fp32"), curve("cpu", "fp32", learning_rate=0.9 * 1.4e-3)
     assert max(abs(a - b) for a, b in zip(exact, other, strict=True)) > CURVES_WITHIN
+
+
+def test_only_what_a_gpu_measured_reaches_the_lessons():
+    from gpu_day_results import of_layer
+
+    rows = [
+        {"name": "ceilings", "bytes_per_s": 1.0},
+        {"shape": "s", "ours_ms": 1.0},
+        {"shape": "t", "ok": False},
+    ]
+    found = of_layer({"about": {"dry": False, "device": "a GPU"}, "rows": rows})
+    assert found["rows"] == [rows[1]]
+    assert found["about"]["ceilings"] == rows[0]
+    for about, some, why in (({"dry": True}, rows, "dry run"), ({"dry": False}, rows[:1], "no shape")):
+        with pytest.raises(ValueError, match=why):
+            of_layer({"about": about, "rows": some})
