@@ -150,9 +150,10 @@ def main(device: str, minutes: float, out: Path | None, only: tuple[str, ...], a
 
     def start(name: str, limit_s: float) -> Ended:
         click.echo(f"{name}: at most {limit_s:.0f} s ...")
-        ended.append(run_stage(name, limit_s, out, device, about, again=again))
-        click.echo(f"{name}: {ended[-1].how}, {ended[-1].rows} rows, {ended[-1].seconds:.0f} s")
-        return ended[-1]
+        ended.append(Ended(name, "interrupted"))  # what it is, until it ends
+        ended[-1] = one = run_stage(name, limit_s, out, device, about, again=again)
+        click.echo(f"{name}: {one.how}, {one.rows} rows, {one.seconds:.0f} s")
+        return one
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     chosen = [name for name in STAGES if not only or name in only]

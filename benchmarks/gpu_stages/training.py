@@ -38,6 +38,7 @@ def run(stage: Stage) -> None:
         context_length=config.model.context_length,
         tokenizer=config.tokenizer,
         vocab_size=config.model.vocab_size,
+        held_out_share=config.held_out_share,
     )
     both = variants(config)
     for name in (MOE, EQUAL_ACTIVE):
@@ -56,7 +57,7 @@ def run(stage: Stage) -> None:
 def settings(dry: bool) -> TrainConfig:
     """Return the preset on the text that is here, or a tiny run on a CPU."""
     if dry:
-        return preset("smoke").override(steps=12, device="cpu", precision="fp32")
+        return preset("smoke").override(steps=12, held_out_share=0.01, device="cpu", precision="fp32")
     return preset("gpu-small").override(corpus=CORPUS, device="cuda")
 
 
@@ -88,8 +89,9 @@ def whole(stage: Stage, name: str, config: TrainConfig, corpus: Corpus) -> Row:
     step_s = config.tokens_per_step / probe(stage, config, corpus)["tokens_per_second"]
     seconds = stage.left() * SHARE[name]
     steps = max(PROBE_STEPS, min(config.steps, int(seconds / step_s)))
+    evaluations = 1 if stage.dry else EVALUATIONS
     timed = config.override(
-        steps=steps, log_every=max(1, steps // RECORDS), evaluate_every=max(1, steps // EVALUATIONS)
+        steps=steps, log_every=max(1, steps // RECORDS), evaluate_every=max(1, steps // evaluations)
     )
     attempts = 1 + sum(row.get("run") == name and row.get("part") == "begun" for row in stage.rows)
     stage.add({"run": name, "part": "begun", "attempt": attempts, "steps": steps, "of_preset": config.steps})
