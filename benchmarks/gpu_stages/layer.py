@@ -20,7 +20,7 @@ from moe_lessons.bench.report import rows
 from moe_lessons.bench.shapes import GPU_SHAPES, Case, Shape
 from moe_lessons.kernels.limits import Ceiling, costs, roofline
 
-LIMIT_S = 210
+LIMIT_S = 180
 ROUNDS, FEW_ROUNDS = 15, 5
 ENOUGH_S, LEAST_S = 60.0, 20.0  # with less than the first, few rounds; with less than the second, none
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from gpu_stages.stage import Stage
 
-LIMIT_S = 150
+LIMIT_S = 120
 ROOT = Path(__file__).resolve().parents[2]
 LESSONS = ("09_triton", "10_mini_transformer", "08_dispatch")  # by how much a GPU changes them
 GPU = re.compile(r"cuda|gpu", re.IGNORECASE)

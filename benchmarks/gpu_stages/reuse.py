@@ -9,8 +9,10 @@ from typing import Any
 from gpu_stages.stage import read, write
 
 SAME = ("device", "dry", "code", "torch", "triton", "driver")
-READS = {  # what a stage runs beside the package and its own modules
+BESIDE = ("candidates", "compiling", "timing", "winners", "workers")
+READS = {  # folders and files that a stage reads beside the package and the modules that begin with its name
     "right": ("tests/kernels",),
+    "tiles": tuple(f"benchmarks/gpu_stages/{name}.py" for name in BESIDE),
     "lessons": ("solutions",),
 }
 
@@ -19,8 +21,8 @@ def code(root: Path, stage: str) -> str:
     """Return a checksum of all that a stage's rows depend on, whether it is committed or not."""
     own = root / "benchmarks" / "gpu_stages"
     files = {*(root / "moe_lessons").rglob("*.py"), own / "stage.py", *own.glob(f"{stage}*.py")}
-    for folder in READS.get(stage, ()):
-        files |= {*(root / folder).rglob("*.py"), *(root / folder).rglob("*.ipynb")}
+    for read in READS.get(stage, ()):
+        files |= {root / read, *(root / read).rglob("*.py"), *(root / read).rglob("*.ipynb")}
     digest = hashlib.sha256()
     for file in sorted(file for file in files if file.is_file()):
         digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())

@@ -21,13 +21,13 @@ from moe_lessons.training.outlook import look_ahead
 from moe_lessons.training.report import run_report
 from moe_lessons.training.utilisation import device_peak, flops_per_token, utilisation
 
-LIMIT_S = 180
+LIMIT_S = 150
 CORPUS = "standard-library"
 PROBE_STEPS, PROBE_EVERY = 12, 4  # steps to learn the speed from: of the last four
 SHARE = {MOE: 0.5, EQUAL_ACTIVE: 0.8}  # of what is left when a run begins
 RECORDS, EVALUATIONS = 30, 5
 LEAST_S = 25.0
-COMPILE_S = 60.0  # with less, torch.compile is left out: compiling takes long
+COMPILE_S = 90.0  # with less, torch.compile is left out: compiling takes long
 
 
 def run(stage: Stage) -> None:
