@@ -40,7 +40,7 @@ def shares(weights, seconds, takes):
         clock.now += min(takes.get(name, limit_s), limit_s)
         return Ended(name, "done")
 
-    return limits, share_out(weights, seconds, start, clock), clock.now - 1000
+    return limits, share_out(weights, seconds, start, clock=clock), clock.now - 1000
 
 
 def test_limits_are_scaled_to_the_minutes():
@@ -112,9 +112,9 @@ def day(tmp_path, monkeypatch):
     monkeypatch.setattr(reuse, "code", lambda root, stage: "abc")
     out = tmp_path / "out"
 
-    def call(*stages, seconds=600, least=0.1, options=()):
+    def call(*stages, seconds=600, least=1.0, options=()):
         monkeypatch.setattr(gpu_day, "STAGES", stages)
-        monkeypatch.setattr(gpu_day, "LEAST_S", least)
+        monkeypatch.setattr(gpu_day, "LEAST_S", {"cpu": least})
         monkeypatch.setattr(gpu_day, "BEGIN_S", 0.1)
         arguments = ["--device", "cpu", "--minutes", str(seconds / 60), "--out", str(out), *options]
         return CliRunner().invoke(gpu_day.main, arguments)
@@ -194,7 +194,7 @@ def test_a_failed_check_is_told_and_changes_the_exit_code(day):
 
 
 def test_after_a_crash_with_new_rows_a_fresh_process_goes_on(day):
-    result = day("poisoned", least=1)
+    result = day("poisoned")
     assert result.exit_code == 0, result.output
     assert [row["name"] for row in day.rows("poisoned")] == [0, 1, 2]
 
