@@ -1,5 +1,6 @@
 """Compile kernels for GPUs that are not here, and read from the machine code what they will use."""
 
+import contextlib
 import re
 import subprocess
 import tempfile
@@ -12,14 +13,19 @@ import torch
 import triton
 from torch import Tensor
 
+from moe_lessons.kernels.tiles import Tile
+
 SHARED_LIMIT_BYTES = {80: 163 * 1024, 86: 99 * 1024, 89: 99 * 1024, 90: 227 * 1024}
+SPILL_LIMIT_BYTES = 8  # two registers, which `up` parks outside its loop
 _SASS = {
     "wgmma": r"\b[HIQ]GMMA\.",  # Hopper's matrix unit, fed by a group of four warps from shared memory
     "mma": r"\b[HIQ]MMA\.",  # the matrix unit as Ampere has it, fed by one warp from registers
     "async_copies": r"\bLDGSTS\.",
+    "tma_copies": r"\bUTMALDG\b",  # a whole block at once, fetched by Hopper's copy engine
     "atomics": r"\b(ATOM|ATOMG|ATOMS|RED|REDG)\b",
     "local_memory": r"\b(LDL|STL)\b",
 }
+_INTERPRETED = "TRITON_INTERPRET is set: compile in a process that starts without it"
 
 
 class Launch(NamedTuple):
@@ -35,8 +41,8 @@ class Machine(NamedTuple):
     """What one compiled kernel uses.
 
     `registers` per thread (255 at most), `shared_bytes` per program, `spill_bytes` of stack per thread, and
-    how often instructions of a kind stand in the machine code: `wgmma`, `mma`, `async_copies`, `atomics`,
-    `local_memory` (accesses to what was spilled).
+    how often instructions of a kind stand in the machine code: `wgmma`, `mma`, `async_copies`, `tma_copies`,
+    `atomics`, `local_memory` (accesses to what was spilled).
     """
 
     registers: int
@@ -45,6 +51,7 @@ class Machine(NamedTuple):
     wgmma: int
     mma: int
     async_copies: int
+    tma_copies: int
     atomics: int
     local_memory: int
 
@@ -92,6 +99,71 @@ def compile_launch(launch: Launch, capability: int) -> Any:
 
     options = {"enable_fp_fusion": True, **launch.options}  # Triton 3.9 warns where this is not said
     return triton.compile(_source(launch), target=GPUTarget("cuda", capability, 32), options=options)
+
+
+def compile_for_the_cache(launch: Launch, capability: int) -> Any:
+    """Compile one launch by Triton's own launcher: the launch itself will find it in Triton's cache.
+
+    Where there is a GPU, for that GPU; else `capability` decides, and a driver that knows nothing but it
+    stands in. Returns and raises what `compile_launch` does.
+    """
+    from moe_lessons.kernels.common import INTERPRETED
+
+    if INTERPRETED:
+        raise RuntimeError(_INTERPRETED)
+    with contextlib.ExitStack() as without_gpu:
+        if not torch.cuda.is_available():
+            stand_in = _Driver(capability)
+            without_gpu.enter_context(mock.patch.object(type(triton.runtime.driver), "active", stand_in))
+        arguments = launch.arguments.values()
+        return launch.kernel.run(*arguments, grid=launch.grid, warmup=True, **launch.options)
+
+
+class _Driver:
+    """As much of Triton's driver as compiling asks for. The "device" keeps one capability's kernels apart."""
+
+    def __init__(self, capability: int) -> None:
+        self.capability = capability
+
+    def get_current_device(self) -> int:
+        return self.capability
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+    def get_current_target(self) -> Any:
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget("cuda", self.capability, 32)
+
+
+def shortcomings(machine: Machine, tile: Tile, capability: int) -> list[str]:
+    """Say what rules out a matrix kernel before any measurement; empty if it is worth one.
+
+    Parameters
+    ----------
+    machine : Machine
+    tile : Tile
+        What it was compiled with.
+    capability : int
+        A key of `SHARED_LIMIT_BYTES`.
+
+    Examples
+    --------
+    >>> shortcomings(Machine(255, 250_000, 64, 8, 0, 12, 0, 0, 30), Tile(128, 256, 64, 8, 4), 90)
+    ['spills 64 bytes per thread', 'needs 250000 bytes of shared memory, there are 232448']
+    """
+    room, unit = SHARED_LIMIT_BYTES[capability], machine.wgmma
+    if capability < 90 or tile.m < 64:  # wgmma takes 64 rows at least
+        unit += machine.mma
+    found = {
+        f"spills {machine.spill_bytes} bytes per thread": machine.spill_bytes > SPILL_LIMIT_BYTES,
+        f"needs {machine.shared_bytes} bytes of shared memory, there are {room}": machine.shared_bytes > room,
+        "multiplies off the GPU's matrix unit": unit == 0,
+        "tma=True, and no copy goes through the copy engine": tile.tma and machine.tma_copies == 0,
+        f"{machine.atomics} atomic operations": machine.atomics > 0,
+    }
+    return [line for line, holds in found.items() if holds]
 
 
 def intermediate_code(launch: Launch) -> str:
@@ -144,7 +216,7 @@ def _source(launch: Launch) -> Any:
     from moe_lessons.kernels.common import INTERPRETED
 
     if INTERPRETED:
-        raise RuntimeError("TRITON_INTERPRET is set: compile in a process that starts without it")
+        raise RuntimeError(_INTERPRETED)
     signature, constants, attributes = {}, {}, {}
     for index, (name, value) in enumerate(launch.arguments.items()):
         is_constexpr = launch.kernel.params[index].is_constexpr
@@ -152,7 +224,7 @@ def _source(launch: Launch) -> Any:
             signature[name], constants[name] = "constexpr", value
             continue
         signature[name] = triton.runtime.jit.mangle_type(value)
-        if isinstance(value, Tensor) or value % 16 == 0:
+        if isinstance(value, Tensor) or (isinstance(value, int) and value % 16 == 0):
             attributes[(index,)] = [["tt.divisibility", 16]]
     return ASTSource(launch.kernel, signature, constants, attributes)
 
@@ -192,6 +264,14 @@ def moe_launches(
     return dict(zip(STEPS, record_launches(both), strict=True))
 
 
+TILE_OF_STEP = {  # the field of `Tiles`; the other steps have none
+    "up": "up",
+    "down": "down",
+    "pre_gradient": "pre_gradient",
+    "hidden_gradient": "hidden_gradient",
+    "gate_up_gradient": "weight_gradient",
+    "down_gradient": "weight_gradient",
+}
 STEPS = (
     "plan",
     "up",

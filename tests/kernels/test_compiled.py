@@ -12,6 +12,7 @@ from moe_lessons.kernels import tiles
 from moe_lessons.kernels.compiled import (
     SHARED_LIMIT_BYTES,
     STEPS,
+    TILE_OF_STEP,
     Launch,
     compile_launch,
     intermediate_code,
@@ -25,7 +26,6 @@ from moe_lessons.kernels.plan import make_plan, make_plan_naive
 
 RESULTS = paths.PACKAGE / "results" / "kernels_compiled.json"
 LAYER = (8192, 1024, 2048, 64, 8)  # T, D, F, E, K
-MATRIX_STEPS = [step for step in STEPS if step not in ("plan", "combine", "hidden_combine")]
 TARGETS = {"A100": (80, tiles.SAFE), "H100": (90, tiles.HOPPER)}
 
 
@@ -57,7 +57,7 @@ def test_compiles_within_the_hardware(gpu, step):
     assert machine.atomics == 0
     assert machine.shared_bytes <= SHARED_LIMIT_BYTES[capability]
     assert machine.spill_bytes <= 8  # `up` parks two registers outside its loop
-    if step in MATRIX_STEPS:
+    if step in TILE_OF_STEP:
         unit = machine.wgmma if capability == 90 else machine.mma
         assert unit > 0, "the products run on the slow units"
         assert machine.async_copies > 0, "loads do not run ahead of the products"
@@ -85,10 +85,9 @@ def test_recorded_results_are_of_these_tiles():
         capability = {"A100": (8, 0), "H100": (9, 0)}[row["gpu"]]
         aligned = d_model * itemsize % 16 == 0 == d_expert * itemsize % 16
         choice = tiles.tiles_for(capability, itemsize, n_tokens * top_k / n_experts, aligned)
-        if row["kernel"] in MATRIX_STEPS:
-            tile = getattr(choice, row["kernel"].replace("gate_up_gradient", "weight_gradient"), None)
-            tile = tile or choice.weight_gradient
-            assert (*row["tile"], row["warps"], row["stages"]) == tuple(tile), row
+        if row["kernel"] in TILE_OF_STEP:
+            tile = getattr(choice, TILE_OF_STEP[row["kernel"]])
+            assert tiles.Tile(*row["tile"], row["warps"], row["stages"], **row["levers"]) == tile, row
         assert row["atomics"] == 0
         assert row["registers"] <= 255
         assert row["spill_bytes"] <= 8
