@@ -17,12 +17,11 @@ import triton
 
 from moe_lessons.kernels.compiled import (
     SHARED_LIMIT_BYTES,
-    TILE_OF_STEP,
     compile_launch,
     moe_launches,
     read_machine_code,
 )
-from moe_lessons.kernels.tiles import tiles_for
+from moe_lessons.kernels.tiles import TILE_OF_STEP, tiles_for
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "moe_lessons" / "results" / "kernels_compiled.json"

@@ -264,14 +264,6 @@ def moe_launches(
     return dict(zip(STEPS, record_launches(both), strict=True))
 
 
-TILE_OF_STEP = {  # the field of `Tiles`; the other steps have none
-    "up": "up",
-    "down": "down",
-    "pre_gradient": "pre_gradient",
-    "hidden_gradient": "hidden_gradient",
-    "gate_up_gradient": "weight_gradient",
-    "down_gradient": "weight_gradient",
-}
 STEPS = (
     "plan",
     "up",

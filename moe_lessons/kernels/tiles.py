@@ -72,6 +72,16 @@ class Tiles(NamedTuple):
         return self.up.m
 
 
+TILE_OF_STEP = {  # which field each matrix kernel of a pass takes
+    "up": "up",
+    "down": "down",
+    "pre_gradient": "pre_gradient",
+    "hidden_gradient": "hidden_gradient",
+    "gate_up_gradient": "weight_gradient",
+    "down_gradient": "weight_gradient",
+}
+
+
 def _everywhere(tile: Tile) -> Tiles:
     return Tiles(*[tile] * len(Tiles._fields))
 

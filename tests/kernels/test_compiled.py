@@ -12,7 +12,6 @@ from moe_lessons.kernels import tiles
 from moe_lessons.kernels.compiled import (
     SHARED_LIMIT_BYTES,
     STEPS,
-    TILE_OF_STEP,
     Launch,
     compile_launch,
     intermediate_code,
@@ -23,6 +22,7 @@ from moe_lessons.kernels.compiled import (
     widths,
 )
 from moe_lessons.kernels.plan import make_plan, make_plan_naive
+from moe_lessons.kernels.tiles import TILE_OF_STEP
 
 RESULTS = paths.PACKAGE / "results" / "kernels_compiled.json"
 LAYER = (8192, 1024, 2048, 64, 8)  # T, D, F, E, K
