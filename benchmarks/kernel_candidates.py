@@ -47,10 +47,15 @@ def judged() -> list[dict[str, Any]]:
             "warps": tile.warps,
             "stages": tile.stages,
             "levers": tile.levers,
-            **(answer if "error" not in answer else {"dropped": [answer["error"]]}),
+            **(uses(answer) if "error" not in answer else {"dropped": [answer["error"]]}),
         }
         print(json.dumps(rows[questions.index(question)]), flush=True)
     return rows
+
+
+def uses(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return what is a property of the candidate, and not of this run."""
+    return {name: value for name, value in answer.items() if name not in ("compiled_before", "compile_s")}
 
 
 def expected_reads() -> list[dict[str, Any]]:

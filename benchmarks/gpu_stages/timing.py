@@ -1,16 +1,15 @@
 """Time one kernel with one tile, alone, once its result is right: `Worker("gpu_stages.timing")`."""
 
-import contextlib
 import functools
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from triton import knobs
 
+from gpu_stages.compiling import cache_hits
 from gpu_stages.workers import serve
 from moe_lessons.kernels.plan import Plan, make_plan
 from moe_lessons.kernels.pre_gradient import pre_gradient
@@ -124,17 +123,6 @@ def median_ms(call: Callable[[], object], device: torch.device) -> float:
         call()
         times.append(1000 * (time.perf_counter() - began))
     return statistics.median(times)
-
-
-@contextlib.contextmanager
-def cache_hits() -> Iterator[list[bool]]:
-    """Note for each kernel that is loaded whether Triton's cache had it."""
-    hits: list[bool] = []
-    knobs.compilation.listener = lambda **loaded: hits.append(loaded["cache_hit"])
-    try:
-        yield hits
-    finally:
-        knobs.compilation.listener = None
 
 
 @functools.lru_cache(maxsize=1)

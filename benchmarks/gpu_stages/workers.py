@@ -39,8 +39,11 @@ class Worker:
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, question: Line, seconds: float) -> Line:
-        """Return the answer; {"error": ...} if there is none within so many seconds, or the process died."""
-        if self._process is None or self._process.poll() is not None:
+        """Return the answer; {"error": ...} if there is none within so many seconds, or the process died.
+
+        After an error, the next question goes to a new process.
+        """
+        if self._process is None:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self._environment
             )
@@ -60,7 +63,10 @@ class Worker:
         finally:
             timer.cancel()
         if line.endswith("\n"):
-            return json.loads(line)
+            answer = json.loads(line)
+            if "error" in answer:
+                self.close()  # after a fault on the GPU the process is of no use any more
+            return answer
         self.close()
         return {"error": f"no answer within {seconds:.0f} s" if late.is_set() else "the process died"}
 
@@ -73,7 +79,7 @@ class Worker:
 
 
 def serve(answer: Callable[[Line], Line]) -> None:
-    """Answer questions until there are no more, or an exception is the answer: then a new process has to.
+    """Answer questions until there are no more; an exception is an answer too, {"error": ...}.
 
     What is printed meanwhile goes to standard error.
     """
@@ -85,7 +91,6 @@ def serve(answer: Callable[[Line], Line]) -> None:
         except Exception as error:
             said = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
             print(json.dumps({"error": said}), file=answers, flush=True)
-            return
 
 
 def ask_all(
