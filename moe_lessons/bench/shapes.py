@@ -89,15 +89,15 @@ class Case:
 
     def __init__(self, shape: Shape, dtype: str, device: str) -> None:
         self.shape, self.dtype, self.device = shape, DTYPES[dtype], device
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator(device).manual_seed(0)
         width, hidden, experts = shape.d_model, shape.d_expert, shape.n_experts
 
-        def normal(*sizes: int) -> Tensor:
-            return torch.randn(*sizes, generator=generator) / sizes[-1] ** 0.5
+        def normal(*sizes: int) -> Tensor:  # on the device: a large model has billions
+            return torch.randn(*sizes, generator=generator, device=device) / sizes[-1] ** 0.5
 
-        self.gate_up_proj = nn.Parameter(normal(experts, 2 * hidden, width).to(device, self.dtype))
-        self.down_proj = nn.Parameter(normal(experts, width, hidden).to(device, self.dtype))
-        self.router = nn.Parameter(normal(experts, width).to(device))
+        self.gate_up_proj = nn.Parameter(normal(experts, 2 * hidden, width).to(self.dtype))
+        self.down_proj = nn.Parameter(normal(experts, width, hidden).to(self.dtype))
+        self.router = nn.Parameter(normal(experts, width))
 
     def parameters(self) -> list[nn.Parameter]:
         """List what training would update."""
@@ -106,17 +106,15 @@ class Case:
     def draw(self, seed: int) -> Draw:
         """Draw tokens and a routing, the same for the same seed."""
         shape = self.shape
-        generator = torch.Generator().manual_seed(1000 + seed)
-        hidden_TD = torch.randn(shape.n_tokens, shape.d_model, generator=generator)
-        popularity_E = torch.arange(1, shape.n_experts + 1).float() ** -shape.skew
+        how: dict[str, Any] = {
+            "generator": torch.Generator(self.device).manual_seed(1000 + seed),
+            "device": self.device,
+        }
+        hidden_TD = torch.randn(shape.n_tokens, shape.d_model, **how)
+        popularity_E = torch.arange(1, shape.n_experts + 1, device=self.device).float() ** -shape.skew
         popularity_TE = popularity_E.expand(shape.n_tokens, -1)
-        ids_TK = torch.multinomial(popularity_TE, shape.top_k, generator=generator)
-        weights_TK = torch.rand(ids_TK.shape, generator=generator).add_(0.1)
+        ids_TK = torch.multinomial(popularity_TE, shape.top_k, generator=how["generator"])
+        weights_TK = torch.rand(ids_TK.shape, **how).add_(0.1)
         weights_TK /= weights_TK.sum(dim=1, keepdim=True)
-        d_output_TD = torch.randn(hidden_TD.shape, generator=generator)
-        return Draw(
-            hidden_TD.to(self.device, self.dtype),
-            ids_TK.to(self.device),
-            weights_TK.to(self.device),
-            d_output_TD.to(self.device, self.dtype),
-        )
+        d_output_TD = torch.randn(hidden_TD.shape, **how)
+        return Draw(hidden_TD.to(self.dtype), ids_TK, weights_TK, d_output_TD.to(self.dtype))
