@@ -9,7 +9,7 @@ from typing import Any
 
 from gpu_stages.candidates import SHAPES, candidates
 from gpu_stages.stage import Stage
-from gpu_stages.winners import table
+from gpu_stages.winners import code, table
 from gpu_stages.workers import Worker, ask_all
 from moe_lessons.kernels.limits import CEILINGS
 from moe_lessons.kernels.tiles import INTERPRETER, TILE_OF_STEP, Tile
@@ -83,8 +83,10 @@ def time_all(stage: Stage) -> None:
             if left < 5:
                 stage.say(f"no time left for {job}")
                 return
-            answer = worker.ask(job, min(QUESTION_S, left))
-            stage.add({**key("timed", job), "ok": False, **answer})
+            row = {**key("timed", job), "ok": False, **worker.ask(job, min(QUESTION_S, left))}
+            if not row["ok"]:
+                row["check"] = f"{job['shape']}, {job['step']}, {code(job['tile'])}"
+            stage.add(row)
     finally:
         worker.close()
 

@@ -6,17 +6,13 @@ import subprocess
 import sys
 
 import pytest
-
-from moe_lessons.build import paths
-
-sys.path.insert(0, str(paths.ROOT / "benchmarks"))
-
 from gpu_stages import tiles as stage_module
 from gpu_stages.candidates import FEW_ROWS, FORWARD_ONLY, MANY_ROWS, SHAPES, candidates, reads, today
 from gpu_stages.stage import Stage
 from gpu_stages.winners import choose, code, table, times_of
 from gpu_stages.workers import Worker, ask_all
 
+from moe_lessons.build import paths
 from moe_lessons.kernels.limits import roofline
 from moe_lessons.kernels.tiles import HOPPER, TILE_OF_STEP, Tile, Tiles
 
@@ -347,6 +343,7 @@ def test_what_was_dropped_is_not_timed_and_nothing_begins_too_late(tmp_path, mon
     rows = [row for row in stage.rows if row["what"] == "timed"]
     assert [row["ok"] for row in rows] == [False] * 3
     assert rows[0]["error"] == "the process died"
+    assert rows[0]["check"] == f"dry, up, {code(jobs[1]['tile'])}"  # what the day's table shows
 
 
 def test_the_compiler_gets_half_of_the_time(tmp_path, monkeypatch):
