@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,6 @@ def expected_reads() -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    began = time.perf_counter()
     rows = judged()
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     dropped = sum(bool(row["dropped"]) for row in rows)
@@ -88,8 +86,6 @@ def main() -> None:
         "torch": torch.__version__.partition("+")[0],
         "python": platform.python_version(),
         "commit": commit.stdout.strip(),
-        "processes": len(os.sched_getaffinity(0)),
-        "wall_s": round(time.perf_counter() - began),
         "shapes_TDFEK": {shape: SHAPES[shape] for shape in JUDGED},
     }
     counts = {"candidates": len(rows), "kept": len(rows) - dropped, "dropped": dropped}

@@ -16,7 +16,7 @@ from torch import Tensor
 from moe_lessons.kernels.tiles import Tile
 
 SHARED_LIMIT_BYTES = {80: 163 * 1024, 86: 99 * 1024, 89: 99 * 1024, 90: 227 * 1024}
-SPILL_LIMIT_BYTES = 8  # two registers, which `up` parks outside its loop
+SPILL_LIMIT_BYTES = 64  # as many as a kernel may park outside its loop, where it costs next to nothing
 _SASS = {
     "wgmma": r"\b[HIQ]GMMA\.",  # Hopper's matrix unit, fed by a group of four warps from shared memory
     "mma": r"\b[HIQ]MMA\.",  # the matrix unit as Ampere has it, fed by one warp from registers
@@ -42,7 +42,8 @@ class Machine(NamedTuple):
 
     `registers` per thread (255 at most), `shared_bytes` per program, `spill_bytes` of stack per thread, and
     how often instructions of a kind stand in the machine code: `wgmma`, `mma`, `async_copies`, `tma_copies`,
-    `atomics`, `local_memory` (accesses to what was spilled).
+    `atomics`, `local_memory` (accesses to what was spilled), `loop_spills` (those among them that stand in an
+    innermost loop that multiplies).
     """
 
     registers: int
@@ -54,6 +55,7 @@ class Machine(NamedTuple):
     tma_copies: int
     atomics: int
     local_memory: int
+    loop_spills: int
 
 
 def record_launches(call: Callable[[], object]) -> list[Launch]:
@@ -150,14 +152,15 @@ def shortcomings(machine: Machine, tile: Tile, capability: int) -> list[str]:
 
     Examples
     --------
-    >>> shortcomings(Machine(255, 250_000, 64, 8, 0, 12, 0, 0, 30), Tile(128, 256, 64, 8, 4), 90)
-    ['spills 64 bytes per thread', 'needs 250000 bytes of shared memory, there are 232448']
+    >>> shortcomings(Machine(255, 250_000, 80, 8, 0, 12, 0, 0, 20, 0), Tile(128, 256, 64, 8, 4), 90)
+    ['spills 80 bytes per thread', 'needs 250000 bytes of shared memory, there are 232448']
     """
     room, unit = SHARED_LIMIT_BYTES[capability], machine.wgmma
     if capability < 90 or tile.m < 64:  # wgmma takes 64 rows at least
         unit += machine.mma
     found = {
         f"spills {machine.spill_bytes} bytes per thread": machine.spill_bytes > SPILL_LIMIT_BYTES,
+        f"spills {machine.loop_spills} times in its loop": machine.loop_spills > 0,
         f"needs {machine.shared_bytes} bytes of shared memory, there are {room}": machine.shared_bytes > room,
         "multiplies off the GPU's matrix unit": unit == 0,
         "tma=True, and no copy goes through the copy engine": tile.tma and machine.tma_copies == 0,
@@ -239,7 +242,26 @@ def read_machine_code(binary: Any) -> Machine:
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     registers, stack = re.search(r"REG:(\d+) STACK:(\d+)", text).groups()  # type: ignore[union-attr]
     counts = {name: len(re.findall(pattern, text)) for name, pattern in _SASS.items()}
-    return Machine(int(registers), binary.metadata.shared, int(stack), **counts)
+    return Machine(
+        int(registers), binary.metadata.shared, int(stack), **counts, loop_spills=loop_spills(text)
+    )
+
+
+def loop_spills(text: str) -> int:
+    """Count accesses to spilled registers in the innermost loops that multiply, in a disassembly.
+
+    A loop is what lies between a branch and the earlier instruction that it leads to.
+    """
+    lines = {int(at, 16): line for at, line in re.findall(r"/\*([0-9a-f]{4,})\*/\s+(.*?);", text)}
+    jumps = [(re.search(r"\bBRA\b.*?0x([0-9a-f]+)", line), at) for at, line in lines.items()]
+    loops = [(int(jump[1], 16), at) for jump, at in jumps if jump and int(jump[1], 16) < at]
+
+    def count(pattern: str, start: int, end: int) -> int:
+        return sum(bool(re.search(pattern, line)) for at, line in lines.items() if start <= at <= end)
+
+    loops = [loop for loop in loops if count(r"\b(FFMA|\w*GMMA|[HIQ]MMA)\b", *loop)]
+    around = [a for a in loops for b in loops if a != b and a[0] <= b[0] and b[1] <= a[1]]
+    return sum(count(_SASS["local_memory"], *loop) for loop in loops if loop not in around)
 
 
 def moe_launches(
