@@ -62,6 +62,7 @@ MANY_ROWS: dict[str, list[Tile]] = {
         Tile(128, 256, 64, 8, 3, group=8),
         Tile(128, 256, 64, 8, 3, tma=True),
         Tile(128, 256, 64, 8, 4, group=8, tma=True),
+        Tile(128, 256, 128, 8, 2, group=8, tma=True),
         Tile(128, 128, 64, 4, 4, group=8, tma=True),
         Tile(64, 256, 64, 4, 4, group=8, tma=True),
     ],
