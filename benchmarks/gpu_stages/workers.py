@@ -4,6 +4,7 @@ A compiler can abort the process that it runs in, a faulty kernel makes a proces
 that waits for itself never ends. So neither is asked in the process that keeps the results.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -74,7 +75,8 @@ class Worker:
         """End the process, whatever it is doing."""
         if self._process is not None:
             self._process.kill()
-            self._process.communicate()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # what hangs in a driver does not even die
+                self._process.communicate(timeout=10)
             self._process = None
 
 
