@@ -77,12 +77,10 @@ def test_levers_change_nothing(levers, sizes):
         assert all(torch.equal(*pair) for pair in zip(mine, plain[name][0], strict=True)), name
 
 
-@pytest.mark.parametrize("sizes", EDGES.values(), ids=EDGES.keys())
+@pytest.mark.parametrize("edge", [name for name in EDGES if name != "no token"])  # no row, no launch
 @pytest.mark.parametrize("levers", [{"group": 2}, {"persistent": 1}], ids=named)
-def test_levers_without_descriptors_take_any_size(levers, sizes):
-    case = draw_case(*sizes, dtype=torch.float32)
-    if case[1].numel() == 0:
-        pytest.skip("no row, no launch")
+def test_levers_without_descriptors_take_any_size(levers, edge):
+    case = draw_case(*EDGES[edge], dtype=torch.float32)
     for name, (mine, twin) in results(case, PLAIN._replace(**levers)).items():
         assert_close(mine, twin, LIMITS[torch.float32], [name] * len(mine))
 
