@@ -16,6 +16,7 @@ from torch import Tensor
 from moe_lessons.kernels.tiles import Tile
 
 SHARED_LIMIT_BYTES = {80: 163 * 1024, 86: 99 * 1024, 89: 99 * 1024, 90: 227 * 1024}
+LOOP_SPILL_LIMIT = 2  # reloads that hide behind a round's matrix instructions
 SPILL_LIMIT_BYTES = 64  # as many as a kernel may park outside its loop, where it costs next to nothing
 _SASS = {
     "wgmma": r"\b[HIQ]GMMA\.",  # Hopper's matrix unit, fed by a group of four warps from shared memory
@@ -113,10 +114,8 @@ def compile_for_the_cache(launch: Launch, capability: int) -> Any:
 
     if INTERPRETED:
         raise RuntimeError(_INTERPRETED)
-    with contextlib.ExitStack() as without_gpu:
-        if not torch.cuda.is_available():
-            stand_in = _Driver(capability)
-            without_gpu.enter_context(mock.patch.object(type(triton.runtime.driver), "active", stand_in))
+    stand_in = mock.patch.object(type(triton.runtime.driver), "active", _Driver(capability))
+    with contextlib.nullcontext() if torch.cuda.is_available() else stand_in:
         arguments = launch.arguments.values()
         return launch.kernel.run(*arguments, grid=launch.grid, warmup=True, **launch.options)
 
@@ -160,7 +159,7 @@ def shortcomings(machine: Machine, tile: Tile, capability: int) -> list[str]:
         unit += machine.mma
     found = {
         f"spills {machine.spill_bytes} bytes per thread": machine.spill_bytes > SPILL_LIMIT_BYTES,
-        f"spills {machine.loop_spills} times in its loop": machine.loop_spills > 0,
+        f"spills {machine.loop_spills} times in its loop": machine.loop_spills > LOOP_SPILL_LIMIT,
         f"needs {machine.shared_bytes} bytes of shared memory, there are {room}": machine.shared_bytes > room,
         "multiplies off the GPU's matrix unit": unit == 0,
         "tma=True, and no copy goes through the copy engine": tile.tma and machine.tma_copies == 0,

@@ -107,11 +107,12 @@ def test_what_rules_out_a_candidate():
     tile, few = Tile(128, 128, 64, 8, 3), Tile(16, 64, 64, 4, 3)
     assert shortcomings(good, tile, 90) == []
     assert shortcomings(good._replace(spill_bytes=16, local_memory=4), tile, 90) == []  # outside the loop
+    assert shortcomings(good._replace(spill_bytes=8, local_memory=4, loop_spills=1), tile, 90) == []
     assert shortcomings(good._replace(tma_copies=6), tile._replace(tma=True), 90) == []
     assert shortcomings(good._replace(wgmma=0, mma=8), few, 90) == []
     for machine, which, complaint in [
         (good._replace(spill_bytes=80), tile, "spills 80 bytes"),
-        (good._replace(spill_bytes=16, local_memory=4, loop_spills=2), tile, "spills 2 times in its loop"),
+        (good._replace(spill_bytes=16, local_memory=4, loop_spills=3), tile, "spills 3 times in its loop"),
         (good._replace(shared_bytes=233_000), tile, "shared memory"),
         (good._replace(wgmma=0, mma=8), tile, "off the GPU's matrix unit"),
         (good._replace(wgmma=0), few, "off the GPU's matrix unit"),
