@@ -28,7 +28,7 @@ from gpu_stages.stage import read, write
 STAGES = ("right", "tiles", "layer", "training", "lessons")
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = {"cuda": ROOT / "benchmarks" / "results" / "gpu_day", "cpu": ROOT / "build" / "gpu_day_dry"}
-LEAST_S = 20.0  # a share is no smaller, as long as so much is left
+LEAST_S = {"cuda": 20.0, "cpu": 120.0}  # a share is no smaller, as long as so much is left
 BEGIN_S = 5.0  # with less, nothing is begun
 STARTS = 3  # a stage that crashed after new rows goes on where it was, in a fresh process
 
@@ -52,6 +52,8 @@ def share_out(
     weights: Mapping[str, float],
     seconds: float,
     start: Callable[[str, float], Ended],
+    *,
+    least_s: float = LEAST_S["cuda"],
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Ended]:
     """Start one stage after the other; each gets its share of what is left, so what one spares others get."""
@@ -64,7 +66,7 @@ def share_out(
         if left < BEGIN_S:
             ended.append(Ended(name, "not begun: no time was left"))
         else:
-            ended.append(start(name, min(left, max(share, LEAST_S))))
+            ended.append(start(name, min(left, max(share, least_s))))
     return ended
 
 
@@ -89,7 +91,7 @@ def run_stage(
         if how == process.STOPPED:
             how = f"stopped at {limit}"
         new = len(read(file)["rows"]) > before
-        if not (how.startswith("failed") and new and limit_s - (clock() - began) > LEAST_S):
+        if not (how.startswith("failed") and new and limit_s - (clock() - began) > BEGIN_S):
             break
     seconds, stored = clock() - began, read(file)
     runs = [*stored.get("runs", []), {"how": how, "seconds": round(seconds, 1), "limit_s": round(limit_s, 1)}]
@@ -159,7 +161,7 @@ def main(device: str, minutes: float, out: Path | None, only: tuple[str, ...], a
     chosen = [name for name in STAGES if not only or name in only]
     weights = {name: 1.0 if device == "cpu" else process.limit_of(name) for name in chosen}
     try:
-        ended = share_out(weights, end - time.monotonic(), start)
+        ended = share_out(weights, end - time.monotonic(), start, least_s=LEAST_S[device])
     finally:
         click.echo("\n" + table(ended))
     sys.exit(0 if all(one.well for one in ended) else 1)

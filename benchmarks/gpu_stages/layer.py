@@ -94,7 +94,7 @@ def resident(shape: Shape, case: Case, which: str) -> dict[str, Any]:
     least = max(kernels[name].bytes for name in names)  # the largest kernel's: a lower bound of the whole
     if case.device != "cuda":
         return {"touched_bytes_at_least": least}
-    cache = torch.cuda.get_device_properties(0).L2_cache_size
+    cache = getattr(torch.cuda.get_device_properties(0), "L2_cache_size", 0)
     return {"touched_bytes_at_least": least, "l2_bytes": cache, "may_sit_in_l2": least <= cache}
 
 

@@ -78,7 +78,7 @@ def _gpu() -> dict[str, Any]:
         "device": properties.name,
         "capability": [properties.major, properties.minor],
         "memory_bytes": properties.total_memory,
-        "l2_bytes": properties.L2_cache_size,
+        "l2_bytes": getattr(properties, "L2_cache_size", None),
         "multiprocessors": properties.multi_processor_count,
         "cuda": torch.version.cuda,
         "driver": clocks.driver(),

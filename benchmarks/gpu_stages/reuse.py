@@ -21,8 +21,8 @@ def code(root: Path, stage: str) -> str:
     """Return a checksum of all that a stage's rows depend on, whether it is committed or not."""
     own = root / "benchmarks" / "gpu_stages"
     files = {*(root / "moe_lessons").rglob("*.py"), own / "stage.py", *own.glob(f"{stage}*.py")}
-    for read in READS.get(stage, ()):
-        files |= {root / read, *(root / read).rglob("*.py"), *(root / read).rglob("*.ipynb")}
+    for place in READS.get(stage, ()):
+        files |= {root / place, *(root / place).rglob("*.py"), *(root / place).rglob("*.ipynb")}
     digest = hashlib.sha256()
     for file in sorted(file for file in files if file.is_file()):
         digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())

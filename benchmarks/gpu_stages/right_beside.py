@@ -40,22 +40,20 @@ class Tests:
                 self.stage.add(row)
         self.n_read = len(whole)
 
-    def finish(self) -> None:
-        """Wait for the rest, as long as the stage lasts."""
+    def finish(self) -> str:
+        """Wait for the rest, as long as the stage lasts; return why it did not end well, if so."""
         if self.child is None:
-            return
+            return ""
         try:
             code = self.child.wait(max(0.0, self.stage.left() - SPARE_S))
         except subprocess.TimeoutExpired:
             self.collect()
-            self.stage.add({"check": self.ended, "ok": False, "why": "the stage's time was up"})
-            return
+            return f"the stage's time was up after {self.n_read} tests"
         self.collect()
-        if code in (0, 1) and self.n_read:  # pytest's for tests that passed, and for some that failed
-            self.stage.add({"check": self.ended, "ok": True, "tests": self.n_read})
-        else:
-            why = f"pytest ended with {code} after {self.n_read} tests; the log says why"
-            self.stage.add({"check": self.ended, "ok": False, "why": why})
+        if code not in (0, 1) or not self.n_read:  # pytest's for tests that passed, and for some that failed
+            return f"pytest ended with {code} after {self.n_read} tests; the log says why"
+        self.stage.add({"check": self.ended, "ok": True, "tests": self.n_read})
+        return ""
 
 
 @contextmanager

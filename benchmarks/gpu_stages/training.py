@@ -43,15 +43,13 @@ def run(stage: Stage) -> None:
     both = variants(config)
     for name in (MOE, EQUAL_ACTIVE):
         attempt(stage, name, "result", lambda name=name: whole(stage, name, both[name], corpus))
-    for compiled in (False, True):
-        least = 0.0 if stage.dry else COMPILE_S
-        if stage.left() > least:
-            part = "compiled" if compiled else "not compiled"
-            attempt(
-                stage, MOE, part, lambda on=compiled: probe(stage, both[MOE].override(compile=on), corpus)
-            )
-        else:
-            stage.say("no time for torch.compile")
+    attempt(stage, MOE, "not compiled", lambda: probe(stage, config, corpus))
+    if stage.dry:
+        stage.add({"run": MOE, "part": "compiled", "skipped": "compiling takes longer than a dry run may"})
+    elif stage.left() > COMPILE_S:
+        attempt(stage, MOE, "compiled", lambda: probe(stage, config.override(compile=True), corpus))
+    else:
+        stage.say("no time for torch.compile")
 
 
 def settings(dry: bool) -> TrainConfig:

@@ -198,6 +198,8 @@ def build(case: Case) -> tuple[dict[str, Run], dict[str, str]]:
             runs[name] = builder(case)
         except NotHere as reason:
             absent[name] = str(reason)
+        except Exception as problem:  # another version of a library may lack what a builder asks for
+            absent[name] = f"failed: {(str(problem) or type(problem).__name__).splitlines()[0]}"
     return runs, absent
 
 

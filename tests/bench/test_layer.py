@@ -83,6 +83,16 @@ def test_failures_are_told():
     assert absent == {"broken": "failed: no kernel"}
 
 
+def test_a_peer_that_cannot_be_built_is_told(monkeypatch):
+    def other_version(case):
+        raise AttributeError("no such block")
+
+    monkeypatch.setitem(contestants.CONTESTANTS, "masking", other_version)
+    runs, absent = contestants.build(CASE)
+    assert "masking" not in runs
+    assert absent["masking"] == "failed: no such block"
+
+
 @pytest.mark.slow
 def test_nothing_is_reported_if_ours_is_wrong(call, monkeypatch):
     monkeypatch.setitem(contestants.CONTESTANTS, "ours", lambda case: WRONG["nothing"])

@@ -60,7 +60,8 @@ def oracle(case, path=moe_loop):
 
 def relative_error(actual, expected):
     """Frobenius norm of the difference over that of the expected tensor; 1 for an all-zero answer."""
-    difference, scale = (actual.double() - expected.double()).norm(), expected.double().norm()
+    actual, expected = actual.detach().double(), expected.detach().double()
+    difference, scale = (actual - expected).norm(), expected.norm()
     return float(difference / scale) if scale > 0 else float(difference)
 
 

@@ -56,7 +56,8 @@ def results(layer, hidden_TD, call=None):
     hidden_TD = hidden_TD.clone().requires_grad_()
     output_TD = (call or layer)(hidden_TD).hidden
     upstream_TD = tokens(99, len(hidden_TD)).to(output_TD)
-    return [output_TD, *torch.autograd.grad(output_TD, [hidden_TD, *layer.parameters()], upstream_TD)]
+    gradients = torch.autograd.grad(output_TD, [hidden_TD, *layer.parameters()], upstream_TD)
+    return [output_TD.detach(), *gradients]
 
 
 def test_the_layer_takes_the_kernels_and_equals_itself_on_the_cpu():
