@@ -15,8 +15,13 @@ from pathlib import Path
 import torch
 import triton
 
-from moe_lessons.kernels.compiled import SHARED_LIMIT_BYTES, compile_launch, moe_launches, read_machine_code
-from moe_lessons.kernels.tiles import tiles_for
+from moe_lessons.kernels.compiled import (
+    SHARED_LIMIT_BYTES,
+    compile_launch,
+    moe_launches,
+    read_machine_code,
+)
+from moe_lessons.kernels.tiles import TILE_OF_STEP, tiles_for
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "moe_lessons" / "results" / "kernels_compiled.json"
@@ -50,10 +55,11 @@ def measure(gpu: str, layer: str, dtype: torch.dtype, precision: str) -> list[di
     capability = GPUS[gpu]
     number = 10 * capability[0] + capability[1]
     rows = []
-    launches = moe_launches(*LAYERS[layer], dtype, chosen_tiles(capability, layer, dtype))
-    for step, launch in launches.items():
+    tiles = chosen_tiles(capability, layer, dtype)
+    for step, launch in moe_launches(*LAYERS[layer], dtype, tiles).items():
         machine = read_machine_code(compile_launch(launch, number))
         tile = [launch.arguments.get(f"BLOCK_{axis}") for axis in "MNK"]
+        levers = getattr(tiles, TILE_OF_STEP[step]).levers if step in TILE_OF_STEP else {}
         row = {
             "gpu": gpu,
             "layer": layer,
@@ -63,6 +69,7 @@ def measure(gpu: str, layer: str, dtype: torch.dtype, precision: str) -> list[di
             "tile": None if None in tile else tile,
             "warps": launch.options.get("num_warps", 4),
             "stages": launch.options.get("num_stages"),
+            "levers": levers,
             "programs": launch.grid[0],
             **machine._asdict(),
         }

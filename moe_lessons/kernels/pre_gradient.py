@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn import functional as F
 
-from moe_lessons.kernels.common import dot, precision
+from moe_lessons.kernels.common import dot, precision, share
 from moe_lessons.kernels.plan import Plan
 from moe_lessons.kernels.tiles import Tile
 
@@ -27,6 +27,7 @@ def pre_gradient_kernel(
     d_expert,
     TOP_K: tl.constexpr,
     PRECISION: tl.constexpr,
+    GROUP_M: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -41,8 +42,7 @@ def pre_gradient_kernel(
     the gradient of down), and 4 S P bytes of parts. Often bound by memory.
     """
     n_pieces = tl.cdiv(d_expert, BLOCK_N)
-    block = tl.program_id(0) // n_pieces
-    piece = tl.program_id(0) % n_pieces
+    block, piece = share(tl.program_id(0), tl.num_programs(0), n_pieces, GROUP_M)
     expert = tl.load(blocks_G2 + 2 * block).to(tl.int64)
     if expert < 0:
         return
@@ -101,6 +101,7 @@ def pre_gradient(
     grad_TD: Tensor, down_EDF: Tensor, weights_TK: Tensor, pre_S2F: Tensor, plan: Plan, tile: Tile
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return d pre (S, 2F), weight * act (S, F) and, in fp32, d weights (T, K)."""
+    tile.refuse_levers_but("group")
     d_model, d_expert = down_EDF.shape[1:]
     n_rows, n_pieces = pre_S2F.shape[0], triton.cdiv(d_expert, tile.n)
     d_pre_S2F = torch.empty_like(pre_S2F)
@@ -121,6 +122,7 @@ def pre_gradient(
         d_expert,
         TOP_K=plan.top_k,
         PRECISION=precision(),
+        GROUP_M=tile.group,
         **tile.meta,
     )
     return d_pre_S2F, weighted_act_SF, d_weight_parts_SP.sum(dim=1).view_as(weights_TK)

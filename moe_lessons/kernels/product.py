@@ -5,8 +5,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from moe_lessons.kernels.common import dot, precision
+from moe_lessons.kernels.common import descriptor, dot, precision, share
 from moe_lessons.kernels.plan import Plan
+from moe_lessons.kernels.product_tma import product_tma_kernel
 from moe_lessons.kernels.tiles import Tile
 
 
@@ -22,6 +23,7 @@ def product_kernel(
     stride_n,
     stride_k,
     PRECISION: tl.constexpr,
+    GROUP_M: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -33,8 +35,7 @@ def product_kernel(
     FLOPs 2 S N K. From memory at least S K + E N K elements; written S N.
     """
     n_pieces = tl.cdiv(n_out, BLOCK_N)
-    block = tl.program_id(0) // n_pieces
-    piece = tl.program_id(0) % n_pieces
+    block, piece = share(tl.program_id(0), tl.num_programs(0), n_pieces, GROUP_M)
     expert = tl.load(blocks_G2 + 2 * block).to(tl.int64)
     if expert < 0:
         return
@@ -59,9 +60,28 @@ def product_kernel(
 
 def product(rows_SK: Tensor, weights_ENK: Tensor, plan: Plan, tile: Tile) -> Tensor:
     """Return (S, N); `weights_ENK` is a contiguous tensor, or the `.mT` of one."""
+    tile.refuse_levers_but("group", "tma")
     n_out, n_in = weights_ENK.shape[1:]
     out_SN = rows_SK.new_empty(rows_SK.shape[0], n_out)
-    product_kernel[(plan.blocks_G2.shape[0] * triton.cdiv(n_out, tile.n),)](
+    grid = (plan.blocks_G2.shape[0] * triton.cdiv(n_out, tile.n),)
+    options = {"PRECISION": precision(), "GROUP_M": tile.group, **tile.meta}
+    if tile.tma:
+        summed_first = weights_ENK.stride(2) != 1
+        in_memory = weights_ENK.mT if summed_first else weights_ENK
+        block = [1, tile.k, tile.n] if summed_first else [1, tile.n, tile.k]
+        product_tma_kernel[grid](
+            descriptor(rows_SK, [tile.m, tile.k], "rows_SK"),
+            descriptor(in_memory, block, "weights_ENK"),
+            plan.ends_E,
+            plan.blocks_G2,
+            out_SN,
+            n_out,
+            n_in,
+            SUMMED_FIRST=summed_first,
+            **options,
+        )
+        return out_SN
+    product_kernel[grid](
         rows_SK,
         weights_ENK,
         plan.ends_E,
@@ -71,8 +91,7 @@ def product(rows_SK: Tensor, weights_ENK: Tensor, plan: Plan, tile: Tile) -> Ten
         n_in,
         weights_ENK.stride(1),
         weights_ENK.stride(2),
-        PRECISION=precision(),
-        **tile.meta,
+        **options,
     )
     return out_SN
 

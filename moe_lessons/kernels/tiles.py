@@ -3,23 +3,48 @@
 No entry was measured on a GPU yet: they were chosen by compiling. The Hopper entries are as large as fits the
 registers of 8 warps with an inner loop that spills none; the others fit the 99 KiB of shared memory that any
 GPU has since compute capability 8.0. `benchmarks/compile_kernels.py` records what each uses.
+
+A tile has three levers besides, which no entry of the table pulls as long as nothing was measured. What each
+should bring, and what candidates cost in registers, `benchmarks/gpu_stages/candidates.py` says; its stage
+`tiles` times them.
 """
 
 from typing import NamedTuple
 
 
 class Tile(NamedTuple):
-    """One program's share: an m by n piece of the result, summed k at a time, by this many warps."""
+    """One program's share: an m by n piece of the result, summed k at a time, by this many warps.
+
+    The levers: `group` blocks of rows take turns at a piece of columns, and so share the weights that are in
+    the cache (1: all pieces of a block first). With `tma` the copy engine of a Hopper GPU brings the weights,
+    and in `product` the rows, by descriptors instead of pointers. `persistent` programs for each
+    multiprocessor walk over all pieces (0: a program for each piece). Not every kernel has every lever.
+    """
 
     m: int
     n: int
     k: int
     warps: int
     stages: int  # loads kept in flight ahead of the arithmetic
+    group: int = 1
+    tma: bool = False
+    persistent: int = 0
+
+    @property
+    def levers(self) -> dict[str, int]:
+        """The levers that are pulled, by name."""
+        return {name: getattr(self, name) for name, off in _OFF.items() if getattr(self, name) != off}
+
+    def refuse_levers_but(self, *known: str) -> None:
+        """Raise ValueError if a lever is pulled that the kernel lacks: it would be timed without it."""
+        for name, value in self.levers.items():
+            if name not in known:
+                has = ", ".join(known) or "no levers"
+                raise ValueError(f"tile.{name}={value}: this kernel has {has}; leave {name}={_OFF[name]!r}")
 
     @property
     def meta(self) -> dict[str, int]:
-        """The keyword arguments of a kernel launch."""
+        """The keyword arguments of a kernel launch, levers aside."""
         return {
             "BLOCK_M": self.m,
             "BLOCK_N": self.n,
@@ -27,6 +52,9 @@ class Tile(NamedTuple):
             "num_warps": self.warps,
             "num_stages": self.stages,
         }
+
+
+_OFF = {"group": 1, "tma": False, "persistent": 0}
 
 
 class Tiles(NamedTuple):
@@ -42,6 +70,16 @@ class Tiles(NamedTuple):
     def rows(self) -> int:
         """Rows of one block, which holds rows of one expert only."""
         return self.up.m
+
+
+TILE_OF_STEP = {  # which field each matrix kernel of a pass takes
+    "up": "up",
+    "down": "down",
+    "pre_gradient": "pre_gradient",
+    "hidden_gradient": "hidden_gradient",
+    "gate_up_gradient": "weight_gradient",
+    "down_gradient": "weight_gradient",
+}
 
 
 def _everywhere(tile: Tile) -> Tiles:

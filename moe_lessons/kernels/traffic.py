@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import triton
 from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from moe_lessons.kernels.common import INTERPRETED
 
@@ -109,6 +110,8 @@ class Traffic:
         self._reachable = []
         self._origins = {}
         for argument, tensor in arguments.items():
+            if isinstance(tensor, TensorDescriptor):
+                tensor = tensor.base
             if not isinstance(tensor, Tensor):
                 continue
             if tensor.device.type != "cpu":
@@ -203,13 +206,13 @@ def count_traffic() -> Iterator[Traffic]:
             traffic._point(converted.handle, argument)
         return converted
 
-    def counted_load(pointers: Any, mask: Any, *rest: Any) -> Any:
+    def counted_load(pointers: Any, mask: Any, *rest: Any, **named: Any) -> Any:
         traffic._move("reads", pointers, mask.data, builder.grid_idx)
-        return load(pointers, mask, *rest)
+        return load(pointers, mask, *rest, **named)
 
-    def counted_store(pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+    def counted_store(pointers: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
         traffic._move("writes", pointers, mask.data, builder.grid_idx)
-        return store(pointers, value, mask, *rest)
+        return store(pointers, value, mask, *rest, **named)
 
     with (
         mock.patch.object(InterpretedFunction, "run", watched_run),

@@ -6,9 +6,10 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn import functional as F
 
-from moe_lessons.kernels.common import dot, precision
+from moe_lessons.kernels.common import descriptor, dot, multiprocessors, precision, share
 from moe_lessons.kernels.plan import Plan
 from moe_lessons.kernels.tiles import Tile
+from moe_lessons.kernels.up_persistent import up_persistent_kernel
 
 
 @triton.jit
@@ -25,19 +26,19 @@ def up_kernel(
     TOP_K: tl.constexpr,
     STORE_PRE: tl.constexpr,
     PRECISION: tl.constexpr,
+    GROUP_M: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
     """Compute act[row] = silu(gate x) * (up x) for x = hidden[token of row], one BLOCK_M x BLOCK_N piece.
 
-    Grid (G * cdiv(F, BLOCK_N),), the column piece fastest: neighbours share an expert's weights and rows.
+    Grid (G * cdiv(F, BLOCK_N),); neighbours share an expert's weights, and rows or a piece (see `share`).
     Gate and up have an accumulator each and share the tile of x. FLOPs 4 S D F. From memory at least: X and
     the weights once, T D + 2 E F D elements; written S F, and 2 S F more, the pre-activations, when training.
     """
     n_pieces = tl.cdiv(d_expert, BLOCK_N)
-    block = tl.program_id(0) // n_pieces
-    piece = tl.program_id(0) % n_pieces
+    block, piece = share(tl.program_id(0), tl.num_programs(0), n_pieces, GROUP_M)
     expert = tl.load(blocks_G2 + 2 * block).to(tl.int64)
     if expert < 0:
         return
@@ -79,9 +80,18 @@ def up(
     n_rows, d_expert = plan.slots_S.numel(), twice // 2
     act_SF = hidden_TD.new_empty(n_rows, d_expert)
     pre_S2F = hidden_TD.new_empty(n_rows if store_pre else 0, twice)
-    up_kernel[(plan.blocks_G2.shape[0] * triton.cdiv(d_expert, tile.n),)](
+    n_blocks = plan.blocks_G2.shape[0]
+    n_programs = n_blocks * triton.cdiv(d_expert, tile.n)
+    kernel, weights, more = up_kernel, gate_up_E2FD, {}
+    if tile.tma or tile.persistent:
+        kernel, more = up_persistent_kernel, {"n_blocks": n_blocks, "TMA": tile.tma}
+    if tile.tma:
+        weights = descriptor(gate_up_E2FD, [1, tile.n, tile.k], "gate_up_E2FD")
+    if tile.persistent:
+        n_programs = min(n_programs, tile.persistent * multiprocessors(hidden_TD.device))
+    kernel[(n_programs,)](
         hidden_TD,
-        gate_up_E2FD,
+        weights,
         plan.slots_S,
         plan.ends_E,
         plan.blocks_G2,
@@ -92,6 +102,8 @@ def up(
         TOP_K=plan.top_k,
         STORE_PRE=store_pre,
         PRECISION=precision(),
+        GROUP_M=tile.group,
+        **more,
         **tile.meta,
     )
     return act_SF, pre_S2F

@@ -60,6 +60,7 @@ def weight_gradient_kernel(
 
 def weight_gradient(tokens_TM: Tensor, rows_SN: Tensor, plan: Plan, tile: Tile, out_EMN: Tensor) -> Tensor:
     """Fill and return `out_EMN`, which may be a transposed view of a contiguous (E, N, M)."""
+    tile.refuse_levers_but()
     n_experts, n_m, n_n = out_EMN.shape
     grid = n_experts * triton.cdiv(n_m, tile.m) * triton.cdiv(n_n, tile.n)
     weight_gradient_kernel[(grid,)](

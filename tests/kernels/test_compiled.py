@@ -15,6 +15,7 @@ from moe_lessons.kernels.compiled import (
     Launch,
     compile_launch,
     intermediate_code,
+    loop_spills,
     moe_launches,
     narrow_products,
     read_machine_code,
@@ -22,10 +23,10 @@ from moe_lessons.kernels.compiled import (
     widths,
 )
 from moe_lessons.kernels.plan import make_plan, make_plan_naive
+from moe_lessons.kernels.tiles import TILE_OF_STEP
 
 RESULTS = paths.PACKAGE / "results" / "kernels_compiled.json"
 LAYER = (8192, 1024, 2048, 64, 8)  # T, D, F, E, K
-MATRIX_STEPS = [step for step in STEPS if step not in ("plan", "combine", "hidden_combine")]
 TARGETS = {"A100": (80, tiles.SAFE), "H100": (90, tiles.HOPPER)}
 
 
@@ -57,7 +58,8 @@ def test_compiles_within_the_hardware(gpu, step):
     assert machine.atomics == 0
     assert machine.shared_bytes <= SHARED_LIMIT_BYTES[capability]
     assert machine.spill_bytes <= 8  # `up` parks two registers outside its loop
-    if step in MATRIX_STEPS:
+    assert machine.loop_spills == 0
+    if step in TILE_OF_STEP:
         unit = machine.wgmma if capability == 90 else machine.mma
         assert unit > 0, "the products run on the slow units"
         assert machine.async_copies > 0, "loads do not run ahead of the products"
@@ -85,13 +87,13 @@ def test_recorded_results_are_of_these_tiles():
         capability = {"A100": (8, 0), "H100": (9, 0)}[row["gpu"]]
         aligned = d_model * itemsize % 16 == 0 == d_expert * itemsize % 16
         choice = tiles.tiles_for(capability, itemsize, n_tokens * top_k / n_experts, aligned)
-        if row["kernel"] in MATRIX_STEPS:
-            tile = getattr(choice, row["kernel"].replace("gate_up_gradient", "weight_gradient"), None)
-            tile = tile or choice.weight_gradient
-            assert (*row["tile"], row["warps"], row["stages"]) == tuple(tile), row
+        if row["kernel"] in TILE_OF_STEP:
+            tile = getattr(choice, TILE_OF_STEP[row["kernel"]])
+            assert tiles.Tile(*row["tile"], row["warps"], row["stages"], **row["levers"]) == tile, row
         assert row["atomics"] == 0
         assert row["registers"] <= 255
         assert row["spill_bytes"] <= 8
+        assert row["loop_spills"] == 0
         seen.add((row["gpu"], row["dtype"], row["kernel"]))
     assert len(seen) == 2 * 3 * len(STEPS)
 
@@ -147,6 +149,33 @@ def step_by_step_kernel(out, d_model, BLOCK: tl.constexpr):
 def test_the_search_for_narrow_products_finds_them_and_no_others(kernel, found):
     arguments = {"out": torch.empty(1, device="meta"), "d_model": 64, "BLOCK": 16}
     assert len(narrow_products(intermediate_code(Launch(kernel, (1,), arguments, {})))) == found
+
+
+DISASSEMBLY = """
+        /*0010*/                   STL [R1], R2 ;          /* 0x00000002010 */
+        /*0020*/               @P1 LDL R3, [R1] ;
+        /*0030*/                   HGMMA.64x128x16.F32.BF16 R88, gdesc[UR16], R88 ;
+        /*0040*/               @P3 BRA 0x0020 ;            /* 0xfffffff400e */
+        /*0050*/                   LDL.LU R2, [R1] ;
+        /*0060*/                   BRA 0x0010 ;
+        /*0070*/                   STL [R1], R2 ;
+        /*0080*/                   BRA 0x0070 ;
+        /*0090*/                   BRA 0x0090;
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (DISASSEMBLY, 1),  # not what the loop around it parks, nor a loop without a product
+        (DISASSEMBLY.replace("@P1 LDL R3, [R1]", "MOV R3, R4"), 0),
+        (DISASSEMBLY.replace("HGMMA.64x128x16.F32.BF16 R88, gdesc[UR16], R88", "FFMA R1, R2, R3, R1"), 1),
+        (DISASSEMBLY.replace("BRA 0x0020", "BRA.U !UP0, 0x0020"), 1),
+        ("", 0),
+    ],
+)
+def test_spills_that_stand_in_the_loop(text, found):
+    assert loop_spills(text) == found
 
 
 @triton.jit

@@ -6,6 +6,8 @@ from kernel_cases import EDGES, LIMITS, assert_close, draw_case, oracle, run
 
 from moe_lessons.dispatch import moe_unbind
 from moe_lessons.kernels import moe, moe_triton, tiles, triton_supported
+from moe_lessons.kernels.plan import make_plan
+from moe_lessons.kernels.up import up
 
 pytestmark = [
     pytest.mark.skipif(
@@ -17,10 +19,24 @@ pytestmark = [
 LAYER = (1000, 256, 384, 16, 4)
 EACH_DTYPE = pytest.mark.parametrize("dtype", list(LIMITS), ids=str)
 ALL_TILES = {name: value for name, value in vars(tiles).items() if isinstance(value, tiles.Tiles)}
+GROUPED = tiles.HOPPER._asdict()
+for field in ("up", "down", "pre_gradient", "hidden_gradient"):
+    GROUPED[field] = GROUPED[field]._replace(group=8, tma=field != "pre_gradient")
+ALL_TILES["LEVERS"] = tiles.Tiles(**GROUPED | {"up": GROUPED["up"]._replace(persistent=1)})
+ONLY_ON_HOPPER = ("HOPPER", "LEVERS")
 
 
 def draw(*sizes, dtype=torch.bfloat16):
     return draw_case(*sizes, dtype=dtype, device="cuda")
+
+
+@pytest.fixture(params=["from the table", "with all levers"])
+def tiles_of_both_kinds(request, monkeypatch):
+    """What launches differently: descriptors that the host fills in, and a grid of the GPU's size."""
+    if request.param == "with all levers":
+        if torch.cuda.get_device_capability()[0] != 9:
+            pytest.skip("these tiles are for Hopper")
+        monkeypatch.setattr(moe, "_tiles", lambda *_: ALL_TILES["LEVERS"])
 
 
 def needs_memory(gigabytes):
@@ -52,12 +68,29 @@ def test_edges(sizes):
 @EACH_DTYPE
 @pytest.mark.parametrize("name", ALL_TILES)
 def test_every_choice_of_tiles(name, dtype, monkeypatch):
-    too_large = dtype == torch.float32 and name == "HOPPER"
-    if too_large or (name == "HOPPER" and torch.cuda.get_device_capability()[0] != 9):
+    too_large = dtype == torch.float32 and name in ONLY_ON_HOPPER
+    if too_large or (name in ONLY_ON_HOPPER and torch.cuda.get_device_capability()[0] != 9):
         pytest.skip("these tiles are for 16-bit floats on Hopper")
     monkeypatch.setattr(moe, "_tiles", lambda *_: ALL_TILES[name])
     case = draw(*LAYER, dtype=dtype)
     assert_close(run(moe_triton, case), oracle(case, moe_unbind), LIMITS[dtype])
+
+
+@pytest.mark.parametrize(
+    "levers",
+    [{"group": 8}, {"persistent": 1}, {"tma": True}, {"tma": True, "persistent": 2, "group": 3}],
+    ids=str,
+)
+def test_levers_do_not_change_what_up_computes(levers):
+    """With several pieces for each program of the persistent grid. The sums are the same to a bit."""
+    if torch.cuda.get_device_capability()[0] != 9:
+        pytest.skip("these tiles are for Hopper")
+    hidden_TD, ids_TK, _, gate_up, _ = draw(9000, 256, 384, 16, 4)
+    plan = make_plan(ids_TK, 16, 128)
+    plain = up(hidden_TD, gate_up, plan, tiles.HOPPER.up, store_pre=True)
+    mine = up(hidden_TD, gate_up, plan, tiles.HOPPER.up._replace(**levers), store_pre=True)
+    assert torch.equal(mine[1], plain[1])
+    assert_close(mine[:1], plain[:1], LIMITS[torch.bfloat16], ("activations",))
 
 
 @EACH_DTYPE
@@ -79,6 +112,7 @@ def test_names_of_experts_do_not_matter_to_a_bit():
     )
 
 
+@pytest.mark.usefixtures("tiles_of_both_kinds")
 def test_the_host_never_waits():
     case = draw(*LAYER)
     run(moe_triton, case)  # compiles
@@ -91,6 +125,7 @@ def test_the_host_never_waits():
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.usefixtures("tiles_of_both_kinds")
 def test_a_cuda_graph_replays_with_another_routing():
     static, other = draw(*LAYER), draw_case(*LAYER, 3, dtype=torch.bfloat16, seed=5, device="cuda")
     leaves = [tensor.clone().requires_grad_(tensor.is_floating_point()) for tensor in static]
@@ -118,6 +153,7 @@ def test_a_cuda_graph_replays_with_another_routing():
         assert torch.equal(mine, eager)
 
 
+@pytest.mark.usefixtures("tiles_of_both_kinds")
 def test_torch_compile():
     case = draw(*LAYER)
     compiled = torch.compile(moe_triton, fullgraph=True)

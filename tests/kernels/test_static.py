@@ -42,7 +42,7 @@ def test_kernels_keep_the_rules():
         found, n_kernels = faults(path.read_text(encoding="utf-8"))
         assert found == [], path.name
         total += n_kernels
-    assert total == 8  # six kernels, and two functions they call
+    assert total == 11  # six kernels, two variants, and three functions they call
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,17 @@ def test_the_rules_find_what_breaks_them(line):
 
 
 def test_kernel_code_fits_one_sitting():
-    """Lines of kernels alone: no docstrings, blank lines, comments, or the code around them."""
-    lines = 0
+    """Lines of kernels alone: no docstrings, blank lines, comments, or the code around them.
+
+    The variants, which nobody has to read to understand the six, are counted apart.
+    """
+    lines = {"kernels": 0, "variants": 0}
     for path in SOURCES:
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(function, ast.FunctionDef) and "triton.jit" in map(
                 ast.unparse, function.decorator_list
             ):
-                lines += len(ast.unparse(function.body[1:]).splitlines())
-    assert lines <= 160
+                kind = "variants" if path.stem in ("product_tma", "up_persistent") else "kernels"
+                lines[kind] += len(ast.unparse(function.body[1:]).splitlines())
+    assert lines["kernels"] <= 160
+    assert lines["variants"] <= 64
