@@ -80,11 +80,11 @@ def doubt_is_depends(part):
 
 FRESH = {
     "17.find_errors": [
-        ("everything is wrong", sceptic, set()),
-        ("everything is right", believer, set()),
-        ("corrections left out", without_corrections, set()),
+        ("everything is wrong", sceptic, {"sceptic"}),
+        ("everything is right", believer, {"believer"}),
+        ("corrections left out", without_corrections, {"not_put_right"}),
         ("corrections that answer another question", other_quantities, set()),
-        ("three right sentences accused", three_accused, set()),
-        ("depends wherever in doubt", doubt_is_depends, set()),
+        ("three right sentences accused", three_accused, {"accuses"}),
+        ("depends wherever in doubt", doubt_is_depends, {"softens"}),
     ],
 }
