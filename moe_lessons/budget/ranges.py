@@ -4,7 +4,6 @@ A law that is asked where nobody has trained anything answers all the same, and 
 before anything else: one expert of ten thousand wins every comparison. So there is no answer outside.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -118,7 +117,8 @@ def _outside(design: Design, budget: Budget) -> Iterator[str]:
     if design.d_model % HEAD:
         yield f"d_model is {written(design.d_model)}: choose a multiple of {HEAD}, the width of a head"
     if design.bits not in BITS:
-        yield f"bits is {written(design.bits)}: what 4, 8 and 16 cost was measured (llama.cpp, quantize/README.md)"
+        bits = written(design.bits)
+        yield f"bits is {bits}: what 4, 8 and 16 cost was measured (llama.cpp, quantize/README.md)"
     if design.top_k > design.n_experts:
         yield f"top_k is {written(design.top_k)}: choose at most n_experts={design.n_experts:,}"
     values = {
@@ -156,4 +156,5 @@ def _layout(design: Design, budget: Budget) -> Iterator[str]:
     elif design.layout == "experts" and budget.batch % budget.devices:
         yield f"batch is {written(budget.batch)}: {budget.devices:,} devices cannot have equally many users"
     elif design.layout == "all" and design.n_kv_heads % budget.devices:
-        yield f"n_kv_heads is {written(design.n_kv_heads)}: {budget.devices:,} devices cannot have equally many"
+        heads = written(design.n_kv_heads)
+        yield f"n_kv_heads is {heads}: {budget.devices:,} devices cannot have equally many"

@@ -50,7 +50,7 @@ class Found(NamedTuple):
 def trained(design: Design, budget: Budget) -> Design:
     """The design, trained on as many tokens as compute, text and the laws' range allow: more never hurts.
 
-    One whose choices are no numbers is given back as it is: there is nothing to count, and `refusals` says why.
+    One whose choices are no numbers comes back as it is: there is nothing to count, and `refusals` says why.
 
     Examples
     --------

@@ -137,7 +137,7 @@ class Design:
 
 
 def as_chosen(design: Design) -> Design:
-    """A design with the same choices and nothing else: each is read once, and all that follows is counted anew.
+    """A design with the same choices and nothing else: each is read once, and what follows is counted anew.
 
     What is judged must be what is designed. A subclass may answer otherwise each time that it is asked, and
     what was counted once lies in the design, where it can be written over.
@@ -155,7 +155,9 @@ def as_chosen(design: Design) -> Design:
     (1, 505413632, True)
     """
     if not isinstance(design, Design):
-        raise TypeError(f"design is a {type(design).__name__}: give a Design, such as usual(2048, 64, 4, 512)")
+        raise TypeError(
+            f"design is a {type(design).__name__}: give a Design, such as usual(2048, 64, 4, 512)"
+        )
     return Design(*(getattr(design, field.name) for field in fields(Design)))
 
 

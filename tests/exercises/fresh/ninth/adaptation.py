@@ -132,9 +132,7 @@ def cut_across_gate_and_up(gate_up_HD, down_DF, rows_RD, granularity):
 
 def rows_in_turn(gate_up_HD, down_DF, rows_RD, granularity):
     gate, up = gate_up_HD.chunk(2)
-    slices = [
-        torch.cat([g, u]) for g, u in zip(gate.chunk(granularity), up.chunk(granularity), strict=True)
-    ]
+    slices = [torch.cat([g, u]) for g, u in zip(gate.chunk(granularity), up.chunk(granularity), strict=True)]
     downs = list(down_DF.chunk(granularity, dim=1))
     R = len(rows_RD)
     return torch.stack(slices * R), torch.stack(downs * R), rows_RD.repeat(granularity, 1), granularity

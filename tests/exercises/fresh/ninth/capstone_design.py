@@ -128,11 +128,11 @@ def the_same_for_all(flops, tokens, batch, context, devices, memory, bandwidth, 
 
 FRESH = {
     "17.design": [
-        ("the seconds of a step not asked", time_not_asked, set()),
-        ("allowed not asked", range_not_asked, set()),
-        ("memory of all devices together", memory_of_all_devices, set()),
-        ("16 bits alone", sixteen_bits_alone, set()),
-        ("layout 'one' alone", one_device_alone, set()),
-        ("one design for every budget", the_same_for_all, set()),
+        ("the seconds of a step not asked", time_not_asked, {"time_ignored"}),
+        ("allowed not asked", range_not_asked, {"cost_of_no_layout"}),
+        ("memory of all devices together", memory_of_all_devices, {"memory_pooled"}),
+        ("16 bits alone", sixteen_bits_alone, {"full_bits"}),
+        ("layout 'one' alone", one_device_alone, {"one_alone"}),
+        ("one design for every budget", the_same_for_all, {"same_for_all"}),
     ],
 }
