@@ -126,7 +126,7 @@ def _mistaken(wrong: Wrong) -> Any:
 
 
 def _costs_much(best_of_kind: float, case: Case, got: Outputs, want: Outputs) -> bool:
-    """Whether a design is poor because of its kind: none of the kind would do, or few, and it is near them."""
+    """Whether a design is poor because of its kind: none of it would do, or few, and it is near them."""
     loss, possible = verdict(case, got).loss, verdict(case, want).loss
     assert loss is not None
     assert possible is not None
