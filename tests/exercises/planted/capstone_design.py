@@ -122,14 +122,15 @@ def every_layout(flops, tokens, batch, context, devices, memory, bandwidth, peak
 
 def few_designs(flops, tokens, batch, context, devices, memory, bandwidth, peak, link, seconds):
     fitting = [d for d in (4096, 5120) if 64 * 24 * d * d * 1.0625 < memory]
-    return min(fitting), 64, 8, 1024, 8, "one"
+    d = min(fitting)
+    return d, 64, 8, d // 4, 8, "one"
 
 
 def few_designs_kept(flops, tokens, batch, context, devices, memory, bandwidth, peak, link, seconds):
     best = None
     for d in (4096, 5120):
         if 64 * 24 * d * d * 1.0625 < memory:
-            best = (d, 64, 8, 1024, 8, "one")
+            best = (d, 64, 8, d // 4, 8, "one")
     return best[0], *best[1:]
 
 
