@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from moe_lessons.accounting.written import written
+
 
 @dataclass(frozen=True)
 class Law:
@@ -22,11 +24,11 @@ class Law:
         """Refuse what no formula takes, and what the experiments did not cover unless that is asked for."""
         for name, value in values.items():
             if not 0 < value < math.inf:
-                raise ValueError(f"{name} is {value}: choose a positive number")
+                raise ValueError(f"{name} is {written(value)}: choose a positive number")
             low, high = self.fitted[name]
             if not (beyond or low * (1 - 1e-9) <= value <= high * (1 + 1e-9)):
                 raise ValueError(
-                    f"{name} is {value:.4g}: the law was fitted from {low:.4g} to {high:.4g} "
+                    f"{name} is {written(value)}: the law was fitted from {written(low)} to {written(high)} "
                     f"({self.source}); beyond=True asks it all the same"
                 )
 

@@ -62,7 +62,7 @@ def efficiency_leverage(
     7.24
     >>> efficiency_leverage(0.031, 12, 1e22)
     Traceback (most recent call last):
-    ValueError: flops is 1e+22: the law was fitted from 1e+18 to 3e+20 ...
+    ValueError: flops is 1e22: the law was fitted from 1e18 to 3e20 ...
     """
     LING.check(beyond, activation=activation, granularity=granularity, flops=flops)
     if activation > 1:

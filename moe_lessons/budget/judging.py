@@ -6,7 +6,7 @@ from moe_lessons.budget.means import Budget
 from moe_lessons.budget.price import Price, price
 from moe_lessons.budget.quality import predicted_loss, stretched
 from moe_lessons.budget.ranges import RANGES, refusals
-from moe_lessons.budget.shape import Design
+from moe_lessons.budget.shape import Design, as_chosen
 
 RESOURCES = ("flops", "tokens", "memory", "seconds")
 ROUNDING = 1 + 1e-9
@@ -55,7 +55,7 @@ class Verdict:
         if self.refused:
             return "refused: " + "; ".join(self.refused)
         assert self.uses is not None
-        shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in self.uses.items())
+        shares = ", ".join(f"{name} {100 * share:,.0f} %" for name, share in self.uses.items())
         return f"loss {self.loss:.3f}, {'fits' if self.fits else 'does not fit'} ({shares})"
 
 
@@ -80,6 +80,7 @@ def assess(design: Design, budget: Budget) -> Verdict:
     >>> print(assess(usual(2048, 256, 64, 64, tokens=2e11), LAB))
     refused: 2 d_model / d_expert is 64: measured from 2 to 16 (arXiv 2507.17702, section 4.1)
     """
+    design = as_chosen(design)
     refused = refusals(design, budget)
     if refused:
         return Verdict(refused)

@@ -6,6 +6,8 @@ The numbers of devices are what they reach in practice or less, rounded; each ki
 import random
 from dataclasses import dataclass, replace
 
+from moe_lessons.accounting.written import written
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -60,12 +62,14 @@ class Budget:
         ):
             value = getattr(self, name)
             if not 0 < value < float("inf"):
-                raise ValueError(f"{name}={value}: choose a positive number")
+                raise ValueError(f"{name}={written(value)}: choose a positive number")
         for name in ("batch", "context", "devices"):
             if getattr(self, name) != int(getattr(self, name)):
-                raise ValueError(f"{name}={getattr(self, name)}: choose a whole number")
+                raise ValueError(f"{name}={written(getattr(self, name))}: choose a whole number")
         if self.devices > 1 and not 0 < self.link < float("inf"):
-            raise ValueError(f"link={self.link} with {self.devices} devices: choose a positive number")
+            raise ValueError(
+                f"link={written(self.link)} with {self.devices:,} devices: choose a positive number"
+            )
 
 
 PHONE = Budget("phone", 2e22, 1e13, 1, 4096, 1, 4e9, 5e10, 4e12, 0, 0.012)

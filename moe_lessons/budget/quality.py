@@ -10,6 +10,7 @@ designs, not for telling what yours will have.
 import math
 
 from moe_lessons.accounting.sparsity import efficiency_leverage
+from moe_lessons.accounting.written import written
 from moe_lessons.budget.ranges import FITTED_SIZE, FITTED_TOKENS, LARGEST_LEVERAGE_FLOPS
 from moe_lessons.budget.shape import Design
 
@@ -85,16 +86,17 @@ def stretched(design: Design, text: float) -> tuple[str, ...]:
     --------
     >>> from moe_lessons.budget.shape import usual
     >>> stretched(usual(2048, 256, 8, 512, tokens=1e12), 1e12)
-    ('text: 1e+12 tokens; the law was fitted to 5e+11',)
+    ('text: 1 trillion tokens; the law was fitted up to 500 billion',)
     """
     said = []
     acts, flops = size(design) * leverage(design), 6.0 * design.active * design.tokens
+    smallest, largest = (written(limit) for limit in FITTED_SIZE)
+    most, held = written(FITTED_TOKENS[1]), written(LARGEST_LEVERAGE_FLOPS)
     if not FITTED_SIZE[0] <= acts <= FITTED_SIZE[1]:
-        said.append(f"size: acts like {acts:.3g} parameters; the law was fitted to {FITTED_SIZE[1]:.2g}")
+        acts_like = f"size: acts like {written(acts, 3)} parameters"
+        said.append(f"{acts_like}; the law was fitted from {smallest} to {largest}")
     if fresh(design.tokens, text) > FITTED_TOKENS[1]:
-        said.append(f"text: {design.tokens:.3g} tokens; the law was fitted to {FITTED_TOKENS[1]:.2g}")
+        said.append(f"text: {written(design.tokens, 3)} tokens; the law was fitted up to {most}")
     if not design.dense and flops > LARGEST_LEVERAGE_FLOPS:
-        said.append(
-            f"leverage: {flops:.2g} FLOPs; held at {LARGEST_LEVERAGE_FLOPS:.2g}, where a model confirmed it"
-        )
+        said.append(f"leverage: {written(flops, 2)} FLOPs; held at {held}, where a model confirmed it")
     return tuple(said)

@@ -4,12 +4,12 @@ A law that is asked where nobody has trained anything answers all the same, and 
 before anything else: one expert of ten thousand wins every comparison. So there is no answer outside.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from moe_lessons.accounting.written import written
 from moe_lessons.budget.means import Budget
-from moe_lessons.budget.shape import HEAD, LAYOUTS, Design
+from moe_lessons.budget.shape import HEAD, LAYOUTS, Design, as_chosen
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,16 @@ class Range:
         --------
         >>> Range(2, 16, "a paper").refuses("2 d_model / d_expert", 512.0)
         '2 d_model / d_expert is 512: measured from 2 to 16 (a paper)'
+        >>> Range(2, 16, "a paper").refuses("2 d_model / d_expert", 16.0001)
+        '2 d_model / d_expert is 16.0001: measured from 2 to 16 (a paper)'
         >>> Range(2, 16, "a paper").refuses("2 d_model / d_expert", 16)
         """
         if self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9):
             return None
-        return f"{name} is {value:.4g}: measured from {self.low:.4g} to {self.high:.4g} ({self.source})"
+        said, low, high = written(value), written(self.low), written(self.high)
+        if said in (low, high):  # outside by less than is written
+            said = repr(value)
+        return f"{name} is {said}: measured from {low} to {high} ({self.source})"
 
 
 LING = "arXiv 2507.17702, section 4.1"
@@ -54,6 +59,8 @@ leverage is taken from here and grows no more (arXiv 2507.17702, abstract)."""
 FITTED_SIZE, FITTED_TOKENS = (70e6, 16e9), (5e9, 500e9)
 """The dense models behind the law of loss (arXiv 2203.15556, abstract)."""
 BITS = (4, 8, 16)
+LARGEST, MOST_TOKENS = 2**31, 1e30
+"""What is counted at all: far outside every range, and far inside of what a float holds."""
 
 
 def refusals(design: Design, budget: Budget) -> tuple[str, ...]:
@@ -66,29 +73,54 @@ def refusals(design: Design, budget: Budget) -> tuple[str, ...]:
     >>> refusals(usual(2048, 512, 2, 2048), LAB)[0]
     'active / all experts is 0.003906: measured from 0.007812 to 0.5 (arXiv 2507.17702, section 4.1)'
     """
-    wrong = tuple(_kinds(design))
-    return wrong or tuple(_outside(design, budget))
+    design = as_chosen(design)
+    return no_numbers(design) or tuple(_outside(design, budget))
 
 
-def _kinds(design: Design) -> Iterator[str]:
-    """What is no number of anything."""
+def no_numbers(design: Design) -> tuple[str, ...]:
+    """Say which choices are no number of anything, or no layout.
+
+    Only Python's own numbers count, and no subclass of them: those compare as they please.
+
+    Examples
+    --------
+    >>> from moe_lessons.budget.shape import usual
+    >>> no_numbers(usual(2048, 64, -8, 512))
+    ('top_k is -8: choose a whole number from 1 to 2,147,483,648, an int',)
+    """
+    return tuple(_no_numbers(design))
+
+
+def _no_numbers(design: Design) -> Iterator[str]:
     for name in ("d_model", "n_layers", "n_heads", "n_experts", "top_k", "d_expert", "n_shared", "bits"):
         value, least = getattr(design, name), 0 if name == "n_shared" else 1
-        if type(value) is not int or not least <= value <= 2**31:
-            yield f"{name} is {value!r}: choose a whole number from {least} on"
-    if type(design.tokens) not in (int, float) or not 0 < design.tokens < math.inf:
-        yield f"tokens is {design.tokens!r}: choose a positive number"
-    if design.layout not in LAYOUTS:
-        yield f"layout is {design.layout!r}: choose one of {', '.join(LAYOUTS)}"
+        if type(value) is not int or not least <= value <= LARGEST:
+            yield f"{name} is {_shown(value)}: choose a whole number from {least} to {LARGEST:,}, an int"
+    if type(design.tokens) not in (int, float) or not 0 < design.tokens <= MOST_TOKENS:
+        yield f"tokens is {_shown(design.tokens)}: choose a positive number up to {written(MOST_TOKENS)}"
+    if type(design.layout) is not str or design.layout not in LAYOUTS:
+        yield f"layout is {_shown(design.layout)}: choose one of {', '.join(LAYOUTS)}"
+
+
+def _shown(value: object) -> str:
+    """A value in a line: numbers as they are written, all else briefly."""
+    if type(value) in (int, float):
+        return written(value)  # type: ignore[arg-type]
+    try:
+        said = " ".join(repr(value).split())
+    except Exception:
+        return f"a {type(value).__name__}"
+    return said if len(said) <= 60 else f"{said[:59]}…"
 
 
 def _outside(design: Design, budget: Budget) -> Iterator[str]:
     if design.d_model % HEAD:
-        yield f"d_model is {design.d_model}: choose a multiple of {HEAD}, the width of a head"
+        yield f"d_model is {written(design.d_model)}: choose a multiple of {HEAD}, the width of a head"
     if design.bits not in BITS:
-        yield f"bits is {design.bits}: what 4, 8 and 16 cost was measured (llama.cpp, quantize/README.md)"
+        bits = written(design.bits)
+        yield f"bits is {bits}: what 4, 8 and 16 cost was measured (llama.cpp, quantize/README.md)"
     if design.top_k > design.n_experts:
-        yield f"top_k is {design.top_k}: choose at most n_experts={design.n_experts}"
+        yield f"top_k is {written(design.top_k)}: choose at most n_experts={design.n_experts:,}"
     values = {
         "d_model": design.d_model,
         "d_model / n_layers": design.d_model / design.n_layers,
@@ -100,7 +132,7 @@ def _outside(design: Design, budget: Budget) -> Iterator[str]:
     }
     if design.dense:
         if design.n_shared:
-            yield f"n_shared is {design.n_shared} with one expert: a dense model has none beside it"
+            yield f"n_shared is {written(design.n_shared)} with one expert: a dense model has none beside it"
     else:
         values |= {
             "n_experts": design.n_experts,
@@ -120,8 +152,9 @@ def _layout(design: Design, budget: Budget) -> Iterator[str]:
     if budget.devices == 1:
         yield f"layout is {design.layout!r}: there is one device to lay it out on"
     elif design.layout == "experts" and design.n_experts % budget.devices:
-        yield f"n_experts is {design.n_experts}: {budget.devices} devices cannot have equally many"
+        yield f"n_experts is {written(design.n_experts)}: {budget.devices:,} devices cannot have equally many"
     elif design.layout == "experts" and budget.batch % budget.devices:
-        yield f"batch is {budget.batch}: {budget.devices} devices cannot have equally many users"
+        yield f"batch is {written(budget.batch)}: {budget.devices:,} devices cannot have equally many users"
     elif design.layout == "all" and design.n_kv_heads % budget.devices:
-        yield f"n_kv_heads is {design.n_kv_heads}: {budget.devices} devices cannot have equally many"
+        heads = written(design.n_kv_heads)
+        yield f"n_kv_heads is {heads}: {budget.devices:,} devices cannot have equally many"

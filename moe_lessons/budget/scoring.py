@@ -8,7 +8,7 @@ from moe_lessons.budget.means import Budget
 from moe_lessons.budget.mistakes import Mistake, mistake
 from moe_lessons.budget.ranges import BITS
 from moe_lessons.budget.searching import loss_if_it_fits, search, shadow_prices, trained
-from moe_lessons.budget.shape import LAYOUTS, Design, usual
+from moe_lessons.budget.shape import LAYOUTS, Design, as_chosen, usual
 
 FULL = 10.0
 FOR_TRYING, FOR_FITTING = 2.0, 3.0
@@ -66,6 +66,7 @@ def score(design: Design, budget: Budget) -> Score:
     of single changes, another n_experts helps most
     A larger share of the experts works for each token than in the best design. ...
     """
+    design = as_chosen(design)
     verdict, best = assess(design, budget), search(budget)
     if verdict.refused:
         return Score(0.0, verdict, tuple(f"refused: {line}" for line in verdict.refused))
@@ -75,7 +76,7 @@ def score(design: Design, budget: Budget) -> Score:
     if not verdict.fits:
         worst = max(verdict.uses.values())
         lines = [
-            f"too much {UNITS[name]}: {100 * verdict.uses[name]:.0f} % of what there is"
+            f"too much {UNITS[name]}: {100 * verdict.uses[name]:,.0f} % of what there is"
             for name in verdict.over
         ]
         points = FOR_TRYING * max(0.0, 2.0 - worst)

@@ -13,7 +13,7 @@ from moe_lessons.budget.judging import RESOURCES, Verdict, assess
 from moe_lessons.budget.means import Budget
 from moe_lessons.budget.price import price
 from moe_lessons.budget.quality import predicted_loss
-from moe_lessons.budget.ranges import RANGES, refusals
+from moe_lessons.budget.ranges import RANGES, no_numbers, refusals
 from moe_lessons.budget.shape import LAYOUTS, Design, usual
 
 WIDTHS = (1024, 1536, 2048, 2560, 3072, 4096, 5120, 6144, 8192)
@@ -50,12 +50,17 @@ class Found(NamedTuple):
 def trained(design: Design, budget: Budget) -> Design:
     """The design, trained on as many tokens as compute, text and the laws' range allow: more never hurts.
 
+    One whose choices are no numbers comes back as it is: there is nothing to count, and `refusals` says why.
+
     Examples
     --------
+    >>> from moe_lessons.accounting.written import written
     >>> from moe_lessons.budget.means import LAB
-    >>> f"{trained(usual(2048, 256, 4, 512), LAB).tokens:.3g}"
-    '3.26e+11'
+    >>> written(trained(usual(2048, 256, 4, 512), LAB).tokens)
+    '326.1 billion'
     """
+    if no_numbers(design):
+        return design
     most = (
         budget.flops / (6.0 * design.active),
         RANGES["repetitions of the text"].high * budget.tokens,

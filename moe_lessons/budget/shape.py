@@ -4,7 +4,7 @@ Kept the same for all designs, so that no choice hides in them: heads of 128, fo
 key and value heads, SwiGLU, a vocabulary of 65,536 with a table and a head of its own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 from moe_lessons.accounting.shapes import Attention, Cache, Dense, Layer, Matrix, Model, MoE, Read, gated
@@ -136,6 +136,31 @@ class Design:
         return Model("a design", "design", VOCAB, d, ((layer, self.n_layers),), tied=False, final_norms=0)
 
 
+def as_chosen(design: Design) -> Design:
+    """A design with the same choices and nothing else: each is read once, and what follows is counted anew.
+
+    What is judged must be what is designed. A subclass may answer otherwise each time that it is asked, and
+    what was counted once lies in the design, where it can be written over.
+
+    Raises
+    ------
+    TypeError
+        If it is no design.
+
+    Examples
+    --------
+    >>> design = usual(2048, 64, 4, 512)
+    >>> design.__dict__["active"] = 1
+    >>> design.active, as_chosen(design).active, as_chosen(design) == design
+    (1, 505413632, True)
+    """
+    if not isinstance(design, Design):
+        raise TypeError(
+            f"design is a {type(design).__name__}: give a Design, such as usual(2048, 64, 4, 512)"
+        )
+    return Design(*(getattr(design, field.name) for field in fields(Design)))
+
+
 def usual(
     d_model: int,
     n_experts: int,
@@ -154,5 +179,5 @@ def usual(
     >>> usual(4096, 8, 2, 8192).n_layers, usual(512, 8, 2, 256).n_layers
     (32, 8)
     """
-    wide = max(1, d_model // HEAD)
+    wide = max(1, d_model // HEAD) if isinstance(d_model, int) else 1  # `refusals` says what is no width
     return Design(d_model, max(8, wide), wide, n_experts, top_k, d_expert, n_shared, bits, layout, tokens)

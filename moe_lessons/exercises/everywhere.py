@@ -1,4 +1,4 @@
-"""Mistakes that any exercise can have: outputs swapped, transposed, in another dtype, a number written in.
+"""Mistakes that any exercise can have: outputs swapped or transposed, another dtype, numbers written in.
 
 They are named only where they explain every wrong case to the last value.
 """
@@ -11,14 +11,18 @@ import numpy as np
 from moe_lessons.exercises.drivers import Failure
 from moe_lessons.exercises.findings import Trial, right, same
 from moe_lessons.exercises.off_by_size import off_by_size
-from moe_lessons.exercises.spec import Exercise, Mistake, Output
+from moe_lessons.exercises.spec import Exercise, Mistake, Output, Outputs
 
 SWAPPED, TRANSPOSED, WRITTEN_IN = "outputs_swapped", "transposed", "number_written_in"
-OTHER_DTYPE = "other_dtype"
+OTHER_DTYPE, SAME_FOR_ALL = "other_dtype", "same_for_all"
 
 
 def anywhere(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
     """The first of these mistakes that explains all that is wrong."""
+    return _anywhere(exercise, trials) or same_for_all(exercise, trials)
+
+
+def _anywhere(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
     ordinary = [t for t in trials if not t.case.is_edge]
     wrong = [t for t in ordinary if not right(exercise, t)]
     ran = [t for t in wrong if t.got is not None]
@@ -109,3 +113,26 @@ def one_value(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
         f"into the code where `{name}` is meant: a number that holds for one model does not for the next."
     )
     return Mistake(WRITTEN_IN, message, hint=0)
+
+
+def same_for_all(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
+    """The same values for all inputs, three at least, where these ask for different ones."""
+    ordinary = [t for t in trials if not t.case.is_edge]
+    replies = [t.got for t in ordinary if t.got is not None]
+    if len(replies) < 3 or len(replies) < len(ordinary):
+        return None
+    if not _equal(replies) or _equal([t.want for t in ordinary]):
+        return None
+    message = (
+        "The same is returned for all inputs, and what is asked for depends on them. Which of the arguments "
+        "has no part in what you return?"
+    )
+    return Mistake(SAME_FOR_ALL, message, hint=0)
+
+
+def _equal(values: Sequence[Outputs]) -> bool:
+    """Whether all are the same, output by output."""
+    first, *others = values
+    return all(
+        np.array_equal(np.asarray(one[name]), np.asarray(first[name])) for one in others for name in first
+    )

@@ -1,5 +1,6 @@
 """Ten held-out designs, ranked by the simulator and by a hand calculation that is written out here."""
 
+from importlib import import_module
 from math import exp, log2, log10
 
 import pytest
@@ -55,9 +56,10 @@ def ranked(numbers):
     return sorted(range(len(numbers)), key=numbers.__getitem__)
 
 
-@pytest.mark.parametrize(
-    "kind", ["phone", "one 24 GB card", "small lab", "little text", "long documents", "busy server"]
-)
+ON_ONE = ("phone", "one 24 GB card", "small lab", "little text", "long documents", "busy server")
+
+
+@pytest.mark.parametrize("kind", ON_ONE)
 def test_ten_designs_are_ranked_as_by_hand(kind):
     budget = KINDS[kind]
     hand = [by_hand(*shape, budget) for shape in TEN]
@@ -71,3 +73,30 @@ def test_ten_designs_are_ranked_as_by_hand(kind):
         assert verdict.price.memory_bytes / 1e9 == pytest.approx(memory, rel=1e-9)
         assert 1e3 * verdict.price.seconds == pytest.approx(ms, rel=1e-9)
         assert verdict.fits == (memory <= budget.memory / 1e9 and ms <= 1e3 * budget.seconds)
+
+
+# Module of the simulator, name, what a mistaken simulator has there, and the column that then goes wrong.
+MISTAKEN = {
+    "all experts are read": ("price", "expert_coverage", lambda e, k, batch: e, 2),
+    "one token's experts are read": ("price", "expert_coverage", lambda e, k, batch: k, 2),
+    "the caches are not held": ("shape", "CACHE_BYTES", 0, 1),
+    "experts buy nothing": ("quality", "leverage", lambda design: 1.0, 0),
+    "all parameters are size": ("quality", "size", lambda design: float(design.total), 0),
+    "text counts for nothing": ("quality", "TEXT", 0.0, 0),
+    "repeated text is worth nothing": ("quality", "REPEATS", 1e-9, 0),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKEN)
+def test_a_simulator_with_a_mistake_ranks_the_ten_otherwise(name, monkeypatch):
+    """The ten tell mistakes apart, so that the same ranks are worth something."""
+    module, attribute, value, column = MISTAKEN[name]
+    monkeypatch.setattr(import_module(f"moe_lessons.budget.{module}"), attribute, value)
+    differs = []
+    for kind in ON_ONE:
+        budget = KINDS[kind]
+        hand = [by_hand(*shape, budget)[column] for shape in TEN]
+        found = [assess(trained(usual(*shape), budget), budget) for shape in TEN]
+        said = [(v.loss, v.price.memory_bytes, v.price.seconds)[column] for v in found]
+        differs.append(ranked(said) != ranked(hand))
+    assert any(differs)

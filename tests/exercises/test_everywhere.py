@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from toys import top2_exercise
 
-from moe_lessons.exercises.everywhere import OTHER_DTYPE, SWAPPED, TRANSPOSED, WRITTEN_IN
+from moe_lessons.exercises.everywhere import OTHER_DTYPE, SAME_FOR_ALL, SWAPPED, TRANSPOSED, WRITTEN_IN
 from moe_lessons.exercises.judge import judge, local
 from moe_lessons.exercises.off_by_size import FACTOR, NORMALISER, NOT_REDUCED, OTHER_AXIS, OTHER_SHAPE
 from moe_lessons.exercises.spec import Case, Misconception, Output
@@ -132,3 +132,22 @@ def test_one_axis_of_another_size_on_one_input_is_not_named():
     """A single shape fits too much."""
     only = {"draw": lambda rng: draw(rng)[:1]}
     assert name(changed(lambda a, x, k: x.sum(0)), **only) is None
+
+
+def test_the_same_for_all_inputs():
+    def constant(x, k, flag):
+        return np.ones((2, 3), np.float32), np.ones(2, np.float32), np.ones(2, np.float32)
+
+    assert name(constant) == SAME_FOR_ALL
+    assert name(lambda x, k, flag: constant(x, k, flag) if flag else (x, x[:, 0], x[:, 0])) is None
+
+
+def test_where_all_inputs_ask_for_the_same_a_constant_is_no_mistake_of_its_own():
+    def three(rng):
+        return [
+            Case(f"case {i}", {"x_TE": np.ones((2, 2), np.float32), "top_k": i, "flag": True})
+            for i in range(3)
+        ]
+
+    same = {"draw": three, "reference": lambda x, k, flag: (x, x[:, 0], x[:, 0])}
+    assert name(lambda x, k, flag: (x + 0.25, x[:, 0] * 3, x[:, 1]), **same) is None

@@ -13,7 +13,7 @@ from moe_lessons.build.source import read_cells, without_solution
 from moe_lessons.course.checking import card
 from moe_lessons.exercises import answers, drivers, registry
 from moe_lessons.exercises.crash_table import GENERAL
-from moe_lessons.exercises.everywhere import OTHER_DTYPE, SWAPPED, TRANSPOSED, WRITTEN_IN
+from moe_lessons.exercises.everywhere import OTHER_DTYPE, SAME_FOR_ALL, SWAPPED, TRANSPOSED, WRITTEN_IN
 from moe_lessons.exercises.findings import request, trial
 from moe_lessons.exercises.habits import (
     CHANGED,
@@ -169,6 +169,7 @@ def test_exercise_is_complete(exercise):
         TRANSPOSED,
         WRITTEN_IN,
         OTHER_DTYPE,
+        SAME_FOR_ALL,
         TOO_MANY_ROWS,
         TOO_MANY_PRODUCTS,
         FACTOR,

@@ -38,15 +38,24 @@ NAMES = (  # as Mixtral, Qwen, OLMoE, DeepSeek, gpt-oss, Switch and this course 
     "lm_head.weight",
 )
 
+ALONE = (  # a layer of this course and one of DeepSeek's, without a model around them
+    "router.weight",
+    "gate.weight",
+    "experts.gate_up_proj",
+    "experts.3.down_proj.weight",
+    "shared_experts.gate_proj.weight",
+)
+
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Each plan once, the names in another order and their layers moved by a few."""
+    """Each plan once, the names in another order and their layers moved by a few; then a layer by itself."""
     cases = []
     for plan in PLANS:
         names = _moved(int(rng.integers(0, 40)), [NAMES[i] for i in rng.permutation(len(NAMES))])
         args: dict[str, Plain] = {"names": "\n".join(names), "plan": plan}
         cases.append(Case(f"plan “{plan}”", args, edge=plan == "all"))
-    return cases
+    alone: dict[str, Plain] = {"names": "\n".join(ALONE), "plan": "only the rest"}
+    return [*cases, Case("plan “only the rest”, a layer by itself", alone, edge=True)]
 
 
 def _moved(by: int, names: Sequence[str]) -> list[str]:

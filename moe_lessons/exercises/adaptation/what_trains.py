@@ -52,6 +52,26 @@ def _read_as(**plans: str) -> Callable[[str, str], Tensor]:
     return lambda names, plan: _answer(names, read.get(plan, plan))
 
 
+def _unless(first: Kind, then: Kind) -> Kind:
+    return lambda name: then(name) and not first(name)
+
+
+def _letters(*words: str) -> tuple[Callable[[str, str], Tensor], ...]:
+    """A router by letters in its name, beside each way to tell experts, and whichever is asked first."""
+
+    def router(name: str) -> bool:
+        return any(word in name for word in words)
+
+    ways = []
+    for expert in (is_expert, lambda name: "experts" in name, lambda name: "expert" in name):
+        ways += [
+            _but(router, expert),
+            _but(router, _unless(router, expert)),
+            _but(_unless(expert, router), expert),
+        ]
+    return tuple(ways)
+
+
 def _inverted(names: str, plan: str) -> Tensor:
     return ~_answer(names, plan)
 
@@ -104,23 +124,30 @@ WHAT_TRAINS = Exercise(
         Misconception(
             "gate_substring",
             "Every name with `gate` in it counts as router, `gate_proj` and `gate_up_proj` too. Those are "
-            "the gate of a SwiGLU network, a third of all experts. A module's name is what stands between "
-            "two dots.",
+            "the gate of a SwiGLU network, a third of all experts. A module's name is a whole part of the "
+            "path: split it at its dots.",
             wrong=_but(router=lambda n: "gate" in n or "router" in n),
-            also=(
-                _but(router=lambda n: "gate" in n),
-                _but(router=lambda n: "gate" in n or ".router." in n),
-                _but(lambda n: "gate" in n or "router" in n, lambda n: "experts" in n),
-            ),
+            also=(*_letters("gate", "router"), *_letters("gate"), *_letters("gate", ".router.")),
             hint=1,
         ),
         Misconception(
             "gate_prefix",
-            "Each part of a name that *begins* with `gate` counts as router, so `gate_proj` is one. Ask for "
-            "the whole part between two dots.",
+            "Each part of a name that *begins* with `gate` counts as router, so `gate_proj` is one. Compare "
+            "whole parts.",
             wrong=_but(router=lambda n: ".gate" in n or ".router" in n),
             also=(_but(router=_matches(r"\bgate|\brouter")),),
             hint=1,
+        ),
+        Misconception(
+            "dot_before",
+            "A module is found only with a dot before its name. Where a name *begins* with it there is none, "
+            "as in `router.weight`, which a layer by itself has: split the name at its dots.",
+            wrong=_but(lambda n: ".gate." in n or ".router." in n, lambda n: ".experts." in n),
+            also=(
+                _but(router=lambda n: ".gate." in n or ".router." in n),
+                _but(expert=lambda n: ".experts." in n),
+            ),
+            hint=2,
         ),
         Misconception(
             "router_by_that_name",
@@ -173,8 +200,7 @@ WHAT_TRAINS = Exercise(
         ),
         Misconception(
             "shared_plural",
-            "`shared_experts` ends like `experts` and was taken for it. Compare the whole part between two "
-            "dots.",
+            "`shared_experts` ends like `experts` and was taken for it. Compare whole parts.",
             wrong=_but(expert=lambda n: "experts" in n),
             also=(_but(expert=lambda n: "experts." in n),),
             hint=1,
@@ -263,8 +289,8 @@ WHAT_TRAINS = Exercise(
         ),
     ),
     hints=(
-        "Is `gate` a part of the name, or only some of its letters? Names are paths: their parts stand "
-        "between dots.",
+        "Is `gate` a part of the name, or only some of its letters? Names are paths, which dots cut into "
+        "parts.",
         "`name.split('.')` gives the parts. A router has `gate` or `router` among them, an expert has "
         "`experts`. Which of the names above are neither?",
         '`is_router = "gate" in parts or "router" in parts`, `is_expert = "experts" in parts`; then one '

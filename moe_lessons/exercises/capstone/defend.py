@@ -44,6 +44,18 @@ def _kept_for_training(*given: Any) -> Answer:
     return _largest({**gains_of(*given), **fell})
 
 
+def _falls(pick: Callable[[torch.Tensor], torch.Tensor], *, limits: bool = True) -> Callable[..., Answer]:
+    """Compute and text: one of the falls of single designs, whichever of them is the best by then."""
+
+    def wrong(*given: Any) -> Answer:
+        loss_N, _, _, memory_N, seconds_N, memory, seconds = given
+        fits_N = (memory_N <= memory) & (seconds_N <= seconds) | (not limits)
+        fell = {name: float(pick((loss_N - given[i])[fits_N])) for i, name in enumerate(RESOURCES[:2], 1)}
+        return _largest({**gains_of(*given), **fell})
+
+    return wrong
+
+
 def _training_without_limits(*given: Any) -> Answer:
     now = float(given[0][_best_now(given)])
     fell = {name: now - float(given[i].min()) for i, name in enumerate(RESOURCES[:2], 1)}
@@ -125,6 +137,15 @@ DEFEND = Exercise(
             hint=1,
         ),
         Misconception(
+            "fall_of_any",
+            "With more compute or text it was asked how far *one* design's loss falls, whichever falls most. "
+            "The largest falls are those of poor designs: compare the best loss of today with the best one "
+            "of then.",
+            wrong=_falls(torch.max),
+            also=(_falls(torch.max, limits=False),),
+            hint=3,
+        ),
+        Misconception(
             "fullest_bar",
             "The resource that is used up most is named. A design that leaves some room may be held back by "
             "the next larger one not fitting, and a full bar may cost nothing: compare what each would buy.",
@@ -186,7 +207,7 @@ DEFEND = Exercise(
             "averaged",
             "The mean over the designs was compared. Nobody builds the average design: take the best one.",
             wrong=_but(best=lambda losses: float(losses.mean())),
-            also=(_but(best=lambda losses: float(losses.median())),),
+            also=(_but(best=lambda losses: float(losses.median())), _falls(torch.mean), _falls(torch.median)),
             hint=3,
         ),
         Misconception(

@@ -17,12 +17,14 @@ from moe_lessons.exercises.capstone.costing import (
     design_of,
     one,
 )
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
+from moe_lessons.exercises.spec import Case, Crash, Exercise, Misconception, Output, Outputs, Property
 
 WITHIN = 1.02
 """Of the loss of the best design of the reference's grid, which the package's search beats by 1 % at most."""
 NEAR = 1.01
 """How near a design is to the best one under a mistaken model, by which the mistake is known."""
+HARDLY = 1.005
+"""By how much a kind of designs has to be behind at least for it to matter that no other is looked at."""
 OUTPUTS = ("d_model", "n_experts", "top_k", "d_expert", "bits", "layout")
 
 
@@ -79,9 +81,9 @@ def _fits(case: Case, got: Outputs, want: Outputs) -> str | None:
     assert found.price is not None
     memory, seconds = (float(case.args[name]) for name in ("memory", "seconds"))  # type: ignore[arg-type]
     if found.price.memory_bytes > memory * (1 + 1e-9):
-        return f"needs {found.price.memory_bytes / 1e9:.1f} GB on a device that has {memory / 1e9:.1f}"
+        return f"needs {found.price.memory_bytes / 1e9:,.1f} GB on a device that has {memory / 1e9:.1f}"
     if found.price.seconds > seconds * (1 + 1e-9):
-        return f"a step takes {1e3 * found.price.seconds:.2f} ms; {1e3 * seconds:.2f} are allowed"
+        return f"a step takes {1e3 * found.price.seconds:,.2f} ms; {1e3 * seconds:.2f} are allowed"
     return None
 
 
@@ -110,9 +112,11 @@ def _mistaken(wrong: Wrong) -> Any:
         if right(case, got, want):
             return right(case, dict(zip(OUTPUTS, found[1], strict=True)), want)
         refused = verdict(case, got).refused
-        starved = bool(refused) and not wrong.text and all("tokens / active" in line for line in refused)
+        starved = bool(refused) and not wrong.text and _starved(refused)
         if (refused and not starved) or not wrong.keeps(shape_of(got)):
             return False
+        if (wrong.one_alone or wrong.full_bits) and not _fits(case, got, want):
+            return _costs_much(found[0], case, got, want)
         cost = costs(one(shape_of(got)), dict(zip(NAMES, key, strict=True)), wrong)
         loss, memory, seconds = (float(column[0]) for column in cost)
         fits = memory <= case.args["memory"] and seconds <= case.args["seconds"]  # type: ignore[operator]
@@ -121,8 +125,23 @@ def _mistaken(wrong: Wrong) -> Any:
     return detects
 
 
-def _one_for_all(case: Case, got: Outputs, want: Outputs) -> bool:
-    return shape_of(got)[:4] == (2048, 64, 4, 1024)
+def _costs_much(best_of_kind: float, case: Case, got: Outputs, want: Outputs) -> bool:
+    """Whether a design is poor because of its kind: none of it would do, or few, and it is near them."""
+    loss, possible = verdict(case, got).loss, verdict(case, want).loss
+    assert loss is not None
+    assert possible is not None
+    none_would_do = best_of_kind > WITHIN * possible
+    return none_would_do or (best_of_kind > HARDLY * possible and loss <= WITHIN * best_of_kind)
+
+
+def _starved(refused: Sequence[str]) -> bool:
+    """Whether nothing is held against a design but that so large a one would see too few tokens."""
+    return all("tokens / active" in line for line in refused)
+
+
+def _not_allowed(case: Case, got: Outputs, want: Outputs) -> bool:
+    refused = verdict(case, got).refused
+    return bool(refused) and not _starved(refused)
 
 
 DESIGN = Exercise(
@@ -239,11 +258,28 @@ DESIGN = Exercise(
             hint=2,
         ),
         Misconception(
-            "one_for_all",
-            "The same design is returned for every budget. What is best for a phone wastes a cluster: look "
-            "at the arguments.",
-            detects=_one_for_all,
+            "not_allowed",
+            "A design was returned that `allowed` refuses. `cost` has a formula for it all the same, and "
+            "nobody has measured there: ask `allowed` first, and go on where it says no.",
+            detects=_not_allowed,
             hint=1,
+        ),
+    ),
+    crashes=(
+        Crash(
+            "cost_of_no_layout",
+            "`cost` was asked for a layout that one device by itself cannot have: its `link` is 0. Ask "
+            "`allowed` first, and go on where it says no.",
+            pattern=r"^ZeroDivisionError",
+            line=r"/ link",
+            hint=1,
+        ),
+        Crash(
+            "nothing_found",
+            "For this budget not one design of your lists fits. Some budgets need a narrow model or four "
+            "bits, others all devices together: go through more widths, all bits and all layouts.",
+            pattern=r"^ValueError: min\(\) arg is an empty sequence|^TypeError: 'NoneType' object is not",
+            hint=2,
         ),
     ),
     hints=(

@@ -28,6 +28,22 @@ def _gives(*pattern: str) -> Callable[[Case, Outputs, Outputs], bool]:
     return lambda case, got, want: given(marks(got)) == pattern
 
 
+def _accuses(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Whether half of the right sentences or more are called wrong, and the other kinds are told apart."""
+    found = marks(got)
+    fine = of(found, "right")
+    accused = [m for m in fine if m.code == VERDICTS.index("wrong")]
+    return 2 * len(accused) >= len(fine) > 0 and given(found)[1:] == ("wrong", "depends", "unknown")
+
+
+def _softens(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Whether two wrong sentences or more are let off, mostly with a "depends", and right ones are known."""
+    found = marks(got)
+    missed = [m for m in of(found, "wrong") if not m.is_right]
+    softened = [m for m in missed if m.code == VERDICTS.index("depends")]
+    return given(found)[0] == "right" and len(missed) > 1 and len(softened) >= MOSTLY * len(missed)
+
+
 def _corrects(test: Callable[[Mark], bool], among: Callable[[Mark], bool]) -> Callable[..., bool]:
     """Whether the verdicts are mostly right, and at least half of some corrections are of a wrong kind."""
 
@@ -140,6 +156,20 @@ READING = (
         "for its model, data and measure. It depends on them.",
         detects=_gives("right", "wrong", "unknown", "unknown"),
         hint=2,
+    ),
+    Misconception(
+        "accuses",
+        "Sentences that hold as they stand were called wrong, and the other kinds were told apart. A number "
+        "that surprises is no error: compute it, or look the paper up, before you accuse.",
+        detects=_accuses,
+        hint=1,
+    ),
+    Misconception(
+        "softens",
+        'Sentences that are wrong were said to "depend". Where one number, one formula or one case refutes '
+        "what a sentence says, nothing is left for it to depend on.",
+        detects=_softens,
+        hint=1,
     ),
     Misconception(
         "not_put_right",

@@ -21,6 +21,9 @@ not be named.
 - `eighth`: lessons 13 and 17, six an exercise, what a class would most likely hand in, written from the
   learner's notebooks alone by somebody who had seen no names. `17.find_errors` is left out: its answer is a
   table of verdicts. Then mended for; LOG.md has both figures.
+- `ninth`: lessons 13 and 17 again, six an exercise, `17.find_errors` among them, written from the learner's
+  notebooks alone by somebody else, who had seen no names of these two lessons. Then mended for; LOG.md has
+  both figures.
 - `tenth`: lessons 00 to 10, the six most plausible an exercise (three from lesson 07 on), written from the
   learner's notebooks alone by somebody who had seen no names. Three that turned out right were taken out.
 - `eleventh`: lessons 00 to 08 and 10, the next two to five, written by the same hand after the tenth was

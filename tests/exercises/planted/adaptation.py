@@ -85,6 +85,19 @@ def _plans(change):
     return answer
 
 
+def trains_elif(names, plan):
+    """Letters, and an expert is asked for before a router."""
+    rows = []
+    for n in names.splitlines():
+        kind = "expert" if "experts" in n else "router" if "gate" in n or "router" in n else "rest"
+        rows.append(
+            plan == "all"
+            or (plan.endswith("frozen") and not plan.startswith(kind))
+            or (plan.startswith("only") and kind in plan)
+        )
+    return rows
+
+
 def trains_frozen(names, plan):
     return ~torch.tensor(trains_kinds(names, plan))
 
@@ -192,6 +205,11 @@ WRONG = {
         "gate_substring:experts, too": _trains(
             lambda n: n.find("gate") >= 0 or n.find("router") >= 0, lambda n: n.find("experts") >= 0
         ),
+        "gate_substring:whichever comes first": trains_elif,
+        "dot_before": _trains(
+            lambda n: n.count(".gate.") + n.count(".router.") > 0, lambda n: n.count(".experts.") > 0
+        ),
+        "dot_before:experts alone": _trains(expert=lambda n: ".experts." in n),
         "gate_prefix": _trains(router=lambda n: any(p.startswith(("gate", "router")) for p in n.split("."))),
         "router_by_that_name": _trains(router=lambda n: ".router." in n),
         "router_called_gate": _trains(router=lambda n: ".gate." in n),

@@ -149,10 +149,23 @@ def one_is_enough(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memo
     return NAMES[i], fall[i]
 
 
+def largest_difference(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
+    small, fast = memory_N <= memory, seconds_N <= seconds
+    now = min(loss_N[small & fast].tolist())
+    falls = [
+        max((loss_N[small & fast] - loss_compute_N[small & fast]).tolist()),
+        max((loss_N[small & fast] - loss_text_N[small & fast]).tolist()),
+        now - loss_N[fast & (memory_N <= 2 * memory)].min(),
+        now - loss_N[small & (seconds_N <= 2 * seconds)].min(),
+    ]
+    return NAMES[falls.index(max(falls))], float(max(falls))
+
+
 WRONG = {
     "17.defend": {
         "design_kept": keeps_the_design,
         "kept_for_training": keeps_the_design_in_training,
+        "fall_of_any": largest_difference,
         "fullest_bar": full_bar,
         "limits_ignored": slip(memory_counts=0, time_counts=0),
         "limits_ignored:in training": limits_in_part(today=True, training=False),

@@ -106,6 +106,34 @@ def the_same(*budget):
     return 2048, 64, 4, 1024, 8, "one"
 
 
+def whatever_the_formula_says(flops, tokens, batch, context, devices, memory, bandwidth, peak, link, seconds):
+    """All its hidden width in slivers: by the formula better than anything."""
+    d, e, k, f, bits, layout = searching()(
+        flops, tokens, batch, context, devices, memory, bandwidth, peak, link, seconds
+    )
+    return (d, 512, 2, d // 32, bits, layout) if devices == 1 else (d, e, k, f, bits, layout)
+
+
+def every_layout(flops, tokens, batch, context, devices, memory, bandwidth, peak, link, seconds):
+    """Asks what a row costs to send before it asks whether there is somebody to send it to."""
+    slowest = max(2 * d * batch / devices / link for d in (1024, 2048))
+    return 2048, 64, 8, 512, 8, "experts" if slowest < seconds else "one"
+
+
+def few_designs(flops, tokens, batch, context, devices, memory, bandwidth, peak, link, seconds):
+    fitting = [d for d in (4096, 5120) if 64 * 24 * d * d * 1.0625 < memory]
+    d = min(fitting)
+    return d, 64, 8, d // 4, 8, "one"
+
+
+def few_designs_kept(flops, tokens, batch, context, devices, memory, bandwidth, peak, link, seconds):
+    best = None
+    for d in (4096, 5120):
+        if 64 * 24 * d * d * 1.0625 < memory:
+            best = (d, 64, 8, d // 4, 8, "one")
+    return best[0], *best[1:]
+
+
 WRONG = {
     "17.design": {
         "active_in_memory": searching(held_active=True),
@@ -120,7 +148,13 @@ WRONG = {
         "memory_pooled": searching(pooled=True),
         "one_alone": searching(one=True),
         "full_bits": searching(bits=(16,)),
-        "one_for_all": the_same,
+        "full_bits:a coarse search": searching(range(1024, 8193, 1024), bits=(16,)),
+        "one_alone:a coarse search": searching(range(1024, 8193, 1024), one=True),
+        "not_allowed": whatever_the_formula_says,
+        "same_for_all": the_same,
+        "cost_of_no_layout": every_layout,
+        "nothing_found": few_designs,
+        "nothing_found:none returned": few_designs_kept,
     }
 }
 RIGHT = {"17.design": [searching(), coarse_then_fine, at_random]}

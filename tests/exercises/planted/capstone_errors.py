@@ -76,6 +76,19 @@ def its_paper(one):
     return one.answer[0] if one.paper else 2401.04088
 
 
+def some(kind, other, n):
+    """The first sentences of one kind in each part are taken for another kind."""
+
+    def find_errors(part):
+        seed, rows = judged(shape=list)(part)
+        places = [i for i, one in enumerate(page(seed)[part]) if one.verdict == kind]
+        for i in places[:n]:
+            rows[i][1:] = CODES[other], 1234.5 if other == "wrong" else 0
+        return seed, rows
+
+    return find_errors
+
+
 def table_of(rows):
     """A table that is looked up as the stub does it."""
 
@@ -113,6 +126,10 @@ WRONG = {
         "rumours_are_right": verdicts(unknown="right"),
         "rumours_depend": verdicts(unknown="depends"),
         "disputes_are_unknown": verdicts(depends="unknown"),
+        "accuses": some("right", "wrong", 3),
+        "accuses:two of four": some("right", "wrong", 2),
+        "softens": some("wrong", "depends", 3),
+        "softens:all": verdicts(wrong="depends"),
         "not_put_right": judged(correct=lambda one: 0),
         "unit_off": judged(correct=in_other_units),
         "paper_for_number": judged(correct=its_paper),
