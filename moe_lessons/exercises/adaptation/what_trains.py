@@ -52,18 +52,23 @@ def _read_as(**plans: str) -> Callable[[str, str], Tensor]:
     return lambda names, plan: _answer(names, read.get(plan, plan))
 
 
+def _without(kind: Kind, other: Kind) -> Kind:
+    return lambda name: kind(name) and not other(name)
+
+
 def _letters(*words: str) -> tuple[Callable[[str, str], Tensor], ...]:
     """A router by letters in its name, beside each way to tell experts, and whichever is asked first."""
 
     def router(name: str) -> bool:
         return any(word in name for word in words)
 
+    experts: tuple[Kind, ...] = (is_expert, lambda name: "experts" in name, lambda name: "expert" in name)
     ways = []
-    for expert in (is_expert, lambda name: "experts" in name, lambda name: "expert" in name):
+    for expert in experts:
         ways += [
             _but(router, expert),
-            _but(router, lambda name, expert=expert: expert(name) and not router(name)),
-            _but(lambda name, expert=expert: router(name) and not expert(name), expert),
+            _but(router, _without(expert, router)),
+            _but(_without(router, expert), expert),
         ]
     return tuple(ways)
 
