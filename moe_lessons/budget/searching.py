@@ -57,7 +57,7 @@ def trained(design: Design, budget: Budget) -> Design:
     >>> from moe_lessons.accounting.written import written
     >>> from moe_lessons.budget.means import LAB
     >>> written(trained(usual(2048, 256, 4, 512), LAB).tokens)
-    '326.1 billion'
+    '325.7 billion'
     """
     if no_numbers(design):
         return design

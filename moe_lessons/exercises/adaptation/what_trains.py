@@ -52,8 +52,8 @@ def _read_as(**plans: str) -> Callable[[str, str], Tensor]:
     return lambda names, plan: _answer(names, read.get(plan, plan))
 
 
-def _unless(first: Kind, then: Kind) -> Kind:
-    return lambda name: then(name) and not first(name)
+def _without(kind: Kind, other: Kind) -> Kind:
+    return lambda name: kind(name) and not other(name)
 
 
 def _letters(*words: str) -> tuple[Callable[[str, str], Tensor], ...]:
@@ -62,12 +62,13 @@ def _letters(*words: str) -> tuple[Callable[[str, str], Tensor], ...]:
     def router(name: str) -> bool:
         return any(word in name for word in words)
 
+    experts: tuple[Kind, ...] = (is_expert, lambda name: "experts" in name, lambda name: "expert" in name)
     ways = []
-    for expert in (is_expert, lambda name: "experts" in name, lambda name: "expert" in name):
+    for expert in experts:
         ways += [
             _but(router, expert),
-            _but(router, _unless(router, expert)),
-            _but(_unless(expert, router), expert),
+            _but(router, _without(expert, router)),
+            _but(_without(router, expert), expert),
         ]
     return tuple(ways)
 

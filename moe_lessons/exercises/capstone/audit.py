@@ -13,6 +13,8 @@ from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Ou
 
 Answer = tuple[Tensor, Tensor]
 TOO_MUCH = 0.02
+SLIGHTLY = (1.04, 0.96)
+"""What a quote of the first two models is off by: too much, and little beside what most mistakes make."""
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
@@ -27,6 +29,8 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
             quoted[item] = float(ways[int(rng.integers(len(ways)))](n))
             if abs(quoted[item] / right[item] - 1) < 0.08:  # too near to be called wrong
                 quoted[item] = 1.3 * right[item]
+        if i < len(SLIGHTLY):  # or who forgives 5 % or 20 % would be right by luck
+            quoted[item] = SLIGHTLY[i] * right[item]
         args = {**n._asdict(), "quoted_Q": np.array([float(f"{z:.3g}") for z in quoted])}
         cases.append(Case(f"a model with {n.n_experts} experts, {n.top_k} a token", args))
     return cases

@@ -149,7 +149,6 @@ WRONG = {
         "one_alone": searching(one=True),
         "full_bits": searching(bits=(16,)),
         "full_bits:a coarse search": searching(range(1024, 8193, 1024), bits=(16,)),
-        "one_alone:a coarse search": searching(range(1024, 8193, 1024), one=True),
         "not_allowed": whatever_the_formula_says,
         "same_for_all": the_same,
         "cost_of_no_layout": every_layout,

@@ -144,7 +144,7 @@ FRESH = {
         (
             "the lowest loss that fits, without asking allowed",
             design_never_asks_allowed,
-            {"division_by_zero"},
+            {"cost_of_no_layout"},
         ),
         ("looked at memory, not at the time of a step", design_without_time, {"time_ignored"}),
         ("the memory of all devices together", design_all_memory, {"memory_pooled"}),
