@@ -57,8 +57,6 @@ def _not_the_best(case: Case, got: Outputs, want: Outputs) -> bool:
     spent = tokens * float(_flops(np.array(n), args["expansion"], int(granularity)))
     own = float(_loss(int(granularity), _total(np.array(n), args["expansion"]), np.array(tokens)))
     allowed = abs(spent / args["flops"] - 1) < 0.02 and abs(own - loss) < 1e-3
-    if abs(tokens / active / 20 - 1) < 0.02:
-        return False  # a rule of thumb, which has a name of its own
     best = args["flops"] / _flops(N_BLOCKS, args["expansion"], int(granularity))
     i = int(_loss(int(granularity), _total(N_BLOCKS, args["expansion"]), best).argmin())
     at_its_best = abs(math.log(n / N_BLOCKS[i])) < 0.015
