@@ -123,11 +123,17 @@ def same_for_all(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
         return None
     if not _equal(replies) or _equal([t.want for t in ordinary]):
         return None
+    if any(_is_text(replies[0][name]) > _is_text(ordinary[0].want[name]) for name in replies[0]):
+        return None  # that it is text where numbers are asked for has been said
     message = (
         "The same is returned for all inputs, and what is asked for depends on them. Which of the arguments "
         "has no part in what you return?"
     )
     return Mistake(SAME_FOR_ALL, message, hint=0)
+
+
+def _is_text(value: object) -> bool:
+    return np.asarray(value).dtype.kind not in "biufc"
 
 
 def _equal(values: Sequence[Outputs]) -> bool:
