@@ -63,14 +63,9 @@ def _letters(*words: str) -> tuple[Callable[[str, str], Tensor], ...]:
         return any(word in name for word in words)
 
     experts: tuple[Kind, ...] = (is_expert, lambda name: "experts" in name, lambda name: "expert" in name)
-    ways = []
-    for expert in experts:
-        ways += [
-            _but(router, expert),
-            _but(router, _without(expert, router)),
-            _but(_without(router, expert), expert),
-        ]
-    return tuple(ways)
+    both = tuple(_but(router, expert) for expert in experts)
+    router_first = tuple(_but(router, _without(expert, router)) for expert in experts)
+    return both + router_first + tuple(_but(_without(router, expert), expert) for expert in experts)
 
 
 def _inverted(names: str, plan: str) -> Tensor:
