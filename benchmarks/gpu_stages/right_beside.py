@@ -79,7 +79,9 @@ def tests(stage: Stage) -> Iterator[Tests]:
         ]
         command += ["-p", "no:benchmark", "-p", "gpu_stages.right_report", f"--rootdir={ROOT}", *FILES]
         command += ["-n", str(n_workers)] if many else []
-        env = {**os.environ, "GPU_DAY_TESTS": str(lines)}
+        # Started by a test, it is no worker of that test's pytest, and takes none of its options.
+        env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        env["GPU_DAY_TESTS"] = str(lines)
         env.pop("TRITON_INTERPRET", None)
         child = subprocess.Popen(command, cwd=ROOT, env=env)
         try:

@@ -93,11 +93,16 @@ def _low_where(right: Callable[[int], bool]) -> Callable[[Case, Outputs, Outputs
         logits_TE = got["logits_TE"]
         if logits_TE.shape != want["logits_TE"].shape or not np.isfinite(logits_TE).all():
             return False
-        if _lead(logits_TE) < LEAD - 1e-4:
+        if _lead(logits_TE) < LEAD - 1e-4 or _probabilities(logits_TE):
             return False
         return (measured(logits_TE)[0] <= TARGET) == right(logits_TE.shape[1])
 
     return detects
+
+
+def _probabilities(logits_TE: np.ndarray) -> bool:
+    """Rows that sum to 1: a mistake that has a name of its own."""
+    return bool((logits_TE >= 0).all() and np.allclose(logits_TE.sum(axis=1), 1, atol=1e-4))
 
 
 def _half_and_half(logits_TE: np.ndarray, loss: float, f_E: np.ndarray) -> bool:

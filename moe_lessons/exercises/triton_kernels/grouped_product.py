@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moe_lessons.exercises.spec import Case, Exercise, Plain
+from moe_lessons.exercises.spec import Case, Exercise, Outputs, Plain
 from moe_lessons.exercises.triton_kernels.memory import (
     BLOCK,
     GROWING_NUMBER,
@@ -68,6 +68,14 @@ def reference(rows_SF: Tensor, down_EDF: Tensor, blocks_G2: Tensor, ends_E: Tens
     """Each expert's rows times its matrix, in fp32."""
     groups = rows_SF.float().tensor_split(ends_E[:-1].tolist())
     out_SD.copy_(torch.cat([rows @ w.T for rows, w in zip(groups, down_EDF.float(), strict=True)]))
+
+
+_strays_along = strays(OUT, ("outside " + OUT, "outside rows_SF"), ("outside down_EDF",))
+
+
+def _without_end(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Whole blocks of rows that are not the expert's, and not one row, which has a name of its own."""
+    return _strays_along(case, got, want) and not one_row_too_many(case, got, want)
 
 
 GROUPED_PRODUCT = Exercise(
@@ -171,7 +179,7 @@ GROUPED_PRODUCT = Exercise(
         ),
         mistake(
             "rows_without_end",
-            strays(OUT, ("outside " + OUT, "outside rows_SF"), ("outside down_EDF",)),
+            _without_end,
             2,
             "Nothing says where an expert's rows end: its last block loads and stores all its BLOCK rows, "
             "those of the next expert and those of nobody too. The interpreter's order repairs it by chance; "
