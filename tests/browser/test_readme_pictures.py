@@ -97,13 +97,13 @@ def readme(browser, tmp_path):
 @pytest.mark.parametrize("theme", made.THEMES)
 def test_the_first_screen_has_picture_links_and_start(theme, motion, readme):
     page = readme(color_scheme=theme, reduced_motion=motion)
-    first = page.locator("img").first
+    first = page.locator("picture img").first  # before it stands a badge
     shown = first.evaluate("image => image.currentSrc.split('/').at(-1)")
     assert shown == made.file(made.STILL if motion == "reduce" else made.MOVING, theme).name
     links = page.locator("a:not(.anchor-link)").evaluate_all(
         "links => links.map(a => [a.textContent, a.getBoundingClientRect().top])"
     )
-    assert [text for text, top in links if top < first.bounding_box()["y"]] == [
+    assert [text for text, top in links if text and top < first.bounding_box()["y"]] == [
         "Read",
         "Run in the browser",
         "on Colab",
@@ -113,7 +113,7 @@ def test_the_first_screen_has_picture_links_and_start(theme, motion, readme):
         page.locator("h2", has_text="Start").locator("xpath=following-sibling::pre").first.bounding_box()
     )
     assert commands["y"] + commands["height"] <= 900
-    pictures = page.locator("img").evaluate_all(
+    pictures = page.locator("picture img").evaluate_all(
         "images => images.map(i => [i.alt.length > 20, i.naturalWidth > 0])"
     )
     assert pictures == [[True, True]] * (1 + len(made.THUMBNAILS))
