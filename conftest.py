@@ -93,8 +93,7 @@ def leaves_nothing_open():
 def pytest_collection_finish():
     """What is there before the first test stays: later collections pass over it.
 
-    It is every test and every module, some million objects, and `leaves_nothing_open` collects after each of
-    some 700 modules.
+    It is every test and every module, and `leaves_nothing_open` collects after the tests of each.
     """
     gc.collect()
     gc.freeze()

@@ -110,6 +110,13 @@ def test_the_layer_does_not_load_the_compiler():
     assert done.stdout.strip() == ""
 
 
+def test_grading_builds_no_grammar_of_web_addresses():
+    """nbformat brings it by way of jsonschema, where installed: a second in every process that grades."""
+    code = "import moe_lessons.grade.notebook, sys; print(*{'lark'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
 def test_files_stay_short():
     lines = sorted(len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES.values())
     assert lines[-1] <= 300

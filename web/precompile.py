@@ -45,7 +45,7 @@ def precompile(archive, path, names=None):
 
 def bytecode(source, file):
     """What Python would keep of a source in ``__pycache__``."""
-    here, made = Path("/tmp/source.py"), Path("/tmp/source.pyc")
+    here, made = Path("/source.py"), Path("/source.pyc")  # in Pyodide's memory, like every path here
     here.write_bytes(source)
     unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
     py_compile.compile(str(here), str(made), dfile=file, doraise=True, invalidation_mode=unchecked)
