@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from moe_lessons.exercises.fine_grained.more_laws import LAW_MISTAKES
+from moe_lessons.exercises.fine_grained.more_laws import LAW_MISTAKES, PAPERS_ROW
 from moe_lessons.exercises.fine_grained.more_terms import term_mistakes
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs
 
@@ -23,7 +23,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
 
     The last budget is small, and its best n far from a whole number: rounded, it is twice the tolerance off.
     """
-    cases = [Case("6.46e21 FLOPs, expansion 64", _args(6.46e21, 64))]
+    cases = [Case("6.46e21 FLOPs, expansion 64", _args(PAPERS_ROW, 64))]
     while len(cases) < 6:
         last = len(cases) == 5
         flops = float(f"{10 ** rng.uniform(18, 18.7 if last else 25):.3g}")

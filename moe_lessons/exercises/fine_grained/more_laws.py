@@ -11,6 +11,8 @@ from moe_lessons.exercises.spec import Case, Misconception, Outputs
 Answer = Callable[..., Any]
 Grid = np.ndarray
 N_BLOCKS = np.exp(np.linspace(np.log(2), np.log(400), 3001))
+PAPERS_ROW = 6.46e21
+"""The FLOPs of the one row of table 2 that every draw has."""
 
 
 def _flops(n: Grid, expansion: int, granularity: int) -> Grid:
@@ -57,6 +59,8 @@ def _not_the_best(case: Case, got: Outputs, want: Outputs) -> bool:
     spent = tokens * float(_flops(np.array(n), args["expansion"], int(granularity)))
     own = float(_loss(int(granularity), _total(np.array(n), args["expansion"]), np.array(tokens)))
     allowed = abs(spent / args["flops"] - 1) < 0.02 and abs(own - loss) < 1e-3
+    if args["flops"] == PAPERS_ROW and abs(tokens / active / 20 - 1) < 0.02:
+        return False  # a rule of thumb, which has a name of its own; elsewhere it may be met by chance
     best = args["flops"] / _flops(N_BLOCKS, args["expansion"], int(granularity))
     i = int(_loss(int(granularity), _total(N_BLOCKS, args["expansion"]), best).argmin())
     at_its_best = abs(math.log(n / N_BLOCKS[i])) < 0.015
