@@ -57,6 +57,7 @@ def load_second_copy() -> None:
     try:
         importlib.import_module("triton.language")
         importlib.import_module("triton.compiler")
+        importlib.import_module("triton.compiler.code_generator")  # else when the first kernel is compiled
         importlib.import_module("triton.backends.nvidia.compiler")
         _second_copy.update({name: sys.modules[name] for name in _triton_names()})
     finally:

@@ -86,6 +86,8 @@ def _import() -> None:
         from moe_lessons.exercises import kernel_compile
 
         kernel_compile.load_second_copy()  # workers may start no process that compiles
+        # Triton imports it at the first launch: a tenth of a second in each kernel's worker and its witness.
+        importlib.import_module("triton.experimental.gluon")
 
     torch.set_num_threads(1)  # a forked child has none of its parent's threads
     # PyTorch asks what the processor can do when it first needs to know; a worker could not see the answer.
