@@ -28,9 +28,9 @@ not be named.
   learner's notebooks alone by somebody who had seen no names. Three that turned out right were taken out.
 - `eleventh`: lessons 00 to 08 and 10, the next two to five, written by the same hand after the tenth was
   judged and before the specs were read. Then mended for both; LOG.md has the figures.
-- `thirteenth`: lesson 17 a third time, eight an exercise, what a class would most likely hand in, written from
-  the lesson and the names' messages alone, before any was judged. Where no message is true, the id accepted is
-  one that there is not: it counts as not named.
+- `thirteenth`: lesson 17 a third time, eight an exercise, what a class would most likely hand in, written
+  from the lesson and the names' messages alone, before any was judged. Where no message is true, the id
+  accepted is one that there is not: it counts as not named.
 """
 
 import importlib
