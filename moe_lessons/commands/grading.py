@@ -49,6 +49,7 @@ def grade_folder(plan: Plan, options: dict) -> int:
     out, seed = plan.out, plan.seed
     # What is wrong with the class comes before what is wrong with the machine.
     found = settings.with_everyone(collect(plan.folder, out=out), plan.settings)
+    catalogue.require(options["lessons"])
     _require_known(plan.again, {one.learner for one in found})
     isolation = _ready(out, plan.unsafe)
     with alone(out), stoppable():
