@@ -11,6 +11,8 @@ from typing import Any
 from moe_lessons.exercises import answers, cells
 from moe_lessons.exercises.beside import needed
 
+_STOPPED = "stopped with an error before it defined"
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -55,14 +57,16 @@ def find(entry: str, answer: Any) -> Judged:
             beside = needed(ran[latest], others)
             loaded = answers.load(ran[latest], entry, name=f"<cell {latest}>", beside=beside)
             return Judged(loaded, note=note, source=_standing_alone(ran[latest], others))
+    if answer is None:
+        return Judged(None, note=f"Your latest version, cell [{latest}], {_STOPPED} `{entry}`.")
     if made_in is None or made_in == latest or ran[made_in] == ran[latest]:
         return Judged(answer, source=_standing_alone(ran[latest], others))
     return Judged(
         answer,
         source=_standing_alone(ran[made_in], others),
         note=(
-            f"Judged: cell [{made_in}]. Your latest version, cell [{latest}], stopped with an error before "
-            f"it defined `{entry}`; a grader reads the latest."
+            f"Judged: cell [{made_in}]. Your latest version, cell [{latest}], {_STOPPED} `{entry}`; a grader "
+            "reads the latest."
         ),
     )
 
@@ -89,8 +93,10 @@ def _made_in(answer: Any, ran: dict[int, str]) -> int | None:
     if code is None or compiler is None:
         return None
     for n in sorted(ran, reverse=True):
-        if compiler.get_code_name(ran[n], _shell().transform_cell(ran[n]), n) == code.co_filename:
-            return n
+        # A cell with a wrong indent cannot even be read; it has defined nothing.
+        with contextlib.suppress(SyntaxError):
+            if compiler.get_code_name(ran[n], _shell().transform_cell(ran[n]), n) == code.co_filename:
+                return n
     return None
 
 
