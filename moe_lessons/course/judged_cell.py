@@ -88,14 +88,15 @@ def _ran() -> dict[int, str]:
 
 def _made_in(answer: Any, ran: dict[int, str]) -> int | None:
     """The number of the cell in which a function was defined."""
-    compiler = getattr(_shell(), "compile", None)
     code = _code(answer)
-    if code is None or compiler is None:
+    if code is None or _shell() is None:
         return None
+    # Not by the file's name: it depends on line ends at the end of a cell, which the history does not keep.
+    made = "".join(linecache.getlines(code.co_filename)).rstrip()
     for n in sorted(ran, reverse=True):
         # A cell with a wrong indent cannot even be read; it has defined nothing.
         with contextlib.suppress(SyntaxError):
-            if compiler.get_code_name(ran[n], _shell().transform_cell(ran[n]), n) == code.co_filename:
+            if made and _shell().transform_cell(ran[n]).rstrip() == made:
                 return n
     return None
 

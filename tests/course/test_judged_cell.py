@@ -46,6 +46,19 @@ def test_a_cell_that_cannot_be_read_does_not_keep_later_ones_from_being_judged(r
     assert store.load()["exercises"]["99.scale"]["source"] == RIGHT
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\n\n    \n"], ids=["no end", "a line end", "empty lines"])
+@pytest.mark.parametrize("name", ["no colon", "another indent"])
+def test_an_earlier_version_that_is_judged_is_named_and_kept(run, name, end):
+    run(RIGHT + end)
+    run(UNREADABLE[name] + end)
+    said = run("check('99.scale')")
+    assert "✔ 99.scale: passed" in said
+    assert "Judged: cell [2]. Your latest version, cell [3], stopped with an error" in said
+    assert store.load()["exercises"]["99.scale"]["source"].rstrip() == RIGHT
+    run(RIGHT + end)
+    assert "Judged" not in run("check('99.scale')")
+
+
 @pytest.mark.parametrize("name", ["no colon", "another indent"])
 def test_where_nothing_defines_it_the_cell_that_tried_to_is_named(run, name):
     run(UNREADABLE[name])
