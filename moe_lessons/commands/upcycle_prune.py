@@ -74,7 +74,9 @@ def upcycle(
 @click.command(no_args_is_help=True)
 @click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
 @click.argument("target", metavar="DST", type=click.Path(path_type=Path))
-@click.option("--keep", required=True, type=int, help="Experts that each layer keeps; at least K.")
+@click.option(
+    "--keep", required=True, type=click.IntRange(1), help="Experts that each layer keeps; at least K."
+)
 @click.option(
     "--by",
     default="frequency",
