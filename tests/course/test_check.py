@@ -192,7 +192,8 @@ def test_a_fault_of_ours_is_one_line_too(printed, monkeypatch):
     monkeypatch.setattr("moe_lessons.course.checking.judge", lambda *a: 1 / 0)
     check("99.scale", lambda x, factor: x)
     assert printed() == (
-        "check could not finish (ZeroDivisionError: division by zero). Nothing is lost; run the cell again.\n"
+        "check could not finish (ZeroDivisionError: division by zero). Nothing is lost; run the cell again, "
+        "and if it says the same, restart the kernel.\n"
     )
 
 
