@@ -75,22 +75,6 @@ def names_of_the_arguments(loss_N, loss_compute_N, loss_text_N, memory_N, second
     return best, float(gains[best])
 
 
-def newly_fitting_alone(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
-    fits = (memory_N <= memory) & (seconds_N <= seconds)
-    now = loss_N[fits].min()
-    more_memory = (memory_N > memory) & (memory_N <= 2 * memory) & (seconds_N <= seconds)
-    more_time = (memory_N <= memory) & (seconds_N > seconds) & (seconds_N <= 2 * seconds)
-    new = {
-        "compute": loss_compute_N[fits],
-        "text": loss_text_N[fits],
-        "memory": loss_N[more_memory],
-        "time": loss_N[more_time],
-    }
-    gains = {name: float(now - losses.min()) if len(losses) else 0.0 for name, losses in new.items()}
-    best = max(gains, key=gains.get)
-    return best, gains[best]
-
-
 def highest_is_best(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
     fits = (memory_N <= memory) & (seconds_N <= seconds)
     now = loss_N[fits].max()
@@ -150,11 +134,10 @@ FRESH = {
     "17.defend": [
         ("today's best among all designs", today_among_all, {"limits_ignored"}),
         ("with compute or text the best of all designs", training_among_all, {"limits_ignored"}),
-        ("the place among those that fit, looked up among all", place_among_those_that_fit, set()),
-        ("0 for what does not fit", zeros_for_what_does_not_fit, set()),
-        ("tokens and seconds for text and time", names_of_the_arguments, set()),
-        ("only those that fit newly", newly_fitting_alone, set()),
-        ("the highest loss taken for the best", highest_is_best, set()),
+        ("the place among those that fit, looked up among all", place_among_those_that_fit, {"place_lost"}),
+        ("0 for what does not fit", zeros_for_what_does_not_fit, {"zero_is_lowest"}),
+        ("tokens and seconds for text and time", names_of_the_arguments, {"other_name"}),
+        ("the highest loss taken for the best", highest_is_best, {"highest_taken"}),
         ("the designs' needs doubled", twice_as_hungry, {"halved"}),
         ("the fall in per cent", in_per_cent, {"relative_gain"}),
         ("memory stays doubled when time is", memory_stays_doubled, {"both_doubled"}),
