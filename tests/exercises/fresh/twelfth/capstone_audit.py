@@ -243,15 +243,15 @@ def two_for_per_cent(
 
 FRESH = {
     "17.audit": [
-        ("(4) in gigabits", gigabits, set()),
-        ("(2) without the table", active_without_table, set()),
-        ("(3) takes the table off after doubling", table_taken_off_once, {"table_multiplied"}),
-        ("(7) int(...) + 1", one_place_more, set()),
-        ("(7) not rounded", capacity_not_whole, set()),
-        ("(8) with batch for n_tokens", batch_for_the_tokens, set()),
-        ("(6) for one expert, without the sum", loss_of_one_expert, set()),
-        ("(5) with 1/E for K/E", one_choice_a_token, set()),
-        ("(7) rounded before the factor", factor_after_rounding, set()),
+        ("(4) in gigabits", gigabits, {"bits_as_bytes"}),
+        ("(2) without the table", active_without_table, {"table_not_active"}),
+        ("(3) takes the table off after doubling", table_taken_off_once, {"table_half_off"}),
+        ("(7) int(...) + 1", one_place_more, {"one_place_more"}),
+        ("(7) not rounded", capacity_not_whole, {"not_rounded"}),
+        ("(8) with batch for n_tokens", batch_for_the_tokens, {"rows_of_the_batch"}),
+        ("(6) for one expert, without the sum", loss_of_one_expert, {"sum_forgotten"}),
+        ("(5) with 1/E for K/E", one_choice_a_token, {"one_choice_a_token"}),
+        ("(7) rounded before the factor", factor_after_rounding, {"rounded_too_early"}),
         ("2 for 2 %", two_for_per_cent, {"too_lenient"}),
     ],
 }
