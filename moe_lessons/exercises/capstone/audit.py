@@ -122,9 +122,8 @@ def _table_twice(case: Case, got: Outputs, want: Outputs) -> bool:
 def _other_order(case: Case, got: Outputs, want: Outputs) -> bool:
     """Whether all eight are there, and not where they are asked for."""
     came, right = np.asarray(got["right_Q"]), np.asarray(want["right_Q"])
-    return bool(
-        np.allclose(np.sort(came), np.sort(right), rtol=1e-4) and not np.allclose(came, right, rtol=1e-4)
-    )
+    permuted = np.isclose(np.sort(came), np.sort(right), rtol=1e-4)
+    return bool(permuted.all() and not np.isclose(came, right, rtol=1e-4).all())
 
 
 def _rounded(case: Case, got: Outputs, want: Outputs) -> bool:
@@ -206,7 +205,8 @@ AUDIT = Exercise(
         ),
         Misconception(
             "rounded",
-            "The numbers are rounded. Only (7) is a whole number; a page rounds, and whoever checks it does not.",
+            "The numbers are rounded. Only (7) is a whole number; a page rounds, and whoever checks it does "
+            "not.",
             detects=_rounded,
             hint=3,
         ),

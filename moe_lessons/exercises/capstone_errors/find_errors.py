@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from moe_lessons.exercises.capstone_errors.bank import PARTS, page
-from moe_lessons.exercises.capstone_errors.habits_of_reading import READING
 from moe_lessons.exercises.capstone_errors.marking import PROPERTIES
+from moe_lessons.exercises.capstone_errors.reading import READING
 from moe_lessons.exercises.capstone_errors.sentence import VERDICTS
 from moe_lessons.exercises.spec import Case, Crash, Exercise, Output
 

@@ -167,17 +167,17 @@ def papers_as_text(part):
 
 FRESH = {
     "17.find_errors": [
-        ("the second part still open", second_part_open, set()),
+        ("the second part still open", second_part_open, {"still_open"}),
         (
             "half of it known",
             half_known,
             {"softens", "accuses", "rumours_are_right", "half_truths_are_right", "generous"},
         ),
         ("two of five put right", two_put_right, {"not_put_right"}),
-        ("corrections rounded", rounded, set()),
+        ("corrections rounded", rounded, {"rounded_off"}),
         ("corrections by the likely misreading", likely_misreadings, {"quoted_back"}),
-        ("the page of another seed", page_of_another_seed, set()),
-        ("unknown where a paper is asked for", papers_not_looked_up, {"disputes_are_unknown"}),
+        ("the page of another seed", page_of_another_seed, {"other_page"}),
+        ("unknown where a paper is asked for", papers_not_looked_up, {"not_looked_up"}),
         (
             "halves pass and rumours are wrong",
             passes_halves_and_rejects_rumours,
