@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from moe_lessons.exercises.capstone_errors.bank import PARTS, page
+from moe_lessons.exercises.capstone_errors.habits_of_reading import of_the_page
 from moe_lessons.exercises.capstone_errors.marking import PROPERTIES
 from moe_lessons.exercises.capstone_errors.reading import READING
 from moe_lessons.exercises.capstone_errors.sentence import VERDICTS
@@ -53,6 +54,7 @@ FIND_ERRORS = Exercise(
     reference=reference,
     properties=PROPERTIES,
     misconceptions=READING,
+    together=of_the_page,
     crashes=(
         Crash(
             "no_such_verdict",

@@ -1,6 +1,7 @@
 """What a part of a page is misjudged by: one habit of reading, told from the verdicts and corrections."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from moe_lessons.exercises.capstone_errors.bank import PAPERS
 from moe_lessons.exercises.capstone_errors.marking import (
@@ -62,6 +63,16 @@ def habit(case: Case, got: Outputs, want: Outputs) -> str:
     if not verdicts_pass(case, got, want):
         return _of_verdicts(marks(got))
     return _of_corrections(marks(got)) if corrections_fail(case, got, want) else ""
+
+
+def of_the_page(parts: Sequence[tuple[Case, Outputs, Outputs]]) -> str:
+    """The one name for what is off in all parts that do not pass, where each of them has another habit."""
+    rows = [_of_rows(case, got) for case, got, _ in parts]
+    if any(rows):
+        return next(filter(None, rows))
+    judged = [mark for part in parts if not verdicts_pass(*part) for mark in marks(part[1])]
+    corrected = [mark for part in parts if corrections_fail(*part) for mark in marks(part[1])]
+    return _of_verdicts(judged) if judged else _of_corrections(corrected) if corrected else ""
 
 
 def _of_rows(case: Case, got: Outputs) -> str:
