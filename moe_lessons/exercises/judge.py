@@ -85,10 +85,8 @@ def name(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
     found = recognise(exercise, trials)
     if found:
         return found[0]
-    told = _together(exercise, trials)
-    if told:
-        return told
-    return no_gradient(exercise, trials) or anywhere(exercise, trials) or name_crash(exercise, trials)
+    told = _together(exercise, trials) or no_gradient(exercise, trials) or anywhere(exercise, trials)
+    return told or name_crash(exercise, trials)
 
 
 def _together(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:

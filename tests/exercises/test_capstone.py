@@ -17,7 +17,8 @@ from moe_lessons.exercises.capstone.auditing import QUOTED
 from moe_lessons.exercises.capstone.buying import WINS
 from moe_lessons.exercises.capstone.costing import NAMES, best, costs, design_of, one
 from moe_lessons.exercises.capstone.defend import DEFEND
-from moe_lessons.exercises.capstone.design import DESIGN, OUTPUTS, verdict
+from moe_lessons.exercises.capstone.design import DESIGN
+from moe_lessons.exercises.capstone.design_judged import OUTPUTS, verdict
 from moe_lessons.exercises.judge import draw, judge, local
 
 

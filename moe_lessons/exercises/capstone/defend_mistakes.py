@@ -17,6 +17,7 @@ from moe_lessons.exercises.capstone.defend_wrong import (
     misplaced_then,
     misplaced_today,
     number,
+    rounded,
     smallest,
     smallest_of_other_sign,
     today_without_limits,
@@ -157,6 +158,14 @@ MISTAKES = (
         hint=3,
     ),
     Misconception(
+        "first_taken",
+        "Of the designs that fit the first, or the last, was taken. They are in no order: take the lowest "
+        "loss.",
+        wrong=but(best=lambda losses, fits: float(losses[fits][0])),
+        also=(but(best=lambda losses, fits: float(losses[fits][-1])),),
+        hint=3,
+    ),
+    Misconception(
         "averaged",
         "The mean over the designs was compared. Nobody builds the average design: take the best one.",
         wrong=but(best=lambda losses, fits: float(losses[fits].mean())),
@@ -219,8 +228,8 @@ MISTAKES = (
     Misconception(
         "rounded",
         "The fall was rounded. Return the number as it is: some of these are a few thousandths of a nat.",
-        wrong=number(lambda gain, now: round(gain, 2)),
-        also=tuple(number(lambda gain, now, n=n: round(gain, n)) for n in (0, 1, 3, 4)),
+        wrong=rounded(2),
+        also=tuple(map(rounded, (0, 1, 3, 4))),
         hint=3,
     ),
     Misconception(

@@ -172,3 +172,8 @@ def backwards(*given: Any) -> Answer:
         "time": loss_N[small_N & (seconds_N <= 2 * seconds)],
     }
     return largest({name: now - float(losses.max()) for name, losses in then.items()})
+
+
+def rounded(digits: int) -> Callable[..., Answer]:
+    """The right resource, and its fall to a few digits."""
+    return number(lambda gain, now: round(gain, digits))

@@ -1,6 +1,7 @@
 """Exercise 17.serve: what a design takes to serve, bytes and seconds, with lessons 03 and 15."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from moe_lessons.exercises.capstone.serving import Numbers, draw, served
@@ -15,9 +16,35 @@ def reference(*given: Any) -> Numbers:
 
 def _but(way: Mapping[str, Any]) -> Callable[..., Numbers]:
     changes = dict(way)
-    if changes.pop("swapped", False):
-        return lambda *given: served(*given[:-2], given[-1], given[-2], **changes)
-    return lambda *given: served(*given, **changes)
+    swapped = changes.pop("swapped", False)
+
+    def wrong(*given: Any) -> Numbers:
+        *others, bandwidth, peak = given
+        speeds = (peak, bandwidth) if swapped else (bandwidth, peak)
+        return served(*(*others, *speeds), **changes)
+
+    return wrong
+
+
+def _apart(seen: Sequence[tuple[Case, Outputs, Outputs]]) -> str:
+    """The mistake in the memory, where the step has one of its own; only such as change one of the two."""
+    ordinary = [one for one in seen if not one[0].is_edge]
+    given = [list(case.args.values()) for case, _, _ in ordinary]
+    outputs = ("memory_bytes", "step_seconds")
+    came = [[float(got[name]) for _, got, _ in ordinary] for name in outputs]
+    right = [[float(want[name]) for _, _, want in ordinary] for name in outputs]
+    found = ["", ""]
+    for one in SLIPS:
+        numbers = [list(column) for column in zip(*(_but(one.ways[0])(*args) for args in given), strict=True)]
+        for place, other in ((0, 1), (1, 0)):
+            alone = _alike(numbers[other], right[other]) and not _alike(numbers[place], right[place])
+            if alone and _alike(numbers[place], came[place]):
+                found[place] = found[place] or one.id
+    return found[0] if all(found) else ""
+
+
+def _alike(numbers: Sequence[float], others: Sequence[float]) -> bool:
+    return all(math.isclose(a, b, rel_tol=1e-5) for a, b in zip(numbers, others, strict=True))
 
 
 def _holds_the_cache(case: Case, got: Outputs, want: Outputs) -> str | None:
@@ -53,6 +80,7 @@ SERVE = Exercise(
         for one in SLIPS
         for first, *others in [[_but(way) for way in one.ways]]
     ),
+    together=_apart,
     hints=(
         "Four piles: shared weights, experts, table, caches. Which of them are held, and which are read in a "
         "step, in part or in full?",

@@ -143,6 +143,12 @@ SIZES = (
         ({"table_in": (0, 0, 0)},),
     ),
     Slip(
+        "table_twice",
+        1,
+        "The table is held twice. The head, which is as large, is among the `shared` parameters already.",
+        ({"table_in": (2, 0, 0)}, {"table_in": (2, 1, 0)}),
+    ),
+    Slip(
         "table_among_the_shared",
         1,
         "The table is taken off from the `shared` parameters. Here it is none of them: it is held besides.",

@@ -77,6 +77,14 @@ FIND_ERRORS = Exercise(
             pattern=r"^ValueError: (not enough|too many) values to unpack",
             hint=3,
         ),
+        Crash(
+            "no_numbers",
+            "The table holds something that is no number: an arXiv number in quotes, a verdict in words "
+            "where its code is meant, or rows of different lengths. A paper is written `2101.03961`, "
+            "without quotes.",
+            pattern=r"^returned a (list|tuple|dict)",
+            hint=3,
+        ),
     ),
     hints=(
         "Of each sentence: what would one have to count or look up, and is it a sentence about every model, "

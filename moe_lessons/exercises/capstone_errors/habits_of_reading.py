@@ -23,7 +23,9 @@ MOST_OF_WHAT_IS_OFF = 0.6
 """The share of what is off that one kind of slip must explain to be told alone."""
 POWERS = (1e2, 1e3, 1e6, 1e9)
 
-PATTERNS = {  # what right, wrong, depends and unknown sentences were mostly called
+PATTERNS: dict[
+    tuple[str, ...], str
+] = {  # what right, wrong, depends and unknown sentences were mostly called
     ("right", "right", "right", "right"): "believer",
     ("wrong", "wrong", "wrong", "wrong"): "sceptic",
     ("depends", "depends", "depends", "depends"): "doubter",

@@ -258,6 +258,7 @@ WRONG = {
         "place_lost:kept": kept_at_a_place_in_the_short_list,
         "zero_is_lowest": zeros,
         "highest_taken": slip(best=torch.max),
+        "first_taken": slip(best=lambda losses: losses[0]),
         "least_of_all": slip(pick=min),
         "least_of_all:differences turned": slip(pick=min, number=lambda now, then: then - now),
         "always_compute": slip(say="compute"),

@@ -164,6 +164,15 @@ def of_a_neighbour(one):
     return 1701.06538 if one.paper else 7 * one.answer[0] + 3
 
 
+def another_habit_in_each_part(part):
+    return some("right", "wrong", 3)(part) if part == 1 else some("wrong", "depends", 3)(part)
+
+
+def cites_in_quotes(part):
+    seed, rows = judged(shape=list)(part)
+    return seed, [[id, code, f"arXiv {to}" if 1000 < to < 3000 else to] for id, code, to in rows]
+
+
 RIGHT = {"17.find_errors": [in_numpy, in_torch_turned, with_slips, undecided_between, judged(2024)]}
 WRONG = {
     "17.find_errors": {
@@ -190,6 +199,8 @@ WRONG = {
         "not_looked_up": all_called("unknown"),
         "generous:of several kinds": all_called("right"),
         "all_directions": mixed,
+        "all_directions:a habit in each part": another_habit_in_each_part,
+        "no_numbers": cites_in_quotes,
         "still_open": half_done,
         "other_page": of_another_seed,
         "rows_missing": one_row_short,

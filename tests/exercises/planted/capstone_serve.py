@@ -71,6 +71,11 @@ def bits_for_the_experts(shared, expert, embedding, E, K, per_token, B, context,
     return held, max(read / bandwidth, 2 * B * (shared + K * expert) / peak)
 
 
+def two_slips(*given):
+    """One in what is held, and another in the step."""
+    return slip(table=0)(*given)[0], slip(touched=lambda E, K, B: E)(*given)[1]
+
+
 WRONG = {
     "17.serve": {
         "active_in_memory": slip(held=lambda E, K, B: K),
@@ -125,6 +130,8 @@ WRONG = {
         "table_read": slip(row=1),
         "table_multiplied": slip(product=1),
         "table_not_held": slip(table=0),
+        "table_twice": slip(table=2),
+        "table_not_held:and all experts read": two_slips,
         "table_among_the_shared": slip(table=0, row=-1, product=-1),
         "shared_forgotten": slip(always=0),
         "speeds_swapped": slip(swap=True),

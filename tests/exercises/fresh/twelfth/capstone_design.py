@@ -178,14 +178,14 @@ def memory_shared_out(*budget):
 
 FRESH = {
     "17.design": [
-        ("the first that fits", first_that_fits, set()),
-        ("most parameters", largest_that_fits, {"text_forgotten"}),
+        ("the first that fits", first_that_fits, {"room_left"}),
+        ("most parameters", largest_that_fits, {"text_forgotten", "too_large"}),
         ("one expert a token: only the dense are allowed", one_expert_a_token, {"always_dense"}),
         ("bits and layout left from the loops", bits_and_layout_of_the_last_turn, {"not_allowed"}),
-        ("loss and bytes swapped: the smallest", bytes_first, set()),
-        ("the fastest that memory holds", fastest, set()),
+        ("loss and bytes swapped: the smallest", bytes_first, {"room_left"}),
+        ("the fastest that memory holds", fastest, {"room_left"}),
         ("K F returned as d_expert", width_of_all_chosen, {"not_allowed"}),
-        ("active parameters by twenty tokens each", twenty_tokens_a_parameter, set()),
-        ("memory divided by the devices", memory_shared_out, set()),
+        ("active parameters by twenty tokens each", twenty_tokens_a_parameter, {"not_the_best"}),
+        ("memory divided by the devices", memory_shared_out, {"memory_shared_out"}),
     ],
 }
