@@ -38,7 +38,7 @@ def draw(rng: np.random.Generator) -> Sequence[Case]:
 
 
 def _model(rng: np.random.Generator, i: int) -> Numbers:
-    """A model and its tokens; the last one's capacity is a whole number before it is rounded."""
+    """A model and its tokens: one capacity is nearer to the number below, and one is whole as it is."""
     e, k = ((16, 2), (32, 4), (64, 4), (32, 2))[i]
     x, v = float(rng.integers(2 * 10**7, 9 * 10**7)), float(rng.integers(5 * 10**7, 2 * 10**8))
     shared = 2 * v + float(rng.integers(3 * 10**8, 9 * 10**8))
@@ -50,7 +50,7 @@ def _model(rng: np.random.Generator, i: int) -> Numbers:
         k,
         (8, 4, 4, 8)[i],
         int(rng.integers(3, e // k)) if e // k < 9 else int(rng.integers(3, 9)),
-        int(rng.integers(500, 4000)) if i < 3 else 64 * int(rng.integers(8, 60)),
+        int(rng.integers(500, 4000)) if i < 2 else 64 * int(rng.integers(8, 60)) + (4, 0)[i - 2],
         float(rng.choice([1.25, 1.5])),
         64 * int(rng.integers(8, 40)),
         int(rng.choice([4, 8])),

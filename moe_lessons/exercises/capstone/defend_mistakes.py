@@ -1,9 +1,11 @@
 """The mistakes of 17.defend: what is said of each, and what comes of it."""
 
+import numpy as np
 import torch
 
 from moe_lessons.exercises.capstone.buying import RESOURCES
 from moe_lessons.exercises.capstone.defend_wrong import (
+    all_doubled,
     always,
     backwards,
     but,
@@ -32,7 +34,8 @@ def other_name(case: Case, got: Outputs, want: Outputs) -> bool:
     Of four names one may be another and the rest right: where the right answer itself is looked at, nothing
     speaks against that.
     """
-    return got["resource"] not in RESOURCES or got is want
+    name = got["resource"]
+    return got is want or (np.asarray(name).dtype.kind in "Ui" and name not in RESOURCES)
 
 
 MISTAKES = (
@@ -102,6 +105,7 @@ MISTAKES = (
         also=(
             but(together=True, one_sided="memory"),
             but(together=True, one_sided="time"),
+            all_doubled,
         ),
         hint=2,
     ),

@@ -177,3 +177,12 @@ def backwards(*given: Any) -> Answer:
 def rounded(digits: int) -> Callable[..., Answer]:
     """The right resource, and its fall to a few digits."""
     return number(lambda gain, now: round(gain, digits))
+
+
+def all_doubled(*given: Any) -> Answer:
+    """Memory and time are doubled for compute and text as well."""
+    loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds = given
+    fits_N = (memory_N <= 2 * memory) & (seconds_N <= 2 * seconds)
+    now = float(loss_N[best_now(given)])
+    columns = (loss_compute_N, loss_text_N, loss_N, loss_N)
+    return largest({name: now - float(z[fits_N].min()) for name, z in zip(RESOURCES, columns, strict=True)})

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from moe_lessons.budget import LAYOUTS
+from moe_lessons.budget.quality import BITS_COST
 from moe_lessons.exercises.capstone.costing import NAMES, Wrong, best, costs, design_of, one
 from moe_lessons.exercises.capstone.design_judged import OUTPUTS, WITHIN, fits, right, shape_of, verdict
 from moe_lessons.exercises.spec import Case, Misconception, Outputs
@@ -55,14 +57,20 @@ def _starved(refused: Sequence[str]) -> bool:
     return all("tokens / active" in line for line in refused)
 
 
+def _known(got: Outputs) -> bool:
+    """Whether bits and layout are such as there are; `allowed` has no eye for others."""
+    *_, bits, layout = shape_of(got)
+    return layout in LAYOUTS and bits in BITS_COST
+
+
 def _not_allowed(case: Case, got: Outputs, want: Outputs) -> bool:
     refused = verdict(case, got).refused
-    return bool(refused) and not _starved(refused)
+    return bool(refused) and not _starved(refused) and _known(got)
 
 
 def _size(case: Case, got: Outputs, want: Outputs) -> str:
     """What is wrong with a design that no mistaken model explains: "" where nothing is."""
-    if right(case, got, want):
+    if right(case, got, want) or not _known(got):
         return ""
     refused = verdict(case, got).refused
     if refused:

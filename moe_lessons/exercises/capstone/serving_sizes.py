@@ -107,8 +107,13 @@ SIZES = (
     Slip(
         "one_operation",
         3,
-        "A weight is counted as one operation. It is multiplied and added: two.",
-        ({"operations": lambda bits: 1},),
+        "A weight is counted as one operation, or some of them are: look what the 2 multiplies. Each is "
+        "multiplied and added.",
+        (
+            {"operations": lambda bits: 1},
+            {"operations": lambda bits: 1, "shared_in": (1, 1, 2)},
+            {"shared_in": (1, 1, 0.5)},
+        ),
     ),
     Slip(
         "training_operations",

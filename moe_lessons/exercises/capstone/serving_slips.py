@@ -197,6 +197,16 @@ STEP = (
         ({"joined": lambda read, work: work},),
     ),
     Slip(
+        "batch_in_part",
+        3,
+        "The batch multiplies the operations of the experts alone, or of the shared weights alone. Every "
+        "user's token passes both.",
+        (
+            {"computing": lambda e, k, b: k * b, "tokens": lambda users, context: 1},
+            {"computing": lambda e, k, b: k / b},
+        ),
+    ),
+    Slip(
         "whole_context",
         3,
         "The tokens in the caches are computed again, or choose experts again. They are through: a decode "

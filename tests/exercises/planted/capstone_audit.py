@@ -198,6 +198,7 @@ WRONG = {
             "capacity", lambda v, s, x, t, E, K, bits, B, T, cf, *_: math.ceil(cf * T / E)
         ),
         "rounded_down": other("capacity", lambda v, s, x, t, E, K, bits, B, T, cf, *_: int(cf * T * K / E)),
+        "rounded_down:to the nearest": places(lambda E, K, B, T, cf, R: round(T * K * cf / E)),
         "no_spare_places": other("capacity", lambda v, s, x, t, E, K, bits, B, T, *_: math.ceil(T * K / E)),
         "one_way": other("sent", lambda v, *_: v["sent"] / 2),
         "own_rank_sent": other("sent", lambda v, s, x, t, E, K, bits, B, T, cf, D, R: 4 * T * K * D / 1e6),

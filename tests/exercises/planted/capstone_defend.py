@@ -226,6 +226,13 @@ def memory_stays_twice(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N,
     return name, loss_N[fits].min() - then[name]
 
 
+def both_for_all(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
+    now = loss_N[(memory_N <= memory) & (seconds_N <= seconds)].min()
+    more = (memory_N / 2 <= memory) & (seconds_N / 2 <= seconds)
+    fall = now - torch.stack([z[more].min() for z in (loss_compute_N, loss_text_N, loss_N, loss_N)])
+    return NAMES[int(fall.argmax())], fall.max()
+
+
 def other_words(**words):
     def defend(*given):
         name, gain = defend_loop(*given)
@@ -248,6 +255,7 @@ WRONG = {
         "other_limit_dropped": slip(drop=1),
         "other_limit_dropped:for memory": one_side_drops,
         "both_doubled": slip(other=2.0),
+        "both_doubled:for all": both_for_all,
         "both_doubled:for time": memory_stays_twice,
         "ten_times": slip(factor=10),
         "ten_times:without end": slip(factor=1e9),

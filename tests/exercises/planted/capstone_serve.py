@@ -76,6 +76,13 @@ def two_slips(*given):
     return slip(table=0)(*given)[0], slip(touched=lambda E, K, B: E)(*given)[1]
 
 
+def two_for_the_shared(*given):
+    shared, expert, _, _, K, _, B, *_, peak = given
+    held, _ = slip()(*given)
+    reading = slip(join=lambda read, work: read)(*given)[1]
+    return held, max(reading, (2 * shared + K * expert) * B / peak)
+
+
 WRONG = {
     "17.serve": {
         "active_in_memory": slip(held=lambda E, K, B: K),
@@ -122,6 +129,8 @@ WRONG = {
         "all_experts_compute": slip(busy=lambda E, K, B: E),
         "all_experts_compute:of a step": slip(busy=lambda E, K, B: E - E * (1 - K / E) ** B),
         "reading_alone:of one token": slip(n=lambda B, L: 1),
+        "batch_in_part": slip(n=lambda B, L: 1, busy=lambda E, K, B: K * B),
+        "one_operation:of an expert's weight": two_for_the_shared,
         "whole_context": slip(n=lambda B, L: B * L),
         "one_after_another": slip(touched=lambda E, K, B: K, each=lambda B: B),
         "time_of_a_user": slip(wait=lambda B: 1 / B),
