@@ -232,7 +232,6 @@ AUDIT = Exercise(
             "too_strict",
             "A quote is called wrong because it is rounded. Up to 2 % is fine.",
             wrong=_flags(lambda right, wrong, quoted: quoted != right),
-            also=(_lenient(0.0002), _lenient(0.001), _lenient(0.002)),
             hint=3,
         ),
         Misconception(

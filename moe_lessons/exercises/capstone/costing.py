@@ -66,7 +66,6 @@ class Wrong:
     memory_shared: bool = False
     one_alone: bool = False
     full_bits: bool = False
-    four_bits: bool = False
     few_experts: bool = False
     narrow: bool = False
 
@@ -94,8 +93,7 @@ class Wrong:
         d, e, _, _, bits, layout = shape
         dense, alone = e == 1 or not self.dense_alone, layout == "one" or not self.one_alone
         few, narrow = e <= FEW or not self.few_experts, d <= NARROW or not self.narrow
-        bits_fit = (bits == 16 or not self.full_bits) and (bits == 4 or not self.four_bits)
-        return dense and alone and few and narrow and bits_fit
+        return dense and alone and few and narrow and (bits == 16 or not self.full_bits)
 
 
 RIGHT = Wrong()
@@ -220,7 +218,6 @@ def possible(designs: Grid, b: Mapping[str, float], wrong: Wrong = RIGHT) -> np.
     fine &= (designs.layout == 0) | (not wrong.one_alone)
     fine &= (designs.e <= FEW) | (not wrong.few_experts)
     fine &= (designs.d <= NARROW) | (not wrong.narrow)
-    fine &= (designs.bits == 4) | (not wrong.four_bits)
     return fine & (designs.e == 1) if wrong.dense_alone else fine
 
 

@@ -110,6 +110,12 @@ MISTAKES = (
         hint=2,
     ),
     Misconception(
+        "halved",
+        "The limits were halved. What less of something costs is not what more of it buys.",
+        wrong=but(factor=0.5),
+        hint=2,
+    ),
+    Misconception(
         "ten_times",
         "Limits were raised by another factor than two.",
         wrong=but(factor=10.0),
@@ -118,12 +124,6 @@ MISTAKES = (
             but(factor=1.5),
             *(but(factor=factor) for factor in (3.0, 8.0, 1.1, 100.0, float("inf"))),
         ),
-        hint=2,
-    ),
-    Misconception(
-        "halved",
-        "The limits were halved. What less of something costs is not what more of it buys.",
-        wrong=but(factor=0.5),
         hint=2,
     ),
     Misconception(

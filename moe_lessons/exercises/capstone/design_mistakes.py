@@ -203,13 +203,6 @@ MODELS = (
         hint=1,
     ),
     Misconception(
-        "four_bits_alone",
-        "All weights have 4 bits. Where there is room for 8, they lose next to nothing, and 4 lose a few "
-        "hundredths of a nat: go through the bits as well.",
-        detects=_mistaken(Wrong(four_bits=True)),
-        hint=2,
-    ),
-    Misconception(
         "few_experts",
         "No design has more than 16 experts. With more of them, at the same active size, the loss is "
         "lower as long as memory holds: go on to 512.",

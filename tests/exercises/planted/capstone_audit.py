@@ -151,7 +151,7 @@ MORE = {
     "k_counted_twice": touched(lambda E, K: K / E, lambda K, B: K * B),
     "exponent_not_the_batch": touched(lambda E, K: K / E, lambda K, B: K),
     "share_of_experts": other("touched", lambda v, s, x, t, E, *_: v["touched"] / E),
-    "chosen_by_all": other("touched", lambda v, s, x, t, E, K, bits, B, *_: E * (1 - (K / E) ** B)),
+    "chosen_by_all": other("touched", lambda v, s, x, t, E, K, bits, B, *_: E * (K / E) ** B),
     "those_not_chosen": other("touched", lambda v, s, x, t, E, *_: E - v["touched"]),
     "whole_experts": other("touched", lambda v, *_: math.ceil(v["touched"])),
     "sum_forgotten": other("even", lambda v, s, x, t, E, K, *_: E * (K / E) * (1 / E)),

@@ -172,22 +172,6 @@ def in_the_short_list(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, 
     return NAMES[reached.index(min(reached))], best(loss_N) - min(reached)
 
 
-def kept_at_a_place_in_the_short_list(
-    loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds
-):
-    small, fast = memory_N <= memory, seconds_N <= seconds
-    i = loss_N[small & fast].argmin()
-    now = loss_N[small & fast].min()
-    fall = [
-        now - loss_compute_N[i],
-        now - loss_text_N[i],
-        now - loss_N[(memory_N <= 2 * memory) & fast].min(),
-        now - loss_N[small & (seconds_N <= 2 * seconds)].min(),
-    ]
-    best = max(range(4), key=lambda j: fall[j])
-    return NAMES[best], fall[best]
-
-
 def zeros(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
     def best(losses, m=1, s=1):
         return torch.where((memory_N <= m * memory) & (seconds_N <= s * seconds), losses, 0.0).min()
@@ -263,7 +247,6 @@ WRONG = {
         "either_limit": one_is_enough,
         "averaged": slip(best=torch.mean),
         "place_lost": in_the_short_list,
-        "place_lost:kept": kept_at_a_place_in_the_short_list,
         "zero_is_lowest": zeros,
         "highest_taken": slip(best=torch.max),
         "first_taken": slip(best=lambda losses: losses[0]),

@@ -192,7 +192,6 @@ WRONG = {
         "full_bits:a coarse search": searching(range(1024, 8193, 1024), bits=(16,)),
         "not_allowed": whatever_the_formula_says,
         "memory_shared_out": shared_memory,
-        "four_bits_alone": searching(bits=(4,)),
         "few_experts": searching(n_experts=(8, 16)),
         "narrow_alone": searching(range(1024, 2049, 256)),
         "does_not_fit": twice_too_wide,
