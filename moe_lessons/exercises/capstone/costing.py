@@ -76,7 +76,6 @@ class Wrong:
             self.dense_alone,
             self.one_alone,
             self.full_bits,
-            self.four_bits,
             self.few_experts,
             self.narrow,
         )
