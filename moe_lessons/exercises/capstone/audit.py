@@ -61,7 +61,7 @@ def _model(rng: np.random.Generator, i: int) -> Numbers:
         v,
         e,
         k,
-        (8, 4, 4, 8)[i],
+        (4, 8, 4, 8)[i],
         int(rng.integers(3, e // k)) if e // k < 9 else int(rng.integers(3, 9)),
         int(rng.integers(500, 4000)) if i < 2 else 64 * int(rng.integers(24, 60)) + (4, 0)[i - 2],
         float(rng.choice([1.25, 1.5])),

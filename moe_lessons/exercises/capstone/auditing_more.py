@@ -115,7 +115,6 @@ SLIPS = (
         "bytes.",
         2,
         lambda n: rules(n)[0] * (n.bits // 8),
-        lambda n: rules(n)[0] * max(1, n.bits // 8),
         beside=False,
     ),
     _slip(
@@ -234,7 +233,6 @@ SLIPS = (
         2,
         lambda n: n.capacity_factor * math.ceil(n.n_tokens * n.top_k / n.n_experts),
         lambda n: float(math.ceil(n.capacity_factor * math.ceil(n.n_tokens * n.top_k / n.n_experts))),
-        lambda n: float(math.ceil(n.capacity_factor * (n.n_tokens * n.top_k // n.n_experts))),
         lambda n: float(n.top_k * math.ceil(n.capacity_factor * n.n_tokens / n.n_experts)),
         lambda n: float(math.ceil(n.capacity_factor) * math.ceil(n.n_tokens * n.top_k / n.n_experts)),
         beside=False,
