@@ -18,8 +18,8 @@ from moe_lessons.kernels.common import INTERPRETED
 def unwatchable() -> str:
     """Say why interpreted kernels cannot be watched here; empty if they can.
 
-    Triton has no interface for it, so we stand in for parts of its interpreter, as Triton 3.6, 3.7 and 3.9 have
-    them; another version may rename any of these.
+    Triton has no interface for it, so we stand in for parts of its interpreter, as Triton 3.6, 3.7 and 3.9
+    have them; another version may rename any of these.
     """
     from triton.runtime import interpreter
 
