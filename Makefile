@@ -12,9 +12,10 @@ BROWSER_ARGS ?=
 SITE_ARGS ?=
 # What this machine has for certain: a test that is skipped for lack of it fails the run (CI sets bubblewrap).
 export MUST_HAVE ?=
+FITS := 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))'
 # Which Python makes .venv; by default the first one on the path that is 3.11 to 3.14.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python3.11 python; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1 \
+	$$p -c $(FITS) >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 
 BIN := .venv/bin
@@ -28,7 +29,7 @@ ROOT_USER := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab lessons lessons-check pictures site test test-browser lint types unit solutions newest format bench grade hostile forget clean
+.PHONY: help setup lab lessons lessons-check pictures site test test-browser lint types unit solutions newest format bench grade said-what-to-grade hostile forget clean
 
 help:
 	@echo "make lab            open the course in JupyterLab, on lesson 00"
@@ -47,6 +48,7 @@ help:
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.14 found. Install one, or say where: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c $(FITS) >/dev/null 2>&1 || { echo "PYTHON=$(PYTHON) is no Python 3.11 to 3.14: give another, or leave it out"; exit 1; }
 	@echo "==> creating .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "Python's venv module does not work here; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
 
@@ -139,9 +141,12 @@ format: .venv/.installed-dev
 bench: .venv/.installed-dev
 	@for script in $(filter-out benchmarks/gpu_day%.py,$(wildcard benchmarks/*.py)); do echo "==> $$script"; $(BIN)/python $$script || exit 1; done
 
-grade: .venv/.installed
-	@test -n "$(SUBMISSIONS)" -a -n "$(OUT)" || { echo "Say what to grade and where results go: make grade SUBMISSIONS=folder OUT=folder"; exit 2; }
+grade: said-what-to-grade .venv/.installed
 	@$(BIN)/moe-lessons grade "$(SUBMISSIONS)" --out "$(OUT)" $(GRADE_ARGS)
+
+# Before anything is installed: that takes minutes.
+said-what-to-grade:
+	@test -n "$(SUBMISSIONS)" -a -n "$(OUT)" || { echo "Say what to grade and where results go: make grade SUBMISSIONS=folder OUT=folder"; exit 2; }
 
 hostile: .venv/.installed-dev
 	@echo "==> the whole hostile corpus against the grader's sandbox (needs bubblewrap)"

@@ -432,8 +432,7 @@ check("00.top2_mix")
 
 # %% [markdown]
 # "Not attempted yet" means that the line `raise NotImplementedError` is still there: replace it. A pass
-# looks like this: `✔ 00.top2_mix: passed, 1 of 1 points`. You may check as often as you like; only passing
-# counts.
+# begins with `✔ Passed`, and with your points. You may check as often as you like; only passing counts.
 #
 # One rule: an answer's cell stands alone. `math`, `np`, `torch` and `F` are there; what else it uses, it
 # imports or defines itself, even if another cell does so too. That way an answer can be handed in and graded

@@ -75,12 +75,21 @@ def find_published(name: str) -> Published:
     key = _key(name)
     if key in by_key:
         return models[by_key[key]]
-    close = difflib.get_close_matches(key[:100], by_key, 1, 0.5)
+    raise ValueError(f"no model or file is called {name[:80]!r}: {instead(name)}")
+
+
+def instead(name: str) -> str:
+    """What to ask for instead of a name that is not known: the nearest one, and where all of them are.
+
+    Examples
+    --------
+    >>> instead("Mixtral-8x7B-v0.1").partition("?")[0]
+    'did you mean Mixtral-8x7B'
+    """
+    by_key = {_key(known): known for known in published()}
+    close = difflib.get_close_matches(_key(name)[:100], by_key, 1, 0.5)
     hint = f"did you mean {by_key[close[0]]}? " if close else ""
-    raise ValueError(
-        f"no model or file is called {name[:80]!r}: {hint}"
-        "`moe-lessons count --list` names the models; or give the path of a config.json"
-    )
+    return f"{hint}`moe-lessons count --list` names the models; or give the path of a config.json"
 
 
 def _key(name: str) -> str:

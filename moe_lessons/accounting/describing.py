@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from moe_lessons.accounting.catalogue import find_published, published
+from moe_lessons.accounting.catalogue import find_published, instead, published
 from moe_lessons.accounting.choosing import read_family
 from moe_lessons.accounting.families import FAMILIES
 from moe_lessons.accounting.fields import ConfigError, shown
@@ -91,7 +91,9 @@ def _from_text(text: str) -> Model:
         exists = False
     if not exists or (not is_path and _is_published(text)):
         if is_path and not exists:
-            raise ConfigError(f"there is no file {shown(text)}")
+            # A name on Hugging Face's hub looks like a path.
+            other = instead(text.rpartition("/")[2])
+            raise ConfigError(f"there is no file {shown(text)}, and nothing is downloaded: {other}")
         known = find_published(text)
         return from_config(known.config, known.name, known.source)
     path = Path(text)

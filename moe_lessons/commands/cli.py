@@ -59,6 +59,8 @@ class Commands(click.Group):
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.ctx.get_help() if error.ctx else "")
             code = USER_ERROR
+        except click.UsageError as error:
+            code = _fail(_with_help(error))
         except click.ClickException as error:
             # click's own exit codes for wrong input are 1 and 2.
             code = _fail(error.format_message(), max(error.exit_code, USER_ERROR))
@@ -99,6 +101,12 @@ def _one_line(otherwise: Callable[..., None]) -> Callable[..., None]:
             warnings.filterwarnings("ignore", re.escape(str(message)))  # whoever else would say it
 
     return show
+
+
+def _with_help(error: click.UsageError) -> str:
+    """What click says about a wrong call, in common words, and the command that lists the right ones."""
+    said = re.sub(r"\bvalid (integer|float) range\b", r"valid \1", error.format_message())
+    return f"{said} See {error.ctx.command_path if error.ctx else 'moe-lessons'} --help."
 
 
 def _described(error: Exception) -> str:

@@ -72,14 +72,14 @@ def count(
         click.echo(json.dumps(list(published())) if as_json else "\n".join(published()))
         return
     if len(models) > MAX_MODELS:
-        raise click.UsageError(f"{len(models)} models: count at most {MAX_MODELS} at once")
+        raise ValueError(f"{len(models)} models: count at most {MAX_MODELS} at once")
     setting = Setting(context, batch, dtype, cache_dtype)
     reports = []
     for model in models:
         try:
             reports.append(report(describe(model), setting))
         except ValueError as error:
-            raise click.UsageError(f"{model[:80]}: {error}" if len(models) > 1 else str(error)) from error
+            raise ValueError(f"{model[:80]}: {error}" if len(models) > 1 else str(error)) from error
     if as_json:
         click.echo(json.dumps(reports if len(reports) > 1 else reports[0], indent=1))
         return

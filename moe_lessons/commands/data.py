@@ -44,7 +44,7 @@ def list_command() -> None:
 @click.option(
     "--from",
     "file",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help='A file to take it from: .jsonl with "text", or text with a line <|endoftext|> between documents.',
 )
 @click.option("--again", is_flag=True, help="Fetch anew what is there, which may be damaged.")

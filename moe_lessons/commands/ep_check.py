@@ -11,7 +11,12 @@ import click
     "--nproc", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes to start here."
 )
 @click.option(
-    "--timeout", "timeout_s", type=float, default=300.0, show_default=True, help="Seconds for all of it."
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(1),
+    default=300.0,
+    show_default=True,
+    help="Seconds for all of it.",
 )
 def ep_check(nproc: int, timeout_s: float) -> int:
     """Hold an expert-parallel layer against one process: outputs and all gradients, uneven and empty ranks.

@@ -60,7 +60,7 @@ def _seconds(name: str, default: float, text: str) -> Callable:
 @click.option(
     "--class",
     "class_file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="TOML: lessons that count, roster, late days, comments, exports; see INSTRUCTORS.md.",
 )
 @click.option(

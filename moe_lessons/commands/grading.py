@@ -49,6 +49,7 @@ def grade_folder(plan: Plan, options: dict) -> int:
     out, seed = plan.out, plan.seed
     # What is wrong with the class comes before what is wrong with the machine.
     found = settings.with_everyone(collect(plan.folder, out=out), plan.settings)
+    catalogue.require(options["lessons"])
     _require_known(plan.again, {one.learner for one in found})
     isolation = _ready(out, plan.unsafe)
     with alone(out), stoppable():
@@ -59,7 +60,8 @@ def grade_folder(plan: Plan, options: dict) -> int:
             seed = resume.last_seed(file, *terms, again=bool(plan.again))
         seed = _drawn() if seed is None else seed
         kept = resume.Kept(file, resume.header(seed, *terms), plan.again)
-        click.echo(f"{len(found)} learners, seed {seed}. {isolation.note}")
+        learners = "1 learner" if len(found) == 1 else f"{len(found)} learners"
+        click.echo(f"{learners}, seed {seed}. {isolation.note}")
         if len(kept):
             click.echo(
                 f"{len(kept)} answers were graded before; unchanged, they are not run again (unless --fresh)."

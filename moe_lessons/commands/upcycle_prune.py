@@ -74,7 +74,9 @@ def upcycle(
 @click.command(no_args_is_help=True)
 @click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
 @click.argument("target", metavar="DST", type=click.Path(path_type=Path))
-@click.option("--keep", required=True, type=int, help="Experts that each layer keeps; at least K.")
+@click.option(
+    "--keep", required=True, type=click.IntRange(1), help="Experts that each layer keeps; at least K."
+)
 @click.option(
     "--by",
     default="frequency",
@@ -84,7 +86,7 @@ def upcycle(
 )
 @click.option(
     "--text",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="File to count on: it decides whose knowledge stays.  [the language reference]",
 )
 @click.option("--tokens", default=8192, show_default=True, type=click.IntRange(2), help="Of it, at most.")
@@ -105,7 +107,7 @@ def prune(source: Path, target: Path, keep: int, by: str, text: Path | None, tok
     from moe_lessons.adaptation.pruned_folders import prune_folder
     from moe_lessons.data import language_reference
 
-    sample = b"" if by == "random" else language_reference() if text is None else _read(text)
+    sample = b"" if by == "random" else language_reference() if text is None else text.read_bytes()
     made = prune_folder(source, target, keep, by=by, text=sample, n_tokens=tokens, seed=seed)
     _say(made)
 
@@ -115,9 +117,3 @@ def _say(made: Any) -> None:
         f'{made.folder}: load it with transformers.AutoModelForCausalLM.from_pretrained("{made.folder}")'
     )
     click.echo(f"parameters: {made.before:,} before, {made.after:,} now; a token meets {made.active:,}")
-
-
-def _read(text: Path) -> bytes:
-    if text.is_dir():
-        raise click.UsageError(f"--text {text} is a folder: name a file in it")
-    return text.read_bytes()

@@ -151,6 +151,9 @@ def _later(report: Report) -> str:
 
 
 def _advice(report: Report) -> str:
+    if report.status == "not attempted" and not report.findings:
+        still = f"`{report.exercise.entry}` still comes to `raise NotImplementedError`"
+        return f"{still}: put your code in its place, run that cell, then this one."
     if report.status != "failed" or (report.misconception and report.misconception.id == "borrowed"):
         return ""
     unhinted = report.misconception is None or report.misconception.hint == 0

@@ -11,6 +11,8 @@ from typing import Any
 from moe_lessons.exercises import answers, cells
 from moe_lessons.exercises.beside import needed
 
+_STOPPED = "stopped with an error before it defined"
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -55,14 +57,16 @@ def find(entry: str, answer: Any) -> Judged:
             beside = needed(ran[latest], others)
             loaded = answers.load(ran[latest], entry, name=f"<cell {latest}>", beside=beside)
             return Judged(loaded, note=note, source=_standing_alone(ran[latest], others))
+    if answer is None:
+        return Judged(None, note=f"Your latest version, cell [{latest}], {_STOPPED} `{entry}`.")
     if made_in is None or made_in == latest or ran[made_in] == ran[latest]:
         return Judged(answer, source=_standing_alone(ran[latest], others))
     return Judged(
         answer,
         source=_standing_alone(ran[made_in], others),
         note=(
-            f"Judged: cell [{made_in}]. Your latest version, cell [{latest}], stopped with an error before "
-            f"it defined `{entry}`; a grader reads the latest."
+            f"Judged: cell [{made_in}]. Your latest version, cell [{latest}], {_STOPPED} `{entry}`; a grader "
+            "reads the latest."
         ),
     )
 
@@ -84,13 +88,16 @@ def _ran() -> dict[int, str]:
 
 def _made_in(answer: Any, ran: dict[int, str]) -> int | None:
     """The number of the cell in which a function was defined."""
-    compiler = getattr(_shell(), "compile", None)
     code = _code(answer)
-    if code is None or compiler is None:
+    if code is None or _shell() is None:
         return None
+    # Not by the file's name: it depends on line ends at the end of a cell, which the history does not keep.
+    made = "".join(linecache.getlines(code.co_filename)).rstrip()
     for n in sorted(ran, reverse=True):
-        if compiler.get_code_name(ran[n], _shell().transform_cell(ran[n]), n) == code.co_filename:
-            return n
+        # A cell with a wrong indent cannot even be read; it has defined nothing.
+        with contextlib.suppress(SyntaxError):
+            if made and _shell().transform_cell(ran[n]).rstrip() == made:
+                return n
     return None
 
 

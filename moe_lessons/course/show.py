@@ -88,8 +88,8 @@ def never_raises(function: Callable[P, None]) -> Callable[P, None]:
 
     Examples
     --------
-    >>> never_raises(lambda x: print(1 / x))(0)
-    <lambda> could not finish (ZeroDivisionError: division by zero). Nothing is lost; run the cell again.
+    >>> never_raises(lambda x: print(1 / x))(0)  # doctest: +ELLIPSIS
+    <lambda> could not finish (ZeroDivisionError: division by zero). Nothing is lost; ...
     """
 
     @functools.wraps(function)
@@ -100,7 +100,8 @@ def never_raises(function: Callable[P, None]) -> Callable[P, None]:
             say(f"{function.__name__} was stopped by you. Nothing is lost; run the cell again.")
         except Exception as error:
             problem = f"{type(error).__name__}: {error}".split("\n")[0]
-            say(f"{function.__name__} could not finish ({problem}). Nothing is lost; run the cell again.")
+            again = "run the cell again, and if it says the same, restart the kernel"
+            say(f"{function.__name__} could not finish ({problem}). Nothing is lost; {again}.")
 
     return call
 

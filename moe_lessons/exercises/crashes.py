@@ -28,7 +28,8 @@ def name_crash(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
     if first is None:
         return None
     assert isinstance(first.reply, drivers.Failure)
-    found = match((*exercise.crashes, *GENERAL), first.reply, edge=first.case.is_edge)
+    table = (*exercise.crashes, *GENERAL) if first.reply.kind == "exception" else exercise.crashes
+    found = match(table, first.reply, edge=first.case.is_edge)
     if found is None:
         return None
     crash, groups = found
@@ -39,7 +40,7 @@ def name_crash(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
 
 
 def _crashed(t: Trial) -> bool:
-    return isinstance(t.reply, drivers.Failure) and t.reply.kind == "exception"
+    return isinstance(t.reply, drivers.Failure) and t.reply.kind in ("exception", "bad return")
 
 
 def match(

@@ -85,7 +85,20 @@ def name(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
     found = recognise(exercise, trials)
     if found:
         return found[0]
-    return no_gradient(exercise, trials) or anywhere(exercise, trials) or name_crash(exercise, trials)
+    told = _together(exercise, trials) or no_gradient(exercise, trials) or anywhere(exercise, trials)
+    return told or name_crash(exercise, trials)
+
+
+def _together(exercise: Exercise, trials: Sequence[Trial]) -> Mistake | None:
+    """The misconception that all cases together tell, where the exercise can say so and all of them ran."""
+    seen = [(t.case, t.got, t.want) for t in trials if t.got is not None]
+    if exercise.together is None or len(seen) < len(trials):
+        return None
+    try:
+        id = exercise.together(seen)
+    except Exception:  # values of a shape, a kind or a size that it was not written for
+        return None
+    return next((m for m in exercise.misconceptions if m.id == id), None)
 
 
 def draw(exercise: Exercise, seed: int) -> list[Case]:

@@ -109,6 +109,11 @@ def _products(sizes: Sequence[dict[str, float]]) -> Iterator[tuple[str, int, np.
             yield f"times {z} / ({x} · {y})", 3, of[z] / (of[x] * of[y])
 
 
+def _long(array: np.ndarray) -> list[int]:
+    """The sizes of its axes without those of size 1."""
+    return [size for size in array.shape if size > 1]
+
+
 def _shape(off: Sequence[Output], wrong: dict[str, list[Trial]]) -> Mistake | None:
     """One output has another shape: right numbers in it, or one more axis, or an axis of another's size."""
     if len(off) != 1:
@@ -121,10 +126,15 @@ def _shape(off: Sequence[Output], wrong: dict[str, list[Trial]]) -> Mistake | No
     shown = f"[{', '.join(map(str, pairs[0][0].shape))}]"
     asked = f"[{', '.join(output.axes)}]" if output.axes else "a single number"
     if all(a.size == b.size and same(output, a.reshape(b.shape), b) for a, b in pairs):
+        more = "Whoever uses it next tells by the axes what is what."
+        if all(_long(a) == _long(b) for a, b in pairs):
+            more = (
+                "An axis of size 1 that `keepdim` or `[:, None]` left there is one too many for whoever uses "
+                "it next."
+            )
         return Mistake(
             OTHER_SHAPE,
-            f"`{output.name}` has the right numbers in another shape, {shown}; asked for is {asked}. An axis "
-            "of size 1 that `keepdim` or `[:, None]` left there is one too many for whoever uses it next.",
+            f"`{output.name}` has the right numbers in another shape, {shown}; asked for is {asked}. {more}",
             hint=0,
         )
     for axis in range(pairs[0][0].ndim):

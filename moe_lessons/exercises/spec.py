@@ -106,6 +106,8 @@ class Misconception(Mistake):
 class Crash(Mistake):
     """A mistake that ends in an error: ``pattern`` is searched in the error's first line (type and message).
 
+    What an exercise itself lists may also be a return that is no answer at all ("returned None; ...").
+
     ``line``, if given, must be found in the learner's own line that failed as well. ``edge`` tells crashes
     on ordinary inputs (False) from those on limiting cases alone (True). ``{name}`` in ``message`` stands
     for what the group ``(?P<name>...)`` of the pattern or of ``line`` found, ``{sizes}`` for the case's.
@@ -139,6 +141,9 @@ class Exercise:
     notice: str = ""
     """After a pass: one sentence on what to see in the published answer, or what production code does."""
     properties: tuple[Property, ...] = ()
+    together: Callable[[Sequence[tuple[Case, Outputs, Outputs]]], str] | None = None
+    """The id of a misconception that all cases together tell (each with what came and what is right), or "":
+    asked where no misconception explains each case by itself."""
     crashes: tuple[Crash, ...] = ()
     """Errors that a mistake of this exercise ends in; they come before the general ones in ``crashes``."""
     gradient: Literal["needed", "ignored"] = "needed"

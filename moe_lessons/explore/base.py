@@ -249,9 +249,8 @@ class Explorable(ABC, Generic[P]):
         return self.locked and not store.is_apart()
 
     def __repr__(self) -> str:
-        if self._hides:
-            return f"{self.name} (interactive in Jupyter; needs anywidget). Commit to the prediction first."
-        return f"{self.name} (interactive in Jupyter; needs anywidget). {self.static().alt}"
+        what = f"{self.name} (interactive in Jupyter: run this cell; needs anywidget)."
+        return f"{what} Commit to the prediction first." if self._hides else f"{what} {self.static().alt}"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """The widget where there is one, beside a picture for pages without a kernel.

@@ -200,7 +200,11 @@ async function render({model, el}) {
   hide();
   // A cell's outputs are put into the page one by one, and anew when one of them changes.
   const watch = new MutationObserver(() => twin?.isConnected && twin.style.display === "none" || hide());
-  requestAnimationFrame(() => el.parentElement && watch.observe(el.closest(".jp-OutputArea") ?? el.parentElement, {childList: true, subtree: true}));
+  requestAnimationFrame(() => {
+    if (!el.isConnected) return;
+    hide(); // whoever draws a card may put it into the page afterwards
+    watch.observe(el.closest(".jp-OutputArea") ?? el.parentElement, {childList: true, subtree: true});
+  });
   model.on("change:card", changed);
   model.on("comm_live_update", draw);
   return () => {

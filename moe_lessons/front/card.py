@@ -29,7 +29,7 @@ _BOX = (
     "margin:.3em 0;max-width:46em;line-height:1.45"
 )
 _ROW = "margin:.25em 0;padding:.2em .6em;border:1px solid #8a8a8a;border-radius:4px"
-_MARKED = "margin:.25em 0;padding:.2em .6em;border:2px solid currentColor;border-radius:4px"
+_MARKED = "margin:.25em 0;padding:.2em .6em;border:2px solid;border-radius:4px"
 
 
 @dataclass(frozen=True)

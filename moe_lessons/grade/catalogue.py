@@ -7,11 +7,13 @@ a copy more would cost some 170 MB. So another process reads the exercises, once
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
 from moe_lessons.grade import lifeline
+from moe_lessons.grade.records import RefusedError
 
 _START = "import sys; sys.path.append(sys.argv[1]); from moe_lessons.grade import catalogue; catalogue.tell()"
 
@@ -60,6 +62,14 @@ def lessons() -> tuple[Part, ...]:
 def lesson(number: str) -> Part:
     """The lesson with this number."""
     return next(part for part in lessons() if part.number == number)
+
+
+def require(numbers: Iterable[str]) -> None:
+    """Refuse the number of a lesson that there is not."""
+    known = [part.number for part in lessons()]
+    for number in numbers:
+        if number not in known:
+            raise RefusedError(f"no lesson {number!r}; there are {', '.join(known)}")
 
 
 def exercise(id: str) -> Asked:

@@ -74,5 +74,5 @@ def _read(path: Path) -> ClassGrades:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        raise RefusedError(f"cannot read {file}") from None
+        raise RefusedError(f"cannot read {file}: give the folders that grade --shard wrote") from None
     return results.read(text, str(file))

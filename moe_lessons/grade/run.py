@@ -20,7 +20,6 @@ from moe_lessons.grade.records import (
     Isolation,
     Limits,
     Outcome,
-    RefusedError,
     Submission,
     Verdict,
 )
@@ -124,9 +123,8 @@ def _asked(submission: Submission, submissions: Sequence[Submission], lessons: S
         shared = [other for other in submissions if not other.alone] or submissions
         numbers = {number for other in shared for number in other.lessons}
         numbers = numbers or {number for other in submissions for number in other.lessons}
+    catalogue.require(sorted(numbers))
     known = {lesson.number: lesson for lesson in catalogue.lessons()}
-    for number in numbers - set(known):
-        raise RefusedError(f"no lesson {number!r}; there are {', '.join(known)}")
     return [exercise for number in sorted(numbers) for exercise in known[number].exercises]
 
 

@@ -67,6 +67,8 @@ def single(path: Path) -> Submission:
     """One learner's own notebook; RefusedError if it cannot be graded."""
     if not path.exists():
         raise RefusedError(f"no such file: {path}")
+    if path.is_dir():
+        raise RefusedError(f"{path} is a folder: give one notebook in it, such as {path / '01_router.ipynb'}")
     notebook = read(path, path.name)
     if notebook.problem:
         raise RefusedError(f"{path.name}: {notebook.problem}")

@@ -43,6 +43,8 @@ def import_folder(folder: str | Path, run: str | Path) -> Path:
         missing, unknown or of the wrong shape; or if the run cannot be written.
     """
     folder, run = Path(folder), Path(run)
+    if not folder.is_dir():
+        raise InteropError(f"{folder} is not a folder: give one with config.json and safetensors")
     theirs = read_json(folder / "config.json")
     weights = read_weights(folder)
     config = weights.config

@@ -18,8 +18,8 @@ from moe_lessons.kernels.common import INTERPRETED
 def unwatchable() -> str:
     """Say why interpreted kernels cannot be watched here; empty if they can.
 
-    Triton has no interface for it, so we stand in for parts of its interpreter, as Triton 3.6 and 3.7 have
-    them; another version may rename any of these.
+    Triton has no interface for it, so we stand in for parts of its interpreter, as Triton 3.6, 3.7 and 3.9
+    have them; another version may rename any of these.
     """
     from triton.runtime import interpreter
 
@@ -37,7 +37,7 @@ def unwatchable() -> str:
     lacks = [name for part, names in parts.items() for name in names if not hasattr(part, name)]
     if not lacks:
         return ""
-    return f"the interpreter of Triton {triton.__version__} has no `{lacks[0]}`; Triton 3.6 and 3.7 have"
+    return f"the interpreter of Triton {triton.__version__} has no `{lacks[0]}`; Triton 3.6, 3.7 and 3.9 have"
 
 
 class Region(NamedTuple):

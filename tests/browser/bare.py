@@ -19,12 +19,17 @@ START = """async ([source, state]) => {
   const {default: {render}} = await import(URL.createObjectURL(module));
   const heard = {}, kernel = {comm_live: true};
   window.sent = [];
+  window.asked = 0; // requests that Python has not dealt with
   window.model = {
     get: name => state[name],
     on: (event, f) => (heard[event] ??= []).push(f),
     off: () => {},
     widget_manager: {get_model: async () => kernel},
-    send: request => { sent.push(request); engine(JSON.stringify(request)); },
+    send: async request => {
+      sent.push(request);
+      window.asked += 1;
+      await engine(JSON.stringify(request)).finally(() => (window.asked -= 1));
+    },
   };
   window.receive = fresh => {
     for (const name of Object.keys(fresh)) {
@@ -38,6 +43,17 @@ START = """async ([source, state]) => {
   };
   await render({model, el: place});
 }"""
+
+# What waits for an answer is sent in the frame after it: nothing is under way after some frames without any.
+SETTLED = """() => new Promise(done => {
+  let quiet = 0;
+  const look = () => {
+    quiet = asked ? 0 : quiet + 1;
+    if (quiet > 3) done();
+    else requestAnimationFrame(look);
+  };
+  look();
+})"""
 
 
 class Bare:
@@ -78,4 +94,4 @@ class Bare:
 
     def settle(self):
         """Wait until nothing is under way."""
-        self.page.wait_for_timeout(150)
+        self.page.evaluate(SETTLED)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ from chromium import launched
 from notebook import Notebook
 
 START_TIMEOUT_S = 600
+PATIENCE_MS = 120_000
+"""For all that should come: a busy machine takes its time, and only what fails waits so long."""
 OURS = "moe-lessons-names"
 """The course's extension of JupyterLab."""
 
@@ -31,9 +34,15 @@ def free_port():
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory):
+def home(tmp_path_factory):
+    """Where the lab keeps its settings, kernels and progress."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def lab(home):
     """Address of a running lab; its settings, kernels and progress are all its own."""
-    with running_lab(tmp_path_factory.mktemp("home")) as address:
+    with running_lab(home) as address:
         yield address
 
 
@@ -85,12 +94,13 @@ def running_lab(home, plain=False):
                 time.sleep(0.3)
         yield address
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=120)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
         log.close()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(timeout=120)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _write(file, settings):
@@ -100,7 +110,8 @@ def _write(file, settings):
 
 @pytest.fixture(scope="session")
 def browser():
-    pytest.importorskip("playwright.sync_api")
+    playwright = pytest.importorskip("playwright.sync_api")
+    playwright.expect.set_options(timeout=PATIENCE_MS)
     try:
         with launched() as browser:
             yield browser
@@ -109,8 +120,13 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def open_notebook(lab, browser):
-    """Opens a notebook on a page of its own; ``notebook.problems`` holds errors and what left the machine."""
+def open_notebook(lab, home, browser):
+    """Opens a notebook on a page of its own; ``notebook.problems`` holds errors and what left the machine.
+
+    The tests of each module are a learner who has not begun: what those before them predicted and passed in
+    the same lab is forgotten. A kernel reads its progress anew each time.
+    """
+    shutil.rmtree(home / "progress", ignore_errors=True)
     with opens(lab, browser) as open_notebook:
         yield open_notebook
 
@@ -132,6 +148,7 @@ def opens(lab, browser):
 
     def open_notebook(path):
         page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(PATIENCE_MS)
         problems = []
         page.on("pageerror", lambda error: problems.append(f"page error: {error}"))
         page.on("console", lambda said: _judge_told(said, problems))

@@ -1,10 +1,11 @@
 """Doing in a lab page what a learner does: open a notebook, write into a cell, run it, read what shows."""
 
-import time
-
 from playwright.sync_api import expect
 
-OPEN = """async () => {
+# A notebook that is in the page need not be the one that is worked in yet.
+OPENED = "path => window.jupyterapp?.shell.currentWidget?.context?.path === path"
+
+READY = """async () => {
   await jupyterapp.restored;
   const panel = jupyterapp.shell.currentWidget;
   await panel.context.ready;
@@ -27,11 +28,25 @@ FIND_WHOLE = """text => {
   return cells.findIndex(cell => cell.model.sharedModel.getSource().trim() === text);
 }"""
 
-SELECT = """index => {
+# Returns the cell's id and writes it on the cell. Which one is active may change at any time: a card that has
+# the focus makes its own cell the active one when it is answered.
+SELECT = """async index => {
+  const content = jupyterapp.shell.currentWidget.content;
+  const {node, model: {id}} = content.widgets[index];
+  content.deselectAll();
+  content.activeCellIndex = index;
+  node.dataset.testCell = id;
+  await content.scrollToItem(index, 'center').catch(() => null);
+  return id;
+}"""
+
+# Makes a cell the active one and runs a command on it, in one go.
+COMMAND = """async ([index, command, wait]) => {
   const content = jupyterapp.shell.currentWidget.content;
   content.deselectAll();
   content.activeCellIndex = index;
-  return content.scrollToItem(index, 'center').catch(() => null);
+  const done = jupyterapp.commands.execute(command);
+  if (wait) await done;
 }"""
 
 # Says which cells raised an error (an empty list: all ran, none did), or null while some have yet to run.
@@ -44,16 +59,23 @@ RAN = """() => {
   return cells.every(cell => cell.model.executionCount !== null) ? [] : null;
 }"""
 
-RUN = """async () => { await jupyterapp.commands.execute('notebook:run-cell'); }"""
-BEGIN = """() => { jupyterapp.commands.execute('notebook:run-cell'); }"""
 RUN_ALL = """async () => { await jupyterapp.commands.execute('notebook:run-all-cells'); }"""
 
 
 RESTART = """async () => { await jupyterapp.shell.currentWidget.sessionContext.restartKernel(); }"""
 SAVE = """async () => { await jupyterapp.commands.execute('docmanager:save'); }"""
 SHUT_DOWN = """async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown(); }"""
-INSERT_BELOW = """async () => { await jupyterapp.commands.execute('notebook:insert-cell-below'); }"""
 THEME = """async theme => { await jupyterapp.commands.execute('apputils:change-theme', {theme}); }"""
+# JupyterLab hides its page until the next frame when the theme has changed.
+PAINTED = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+# A cell that is busy until a file is there: for as long as a test needs it, and no longer.
+BUSY = """\
+import pathlib, time
+while not pathlib.Path({!r}).exists():
+    time.sleep(0.05)
+print("done")
+"""
 
 
 class Notebook:
@@ -62,13 +84,15 @@ class Notebook:
     def __init__(self, page, address, path, problems):
         self.page = page
         self.problems = problems
+        self.path = path
         self.address = f"{address}/lab/tree/{path}?reset"
         self.open()
 
     def open(self):
         self.page.goto(self.address, timeout=600_000)
         self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=600_000)
-        self.page.evaluate(OPEN)
+        self.page.wait_for_function(OPENED, arg=self.path, timeout=600_000)
+        self.page.evaluate(READY)
 
     def save_and_open_again(self):
         """Save, shut the kernel down, leave, and come back, as on the next morning."""
@@ -94,6 +118,7 @@ class Notebook:
         self.page.evaluate(THEME, theme)
         light = str("Dark" not in theme).lower()
         self.page.locator(f"body[data-jp-theme-light={light}]").wait_for(state="attached")
+        self.page.evaluate(PAINTED)
 
     def index(self, kind, id):
         """Where the answer or the check of an exercise is."""
@@ -114,8 +139,9 @@ class Notebook:
         return found
 
     def select(self, index):
-        self.page.evaluate(SELECT, index)
-        return self.page.locator(".jp-Notebook .jp-Cell.jp-mod-active")
+        """Make a cell the active one and return it; it is this cell, whichever is the active one later."""
+        id = self.page.evaluate(SELECT, index)
+        return self.page.locator(f'.jp-Notebook [data-test-cell="{id}"]')
 
     def write(self, index, code):
         """Replace a cell's source by typing into its editor."""
@@ -127,25 +153,16 @@ class Notebook:
     def run(self, index):
         """Run one cell."""
         self.select(index)
-        self.page.evaluate(RUN)
+        self.page.evaluate(COMMAND, [index, "notebook:run-cell", True])
 
     def run_new(self, below, code, *, wait=True):
         """Write code into a new cell below another one, run it, and return where it is."""
-        self.select(below)
-        self.page.evaluate(INSERT_BELOW)
+        self.page.evaluate(COMMAND, [below, "notebook:insert-cell-below", True])
         self.write(below + 1, code)
-        self.select(below + 1)
-        self.page.evaluate(RUN if wait else BEGIN)
+        self.page.evaluate(COMMAND, [below + 1, "notebook:run-cell", wait])
         return below + 1
 
     def shows(self, index, text):
         """Wait until a cell's output, as it stands on the screen, contains a text."""
-        deadline = time.monotonic() + 300
-        while True:
-            # Selected anew: a card that has the focus makes its own cell the active one when it is answered.
-            output = self.select(index).locator(".jp-Cell-outputArea").first
-            try:
-                return expect(output).to_contain_text(text, timeout=5_000)
-            except AssertionError:
-                if time.monotonic() > deadline:
-                    raise
+        output = self.select(index).locator(".jp-Cell-outputArea").first
+        expect(output).to_contain_text(text, timeout=300_000)

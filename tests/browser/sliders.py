@@ -3,6 +3,9 @@
 import os
 import statistics
 
+from playwright.sync_api import expect
+
+OFF = ".moe-panel :is(input, button, select):disabled"
 MOVES = 50
 BUDGET_MS = 50
 
@@ -20,20 +23,22 @@ WATCH = """picture => {
 }"""
 
 
-def locked(shown):
-    """Whether an explorable's controls wait for a prediction."""
+def wait_locked(shown):
+    """Wait until an explorable is there whose controls wait for a prediction."""
+    expect(shown.locator(OFF)).not_to_have_count(0)
+
+
+def wait_unlocked(shown):
+    """Wait until an explorable is there of which nothing waits for a prediction."""
     shown.locator(".moe-panel input").first.wait_for()
-    return shown.locator(".moe-panel :is(input, button, select):disabled").count() > 0
+    expect(shown.locator(OFF)).to_have_count(0)
 
 
 def drag(notebook, explorable, slider):
     """Move a slider of an explorable by arrow keys; return the milliseconds of each move."""
     page = notebook.page
     shown = notebook.select(notebook.index_of_source(explorable))
-    page.wait_for_function(
-        "box => !box.querySelector('.moe-panel :is(input, button, select):disabled')",
-        arg=shown.element_handle(),
-    )
+    wait_unlocked(shown)
     picture = shown.locator(".moe-drawn")
     pictures = {picture.inner_html()}
     picture.evaluate(WATCH)

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.browser
 def test_a_prediction_unlocks_the_calculator(open_notebook):
     notebook = open_notebook("notebooks/03_counting.ipynb")
     assert notebook.run_all() == []
-    assert sliders.locked(notebook.select(notebook.index_of_source("calculator")))
+    sliders.wait_locked(notebook.select(notebook.index_of_source("calculator")))
     question = notebook.select(notebook.find('predict("03.cache"')).locator(".moe-card")
     question.get_by_role("radio").first.click()
     question.get_by_role("button", name="Commit").click()

@@ -103,6 +103,28 @@ def test_no_two_cards_share_an_id(open_cards):
     )
 
 
+PUT_IN_LATE = """async ([source, state]) => {
+  const module = new Blob([source], {type: 'text/javascript'});
+  const {default: {render}} = await import(URL.createObjectURL(module));
+  const el = document.createElement('div');
+  await render({el, model: {get: name => ({card: state})[name], on: () => {}, off: () => {}}});
+  place.append(el);
+}"""
+
+
+def test_the_twin_is_hidden_by_a_card_that_is_drawn_before_it_is_in_the_page(browser):
+    """Which comes first is for the page to say."""
+    page = browser.new_page()
+    face = quizzes._face(registry.quiz(QUIZ))
+    page.set_content(f'<div id="place">{face.html(alive=True)}</div>')
+    twin = page.locator(f".{face.name}")
+    expect(twin).to_be_visible()
+    page.evaluate(PUT_IN_LATE, [page_files.source("card.js"), face.state()])
+    expect(page.locator(".moe-card")).to_be_visible()
+    expect(twin).to_be_hidden()
+    page.close()
+
+
 def test_enter_on_an_option_that_is_not_chosen_only_chooses_it(open_cards):
     page, (up, _, _) = open_cards()
     up.get_by_role("radio").first.focus()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import accessibility
 import pytest
 import sliders
+from notebook import BUSY
 from playwright.sync_api import expect
 
 from moe_lessons.course.show import inline
@@ -128,13 +129,13 @@ def test_hints_are_taken_one_by_one(lesson, journey):
 
 
 def test_folded_hints_open_by_keyboard(lesson, journey):
-    lesson.select(lesson.index("check", journey.exercise) + 2)  # the cell of `hint(...)` is between them
-    folded = lesson.page.locator(".jp-Cell.jp-mod-active details").first
+    hints = lesson.select(lesson.index("check", journey.exercise) + 2)  # `hint(...)` is between them
+    folded = hints.locator("details").first
     assert folded.get_attribute("open") is None
     folded.locator("summary").focus()
     lesson.page.keyboard.press("Enter")
     expect(folded).to_contain_text(as_shown(registry.exercise(journey.exercise).hints[0]))
-    assert folded.get_attribute("open") is not None
+    expect(folded).to_have_attribute("open", "")
 
 
 def test_the_right_answer_scores(lesson, journey):
@@ -154,7 +155,7 @@ def test_a_prediction_is_locked_and_unlocks(lesson, journey):
     """By keyboard alone: into the group, an arrow to b, Enter."""
     keyboard = lesson.page.keyboard
     if journey.explorable:
-        assert sliders.locked(lesson.select(lesson.index_of_source(journey.explorable)))
+        sliders.wait_locked(lesson.select(lesson.index_of_source(journey.explorable)))
     asked = lesson.find(f'predict("{journey.prediction}"')
     card = lesson.select(asked).locator(".moe-card")
     expect(card.get_by_role("button", name="Commit")).to_be_disabled()
@@ -169,21 +170,22 @@ def test_a_prediction_is_locked_and_unlocks(lesson, journey):
     again = lesson.run_new(asked, f'predict("{journey.prediction}", "a")')
     lesson.shows(again, "You predicted b)")
     if journey.explorable:
-        assert not sliders.locked(lesson.select(lesson.index_of_source(journey.explorable)))
+        sliders.wait_unlocked(lesson.select(lesson.index_of_source(journey.explorable)))
 
 
-def test_while_the_kernel_is_busy_the_last_choice_counts(lesson, journey):
+def test_while_the_kernel_is_busy_the_last_choice_counts(lesson, journey, tmp_path):
     """What is sent is the choice itself, whatever was chosen before it."""
     other = next(one for one in registry.lesson(journey.lesson).predictions if one.id != journey.prediction)
     asked = lesson.run_new(lesson.find("score()"), f'predict("{other.id}")')
     card = lesson.select(asked).locator(".moe-card")
     expect(card.get_by_role("radio").first).to_be_visible()
-    lesson.run_new(asked, "import time; time.sleep(4); print('slept')", wait=False)
-    lesson.select(asked)
+    enough = tmp_path / "enough"
+    lesson.run_new(asked, BUSY.format(str(enough)), wait=False)
     for choice in (2, 0, 1):
         card.get_by_role("radio").nth(choice).click()
     card.get_by_role("button", name="Commit").click()
-    lesson.shows(asked + 1, "slept")
+    enough.touch()
+    lesson.shows(asked + 1, "done")
     lesson.shows(asked, "You predicted b)")
 
 

@@ -37,12 +37,13 @@ window.Worker = class extends Worker {
 };"""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def patient():
-    """Python takes its time to start on a busy machine."""
-    expect.set_options(timeout=120_000)
-    yield
-    expect.set_options(timeout=5_000)
+# What passed, once each message has its answer and none has come since the last look.
+SETTLED = """() => {
+  const answers = passed.filter(([kind]) => kind === "answer").length;
+  const quiet = 2 * answers === passed.length && window.before === passed.length;
+  window.before = passed.length;
+  return quiet && [...passed];
+}"""
 
 
 @pytest.fixture(scope="session")
@@ -89,11 +90,8 @@ def its_own_questions(place, name):
 
 def settled(reader):
     """Wait until every message has its answer; returns them."""
-    reader.page.wait_for_timeout(200)
-    reader.page.wait_for_function(
-        "passed.filter(one => one[0] === 'asked').length === passed.filter(one => one[0] === 'answer').length"
-    )
-    passed = reader.page.evaluate("passed")
+    reader.page.evaluate("before = null")
+    passed = reader.page.wait_for_function(SETTLED, polling=100).json_value()
     answers = {id: answer for kind, id, answer in passed if kind == "answer"}
     return [(message, answers[id]) for kind, id, message in passed if kind == "asked"]
 
@@ -104,7 +102,7 @@ def by_keyboard(reader, place):
         control.focus()
         for key in ("ArrowRight", "ArrowRight", "Space" if control.get_attribute("type") else "ArrowDown"):
             reader.page.keyboard.press(key)
-        reader.page.wait_for_timeout(50)
+        settled(reader)
     for text in place.locator(".moe-text input").all():
         text.fill("Two words and more")
     for group in place.locator(".moe-segments").all():
@@ -116,9 +114,11 @@ def by_mouse(reader, place):
     """Click landmarks and what can be picked, drag a slider and every handle."""
     for landmark in place.locator(".moe-landmarks button").all()[:3]:
         landmark.click()
+    settled(reader)  # what can be dragged is what the last of them shows
     for slider in place.locator(".moe-panel input[type=range]").all()[:1]:
         box = slider.bounding_box()
         reader.page.mouse.click(box["x"] + 0.7 * box["width"], box["y"] + box["height"] / 2)
+        settled(reader)
     for handle in place.locator(".moe-handle").all()[:2]:
         handle.scroll_into_view_if_needed()
         box = handle.bounding_box()
@@ -127,6 +127,7 @@ def by_mouse(reader, place):
         reader.page.mouse.down()
         reader.page.mouse.move(x + 25, y - 15, steps=4)
         reader.page.mouse.up()
+        settled(reader)
     for mark in place.locator("[data-pick]").all()[:1]:
         mark.click(force=True)
 

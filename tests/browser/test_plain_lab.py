@@ -17,8 +17,6 @@ CELLS = (
 LEFT = "Run this cell to bring it to life"
 ERROR = "Error displaying widget"
 
-expect.set_options(timeout=60_000)
-
 
 @pytest.fixture(scope="module")
 def lesson(open_plainly):

@@ -4,6 +4,7 @@ import shutil
 
 import nbformat
 import pytest
+from notebook import SAVE
 from playwright.sync_api import expect
 
 from moe_lessons.build import paths
@@ -15,9 +16,6 @@ CELL = "from moe_lessons.explore import Surface\nshown = Surface()\nshown"
 CHAINS = """() => [...document.querySelectorAll('.jupyter-widgets-disconnected')]
   .map(one => getComputedStyle(one, '::before').content)"""
 LEFT = "Run this cell to bring it to life"
-
-# Kernels come and go here, and a busy machine takes its time over that.
-expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +63,7 @@ def as_it_was_left(lesson, stage):
 
 
 def test_after_a_restart_nothing_moves_that_does_nothing(lesson, stage):
-    lesson.page.evaluate("async () => { await jupyterapp.commands.execute('docmanager:save'); }")
+    lesson.page.evaluate(SAVE)
     lesson.restart_kernel()
     as_it_was_left(lesson, stage)
 

@@ -148,7 +148,7 @@ def test_a_drag_drops_frames_and_ends_where_the_pointer_does(show):
     before = float(slider.input_value())
     # All in one go, as a fast mouse: the engine answers when the hand has long moved on.
     slider.evaluate(MOVE, 40)
-    bare.page.wait_for_timeout(1000)
+    bare.settle()
     assert len(bare.sent) == 2
     assert float(slider.input_value()) == before - 20
     assert 100 * bare.explorable.params.f == pytest.approx(before - 20)
@@ -230,7 +230,7 @@ def test_without_its_kernel_a_stage_stands_still_and_says_so(show):
 def test_a_silent_engine_is_told(show):
     bare = show(Router(locked=False), answers=False)
     bare.page.get_by_role("button", name="Hot: 4").click()
-    expect(bare.page.get_by_text("Waiting for the kernel")).to_be_visible(timeout=20_000)
+    expect(bare.page.get_by_text("Waiting for the kernel")).to_be_visible()
 
 
 def test_a_mistake_is_shown(show):

@@ -113,13 +113,28 @@ def test_overrides_reach_the_run(call, tmp_path):
         (["generate"], ["no checkpoint under runs", "moe-lessons train"]),
         (["generate", "--checkpoint", "nowhere"], ["nowhere does not exist"]),
         (["generate", "--tokens", "0"], ["0 is not in the range"]),
-        (["trian"], ["No such command 'trian'"]),
+        (["trian"], ["No such command 'trian'", "--help"]),
+        (["count", "Mixtral-8x7B", "--context", "long"], ["'--context'", "'long' is not a valid integer."]),
+        (["count", "mistralai/Mixtral-8x7B-v0.1"], ["nothing is downloaded", "did you mean Mixtral-8x7B?"]),
+        (["count", "nowhere/config.json"], ["no file 'nowhere/config.json'", "count --list"]),
+        (["prune", ".", "less", "--keep", "2", "--text", "nowhere.txt"], ["'--text'", "does not exist"]),
+        (["ep-check", "--timeout", "-1"], ["'--timeout'", "not in the range"]),
         (["train", "--stepz", "3"], ["No such option", "--stepz"]),
     ],
 )
 def test_bad_input_is_one_clear_line(call, tmp_path, arguments, parts):
     (tmp_path / "short.txt").write_text("too little")
     assert_one_line(call(*arguments), *parts)
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_a_wrong_call_names_the_help_of_its_command(call, command):
+    """What is wrong with the words; what is wrong with their meaning names its remedy itself."""
+    assert_one_line(call(command, "--no-such-option"), "No such option", f" {command} --help.")
+
+
+def test_a_wrong_value_needs_no_help(call):
+    assert "--help" not in call("train", "--preset", "nope").stderr
 
 
 def test_a_model_that_cannot_fit_is_refused(call):

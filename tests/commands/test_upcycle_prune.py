@@ -81,8 +81,9 @@ def test_prune_counts_on_the_text_that_is_given(call, tmp_path):
         (("prune", "moe", "llama", "--keep", "3"), "llama already holds something"),
         (("prune", "moe", "less", "--keep", "1"), "a token gets top_k=2, choose at least 2"),
         (("prune", "moe", "less", "--keep", "5"), "keep is 5 with 4 experts: choose 1 to 4"),
-        (("prune", "moe", "less", "--keep", "3", "--text", "none.txt"), "none.txt: No such file"),
-        (("prune", "moe", "less", "--keep", "3", "--text", "llama"), "--text llama is a folder"),
+        (("prune", "moe", "less", "--keep", "3", "--text", "none.txt"), "File 'none.txt' does not exist"),
+        (("prune", "moe", "less", "--keep", "-3"), "'--keep': -3 is not in the range x>=1"),
+        (("prune", "moe", "less", "--keep", "3", "--text", "llama"), "'--text': File 'llama' is a directory"),
     ],
 )
 def test_refused_in_one_line(call, tmp_path, arguments, said):

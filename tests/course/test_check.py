@@ -101,12 +101,13 @@ def test_the_function_is_found_where_check_is_called(printed, monkeypatch):
     assert first_line(printed()) == PASSED
 
 
-def test_a_stub_is_one_line_and_no_attempt(printed):
+def test_a_stub_is_no_attempt_and_says_what_to_do(printed):
     def stub(x, factor):
         raise NotImplementedError("your code here")
 
     check("99.scale", stub)
-    assert printed() == f"{STUB}\n"
+    told = "scale still comes to raise NotImplementedError: put your code in its place"
+    assert printed() == f"{STUB}\n{told}, run that cell, then this one.\n"
     assert record() is None
 
 
@@ -191,7 +192,8 @@ def test_a_fault_of_ours_is_one_line_too(printed, monkeypatch):
     monkeypatch.setattr("moe_lessons.course.checking.judge", lambda *a: 1 / 0)
     check("99.scale", lambda x, factor: x)
     assert printed() == (
-        "check could not finish (ZeroDivisionError: division by zero). Nothing is lost; run the cell again.\n"
+        "check could not finish (ZeroDivisionError: division by zero). Nothing is lost; run the cell again, "
+        "and if it says the same, restart the kernel.\n"
     )
 
 

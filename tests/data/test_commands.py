@@ -117,7 +117,7 @@ def test_wrong_commands_are_one_line(call, tmp_path):
         (["data", "prepare", "tinystorys"], "unknown corpus 'tinystorys': did you mean 'tinystories'?"),
         (
             ["data", "prepare", "tinystories", "--from", "nowhere.txt"],
-            "cannot read nowhere.txt: No such",
+            "'--from': File 'nowhere.txt' does not exist",
         ),
         (["data", "prepare", "language-reference", "--tokenizer", "nope"], "tokenizer 'nope' does not exist"),
         (["train", "--preset", "smoke", "--tokenizer", "bpe", "--vocab-size", 100], "vocab_size=100"),

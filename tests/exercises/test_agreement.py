@@ -71,7 +71,8 @@ def test_how_values_relate(answer, said):
             "other_normaliser",
             "but for a factor, another one for each input",
         ),
-        (lambda x, k: x[:, None], "other_shape", "the right numbers in another shape"),
+        (lambda x, k: x[:, None], "other_shape", "asked for is [T, E]. An axis of size 1"),
+        (lambda x, k: x.flatten(), "other_shape", "asked for is [T, E]. Whoever uses it next"),
     ],
 )
 def test_what_tells_more_has_a_name(answer, mistake, said):

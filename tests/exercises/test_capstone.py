@@ -13,11 +13,12 @@ from moe_lessons.build import paths
 from moe_lessons.build.source import read_cells
 from moe_lessons.exercises.capstone import costing, pages
 from moe_lessons.exercises.capstone.audit import AUDIT
-from moe_lessons.exercises.capstone.auditing import MISTAKES
+from moe_lessons.exercises.capstone.auditing import QUOTED
 from moe_lessons.exercises.capstone.buying import WINS
 from moe_lessons.exercises.capstone.costing import NAMES, best, costs, design_of, one
 from moe_lessons.exercises.capstone.defend import DEFEND
-from moe_lessons.exercises.capstone.design import DESIGN, OUTPUTS, verdict
+from moe_lessons.exercises.capstone.design import DESIGN
+from moe_lessons.exercises.capstone.design_judged import OUTPUTS, verdict
 from moe_lessons.exercises.judge import draw, judge, local
 
 
@@ -156,7 +157,7 @@ def costed(value):
 
 
 def test_every_number_of_a_page_has_wrong_formulas_and_pages_have_some_of_them():
-    assert {m.item for m in MISTAKES} == set(range(len(pages.ITEMS)))
+    assert {m.item for m in QUOTED} == set(range(len(pages.ITEMS)))
     for seed in range(5):
         for case in draw(AUDIT, seed):
             *numbers, quoted = case.args.values()

@@ -88,6 +88,8 @@ def test_what_cannot_be_graded_is_one_line(tmp_path, make, line):
         (["class", "--out", "o", "--timeout", "0"], "--timeout"),
         (["class", "--out", "o", "--seed", "-1"], "--seed"),
         (["--self", "none.ipynb"], "no such file"),
+        (["--self", "."], "is a folder: give one notebook in it"),
+        (["class", "--out", "o", "--class", "none.toml"], "'--class': File 'none.toml' does not exist"),
     ],
 )
 def test_wrong_options_are_one_line(arguments, line):
@@ -95,6 +97,15 @@ def test_wrong_options_are_one_line(arguments, line):
     assert result.exit_code == 2
     assert line in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_lesson_that_there_is_not_comes_before_what_the_machine_lacks(solved, tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox, "problem", lambda: "bubblewrap is not installed")
+    for lesson, said in (("99", "no lesson '99'; there are 00, 01"), ("00", "bubblewrap is not installed")):
+        result = call(solved.parent, "--out", tmp_path / "out", "--lesson", lesson)
+        assert result.exit_code == 2
+        assert said in result.stderr
+        assert not (tmp_path / "out").exists()
 
 
 def test_an_output_that_cannot_be_written_is_said_first(solved, tmp_path):

@@ -204,7 +204,7 @@ def test_parts_that_do_not_belong_together_are_refused(folder):
         (["second", "later"], "the class had 5 and 6 learners: grade all parts again"),
         (["second", "older"], "has another version of the course"),
         (["one", "one"], "ada is in"),
-        (["none"], "cannot read"),
+        (["none"], "give the folders that grade --shard wrote"),
         (["class/ada.ipynb"], "is no results.json"),
     ]:
         result, _ = call(folder, *(str(folder / part) for part in parts), out="all", command="merge")

@@ -455,7 +455,7 @@ def test_a_trained_run_there_and_back(call, tmp_path):
         (["export", "--to", "folder"], "no checkpoint under runs"),
         (["export", "nowhere", "--to", "folder"], "nowhere does not exist"),
         (["export", "nowhere"], "Missing option '--to'"),
-        (["import", "nowhere", "--to", "run"], "cannot read nowhere/config.json: No such file"),
+        (["import", "nowhere", "--to", "run"], "nowhere is not a folder: give one with"),
         (["import", ".", "--to", "run"], "cannot read config.json"),
     ],
 )

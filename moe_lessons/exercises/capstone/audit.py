@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moe_lessons.exercises.capstone.auditing import MISTAKES
+from moe_lessons.exercises.capstone.auditing import QUOTED, Formula, Slip
+from moe_lessons.exercises.capstone.auditing_more import MISTAKES
 from moe_lessons.exercises.capstone.pages import Numbers, rules
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
 
@@ -18,25 +19,39 @@ SLIGHTLY = (1.04, 0.96)
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Four models with two to five of the eight numbers by a named mistake; all are rounded, as on a page."""
-    cases = []
-    for i in range(4):
-        n = _model(rng, i)
-        right = rules(n)
-        quoted = list(right)
-        for item in rng.permutation(8)[: int(rng.integers(2, 6))]:
-            ways = [m.formula for m in MISTAKES if m.item == item and m.quoted]
-            quoted[item] = float(ways[int(rng.integers(len(ways)))](n))
-            if abs(quoted[item] / right[item] - 1) < 0.08:  # too near to be called wrong
-                quoted[item] = 1.3 * right[item]
-        if i < len(SLIGHTLY):  # or who forgives 5 % or 20 % would be right by luck
-            quoted[item] = SLIGHTLY[i] * right[item]
-        args = {**n._asdict(), "quoted_Q": np.array([float(f"{z:.3g}") for z in quoted])}
-        cases.append(Case(f"a model with {n.n_experts} experts, {n.top_k} a token", args))
-    return cases
+    """Four models with two to five of the eight numbers by a named mistake; all are rounded, as on a page.
+
+    Drawn until rounding moves a right number by more than 0.02: else a difference would do for a share.
+    """
+    while True:
+        pages = [_page(rng, i) for i in range(4)]
+        if any(moved for _, moved in pages):
+            return [case for case, _ in pages]
+
+
+def _page(rng: np.random.Generator, i: int) -> tuple[Case, bool]:
+    """One model's page, and whether a right number is rounded by more than 0.02."""
+    n = _model(rng, i)
+    right = rules(n)
+    quoted = list(right)
+    for item in rng.permutation(8)[: int(rng.integers(2, 6))]:
+        ways = [m.formula for m in QUOTED if m.item == item and m.quoted]
+        quoted[item] = float(ways[int(rng.integers(len(ways)))](n))
+        if abs(quoted[item] / right[item] - 1) < 0.08:  # too near to be called wrong
+            quoted[item] = 1.3 * right[item]
+    if i < len(SLIGHTLY):  # or who forgives 5 % or 20 % would be right by luck
+        quoted[item] = SLIGHTLY[i] * right[item]
+    shown = [float(f"{z:.3g}") for z in quoted]
+    moved = any(z == a and abs(b - a) > TOO_MUCH for z, a, b in zip(quoted, right, shown, strict=True))
+    case = Case(
+        f"a model with {n.n_experts} experts, {n.top_k} a token",
+        {**n._asdict(), "quoted_Q": np.array(shown)},
+    )
+    return case, moved
 
 
 def _model(rng: np.random.Generator, i: int) -> Numbers:
+    """A model and its tokens: one capacity is nearer to the number below, and one is whole as it is."""
     e, k = ((16, 2), (32, 4), (64, 4), (32, 2))[i]
     x, v = float(rng.integers(2 * 10**7, 9 * 10**7)), float(rng.integers(5 * 10**7, 2 * 10**8))
     shared = 2 * v + float(rng.integers(3 * 10**8, 9 * 10**8))
@@ -46,9 +61,9 @@ def _model(rng: np.random.Generator, i: int) -> Numbers:
         v,
         e,
         k,
-        int(rng.choice([4, 8])),
+        (4, 8, 4, 8)[i],
         int(rng.integers(3, e // k)) if e // k < 9 else int(rng.integers(3, 9)),
-        int(rng.integers(500, 4000)),
+        int(rng.integers(500, 4000)) if i < 2 else 64 * int(rng.integers(24, 60)) + (4, 0)[i - 2],
         float(rng.choice([1.25, 1.5])),
         64 * int(rng.integers(8, 40)),
         int(rng.choice([4, 8])),
@@ -66,7 +81,7 @@ def reference(*given: Any) -> Answer:
     return _judged(rules(Numbers(*numbers)), quoted_Q)
 
 
-def _one_wrong(item: int, formula: Callable[[Numbers], float]) -> Callable[..., Answer]:
+def _one_wrong(item: int, formula: Formula) -> Callable[..., Answer]:
     def wrong(*given: Any) -> Answer:
         *numbers, quoted_Q = given
         n = Numbers(*numbers)
@@ -77,24 +92,67 @@ def _one_wrong(item: int, formula: Callable[[Numbers], float]) -> Callable[..., 
     return wrong
 
 
+def _misconception(slip: Slip) -> Misconception:
+    """A wrong formula, known by its own number alone where that tells enough."""
+    formulas = (slip.formula, *slip.also)
+
+    def detects(case: Case, got: Outputs, want: Outputs) -> bool:
+        numbers = Numbers(*list(case.args.values())[:-1])  # type: ignore[arg-type]
+        came, right = float(got["right_Q"][slip.item]), float(want["right_Q"][slip.item])
+        wrong = [float(formula(numbers)) for formula in formulas]
+        if any(test(case, got, want) for test in (_copied, _table_twice, _other_order)):
+            return False  # a mistake with all eight, which has its own name
+        return not _same(came, right) and any(_same(came, z) for z in wrong)
+
+    if slip.beside:
+        return Misconception(slip.id, slip.message, detects=detects, hint=slip.hint)
+    first, *others = (_one_wrong(slip.item, formula) for formula in formulas)
+    return Misconception(slip.id, slip.message, wrong=first, also=tuple(others), hint=slip.hint)
+
+
+def _same(a: float, b: float) -> bool:
+    return abs(a - b) <= 1e-4 * abs(b) + 1e-9
+
+
+def _other_unit(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Whether one of the numbers that have a unit is off by a power of ten, by three at least."""
+    pairs = [(float(got["right_Q"][i]), float(want["right_Q"][i])) for i in (0, 1, 2, 3, 7)]
+    return any(_same(came * 10.0**n, right) for came, right in pairs for n in (-9, -6, -3, 3, 6, 9))
+
+
+def _copied(case: Case, got: Outputs, want: Outputs) -> bool:
+    return np.array_equal(got["right_Q"], case.args["quoted_Q"])  # type: ignore[arg-type]
+
+
+def _table_twice(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Whether the table comes on top of `shared` in (1), (2) or (4)."""
+    args: dict[str, Any] = dict(case.args)
+    table = args["embedding"] / 1e9
+    more = {0: table, 1: table, 3: table * args["bits"] / 8}
+    return any(_same(float(got["right_Q"][i]), float(want["right_Q"][i]) + by) for i, by in more.items())
+
+
+def _other_order(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Whether all eight are there, and not where they are asked for."""
+    came, right = np.asarray(got["right_Q"]), np.asarray(want["right_Q"])
+    permuted = np.isclose(np.sort(came), np.sort(right), rtol=1e-4)
+    return bool(permuted.all() and not np.isclose(came, right, rtol=1e-4).all())
+
+
+def _rounded(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Whether all eight are the right ones, some of them to a few digits."""
+    came, right = np.asarray(got["right_Q"]), np.asarray(want["right_Q"])
+    ways = [right.round(n) for n in range(4)] + [[float(f"{z:.{n}g}") for z in right] for n in (2, 3, 4)]
+    near = np.isclose(came, right, rtol=1e-4)
+    return not near.all() and any((near | np.isclose(came, way, rtol=1e-6)).all() for way in ways)
+
+
 def _flags(change: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[..., Answer]:
     """The right numbers, with other flags."""
 
     def wrong(*given: Any) -> Answer:
         right_Q, wrong_Q = reference(*given)
         return right_Q, change(right_Q, wrong_Q, given[-1])
-
-    return wrong
-
-
-def _table_twice(forward: bool) -> Callable[..., Answer]:
-    """The table on top of `shared`; taken off once for the forward, or left there."""
-
-    def wrong(*given: Any) -> Answer:
-        *numbers, quoted_Q = given
-        n = Numbers(*numbers)
-        right, more = rules(n), rules(n._replace(shared=n.shared + n.embedding))
-        return _judged([*more[:2], more[2] if forward else right[2], more[3], *right[4:]], quoted_Q)
 
     return wrong
 
@@ -136,23 +194,34 @@ AUDIT = Exercise(
     reference=reference,
     properties=(Property("all numbers are above 0", _positive),),
     misconceptions=(
-        *(
-            Misconception(
-                m.id,
-                m.message,
-                wrong=_one_wrong(m.item, m.formula),
-                also=tuple(_one_wrong(m.item, formula) for formula in m.also),
-                hint=m.hint,
-            )
-            for m in MISTAKES
-        ),
+        *map(_misconception, MISTAKES),
         Misconception(
             "table_twice",
             "The embedding table is counted twice: it is among the `shared` parameters already. Only (3) "
             "asks for it by itself, to take it off.",
-            wrong=_table_twice(forward=True),
-            also=(_table_twice(forward=False),),
+            detects=_table_twice,
             hint=1,
+        ),
+        Misconception(
+            "other_unit",
+            "One of the numbers has the right digits and another unit. (1) and (2) are billions, (3) is in "
+            "GFLOP, (4) in GB and (8) in MB: 10**9 and 10**6.",
+            detects=_other_unit,
+            hint=3,
+        ),
+        Misconception(
+            "other_order",
+            "The eight numbers are right, and two of them stand in each other's place. Give them from (1) to "
+            "(8).",
+            detects=_other_order,
+            hint=2,
+        ),
+        Misconception(
+            "rounded",
+            "The numbers are rounded. Only (7) is a whole number; a page rounds, and whoever checks it does "
+            "not.",
+            detects=_rounded,
+            hint=3,
         ),
         Misconception(
             "all_accused",
@@ -189,7 +258,7 @@ AUDIT = Exercise(
             "too_lenient",
             "A quote is called right although it is off by more than 2 %.",
             wrong=_lenient(0.2),
-            also=(_lenient(0.1), _lenient(0.05), _lenient(0.5)),
+            also=tuple(map(_lenient, (0.05, 0.1, 0.5, 1.0, 2.0))),
             hint=3,
         ),
         Misconception(

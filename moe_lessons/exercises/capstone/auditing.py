@@ -21,9 +21,11 @@ class Slip:
     also: tuple[Formula, ...] = ()
     quoted: bool = True
     """Whether pages quote it: far enough from the right number to be called wrong."""
+    beside: bool = True
+    """Known whatever the other seven numbers are; not so where it may be right by chance."""
 
 
-MISTAKES = (
+QUOTED = (
     Slip(
         "total_times_name",
         0,
@@ -74,6 +76,7 @@ MISTAKES = (
         lambda n: rules(n)[2] / 2,
         "(3) counts one operation a weight. It is multiplied and added: two.",
         2,
+        (lambda n: rules(n)[1],),
     ),
     Slip(
         "training_flops",
@@ -81,6 +84,7 @@ MISTAKES = (
         lambda n: 3 * rules(n)[2],
         "(3) is what training takes, forwards and backwards. Asked is the forward: two operations a weight.",
         2,
+        (lambda n: 6 * rules(n)[1],),
     ),
     Slip(
         "table_multiplied",
@@ -95,6 +99,7 @@ MISTAKES = (
         lambda n: 2 * (rules(n)[0] - n.embedding / 1e9),
         "(3) lets a token pass all experts. It passes K of them.",
         1,
+        (lambda n: 2 * rules(n)[0],),
     ),
     Slip(
         "active_bytes",
@@ -102,14 +107,15 @@ MISTAKES = (
         lambda n: rules(n)[1] * n.bits / 8,
         "(4) holds the active parameters only. The next token may need any other expert.",
         1,
+        (lambda n: 2 * rules(n)[1], lambda n: (rules(n)[1] - n.embedding / 1e9) * n.bits / 8),
     ),
     Slip(
         "two_bytes_each",
         3,
         lambda n: 2 * rules(n)[0],
-        "(4) takes two bytes a parameter. Here a weight has `bits` bits, eight to a byte.",
+        "(4) takes two bytes for every parameter, or four. Here a weight has `bits` bits, eight to a byte.",
         2,
-        (lambda n: rules(n)[0] * n.bits, lambda n: 4 * rules(n)[0]),
+        (lambda n: 4 * rules(n)[0],),
     ),
     Slip(
         "k_touched",
@@ -124,6 +130,7 @@ MISTAKES = (
         lambda n: float(min(n.n_experts, n.top_k * n.batch)),
         "(5) counts every token's experts as new ones. Tokens share experts, by chance alone.",
         2,
+        (lambda n: float(n.top_k * n.batch),),
     ),
     Slip(
         "all_touched",
@@ -138,6 +145,7 @@ MISTAKES = (
         lambda n: n.n_experts * (1 - (1 - 1 / n.n_experts) ** (n.top_k * n.batch)),
         "(5) takes all choices as independent draws of one expert. A token's K experts are different ones.",
         2,
+        (lambda n: n.n_experts * (1 - math.exp(-n.top_k * n.batch / n.n_experts)),),
         quoted=False,
     ),
     Slip(
@@ -155,7 +163,6 @@ MISTAKES = (
         "(6) is 1 where f is a share that sums to 1. Here f counts all K choices: it sums to K, and so does "
         "the loss.",
         3,
-        (lambda n: n.top_k / n.n_experts,),
     ),
     Slip(
         "capacity_without_k",
@@ -163,14 +170,20 @@ MISTAKES = (
         lambda n: float(math.ceil(n.capacity_factor * n.n_tokens / n.n_experts)),
         "(7) leaves out K: each token asks for K places.",
         2,
+        (
+            lambda n: float(math.floor(n.capacity_factor * n.n_tokens / n.n_experts)),
+            lambda n: n.capacity_factor * n.n_tokens / n.n_experts,
+        ),
     ),
     Slip(
         "rounded_down",
         6,
         lambda n: float(math.floor(n.capacity_factor * n.n_tokens * n.top_k / n.n_experts)),
-        "(7) is rounded down. Asked is the next whole number above.",
+        "(7) is rounded down, or to the nearest number. Asked is the next whole number above.",
         2,
+        (lambda n: float(round(n.capacity_factor * n.n_tokens * n.top_k / n.n_experts)),),
         quoted=False,
+        beside=False,
     ),
     Slip(
         "no_spare_places",
@@ -178,12 +191,17 @@ MISTAKES = (
         lambda n: float(math.ceil(n.n_tokens * n.top_k / n.n_experts)),
         "(7) leaves out the capacity factor: these are the places of an even load, without any to spare.",
         2,
+        (
+            lambda n: float(n.n_tokens * n.top_k // n.n_experts),
+            lambda n: n.n_tokens * n.top_k / n.n_experts,
+        ),
     ),
     Slip(
         "one_way",
         7,
         lambda n: rules(n)[7] / 2,
-        "(8) sends rows out and not back. A layer has two exchanges.",
+        "(8) is half of it: rows go out and come back, and a number of 16 bits has two bytes. One of these "
+        "twos is missing.",
         3,
     ),
     Slip(
@@ -192,6 +210,7 @@ MISTAKES = (
         lambda n: rules(n)[7] * n.ranks / (n.ranks - 1),
         "(8) lets all rows travel. One in R finds its expert on its own rank.",
         3,
+        (lambda n: rules(n)[7] * n.ranks / (n.ranks - 1) / 2,),
     ),
     Slip(
         "once_a_token",
@@ -206,6 +225,6 @@ MISTAKES = (
         lambda n: rules(n)[7] / 2.0 * 4,
         "(8) takes another width for a number than the 16 bits that are asked for, which are two bytes.",
         3,
-        (lambda n: rules(n)[7] * 8,),
+        (lambda n: rules(n)[7] * 8, lambda n: rules(n)[7] * n.bits / 16),
     ),
 )

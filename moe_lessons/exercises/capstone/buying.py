@@ -87,25 +87,29 @@ def gains_of(
     keep_other: bool = True,
     together: bool = False,
     either: bool = False,
-    best: Callable[[Tensor], float] = lambda losses: float(losses.min()),
+    best: Callable[[Tensor, Tensor], float] = lambda losses_N, fits_N: float(losses_N[fits_N].min()),
+    one_sided: str = "",
 ) -> dict[str, float]:
-    """By how much the best loss falls for each resource; what mistakes change comes by name."""
+    """By how much the best loss falls for each resource; what mistakes change comes by name.
+
+    ``one_sided`` is the one resource, memory or time, for which ``keep_other`` or ``together`` holds.
+    """
 
     def fits(more_memory: float = 1.0, more_time: float = 1.0) -> Tensor:
         held_N = (memory_N <= more_memory * memory) | (not look_at_memory)
         fast_N = (seconds_N <= more_time * seconds) | (not look_at_time)
-        if not keep_other and more_memory > 1:
+        if not keep_other and more_memory > 1 and one_sided != "time":
             fast_N = torch.ones_like(fast_N)
-        if not keep_other and more_time > 1:
+        if not keep_other and more_time > 1 and one_sided != "memory":
             held_N = torch.ones_like(held_N)
         return held_N | fast_N if either else held_N & fast_N
 
     now_N = fits()
-    now = best(loss_N[now_N])
-    other = factor if together else 1.0
+    now = best(loss_N, now_N)
+    other = {name: factor if together and one_sided in ("", name) else 1.0 for name in ("memory", "time")}
     return {
-        "compute": now - best(loss_compute_N[now_N]),
-        "text": now - best(loss_text_N[now_N]),
-        "memory": now - best(loss_N[fits(factor, other)]),
-        "time": now - best(loss_N[fits(other, factor)]),
+        "compute": now - best(loss_compute_N, now_N),
+        "text": now - best(loss_text_N, now_N),
+        "memory": now - best(loss_N, fits(factor, other["memory"])),
+        "time": now - best(loss_N, fits(other["time"], factor)),
     }

@@ -20,6 +20,8 @@ NAMES = ("flops", "tokens", "batch", "context", "devices", "memory", "bandwidth"
 """Arguments of an answer, in order: those of a budget."""
 Shape = tuple[int, int, int, int, int, str]
 """d_model, n_experts, top_k, d_expert, bits, layout."""
+FEW, NARROW = 16, 2048
+"""Experts and width to which some keep."""
 BYTES_FIT, STEP_FITS = "memory", "seconds"
 
 
@@ -61,8 +63,23 @@ class Wrong:
     text: bool = True
     dense_alone: bool = False
     memory_pooled: bool = False
+    memory_shared: bool = False
     one_alone: bool = False
     full_bits: bool = False
+    few_experts: bool = False
+    narrow: bool = False
+
+    @property
+    def one_kind(self) -> bool:
+        """Whether only one kind of designs is looked at, and these with the right costs."""
+        kinds = (
+            self.dense_alone,
+            self.one_alone,
+            self.full_bits,
+            self.few_experts,
+            self.narrow,
+        )
+        return any(kinds)
 
     def keeps(self, shape: Shape) -> bool:
         """Whether a design is of the only kind that is looked at.
@@ -72,9 +89,10 @@ class Wrong:
         >>> Wrong(one_alone=True).keeps((2048, 64, 4, 512, 8, "all"))
         False
         """
-        _, e, _, _, bits, layout = shape
+        d, e, _, _, bits, layout = shape
         dense, alone = e == 1 or not self.dense_alone, layout == "one" or not self.one_alone
-        return dense and alone and (bits == 16 or not self.full_bits)
+        few, narrow = e <= FEW or not self.few_experts, d <= NARROW or not self.narrow
+        return dense and alone and few and narrow and (bits == 16 or not self.full_bits)
 
 
 RIGHT = Wrong()
@@ -143,6 +161,7 @@ def costs(designs: Grid, b: Mapping[str, float], wrong: Wrong = RIGHT) -> Costs:
     memory = weights * stored + (per_user * float(b["batch"]) if wrong.cache_in_memory else 0.0)
     reading = (rest / apart + bank * touched) * stored + per_user * batch
     memory = memory / float(b["devices"]) if wrong.memory_pooled else memory
+    memory = memory * float(b["devices"]) if wrong.memory_shared else memory
     row, away = d * ACTIVATION_BYTES, (n - 1) / n
     link = float(b["link"]) or 1.0
     experts = 2 * (PARTNER_S * (n - 1) + batch / n * k * row * away / link)
@@ -196,6 +215,8 @@ def possible(designs: Grid, b: Mapping[str, float], wrong: Wrong = RIGHT) -> np.
     hidden = designs.k * designs.f / designs.d
     fine = even & (hidden >= 2) & (hidden <= 7) & (designs.k * 128 >= designs.e)
     fine &= (designs.layout == 0) | (not wrong.one_alone)
+    fine &= (designs.e <= FEW) | (not wrong.few_experts)
+    fine &= (designs.d <= NARROW) | (not wrong.narrow)
     return fine & (designs.e == 1) if wrong.dense_alone else fine
 
 

@@ -8,12 +8,15 @@ from moe_lessons.exercises.spec import Case
 
 Numbers = tuple[float, float]
 Touched = Callable[[int, int, int], float]
+Piles = tuple[float, float, float]
+"""How often something is held, read in a step, and multiplied by a token."""
 
+# What is wrong where reading takes long is right where arithmetic does: no K may tell these two apart.
 SHAPES = (  # D, E, K, F, batch, context, bits
     (2048, 64, 4, 1024, 1, 4096, 16),
     (3072, 128, 8, 768, 48, 2048, 8),
     (2560, 32, 2, 2560, 700, 512, 4),
-    (4096, 16, 2, 4096, 1200, 256, 8),
+    (4096, 16, 3, 4096, 1200, 256, 8),
     (4096, 1, 1, 16384, 7, 8192, 8),
 )
 
@@ -63,22 +66,36 @@ def served(
     peak: float,
     *,
     touched: Touched = coverage,
-    held: Callable[[int, int], int] = lambda e, k: e,
+    held: Touched = lambda e, k, b: e,
+    computing: Touched = lambda e, k, b: k,
     cached: Callable[[float, int, int], float] = lambda each, users, tokens: each * users * tokens,
-    read_cache: bool = True,
-    read_table: bool = False,
+    cached_in_step: Callable[[float, int, int], float] | None = None,
+    cache_factor: Callable[[int], float] = lambda bits: 1,
+    shared_in: Piles = (1, 1, 1),
+    table_in: Piles = (1, 0, 0),
     weight_bytes: Callable[[int], float] = lambda bits: bits / 8,
-    operations: float = 2,
-    computing: Callable[[int, int], int] = lambda e, k: k,
-    tokens: Callable[[int], int] = lambda users: users,
+    rest_bytes: Callable[[int], float] | None = None,
+    read_bytes: Callable[[int], float] | None = None,
+    operations: Callable[[int], float] = lambda bits: 2,
+    readers: Callable[[int], int] = lambda users: 1,
+    tokens: Callable[[int, int], float] = lambda users, context: users,
     joined: Callable[[float, float], float] = max,
-    no_table: bool = False,
+    waits: Callable[[int], float] = lambda users: 1,
+    units: tuple[float, float] = (1, 1),
 ) -> Numbers:
     """Bytes held and seconds of a step; what mistakes change comes by name."""
-    cache, width = cached(cache_per_token, batch, context), weight_bytes(bits)
-    table = 0.0 if no_table else embedding
-    memory = (shared + table + held(n_experts, top_k) * expert) * width + cache
-    weights = shared + touched(n_experts, top_k, batch) * expert + (embedding if read_table else 0.0)
-    read = weights * width + (cache if read_cache else 0.0)
-    work = operations * (shared + computing(n_experts, top_k) * expert) * tokens(batch)
-    return memory, joined(read / bandwidth, work / peak)
+    e, k = n_experts, top_k
+    piles = [
+        (shared_in[i] * shared, table_in[i] * embedding, n(e, k, batch) * expert)
+        for i, n in enumerate((held, touched, computing))
+    ]
+    rest, width = (rest_bytes or weight_bytes)(bits), weight_bytes(bits)
+    each = cache_per_token * cache_factor(bits)
+    cache = cached(each, batch, context)
+    memory = (piles[0][0] + piles[0][1]) * rest + piles[0][2] * width + cache
+    if read_bytes:
+        rest = width = read_bytes(bits)
+    weights = (piles[1][0] + piles[1][1]) * rest + piles[1][2] * width
+    read = weights * readers(batch) + (cached_in_step or cached)(each, batch, context)
+    work = operations(bits) * sum(piles[2]) * tokens(batch, context)
+    return units[0] * memory, units[1] * waits(batch) * joined(read / bandwidth, work / peak)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from moe_lessons.exercises.capstone_errors.bank import PARTS, page
-from moe_lessons.exercises.capstone_errors.habits_of_reading import READING
+from moe_lessons.exercises.capstone_errors.habits_of_reading import of_the_page
 from moe_lessons.exercises.capstone_errors.marking import PROPERTIES
+from moe_lessons.exercises.capstone_errors.reading import READING
 from moe_lessons.exercises.capstone_errors.sentence import VERDICTS
 from moe_lessons.exercises.spec import Case, Crash, Exercise, Output
 
@@ -53,6 +54,7 @@ FIND_ERRORS = Exercise(
     reference=reference,
     properties=PROPERTIES,
     misconceptions=READING,
+    together=of_the_page,
     crashes=(
         Crash(
             "no_such_verdict",
@@ -73,6 +75,14 @@ FIND_ERRORS = Exercise(
             "A row of the table does not have three entries: a sentence's number, its verdict, and a number, "
             "which is 0 where nothing is to be put right.",
             pattern=r"^ValueError: (not enough|too many) values to unpack",
+            hint=3,
+        ),
+        Crash(
+            "no_numbers",
+            "The table holds something that is no number: an arXiv number in quotes, a verdict in words "
+            "where its code is meant, or rows of different lengths. A paper is written `2101.03961`, "
+            "without quotes.",
+            pattern=r"^returned a (list|tuple|dict)",
             hint=3,
         ),
     ),

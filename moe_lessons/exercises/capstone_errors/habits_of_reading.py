@@ -1,16 +1,105 @@
-"""How people misjudge a page: they believe it, doubt it, or have too few verdicts."""
+"""What a part of a page is misjudged by: one habit of reading, told from the verdicts and corrections."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Sequence
 
 from moe_lessons.exercises.capstone_errors.bank import PAPERS
-from moe_lessons.exercises.capstone_errors.marking import OPEN, Mark, marks, of
+from moe_lessons.exercises.capstone_errors.marking import (
+    OPEN,
+    Mark,
+    corrections_fail,
+    marks,
+    of,
+    rows_of,
+    verdicts_pass,
+    wanted,
+)
 from moe_lessons.exercises.capstone_errors.sentence import VERDICTS
-from moe_lessons.exercises.spec import Case, Misconception, Outputs
+from moe_lessons.exercises.spec import Case, Outputs
 
 MOSTLY = 0.75
 """The share of a kind of sentences that must have got one verdict."""
-
+MOST_OF_WHAT_IS_OFF = 0.6
+"""The share of what is off that one kind of slip must explain to be told alone."""
 POWERS = (1e2, 1e3, 1e6, 1e9)
+
+PATTERNS: dict[
+    tuple[str, ...], str
+] = {  # what right, wrong, depends and unknown sentences were mostly called
+    ("right", "right", "right", "right"): "believer",
+    ("wrong", "wrong", "wrong", "wrong"): "sceptic",
+    ("depends", "depends", "depends", "depends"): "doubter",
+    ("unknown", "unknown", "unknown", "unknown"): "nobody_knows",
+    ("right", "wrong", "wrong", "wrong"): "two_verdicts",
+    ("right", "wrong", "right", "right"): "generous",
+    ("right", "wrong", "wrong", "unknown"): "half_truths_are_wrong",
+    ("right", "wrong", "right", "unknown"): "half_truths_are_right",
+    ("right", "wrong", "depends", "wrong"): "rumours_are_wrong",
+    ("right", "wrong", "depends", "right"): "rumours_are_right",
+    ("right", "wrong", "depends", "depends"): "rumours_depend",
+    ("right", "wrong", "unknown", "unknown"): "disputes_are_unknown",
+}
+TAKEN_FOR = {  # a sentence's kind, and what it was called
+    ("right", "wrong"): "accuses",
+    ("right", "depends"): "doubts_the_right",
+    ("right", "unknown"): "not_looked_up",
+    ("wrong", "right"): "wrong_let_pass",
+    ("wrong", "depends"): "softens",
+    ("wrong", "unknown"): "not_looked_up",
+    ("depends", "right"): "half_truths_are_right",
+    ("depends", "wrong"): "half_truths_are_wrong",
+    ("depends", "unknown"): "disputes_are_unknown",
+    ("unknown", "right"): "rumours_are_right",
+    ("unknown", "wrong"): "rumours_are_wrong",
+    ("unknown", "depends"): "rumours_depend",
+}
+CALLED = {"right": "generous", "wrong": "harsh", "depends": "vague", "unknown": "not_looked_up"}
+"""Habits of calling sentences of several kinds the same."""
+
+
+def habit(case: Case, got: Outputs, want: Outputs) -> str:
+    """The one name for what is off in a part: its rows, then its verdicts, then its corrections."""
+    rows = _of_rows(case, got)
+    if rows:
+        return rows
+    if not verdicts_pass(case, got, want):
+        return _of_verdicts(marks(got))
+    return _of_corrections(marks(got)) if corrections_fail(case, got, want) else ""
+
+
+def of_the_page(parts: Sequence[tuple[Case, Outputs, Outputs]]) -> str:
+    """The one name for what is off in all parts that do not pass, where each of them has another habit."""
+    rows = [_of_rows(case, got) for case, got, _ in parts]
+    if any(rows):
+        return next(filter(None, rows))
+    judged = [mark for part in parts if not verdicts_pass(*part) for mark in marks(part[1])]
+    corrected = [mark for part in parts if corrections_fail(*part) for mark in marks(part[1])]
+    return _of_verdicts(judged) if judged else _of_corrections(corrected) if corrected else ""
+
+
+def _of_rows(case: Case, got: Outputs) -> str:
+    asked, found = set(wanted(case, got) or ()), [int(id) for id in rows_of(got)[:, 0]]
+    if not asked or not found:
+        return ""
+    if 2 * len(set(found) - asked) > len(set(found)):
+        return "other_page"
+    if set(found) != asked or len(found) != len(asked):
+        return "rows_missing"
+    return "still_open" if any(m.code == OPEN for m in marks(got)) else ""
+
+
+def _of_verdicts(found: list[Mark]) -> str:
+    off = [(m.sentence.verdict, VERDICTS[m.code]) for m in found if not m.is_right and m.code < OPEN]
+    most, said = MOST_OF_WHAT_IS_OFF * len(off), dict(zip(VERDICTS, given(found), strict=True))
+    pattern = PATTERNS.get(tuple(said.values()), "")
+    if pattern and sum(said[kind] == called for kind, called in off) >= most:
+        return pattern
+    for names in (TAKEN_FOR, {pair: CALLED[pair[1]] for pair in off}):
+        counted = Counter(names[pair] for pair in off)
+        name = max(counted, key=counted.__getitem__, default="")
+        if name and counted[name] >= most:
+            return name
+    return "all_directions" if off else ""
 
 
 def given(found: list[Mark]) -> tuple[str, ...]:
@@ -23,180 +112,30 @@ def given(found: list[Mark]) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _gives(*pattern: str) -> Callable[[Case, Outputs, Outputs], bool]:
-    """Whether right, wrong, depends and unknown sentences were mostly given these verdicts."""
-    return lambda case, got, want: given(marks(got)) == pattern
+def _of_corrections(found: list[Mark]) -> str:
+    """What most corrections that are off have in common."""
+    off = [m for m in of(found, "wrong") if m.is_right and not m.is_put_right]
+    counted = Counter(_kind(m) for m in off)
+    name = max(counted, key=counted.__getitem__, default="")
+    return name if counted[name] >= MOSTLY * len(off) else "other_answer"
 
 
-def _accuses(case: Case, got: Outputs, want: Outputs) -> bool:
-    """Whether half of the right sentences or more are called wrong, and the other kinds are told apart."""
-    found = marks(got)
-    fine = of(found, "right")
-    accused = [m for m in fine if m.code == VERDICTS.index("wrong")]
-    return 2 * len(accused) >= len(fine) > 0 and given(found)[1:] == ("wrong", "depends", "unknown")
+def _kind(m: Mark) -> str:
+    """What is wrong with one correction."""
+    if m.correction == 0 and 0 not in m.sentence.quoted:
+        return "not_put_right"
+    if not m.sentence.paper and any(abs(m.correction - number) < 1e-5 for number in PAPERS):
+        return "paper_for_number"
+    if any(m.sentence.put_right_by(m.correction * f) for p in POWERS for f in (p, 1 / p)):
+        return "unit_off"
+    if m.correction in m.sentence.quoted:
+        return "quoted_back"
+    return "rounded_off" if any(_cut(answer, m) for answer in m.sentence.answer) else "other_answer"
 
 
-def _softens(case: Case, got: Outputs, want: Outputs) -> bool:
-    """Whether two wrong sentences or more are let off, mostly with a "depends", and right ones are known."""
-    found = marks(got)
-    missed = [m for m in of(found, "wrong") if not m.is_right]
-    softened = [m for m in missed if m.code == VERDICTS.index("depends")]
-    return given(found)[0] == "right" and len(missed) > 1 and len(softened) >= MOSTLY * len(missed)
-
-
-def _corrects(test: Callable[[Mark], bool], among: Callable[[Mark], bool]) -> Callable[..., bool]:
-    """Whether the verdicts are mostly right, and at least half of some corrections are of a wrong kind."""
-
-    def detects(case: Case, got: Outputs, want: Outputs) -> bool:
-        found = marks(got)
-        pool = [m for m in of(found, "wrong") if m.is_right and among(m)]
-        odd = [m for m in pool if not m.is_put_right and test(m)]
-        return given(found)[1] == "wrong" and len(pool) > 0 and 2 * len(odd) >= len(pool)
-
-    return detects
-
-
-def _numeric(m: Mark) -> bool:
-    return not m.sentence.paper
-
-
-def _off(m: Mark) -> bool:
-    close = (m.sentence.put_right_by(m.correction * f) for p in POWERS for f in (p, 1 / p))
-    return m.correction != 0 and any(close)
-
-
-def _is_paper(m: Mark) -> bool:
-    return any(abs(m.correction - number) < 1e-5 for number in PAPERS)
-
-
-def _repeats(m: Mark) -> bool:
-    return m.correction != 0 and m.correction in m.sentence.quoted and not _off(m) and not _is_paper(m)
-
-
-READING = (
-    Misconception(
-        "believer",
-        "Nearly everything was found right. A fluent sentence is no evidence: ask of each what one would "
-        "have to count or look up, and do that for a few.",
-        detects=_gives("right", "right", "right", "right"),
-    ),
-    Misconception(
-        "sceptic",
-        "Nearly everything was found wrong. A sceptic is as wrong as a believer: some of these sentences "
-        "hold as they stand, and to accuse them costs.",
-        detects=_gives("wrong", "wrong", "wrong", "wrong"),
-    ),
-    Misconception(
-        "doubter",
-        'Nearly everything "depends". That is safe to say and says nothing. Name what it depends on; where '
-        "you "
-        "cannot, the sentence is right or wrong.",
-        detects=_gives("depends", "depends", "depends", "depends"),
-    ),
-    Misconception(
-        "nobody_knows",
-        "Nearly everything was declared unknown. Most of these sentences are about published papers, open "
-        "weights or code, and there one can look.",
-        detects=_gives("unknown", "unknown", "unknown", "unknown"),
-    ),
-    Misconception(
-        "two_verdicts",
-        "What is not right was called wrong throughout. A sentence that holds for one model and not for "
-        "another is not wrong, and one that nobody can check is neither.",
-        detects=_gives("right", "wrong", "wrong", "wrong"),
-        hint=2,
-    ),
-    Misconception(
-        "generous",
-        "What could not be refuted was let pass as right. Right means: it holds for every case that the "
-        "sentence speaks of, and one can show it.",
-        detects=_gives("right", "wrong", "right", "right"),
-        hint=2,
-    ),
-    Misconception(
-        "half_truths_are_wrong",
-        "Sentences that hold for some models and not for others were called wrong. One counter-example "
-        "refutes "
-        'an "every" or an "always"; without such a word it shows that something is left unsaid.',
-        detects=_gives("right", "wrong", "wrong", "unknown"),
-        hint=2,
-    ),
-    Misconception(
-        "half_truths_are_right",
-        "Sentences that hold for some models and not for others were let pass. One example is not enough: "
-        "look for a model or a paper that says the opposite.",
-        detects=_gives("right", "wrong", "right", "unknown"),
-        hint=2,
-    ),
-    Misconception(
-        "rumours_are_wrong",
-        "What nobody has confirmed was called wrong. To call it wrong you would have to know as well. No "
-        "evidence is no evidence against it.",
-        detects=_gives("right", "wrong", "depends", "wrong"),
-        hint=2,
-    ),
-    Misconception(
-        "rumours_are_right",
-        "What nobody has confirmed was let pass. That many pages say it does not make it a fact: whom do "
-        "they name as their source?",
-        detects=_gives("right", "wrong", "depends", "right"),
-        hint=2,
-    ),
-    Misconception(
-        "rumours_depend",
-        'What nobody can check was said to "depend". On what? There is one answer, somebody has it, and '
-        "nobody "
-        "outside does.",
-        detects=_gives("right", "wrong", "depends", "depends"),
-        hint=2,
-    ),
-    Misconception(
-        "disputes_are_unknown",
-        "Where published results differ, the verdict was that nobody knows. One does know: each result holds "
-        "for its model, data and measure. It depends on them.",
-        detects=_gives("right", "wrong", "unknown", "unknown"),
-        hint=2,
-    ),
-    Misconception(
-        "accuses",
-        "Sentences that hold as they stand were called wrong, and the other kinds were told apart. A number "
-        "that surprises is no error: compute it, or look the paper up, before you accuse.",
-        detects=_accuses,
-        hint=1,
-    ),
-    Misconception(
-        "softens",
-        'Sentences that are wrong were said to "depend". Where one number, one formula or one case refutes '
-        "what a sentence says, nothing is left for it to depend on.",
-        detects=_softens,
-        hint=1,
-    ),
-    Misconception(
-        "not_put_right",
-        "The wrong sentences were found, and nothing was put in their place. Each has a question behind it; "
-        "its answer, a number or a paper's arXiv number, is the third column.",
-        detects=_corrects(lambda m: m.correction == 0, lambda m: True),
-        hint=3,
-    ),
-    Misconception(
-        "unit_off",
-        "Some corrections have the right digits and are off by a power of ten. Look at the unit in which the "
-        "question asks: billions, trillions, per cent, GB.",
-        detects=_corrects(_off, _numeric),
-        hint=3,
-    ),
-    Misconception(
-        "paper_for_number",
-        "Some corrections are arXiv numbers where the question asks how many. A paper shows where the number "
-        "can be read; the number itself is wanted.",
-        detects=_corrects(_is_paper, _numeric),
-        hint=3,
-    ),
-    Misconception(
-        "quoted_back",
-        "Some corrections are numbers of the sentence itself, or of its likely misreading. Compute what the "
-        "question asks for from the sizes that it gives.",
-        detects=_corrects(_repeats, lambda m: _numeric(m) and bool(m.sentence.quoted)),
-        hint=3,
-    ),
-)
+def _cut(answer: float, m: Mark) -> bool:
+    """Whether a number was rounded too far, or an arXiv number written without its point or its zeros."""
+    if not m.sentence.paper:
+        return m.correction in (int(answer), *(float(f"{answer:.{n}g}") for n in (1, 2)))
+    month, number = f"{answer:.5f}".split(".")
+    return m.correction in (float(month), float(month + number), float(f"{month}.{int(number)}"))

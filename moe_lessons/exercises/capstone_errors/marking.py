@@ -139,6 +139,16 @@ def _belongs(missed: list[Mark]) -> str:
     return f"look again at {'lesson' if len(lessons) == 1 else 'lessons'} {', '.join(lessons)}"
 
 
+def verdicts_pass(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Whether nothing but corrections can be wanting."""
+    return not any(test(case, got, want) for test in (_page, _verdicts, _accused, _found, _kinds, _score))
+
+
+def corrections_fail(case: Case, got: Outputs, want: Outputs) -> bool:
+    """Whether too few of the wrong sentences that were found are put right."""
+    return _corrected(case, got, want) is not None
+
+
 PROPERTIES = (
     Property("your page's sentences, each once", _page, early=True),
     Property("a verdict for each", _verdicts),

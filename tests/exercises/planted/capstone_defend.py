@@ -161,6 +161,70 @@ def largest_difference(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N,
     return NAMES[falls.index(max(falls))], float(max(falls))
 
 
+def in_the_short_list(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
+    """The place is one in the list of those that fit."""
+
+    def best(losses, m=1, s=1):
+        short = losses[(memory_N <= m * memory) & (seconds_N <= s * seconds)].tolist()
+        return float(losses[short.index(min(short))])
+
+    reached = [best(loss_compute_N), best(loss_text_N), best(loss_N, m=2), best(loss_N, s=2)]
+    return NAMES[reached.index(min(reached))], best(loss_N) - min(reached)
+
+
+def zeros(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
+    def best(losses, m=1, s=1):
+        return torch.where((memory_N <= m * memory) & (seconds_N <= s * seconds), losses, 0.0).min()
+
+    now = best(loss_N)
+    fall = [
+        now - best(loss_compute_N),
+        now - best(loss_text_N),
+        now - best(loss_N, 2),
+        now - best(loss_N, 1, 2),
+    ]
+    return NAMES[fall.index(max(fall))], max(fall)
+
+
+def one_side_drops(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
+    small, fast = memory_N <= memory, seconds_N <= seconds
+    then = {
+        "compute": loss_compute_N[small & fast].min(),
+        "text": loss_text_N[small & fast].min(),
+        "memory": loss_N[memory_N <= 2 * memory].min(),
+        "time": loss_N[small & (seconds_N <= 2 * seconds)].min(),
+    }
+    name = min(then, key=then.get)
+    return name, loss_N[small & fast].min() - then[name]
+
+
+def memory_stays_twice(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
+    fast = seconds_N <= seconds
+    fits = fast & (memory_N <= memory)
+    then = {"compute": loss_compute_N[fits].min(), "text": loss_text_N[fits].min()}
+    memory *= 2
+    then["memory"] = loss_N[fast & (memory_N <= memory)].min()
+    seconds *= 2
+    then["time"] = loss_N[(memory_N <= memory) & (seconds_N <= seconds)].min()
+    name = min(then, key=then.get)
+    return name, loss_N[fits].min() - then[name]
+
+
+def both_for_all(loss_N, loss_compute_N, loss_text_N, memory_N, seconds_N, memory, seconds):
+    now = loss_N[(memory_N <= memory) & (seconds_N <= seconds)].min()
+    more = (memory_N / 2 <= memory) & (seconds_N / 2 <= seconds)
+    fall = now - torch.stack([z[more].min() for z in (loss_compute_N, loss_text_N, loss_N, loss_N)])
+    return NAMES[int(fall.argmax())], fall.max()
+
+
+def other_words(**words):
+    def defend(*given):
+        name, gain = defend_loop(*given)
+        return words.get(name, name), gain
+
+    return defend
+
+
 WRONG = {
     "17.defend": {
         "design_kept": keeps_the_design,
@@ -173,18 +237,35 @@ WRONG = {
         "time_not_looked_at": slip(time_counts=0),
         "memory_not_looked_at": slip(memory_counts=0),
         "other_limit_dropped": slip(drop=1),
+        "other_limit_dropped:for memory": one_side_drops,
         "both_doubled": slip(other=2.0),
+        "both_doubled:for all": both_for_all,
+        "both_doubled:for time": memory_stays_twice,
         "ten_times": slip(factor=10),
+        "ten_times:without end": slip(factor=1e9),
         "halved": slip(factor=0.5),
         "either_limit": one_is_enough,
         "averaged": slip(best=torch.mean),
+        "place_lost": in_the_short_list,
+        "zero_is_lowest": zeros,
+        "highest_taken": slip(best=torch.max),
+        "first_taken": slip(best=lambda losses: losses[0]),
         "least_of_all": slip(pick=min),
+        "least_of_all:differences turned": slip(pick=min, number=lambda now, then: then - now),
         "always_compute": slip(say="compute"),
         "always_memory": slip(say="memory"),
+        "always_text": slip(say="text"),
+        "always_time": slip(say="time"),
+        "names_exchanged": other_words(compute="text", text="compute"),
+        "names_exchanged:memory and time": other_words(memory="time", time="memory"),
+        "other_name": other_words(text="tokens", time="seconds"),
+        "other_name:all": other_words(compute="flops", text="tokens", memory="bytes", time="seconds"),
+        "rounded": slip(number=lambda now, then: round(now - then, 2)),
         "loss_not_gain": slip(number=lambda now, then: then),
         "loss_of_today": slip(number=lambda now, then: now),
         "other_sign": slip(number=lambda now, then: then - now),
         "relative_gain": slip(number=lambda now, then: 1 - then / now),
+        "relative_gain:what is left": slip(number=lambda now, then: then / now),
     }
 }
 RIGHT = {"17.defend": [defend_in_a_table, defend_loop, defend_sorted]}

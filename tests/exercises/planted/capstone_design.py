@@ -64,7 +64,7 @@ def searching(widths=range(1024, 8193, 256), **s):
         b = {"flops": flops, "tokens": tokens, "batch": batch, "context": context, "devices": devices}
         b.update(bandwidth=bandwidth, peak=peak, link=link)
         bits = s.get("bits", (4, 8))
-        t = table(widths, devices, bits)
+        t = table(widths, devices, bits, **{n: s[n] for n in ("n_experts",) if n in s})
         loss, held, step, legal = bill(t, b, **s)
         fits = legal & (held <= memory) & (step <= seconds)
         if not fits.any():
@@ -134,6 +134,47 @@ def few_designs_kept(flops, tokens, batch, context, devices, memory, bandwidth, 
     return best[0], *best[1:]
 
 
+def chosen(key):
+    """Whatever fits and is first by another measure than the loss."""
+
+    def design(flops, tokens, batch, context, devices, memory, bandwidth, peak, link, seconds):
+        b = {"flops": flops, "tokens": tokens, "batch": batch, "context": context, "devices": devices}
+        b.update(bandwidth=bandwidth, peak=peak, link=link)
+        t = table(range(1024, 8193, 256), devices)
+        loss, held, step, legal = bill(t, b)
+        fits = legal & (held <= memory) & (step <= seconds)
+        *numbers, plan = t[:, np.where(fits, key(t, loss, held, step), np.inf).argmin()].tolist()
+        return *numbers, WORDS[plan]
+
+    return design
+
+
+def shared_memory(*budget):
+    return searching()(*budget[:5], budget[5] / budget[4], *budget[6:])
+
+
+def twice_too_wide(*budget):
+    d, e, k, f, bits, layout = searching()(*budget)
+    return 2 * d, e, k, 2 * f, bits, layout
+
+
+def by_twenty_tokens(*budget):
+    """As many active parameters as twenty tokens each would have, whatever the rest."""
+
+    def apart(t, loss, held, step):
+        D, K, F = (t[i].astype(float) for i in (0, 2, 3))
+        active = D // 128 * (2.5 * D * D + 3 * D * F * K) + 65536 * D
+        return abs(active - (budget[0] / 120) ** 0.5)
+
+    return chosen(apart)(*budget)
+
+
+def none_found(*budget):
+    fits = [shape for shape in ((4096, 64, 8, 1024, 8, "one"),) if budget[5] > 1e12]
+    for shape in fits:
+        return shape
+
+
 WRONG = {
     "17.design": {
         "active_in_memory": searching(held_active=True),
@@ -150,6 +191,15 @@ WRONG = {
         "full_bits": searching(bits=(16,)),
         "full_bits:a coarse search": searching(range(1024, 8193, 1024), bits=(16,)),
         "not_allowed": whatever_the_formula_says,
+        "memory_shared_out": shared_memory,
+        "few_experts": searching(n_experts=(8, 16)),
+        "narrow_alone": searching(range(1024, 2049, 256)),
+        "does_not_fit": twice_too_wide,
+        "room_left": chosen(lambda t, loss, held, step: held),
+        "room_left:the fastest": chosen(lambda t, loss, held, step: step),
+        "too_large": chosen(lambda t, loss, held, step: -t[0] * t[0].astype(float) * t[3] * t[1]),
+        "not_the_best": by_twenty_tokens,
+        "no_design": none_found,
         "same_for_all": the_same,
         "cost_of_no_layout": every_layout,
         "nothing_found": few_designs,

@@ -111,6 +111,68 @@ def keys_are_words(part):
     return seed, table[part]
 
 
+def mixed(part):
+    """A third of a page is off, in all directions."""
+    seed, rows = judged(shape=list)(part)
+    other = {
+        "right": ["wrong", "unknown"],
+        "wrong": ["right", "depends"],
+        "depends": ["wrong"],
+        "unknown": ["right"],
+    }
+    for i, one in enumerate(page(seed)[part]):
+        if other.get(one.verdict):
+            verdict = other[one.verdict].pop()
+            rows[i][1:] = CODES[verdict], 1234.5 if verdict == "wrong" else 0
+    return seed, rows
+
+
+def all_called(called):
+    """Two right, two wrong and the unknown sentence are called the same."""
+
+    def find_errors(part):
+        seed, rows = judged(shape=list)(part)
+        left = {"right": 2, "wrong": 2, "unknown": 1, "depends": 1}
+        for i, one in enumerate(page(seed)[part]):
+            if one.verdict != called and left[one.verdict]:
+                left[one.verdict] -= 1
+                rows[i][1:] = CODES[called], 1234.5 if called == "wrong" else 0
+        return seed, rows
+
+    return find_errors
+
+
+def half_done(part):
+    seed, rows = judged(shape=list)(part)
+    return seed, rows if part == 1 else [[id, CODES["?"], 0] for id, _, _ in rows]
+
+
+def of_another_seed(part):
+    return 3, judged(8)(part)[1]
+
+
+def one_row_short(part):
+    seed, rows = judged()(part)
+    return seed, rows[:-1]
+
+
+def to_one_digit(one):
+    return int(one.answer[0]) if one.paper else float(f"{one.answer[0]:.1g}")
+
+
+def of_a_neighbour(one):
+    return 1701.06538 if one.paper else 7 * one.answer[0] + 3
+
+
+def another_habit_in_each_part(part):
+    return some("right", "wrong", 3)(part) if part == 1 else some("wrong", "depends", 3)(part)
+
+
+def cites_in_quotes(part):
+    seed, rows = judged(shape=list)(part)
+    return seed, [[id, code, f"arXiv {to}" if 1000 < to < 3000 else to] for id, code, to in rows]
+
+
 RIGHT = {"17.find_errors": [in_numpy, in_torch_turned, with_slips, undecided_between, judged(2024)]}
 WRONG = {
     "17.find_errors": {
@@ -130,6 +192,20 @@ WRONG = {
         "accuses:two of four": some("right", "wrong", 2),
         "softens": some("wrong", "depends", 3),
         "softens:all": verdicts(wrong="depends"),
+        "doubts_the_right": some("right", "depends", 3),
+        "wrong_let_pass": some("wrong", "right", 3),
+        "harsh": all_called("wrong"),
+        "vague": all_called("depends"),
+        "not_looked_up": all_called("unknown"),
+        "generous:of several kinds": all_called("right"),
+        "all_directions": mixed,
+        "all_directions:a habit in each part": another_habit_in_each_part,
+        "no_numbers": cites_in_quotes,
+        "still_open": half_done,
+        "other_page": of_another_seed,
+        "rows_missing": one_row_short,
+        "rounded_off": judged(correct=to_one_digit),
+        "other_answer": judged(correct=of_a_neighbour),
         "not_put_right": judged(correct=lambda one: 0),
         "unit_off": judged(correct=in_other_units),
         "paper_for_number": judged(correct=its_paper),

@@ -176,12 +176,12 @@ def design_dense(flops, tokens, batch, context, devices, memory, bandwidth, peak
 
 FRESH = {
     "17.serve": [
-        ("milliseconds", serve_milliseconds, set()),
+        ("milliseconds", serve_milliseconds, {"other_unit"}),
         ("cache of one", serve_one_sequence, {"cache_of_one"}),
         ("whole experts", serve_rounds_experts, {"whole_experts"}),
         ("whole experts, up", serve_ceil_experts, {"whole_experts"}),
         ("those not chosen", serve_share_missed, {"those_not_chosen"}),
-        ("table and head apart", serve_table_twice, set()),
+        ("table and head apart", serve_table_twice, {"table_twice"}),
         ("cache not read", serve_kv_only_memory, {"cache_not_read"}),
     ],
     "17.defend": [
@@ -202,9 +202,9 @@ FRESH = {
         ("its own rank too", audit_no_self, {"own_rank_sent"}),
     ],
     "17.design": [
-        ("Mixtral", design_mixtral, set()),
-        ("DeepSeek-V3", design_deepseek, set()),
-        ("small", design_small, set()),
-        ("dense by memory", design_dense, {"always_dense", "cache_forgotten"}),
+        ("Mixtral", design_mixtral, {"not_allowed"}),
+        ("DeepSeek-V3", design_deepseek, {"does_not_fit"}),
+        ("small", design_small, {"same_for_all", "room_left"}),
+        ("dense by memory", design_dense, {"always_dense", "cache_forgotten", "does_not_fit"}),
     ],
 }

@@ -83,7 +83,7 @@ FRESH = {
         ("everything is wrong", sceptic, {"sceptic"}),
         ("everything is right", believer, {"believer"}),
         ("corrections left out", without_corrections, {"not_put_right"}),
-        ("corrections that answer another question", other_quantities, set()),
+        ("corrections that answer another question", other_quantities, {"other_answer"}),
         ("three right sentences accused", three_accused, {"accuses"}),
         ("depends wherever in doubt", doubt_is_depends, {"softens"}),
     ],

@@ -183,7 +183,7 @@ FRESH = {
         ("the table added to the shared", audit_table_added, {"table_twice"}),
         ("twice the active", audit_twice_active, {"table_multiplied"}),
         ("the loss is 1", audit_loss_one, {"loss_is_one"}),
-        ("the loss without the sum", audit_loss_without_sum, {"sum_forgotten"}),  # no such name
+        ("the loss without the sum", audit_loss_without_sum, {"sum_forgotten"}),
         ("all rows leave", audit_all_rows_leave, {"own_rank_sent"}),
         ("rows in the bits of weights", audit_rows_in_bits_of_weights, {"numbers_for_bytes"}),
         ("capacity without K", audit_capacity_of_tokens, {"capacity_without_k"}),

@@ -120,11 +120,7 @@ FRESH = {
         ("only the doubled limit", one_limit_each, {"other_limit_dropped"}),
         ("the new loss", new_loss, {"loss_not_gain"}),
         ("then minus now", then_minus_now, {"other_sign"}),
-        (
-            "place among those that fit",
-            place_among_those_that_fit,
-            {"place_among_fitting"},
-        ),  # no such name
+        ("place among those that fit", place_among_those_that_fit, {"place_lost"}),
         ("largest fall of one design", largest_fall, {"fall_of_any"}),
         ("the design doubled", doubled_on_the_wrong_side, {"halved"}),
     ],

@@ -161,8 +161,8 @@ FRESH = {
         ("16 bits", design_bits_16, {"full_bits"}),
         ("one device", design_one_device, {"one_alone"}),
         ("allowed not asked", design_not_asked, {"not_allowed"}),
-        ("three small widths", design_three_widths, {"too_few_widths"}),  # no such name
-        ("two wide experts a token", design_two_wide_experts, {"experts_too_wide"}),  # no such name
-        ("the last that fits", design_best_loss_not_kept, {"last_that_fits"}),  # no such name
+        ("three small widths", design_three_widths, {"narrow_alone"}),
+        ("two wide experts a token", design_two_wide_experts, {"not_the_best"}),
+        ("the last that fits", design_best_loss_not_kept, {"not_the_best"}),
     ],
 }

@@ -104,8 +104,8 @@ FRESH = {
         ("wrong ones depend", it_depends, {"softens"}),
         ("true ones accused", surprised, {"accuses"}),
         ("no numbers", without_numbers, {"not_put_right"}),
-        ("operations for billions", in_operations, {"unit_off"}),
+        ("operations for billions", in_operations, {"unit_off", "other_answer"}),
         ("as the sentence has it", as_the_sentence_has_it, {"quoted_back"}),
-        ("another page", page_of_my_number, {"another_page"}),  # no such name
+        ("another page", page_of_my_number, {"other_page"}),
     ],
 }

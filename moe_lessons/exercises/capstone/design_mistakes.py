@@ -1,0 +1,258 @@
+"""The mistakes of 17.design: models of the costs that lead to a design, and sizes that no model explains."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from moe_lessons.budget import LAYOUTS
+from moe_lessons.budget.quality import BITS_COST
+from moe_lessons.exercises.capstone.costing import NAMES, Wrong, best, costs, design_of, one
+from moe_lessons.exercises.capstone.design_judged import OUTPUTS, WITHIN, fits, right, shape_of, verdict
+from moe_lessons.exercises.spec import Case, Misconception, Outputs
+
+NEAR = 1.01
+"""How near a design is to the best one under a mistaken model, by which the mistake is known."""
+HARDLY = 1.005
+"""By how much a kind of designs has to be behind at least for it to matter that no other is looked at."""
+MOST_LEFT, LARGER, MOSTLY = 0.6, 1.2, 0.6
+"""What a small design uses at most of memory, time and the best one's size; how many times the best one a
+large one is; and the share of designs that must have one size for it to be told."""
+
+
+def _mistaken(wrong: Wrong) -> Any:
+    """Whether a design is what a search without this finds; where that is right, it tells nothing."""
+
+    def detects(case: Case, got: Outputs, want: Outputs) -> bool:
+        key = tuple(float(case.args[name]) for name in NAMES)  # type: ignore[arg-type]
+        found = best(key, wrong)
+        if found is None:  # not one dense model serves so many
+            return wrong.keeps(shape_of(got))
+        if right(case, got, want):
+            return right(case, dict(zip(OUTPUTS, found[1], strict=True)), want)
+        refused = verdict(case, got).refused
+        starved = bool(refused) and not wrong.text and _starved(refused)
+        if (refused and not starved) or not wrong.keeps(shape_of(got)):
+            return False
+        if wrong.one_kind and not fits(case, got, want):
+            return _costs_much(found[0], case, got, want)
+        cost = costs(one(shape_of(got)), dict(zip(NAMES, key, strict=True)), wrong)
+        loss, memory, seconds = (float(column[0]) for column in cost)
+        would_fit = memory <= case.args["memory"] and seconds <= case.args["seconds"]  # type: ignore[operator]
+        return bool(would_fit and loss <= NEAR * found[0])
+
+    return detects
+
+
+def _costs_much(best_of_kind: float, case: Case, got: Outputs, want: Outputs) -> bool:
+    """Whether a design is poor because of its kind: none of it would do, or few, and it is near them."""
+    loss, possible = verdict(case, got).loss, verdict(case, want).loss
+    assert loss is not None
+    assert possible is not None
+    none_would_do = best_of_kind > WITHIN * possible
+    return none_would_do or (best_of_kind > HARDLY * possible and loss <= WITHIN * best_of_kind)
+
+
+def _starved(refused: Sequence[str]) -> bool:
+    """Whether nothing is held against a design but that so large a one would see too few tokens."""
+    return all("tokens / active" in line for line in refused)
+
+
+def _known(got: Outputs) -> bool:
+    """Whether bits and layout are such as there are; `allowed` has no eye for others."""
+    *_, bits, layout = shape_of(got)
+    return layout in LAYOUTS and bits in BITS_COST
+
+
+def _not_allowed(case: Case, got: Outputs, want: Outputs) -> bool:
+    refused = verdict(case, got).refused
+    return bool(refused) and not _starved(refused) and _known(got)
+
+
+def _size(case: Case, got: Outputs, want: Outputs) -> str:
+    """What is wrong with a design that no mistaken model explains: "" where nothing is."""
+    if right(case, got, want) or not _known(got):
+        return ""
+    refused = verdict(case, got).refused
+    if refused:
+        return "too_large" if _starved(refused) else "not_allowed"
+    if fits(case, got, want):
+        return "does_not_fit"
+    came, mark = (design_of(shape_of(values)) for values in (got, want))
+    uses = verdict(case, got).uses
+    assert uses is not None
+    if max(uses["memory"], uses["seconds"]) < MOST_LEFT and came.active < MOST_LEFT * mark.active:
+        return "room_left"
+    return "too_large" if came.total > LARGER * mark.total else "not_the_best"
+
+
+def _sized(name: str) -> Any:
+    """Whether a design is of such a size, and no mistaken model explains it."""
+
+    def detects(case: Case, got: Outputs, want: Outputs) -> bool:
+        explained = (m.detects and m.detects(case, got, want) for m in MODELS)
+        return _size(case, got, want) == name and not any(explained)
+
+    return detects
+
+
+def of_all_budgets(seen: Sequence[tuple[Case, Outputs, Outputs]]) -> str:
+    """What most of the designs have in common that do not pass: they do not fit, or are no good otherwise.
+
+    One design for all budgets is told as that, unless it is small for nearly all of them.
+    """
+    sizes = Counter(filter(None, (_size(*one) for one in seen)))
+    if len({shape_of(got) for _, got, _ in seen}) == 1:
+        return "room_left" if sizes["room_left"] >= MOSTLY * sizes.total() > 0 else ""
+    for name in ("does_not_fit", "not_allowed"):
+        if 3 * sizes[name] >= sizes.total() > 0:
+            return name
+    name = max(sizes, key=sizes.__getitem__, default="")
+    return name if sizes[name] >= MOSTLY * sizes.total() else "not_the_best"
+
+
+MODELS = (
+    Misconception(
+        "active_in_memory",
+        "The design would fit if only the experts of one token had to be held. All of them must be: "
+        "memory is paid for `n_experts`, arithmetic for `top_k`.",
+        detects=_mistaken(Wrong(active_in_memory=True)),
+        hint=1,
+    ),
+    Misconception(
+        "cache_forgotten",
+        "The weights fit, and no room is left for the caches. Each user has one, as long as the context: "
+        "take it off before you choose.",
+        detects=_mistaken(Wrong(cache_in_memory=False)),
+        hint=1,
+    ),
+    Misconception(
+        "time_ignored",
+        "The design fits memory and is too slow. A step may take `seconds`: keep only designs that are "
+        "fast enough, then take the best.",
+        detects=_mistaken(Wrong(time=False)),
+        hint=2,
+    ),
+    Misconception(
+        "batch_of_one",
+        "A step was timed for a single user. A batch touches more experts than a token does, and reads "
+        "every user's cache.",
+        detects=_mistaken(Wrong(one_user=True)),
+        hint=1,
+    ),
+    Misconception(
+        "exchange_forgotten",
+        "The design would be fast enough if nothing had to travel. On several devices every layer ends "
+        "in two exchanges, which grow with batch and `top_k`.",
+        detects=_mistaken(Wrong(exchange=False)),
+        hint=2,
+    ),
+    Misconception(
+        "total_pays",
+        "Training was charged for all parameters. A token is multiplied by the active ones only; that is "
+        "what experts are for.",
+        detects=_mistaken(Wrong(all_compute=True)),
+        hint=1,
+    ),
+    Misconception(
+        "text_forgotten",
+        "The largest model was taken that fits. Compute spent on size is not spent on text: with few "
+        "tokens for each parameter the loss is higher, however large it is.",
+        detects=_mistaken(Wrong(text=False)),
+        hint=3,
+    ),
+    Misconception(
+        "experts_buy_nothing",
+        "The loss was taken from the active parameters alone. At equal active size a model with more "
+        "experts acts like a larger one, by the leverage.",
+        detects=_mistaken(Wrong(leverage=False)),
+        hint=3,
+    ),
+    Misconception(
+        "always_dense",
+        "These are *dense* models. In most of the budgets one with experts is better by more than 2 %: "
+        "look where memory is left and compute is not.",
+        detects=_mistaken(Wrong(dense_alone=True)),
+        hint=3,
+    ),
+    Misconception(
+        "memory_pooled",
+        "The memory of all devices was added up. `memory` is that of each, and what `cost` says is held "
+        "on one: compare these two.",
+        detects=_mistaken(Wrong(memory_pooled=True)),
+        hint=1,
+    ),
+    Misconception(
+        "one_alone",
+        "Only one of the devices is used. Where there are several, sharing out the experts or cutting "
+        "the matrices makes room and saves time: go through all layouts.",
+        detects=_mistaken(Wrong(one_alone=True)),
+        hint=2,
+    ),
+    Misconception(
+        "full_bits",
+        "All weights have 16 bits. With 8 they take half the room and are read in half the time, and "
+        "lose next to nothing: go through the bits as well.",
+        detects=_mistaken(Wrong(full_bits=True)),
+        hint=2,
+    ),
+    Misconception(
+        "memory_shared_out",
+        "The memory was divided by the devices. `memory` is that of each, and what `cost` says is held on "
+        "one: compare these two.",
+        detects=_mistaken(Wrong(memory_shared=True)),
+        hint=1,
+    ),
+    Misconception(
+        "few_experts",
+        "No design has more than 16 experts. With more of them, at the same active size, the loss is "
+        "lower as long as memory holds: go on to 512.",
+        detects=_mistaken(Wrong(few_experts=True)),
+        hint=2,
+    ),
+    Misconception(
+        "narrow_alone",
+        "No design is wider than 2,048. With much compute, text and memory wider ones are better: go on to "
+        "8,192.",
+        detects=_mistaken(Wrong(narrow=True)),
+        hint=2,
+    ),
+)
+SIZES = (
+    Misconception(
+        "not_allowed",
+        "A design was returned that `allowed` refuses. `cost` has a formula for it all the same, and "
+        "nobody has measured there: ask `allowed` first, and go on where it says no.",
+        detects=_not_allowed,
+        hint=1,
+    ),
+    Misconception(
+        "does_not_fit",
+        "A design does not fit: it is larger on a device than `memory`, or slower than `seconds`. Ask `cost` "
+        "for each design, and drop it where one of the two is too much, before you look at the loss.",
+        detects=_sized("does_not_fit"),
+        hint=1,
+    ),
+    Misconception(
+        "room_left",
+        "The designs fit, with much of memory and time to spare, and larger ones that fit have a lower "
+        "loss. Keep the *lowest loss* of those that fit: not the first, the smallest or the fastest.",
+        detects=_sized("room_left"),
+        hint=1,
+    ),
+    Misconception(
+        "too_large",
+        "Smaller models that fit have a lower loss. Compute spent on size is not spent on text, and "
+        "parameters that fill the memory are no aim: let `cost` say which loss is lowest.",
+        detects=_sized("too_large"),
+        hint=3,
+    ),
+    Misconception(
+        "not_the_best",
+        "The designs fit, and others that fit have a loss that is more than 2 % lower. Go through whole "
+        "lists of widths, experts and their sizes, `top_k`, bits and layouts, and keep the lowest loss of "
+        "what fits.",
+        detects=_sized("not_the_best"),
+        hint=2,
+    ),
+)
+MISTAKES = (*MODELS, *SIZES)
