@@ -33,8 +33,8 @@ not be named.
   for; LOG.md has both figures.
 - `thirteenth`: lesson 17 again, eight an exercise, what a class would most likely hand in, written by
   somebody else while the twelfth was being mended for, from the lesson and the names' messages of before.
-  Six answers got a name that the writer had not in mind, five of them a new one; their messages were read,
-  found true, and are accepted here. LOG.md has both figures.
+  Six answers got names that are newer than that; their messages were read, found true of these answers, and
+  are accepted here. LOG.md has both figures.
 """
 
 import importlib
