@@ -2,6 +2,7 @@
 
 import functools
 import html
+import inspect
 import re
 import sys
 from collections.abc import Callable
@@ -91,9 +92,16 @@ def never_raises(function: Callable[P, None]) -> Callable[P, None]:
     >>> never_raises(lambda x: print(1 / x))(0)  # doctest: +ELLIPSIS
     <lambda> could not finish (ZeroDivisionError: division by zero). Nothing is lost; ...
     """
+    signature = inspect.signature(function)
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            name, names = function.__name__, ", ".join(signature.parameters)
+            say(f"{name}: {error}. It is called as {name}({names}); help({name}) says more.")
+            return
         try:
             function(*args, **kwargs)
         except KeyboardInterrupt:

@@ -119,7 +119,8 @@ def test_an_interrupt_is_one_line(printed):
 
 def test_a_wrong_call_is_one_line(printed):
     check()
-    assert "missing 1 required positional argument: 'id'" in printed()
+    said = "It is called as check(id, answer, demo); help(check) says more."
+    assert printed() == f"check: missing a required argument: 'id'. {said}\n"
 
 
 def test_everything_a_lesson_imports_is_there():
