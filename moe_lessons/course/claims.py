@@ -6,7 +6,7 @@ import textwrap
 
 from moe_lessons.course import starting
 from moe_lessons.course.looks import BLOCKS, SHOWN, SMALL, VERDICTS, chip, outlined
-from moe_lessons.course.show import Card, count, inline, never_raises, say, show
+from moe_lessons.course.show import Card, count, inline, link, never_raises, say, show
 from moe_lessons.exercises import registry
 from moe_lessons.exercises.spec import Claim
 
@@ -86,18 +86,17 @@ def linked(source: str) -> str:
 
     Examples
     --------
-    >>> linked("arXiv 2101.03961, eq. 2")
-    '<a href="https://arxiv.org/abs/2101.03961" target="_blank" rel="noopener">arXiv 2101.03961</a>, eq. 2'
+    >>> linked("arXiv 2101.03961, eq. 2")  # doctest: +ELLIPSIS
+    '<a href="https://arxiv.org/abs/2101.03961" ...>arXiv 2101.03961</a>, eq. 2'
     """
 
-    def link(found: re.Match[str]) -> str:
+    def to_address(found: re.Match[str]) -> str:
         for pattern, address in _ADDRESSES:
             if re.fullmatch(pattern, found[0]):
-                href = re.sub(f"^{pattern}$", address, found[0])
-                return f'<a href="{href}" target="_blank" rel="noopener">{found[0]}</a>'
+                return link(re.sub(f"^{pattern}$", address, found[0]), found[0])
         return found[0]
 
-    return _ANY.sub(link, html.escape(source, quote=False))
+    return _ANY.sub(to_address, html.escape(source, quote=False))
 
 
 @never_raises
