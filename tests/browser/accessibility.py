@@ -12,11 +12,11 @@ OURS = [".jp-Cell-outputArea", ".jp-MarkdownOutput"]
 RUN_AXE = """async context => {
   const open = document.head.appendChild(document.createElement('style'));
   open.textContent = 'body, .jp-LabShell { overflow: visible !important; }';
-  const found = await axe.run({include: context.map(part => [part])}, {resultTypes: ['violations']});
+  const found = await axe.run({include: context.map(part => [part])}, {resultTypes: ['violations', 'passes']});
   open.remove();
   const told = found.violations.flatMap(rule =>
     rule.nodes.map(node => `${rule.id}: ${node.html.slice(0, 160)} ${node.failureSummary}`));
-  return [told, found.passes.map(rule => rule.id)];
+  return [told, Object.fromEntries(found.passes.map(rule => [rule.id, rule.nodes.length]))];
 }"""
 
 # Marks every control that gets the focus. Radio buttons that share a name are one stop.
@@ -98,7 +98,7 @@ DIM_TEXTS = """() => {
 
 
 def violations(page):
-    """What axe objects to in the course's part of a lab page, and the names of the rules that passed."""
+    """What axe objects to in the course's part of a lab page, and what passed: each rule with how much it looked at."""
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(AXE_SCRIPT)
     return page.evaluate(RUN_AXE, OURS)
