@@ -12,7 +12,8 @@ OURS = [".jp-Cell-outputArea", ".jp-MarkdownOutput"]
 RUN_AXE = """async context => {
   const open = document.head.appendChild(document.createElement('style'));
   open.textContent = 'body, .jp-LabShell { overflow: visible !important; }';
-  const found = await axe.run({include: context.map(part => [part])}, {resultTypes: ['violations', 'passes']});
+  const parts = context.map(part => [part]);
+  const found = await axe.run({include: parts}, {resultTypes: ['violations', 'passes']});
   open.remove();
   const told = found.violations.flatMap(rule =>
     rule.nodes.map(node => `${rule.id}: ${node.html.slice(0, 160)} ${node.failureSummary}`));
@@ -98,7 +99,7 @@ DIM_TEXTS = """() => {
 
 
 def violations(page):
-    """What axe objects to in the course's part of a lab page, and what passed: each rule with how much it looked at."""
+    """What axe objects to in the course's part of a lab page, and each rule that passed with how much it saw."""
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(AXE_SCRIPT)
     return page.evaluate(RUN_AXE, OURS)
