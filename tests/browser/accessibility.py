@@ -99,7 +99,7 @@ DIM_TEXTS = """() => {
 
 
 def violations(page):
-    """What axe objects to in the course's part of a lab page, and each rule that passed with how much it saw."""
+    """What axe objects to in the course's part of a lab page, and how much each rule that passed has seen."""
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(AXE_SCRIPT)
     return page.evaluate(RUN_AXE, OURS)
