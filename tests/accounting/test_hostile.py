@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moe_lessons.accounting import ConfigError, count, describe, published, report
-from moe_lessons.commands.count import count as command
+from moe_lessons.commands.cli import main
 
 MIXTRAL = published()["Mixtral-8x7B"].config
 V3 = published()["DeepSeek-V3"].config
@@ -139,7 +139,7 @@ def test_a_config_whose_repr_fails_is_refused():
 
 
 def run(*arguments):
-    return CliRunner().invoke(command, [str(a) for a in arguments])
+    return CliRunner().invoke(main, ["count", *map(str, arguments)])
 
 
 FILES = {
