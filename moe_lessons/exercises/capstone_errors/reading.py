@@ -27,8 +27,7 @@ READING = (
     Misconception(
         "doubter",
         'Nearly everything "depends". That is safe to say and says nothing. Name what it depends on; where '
-        "you "
-        "cannot, the sentence is right or wrong.",
+        "you cannot, the sentence is right or wrong.",
         detects=_is("doubter"),
     ),
     Misconception(
