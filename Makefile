@@ -80,7 +80,13 @@ help:
 setup: .venv/.installed
 	@$(BIN)/moe-lessons doctor
 
-lab: .venv/.installed
+# Jupyter shows no drawing of a notebook that was run elsewhere, until you say that you trust it: the course's own
+# solutions are as trustworthy as the package. Its list of what is trusted is in your home.
+.venv/.trusted: .venv/.installed $(wildcard solutions/*.ipynb)
+	@$(BIN)/python -m jupyter trust solutions/*.ipynb >/dev/null 2>&1 && touch $@ \
+	|| echo "Jupyter could not note its trust in solutions/: their drawings show after you run them"
+
+lab: .venv/.trusted
 	@echo "==> opening JupyterLab on lesson 00; stop it with Ctrl-C"
 	@$(BIN)/python -m jupyter lab $(ROOT_USER) --ServerApp.root_dir="$(CURDIR)" $(LAB_ARGS) notebooks/00_start_here.ipynb
 

@@ -11,6 +11,7 @@ from nbformat import NotebookNode
 
 from moe_lessons.front import asleep
 
+EXPLORABLE = "explorable"  # in an output's metadata: the picture is an explorable's
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -43,9 +44,13 @@ def _stable(output: NotebookNode) -> NotebookNode | None:
         return None  # what was shown while the cell ran, taken away when it ended
     if f'class="{asleep.TWIN} moe-asleep"' in data.get("text/html", ""):
         return None  # what stands in for a widget, which is dropped below
-    if _WIDGET in data:
-        del data[_WIDGET]
-        data.pop("text/plain", None)
+    if data.pop(_WIDGET, None) is not None:
+        if "image/svg+xml" in data:
+            output.metadata[EXPLORABLE] = (
+                True  # its text stays: a notebook that is not trusted shows no drawing
+            )
+        else:
+            data.pop("text/plain", None)
         if not data:
             return None
     output.pop("transient", None)

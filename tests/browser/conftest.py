@@ -72,6 +72,7 @@ def running_lab(home, plain=False):
         _write(home / "config" / "labconfig" / "page_config.json", {"disabledExtensions": {OURS: True}})
         manager = home / "settings" / "@jupyter-widgets" / "jupyterlab-manager"
         _write(manager / "plugin.jupyterlab-settings", {"saveState": False})
+    (paths.ROOT / ".venv" / ".trusted").unlink(missing_ok=True)  # this home has not been told whom to trust
     log = (home / "lab.log").open("w")
     process = subprocess.Popen(
         ["make", "--no-print-directory", "-e", "lab"],

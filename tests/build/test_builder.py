@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from moe_lessons.build import __main__ as builder
 from moe_lessons.build import paths, readme, source
-from moe_lessons.build.execute import _joined, _stable
+from moe_lessons.build.execute import _WIDGET, EXPLORABLE, _joined, _stable
 from moe_lessons.exercises.published import with_solution
 from moe_lessons.front import asleep
 
@@ -197,13 +197,23 @@ def test_what_is_random_is_dropped_from_outputs():
     def output(data):
         return nbformat.v4.new_output("display_data", data=data)
 
-    view = "application/vnd.jupyter.widget-view+json"
-    assert _stable(output({view: {"model_id": "x"}, "text/plain": "VBox()"})) is None
-    kept = _stable(output({view: {"model_id": "x"}, "text/html": "<b>", "text/plain": "VBox()"}))
+    assert _stable(output({_WIDGET: {"model_id": "x"}, "text/plain": "VBox()"})) is None
+    kept = _stable(output({_WIDGET: {"model_id": "x"}, "text/html": "<b>", "text/plain": "VBox()"}))
     assert dict(kept.data) == {"text/html": "<b>"}
     assert _stable(output({"text/html": asleep.still("<svg/>"), "text/plain": ""})) is None
     plain = output({"text/plain": "1"})
     assert _stable(plain) is plain
+
+
+def test_an_explorables_picture_keeps_its_text_and_is_marked():
+    data = {_WIDGET: {"model_id": "x"}, "image/svg+xml": "<svg/>", "text/plain": "Router: six experts"}
+    kept = _stable(nbformat.v4.new_output("display_data", data=data))
+    assert dict(kept.data) == {"image/svg+xml": "<svg/>", "text/plain": "Router: six experts"}
+    assert EXPLORABLE in kept.metadata
+    chart = _stable(
+        nbformat.v4.new_output("display_data", data={"image/svg+xml": "<svg/>", "text/plain": "a chart"})
+    )
+    assert EXPLORABLE not in chart.metadata
 
 
 def test_the_readmes_made_parts_and_nothing_else():

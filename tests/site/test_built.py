@@ -9,6 +9,7 @@ import pytest
 from crawl import Site
 
 from moe_lessons.build import paths
+from moe_lessons.build.execute import EXPLORABLE
 from moe_lessons.exercises import registry
 
 LESSONS = [lesson for lesson in registry.lessons() if (paths.SOLUTIONS / f"{lesson.id}.ipynb").is_file()]
@@ -68,9 +69,9 @@ def test_each_question_of_a_lesson_has_its_place(site, lesson):
 
 @each_lesson
 def test_each_widget_of_a_lesson_has_its_place(site, lesson):
-    """What the builder took a widget from is a drawing without a text beside it."""
+    """The builder marks the drawings that it took a widget from."""
     outputs = [output for cell in cells_of(lesson) for output in cell.get("outputs", [])]
-    widgets = [o for o in outputs if "image/svg+xml" in o.get("data", {}) and "text/plain" not in o["data"]]
+    widgets = [output for output in outputs if EXPLORABLE in output.get("metadata", {})]
     assert len(page_of(site, lesson).of_class("explorable")) == len(widgets)
 
 

@@ -9,6 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from moe_lessons.build import paths
 from moe_lessons.build.blocks import FOLDED
+from moe_lessons.build.execute import EXPLORABLE
 from moe_lessons.build.site import documents, landmarks, ledger, lessons, maths, outputs, reference
 from moe_lessons.course import predictions
 from moe_lessons.exercises import registry
@@ -23,7 +24,9 @@ def html(body):
 def drawing(widget=False):
     svg = '<svg aria-label="A chart"><clipPath id="c"/><g clip-path="url(#c)"/></svg>'
     return new_output(
-        "display_data", data={"image/svg+xml": svg} | ({} if widget else {"text/plain": "text"})
+        "display_data",
+        data={"image/svg+xml": svg, "text/plain": "text"},
+        metadata={EXPLORABLE: True} if widget else {},
     )
 
 

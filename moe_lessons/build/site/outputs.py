@@ -19,6 +19,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
 from moe_lessons.build import paths, rooms
+from moe_lessons.build.execute import EXPLORABLE
 from moe_lessons.course.looks import BLOCKS
 from moe_lessons.course.show import inline
 from moe_lessons.exercises.spec import Lesson, Prediction, Quiz
@@ -55,7 +56,7 @@ class Seen:
         for n, output in enumerate(cell.outputs):
             data = output.get("data", {})
             drawing, body = data.get("image/svg+xml"), data.get("text/html")
-            if drawing and "text/plain" not in data:  # the builder takes it from what a widget shows
+            if drawing and EXPLORABLE in output.metadata:
                 if not names:
                     raise ValueError(f"cell {cell.id} shows an explorable, and its code does not say which")
                 output = _html(explorable(names.pop(0), _own_ids(drawing, f"{cell.id}-{n}")))
