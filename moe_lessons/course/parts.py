@@ -91,8 +91,8 @@ def yours(id: str) -> Part:
 
     Raises
     ------
-    KeyError
-        If there is no such exercise.
+    UnknownId
+        If there is no such exercise (a KeyError).
 
     Examples
     --------

@@ -33,6 +33,23 @@ _MODULES = {
 Item = TypeVar("Item", Exercise, Quiz, Prediction, Claim, Puzzle)
 
 
+class UnknownId(KeyError):
+    """Nothing has this id; in a notebook the message alone is shown, for where it was raised is of no help.
+
+    Examples
+    --------
+    >>> print(UnknownId("no lesson '77'"))
+    no lesson '77'
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback."""
+        return [str(self)]
+
+
 def lessons() -> list[Lesson]:
     """All lessons, in teaching order."""
     return [lesson(number) for number in sorted(_MODULES)]
@@ -43,22 +60,22 @@ def lesson(name: str) -> Lesson:
 
     Raises
     ------
-    KeyError
-        If there is no such lesson; the message lists those there are.
+    UnknownId
+        If there is no such lesson (a KeyError); the message lists those there are.
     """
     return importlib.import_module(f"moe_lessons.exercises.{module(name)}").LESSON
 
 
 def module(name: str) -> str:
-    """Name of the module of this package that holds a lesson's exercises; KeyError as in ``lesson``."""
+    """Name of the module of this package that holds a lesson's exercises; UnknownId as in ``lesson``."""
     number = str(name).split("_")[0].split(".")[0]
     if number not in _MODULES:
-        raise KeyError(f"no lesson {name!r}; there are {', '.join(sorted(_MODULES))}")
+        raise UnknownId(f"no lesson {name!r}; there are {', '.join(sorted(_MODULES))}")
     return _MODULES[number]
 
 
 def exercise(id: str) -> Exercise:
-    """The exercise with this id, such as ``"01.router_logits"``; KeyError names the nearest otherwise."""
+    """The exercise with this id, such as ``"01.router_logits"``; UnknownId names the nearest otherwise."""
     return _find("exercise", id, lambda found: found.exercises)
 
 
@@ -80,10 +97,10 @@ def puzzle(id: str) -> Puzzle:
 def _find(kind: str, id: str, of: Callable[[Lesson], Iterable[Item]]) -> Item:
     number = str(id).split(".")[0]
     if number not in _MODULES:
-        raise KeyError(f"no {kind} {id!r}; an id starts with its lesson's number, such as '01.'")
+        raise UnknownId(f"no {kind} {id!r}; an id starts with its lesson's number, such as '01.'")
     items = {item.id: item for item in of(lesson(number))}
     if id not in items:
         near = difflib.get_close_matches(id, items, n=1)
         known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(items) or 'none'}"
-        raise KeyError(f"no {kind} {id!r} in lesson {number}; {known}")
+        raise UnknownId(f"no {kind} {id!r} in lesson {number}; {known}")
     return items[id]

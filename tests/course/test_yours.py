@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 
 from moe_lessons.build import paths
 from moe_lessons.course import check, progress, reset, start, store, yours
@@ -229,8 +230,14 @@ def test_an_old_progress_file_is_read():
 
 
 def test_an_unknown_exercise_says_which_was_meant():
-    with pytest.raises(KeyError, match=r"did you mean '99.scale'"):
+    with pytest.raises(KeyError, match=r"^no exercise .* did you mean '99.scale'"):
         yours("99.scael")
+
+
+def test_in_a_notebook_that_is_one_line(capsys):
+    shell = InteractiveShell()
+    shell.run_cell('from moe_lessons.course import yours\nyours("99.scael")')
+    assert capsys.readouterr().out.strip() == "no exercise '99.scael' in lesson 99; did you mean '99.scale'?"
 
 
 def test_an_answer_that_changes_its_arguments_never_becomes_yours(printed, in_cells):
