@@ -61,13 +61,11 @@ def find(entry: str, answer: Any) -> Judged:
         return Judged(None, note=f"Your latest version, cell [{latest}], {_STOPPED} `{entry}`.")
     if made_in is None or made_in == latest or ran[made_in] == ran[latest]:
         return Judged(answer, source=_standing_alone(ran[latest], others))
+    note = f"Your latest version, cell [{latest}], {_STOPPED} `{entry}`; a grader reads the latest."
+    if made_in > latest:  # an untouched stub, run after an attempt that cannot be read
+        note = f"Cell [{latest}] {_STOPPED} `{entry}`; a grader reads it, if it still stands in the notebook."
     return Judged(
-        answer,
-        source=_standing_alone(ran[made_in], others),
-        note=(
-            f"Judged: cell [{made_in}]. Your latest version, cell [{latest}], {_STOPPED} `{entry}`; a grader "
-            "reads the latest."
-        ),
+        answer, source=_standing_alone(ran[made_in], others), note=f"Judged: cell [{made_in}]. {note}"
     )
 
 

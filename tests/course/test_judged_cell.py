@@ -65,3 +65,13 @@ def test_where_nothing_defines_it_the_cell_that_tried_to_is_named(run, name):
     said = run("check('99.scale')")
     assert "○ 99.scale: not attempted yet" in said
     assert "Your latest version, cell [2], stopped with an error before it defined `scale`." in said
+
+
+@pytest.mark.parametrize("name", ["no colon", "another indent"])
+def test_a_stub_that_was_run_after_an_attempt_is_not_called_the_older_one(run, name):
+    run(UNREADABLE[name])
+    run(STUB)
+    said = run("check('99.scale')")
+    assert "○ 99.scale: not attempted yet" in said
+    assert "Judged: cell [3]. Cell [2] stopped with an error before it defined `scale`" in said
+    assert "latest version" not in said
