@@ -70,8 +70,10 @@ def measured(
     given = zip(_LIMITS, (above, below, at_least, at_most), strict=True)
     limits = {name: limit for name, limit in given if limit is not None}
     numbers = list(_flat(value))
-    if not limits or not numbers:
-        raise ValueError(f"{what!r} has no {'number' if limits else 'limit'}; give at least one")
+    if not limits:
+        raise ValueError(f"{what!r} has no limit; give at least one")
+    if not numbers:
+        raise ValueError(f"{what!r} has no number: was a cell above stopped, or not run to its end?")
     holds = _all_hold(numbers, limits)
     ends = sorted({min(numbers), max(numbers)}) if not any(map(math.isnan, numbers)) else [math.nan]
     factor = 100 if unit == "%" else 1
