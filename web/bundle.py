@@ -79,7 +79,9 @@ def _python(folder: Path) -> list[Path]:
         npm = shutil.which("npm")
         if npm is None:
             raise FileNotFoundError(f"npm fetches Pyodide {wanted} and is missing: install Node.js 20")
-        subprocess.run([npm, "ci", "--ignore-scripts", "--prefix", str(WEB)], check=True, stdout=sys.stderr)
+        command = [npm, "ci", "--ignore-scripts", "--prefix", str(WEB)]
+        if subprocess.run(command, stdout=sys.stderr).returncode:
+            raise RuntimeError(f"npm could not fetch Pyodide {wanted}; its reason stands above")
     folder.mkdir(exist_ok=True)
     for name in (*RUNS, *ABOUT):
         shutil.copyfile(PYODIDE / name, folder / name)
@@ -111,5 +113,10 @@ def _dump(file: Path, what: Any) -> None:
 
 
 if __name__ == "__main__":
-    sizes = bundle(Path(sys.argv[1]))
+    try:
+        sizes = bundle(Path(sys.argv[1]))
+    except (FileNotFoundError, RuntimeError) as error:
+        sys.exit(
+            f"{error}\nThe pages are there, with still pictures. Without scripts on purpose: make site SITE_ARGS=--no-scripts"
+        )
     print(f"{len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB")

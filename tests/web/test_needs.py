@@ -37,6 +37,16 @@ def test_an_explorable_that_needs_more_stops_the_build(tmp_path, monkeypatch):
         bundle.needed()
 
 
+def test_where_npm_fetches_nothing_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "PYODIDE", tmp_path / "nowhere")
+    monkeypatch.setattr(bundle.shutil, "which", lambda name: "false")
+    with pytest.raises(RuntimeError, match="npm could not fetch Pyodide"):
+        bundle._python(tmp_path / "course")
+    monkeypatch.setattr(bundle.shutil, "which", lambda name: None)
+    with pytest.raises(FileNotFoundError, match="npm fetches Pyodide .* and is missing"):
+        bundle._python(tmp_path / "course")
+
+
 def test_the_wire_is_json_in_and_out():
     """As the worker calls it, in a process where nothing else is loaded."""
     code = (
