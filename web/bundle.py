@@ -116,7 +116,6 @@ if __name__ == "__main__":
     try:
         sizes = bundle(Path(sys.argv[1]))
     except (FileNotFoundError, RuntimeError) as error:
-        sys.exit(
-            f"{error}\nThe pages are there, with still pictures. Without scripts on purpose: make site SITE_ARGS=--no-scripts"
-        )
+        print(error, "The pages are there, with still pictures.", file=sys.stderr, sep="\n")
+        sys.exit("Without scripts on purpose: make site SITE_ARGS=--no-scripts")
     print(f"{len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB")

@@ -43,7 +43,7 @@ def test_where_npm_fetches_nothing_that_is_said(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="npm could not fetch Pyodide"):
         bundle._python(tmp_path / "course")
     monkeypatch.setattr(bundle.shutil, "which", lambda name: None)
-    with pytest.raises(FileNotFoundError, match="npm fetches Pyodide .* and is missing"):
+    with pytest.raises(FileNotFoundError, match=r"npm fetches Pyodide .* and is missing"):
         bundle._python(tmp_path / "course")
 
 
