@@ -59,8 +59,7 @@ FIND_ERRORS = Exercise(
         Crash(
             "no_such_verdict",
             'A verdict in the table is none of `"right"`, `"wrong"`, `"depends"`, `"unknown"` (or `"?"`, '
-            "while "
-            "it is open): {name}.",
+            "while it is open): {name}.",
             pattern=r"^KeyError: (?P<name>'[^']*')",
             hint=2,
         ),

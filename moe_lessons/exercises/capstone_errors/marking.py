@@ -92,7 +92,9 @@ def _accused(case: Case, got: Outputs, want: Outputs) -> str | None:
     fine = of(marks(got), "right")
     accused = [m for m in fine if not m.is_right]
     if len(accused) > MOST_ACCUSED:
-        return f"{len(accused)} of {len(fine)} right sentences were accused; {_belongs(accused)}"
+        return (
+            f"{len(accused)} of {len(fine)} right sentences were called something else; {_belongs(accused)}"
+        )
     return None
 
 

@@ -127,7 +127,7 @@ DEPENDS = (
         id=50,
         page="blog post",
         said="Experts are the cheaper way to serve a model of a given quality.",
-        asks="How many times fewer active parameters than Llama-2-70B has Mixtral?",
+        asks="How many times fewer active parameters does Mixtral have than Llama-2-70B?",
         verdict="depends",
         truth="On batch and memory: in lesson 03 the advantage over Llama-2-70B runs from 1.5 to over 5 "
         "times.",

@@ -10,7 +10,7 @@ RIGHT = (
         "each token to K of them.",
         asks="Which paper brought the sparse layer to language models?",
         verdict="right",
-        truth="So it is built since 2017. (The mixture of 1991 ran all its experts on everything.)",
+        truth="It has been built so since 2017. (The mixture of 1991 ran all its experts on everything.)",
         source="arXiv 1701.06538, section 2",
         lesson="02",
         answer=(1701.06538,),

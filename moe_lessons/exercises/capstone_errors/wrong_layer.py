@@ -67,7 +67,7 @@ WRONG_LAYER = (
     Sentence(
         id=68,
         page="blog post",
-        said="Today too a token gets one expert, or at most two.",
+        said="Even today a token gets one expert, or at most two.",
         asks="How many of its 128 experts does Qwen3-30B-A3B choose for a token?",
         verdict="wrong",
         truth="Eight. Most models since 2024 choose four or more; two was the number of GShard and Mixtral.",
