@@ -119,7 +119,7 @@ MISTAKES = (
         hint=2,
     ),
     Misconception(
-        "ten_times",
+        "other_factor",
         "Limits were raised by another factor than two, or dropped.",
         wrong=but(factor=10.0),
         also=(

@@ -87,8 +87,8 @@ READING = (
     ),
     Misconception(
         "disputes_are_unknown",
-        "Where published results differ, the verdict was that nobody knows. One does know: each result holds "
-        "for its model, data and measure. It depends on them.",
+        "Sentences that hold for some models and not for others were declared unknown. One does know: each "
+        "result holds for its model, data and measure. It depends on them.",
         detects=_is("disputes_are_unknown"),
         hint=2,
     ),
