@@ -148,8 +148,10 @@ def test_a_mistake_in_the_cluster_alone_is_not_called_divided_memory(there):
     assert report.misconception is None or report.misconception.id != "memory_shared_out"
 
 
-def test_one_small_design_for_all_budgets_is_told_as_one():
-    assert answered((1024, 64, 8, 256, 8, "one")).misconception.id == "same_for_all"
+def test_one_design_for_all_budgets_is_told_as_one_unless_it_is_small():
+    """The first that fits is such a small one, too."""
+    assert answered((2048, 64, 8, 512, 8, "one")).misconception.id == "same_for_all"
+    assert answered((1024, 64, 8, 256, 8, "one")).misconception.id == "room_left"
 
 
 def test_a_mixture_in_which_half_is_no_use_is_told_of_that():

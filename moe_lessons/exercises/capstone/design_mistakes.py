@@ -119,15 +119,16 @@ def _memory_shared_out(seen: Sequence[tuple[Case, Outputs, Outputs]]) -> bool:
 def of_all_budgets(seen: Sequence[tuple[Case, Outputs, Outputs]]) -> str:
     """What most of the designs have in common that do not pass: they are no use, or no good otherwise.
 
-    A third that does not fit or is not allowed is told first. One design for all budgets is told as that.
+    A third that does not fit or is not allowed is told first. One design for all budgets is told as that,
+    unless it is small for most of them: whoever takes the first that fits may come to the same one everywhere.
     """
-    if len({shape_of(got) for _, got, _ in seen}) == 1:
-        return ""
     if _memory_shared_out(seen):
         return "memory_shared_out"
     sizes = Counter(filter(None, (_size(*one) for one in seen)))
     if not sizes or not all(_known(got) for _, got, _ in seen):
         return ""
+    if len({shape_of(got) for _, got, _ in seen}) == 1:
+        return "room_left" if sizes["room_left"] >= MOSTLY * sizes.total() else ""
     no_use = ("does_not_fit", "not_allowed")
     if 3 * sum(sizes[name] for name in no_use) >= sizes.total():
         return max(no_use, key=sizes.__getitem__)

@@ -204,7 +204,7 @@ FRESH = {
     "17.design": [
         ("Mixtral", design_mixtral, {"not_allowed"}),
         ("DeepSeek-V3", design_deepseek, {"does_not_fit"}),
-        ("small", design_small, {"same_for_all"}),
+        ("small", design_small, {"same_for_all", "room_left"}),
         ("dense by memory", design_dense, {"always_dense", "does_not_fit"}),
     ],
 }
