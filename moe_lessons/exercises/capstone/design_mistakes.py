@@ -120,7 +120,7 @@ def of_all_budgets(seen: Sequence[tuple[Case, Outputs, Outputs]]) -> str:
     """What most of the designs have in common that do not pass: they are no use, or no good otherwise.
 
     A third that does not fit or is not allowed is told first. One design for all budgets is told as that,
-    unless it is small for most of them: whoever takes the first that fits may come to the same one everywhere.
+    unless it is small for most of them: the first that fits may be the same one everywhere.
     """
     if _memory_shared_out(seen):
         return "memory_shared_out"

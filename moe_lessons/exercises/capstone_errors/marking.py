@@ -60,7 +60,7 @@ def wanted(case: Case, got: Outputs) -> tuple[int, ...] | None:
 
 
 def score(found: list[Mark]) -> int:
-    """A point for each right verdict, and one less for each right sentence that was accused."""
+    """A point for each right verdict, and one less for each right sentence that was called anything else."""
     accused = [m for m in of(found, "right") if m.code < OPEN and not m.is_right]
     return sum(m.is_right for m in found) - len(accused)
 
@@ -154,7 +154,7 @@ def corrections_fail(case: Case, got: Outputs, want: Outputs) -> bool:
 PROPERTIES = (
     Property("your page's sentences, each once", _page, early=True),
     Property("a verdict for each", _verdicts),
-    Property("at most one right sentence accused", _accused),
+    Property("at most one right sentence called anything else", _accused),
     Property("four of five wrong ones found", _found),
     Property("half of the other kinds found", _kinds),
     Property("nine points", _score),

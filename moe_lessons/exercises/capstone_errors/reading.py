@@ -178,8 +178,8 @@ READING = (
     ),
     Misconception(
         "still_open",
-        "Some sentences are still open, with a question mark. Each needs one of the four verdicts; none "
-        "costs more than a right sentence that is accused.",
+        "Some sentences are still open, with a question mark. Each needs one of the four verdicts; one "
+        "that is off costs a point only where the sentence is right.",
         detects=_is("still_open"),
         hint=2,
     ),
