@@ -166,6 +166,13 @@ def test_a_mixture_in_which_half_is_no_use_is_told_of_that():
     assert judge(DESIGN, local(mixed), seed=1).misconception.id in ("does_not_fit", "not_allowed")
 
 
+def test_a_coarse_search_that_does_not_ask_for_time_is_told_of_that():
+    """Its designs are not near those of a fine search that does not ask either; all are too slow."""
+    slow = {32: (4096, 256, 48, 512, 8, "experts"), 8: (5120, 256, 24, 1280, 8, "experts")}
+    report = judge(DESIGN, local(lambda *b: slow.get(b[4]) or DESIGN.reference(*b)), seed=2)
+    assert report.misconception.id == "time_ignored"
+
+
 def test_learners_budgets_have_designs_that_fit():
     for kind in KINDS:
         for seed in ("Ada", "Alan", "Grace"):

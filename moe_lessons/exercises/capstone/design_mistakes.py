@@ -116,6 +116,11 @@ def _memory_shared_out(seen: Sequence[tuple[Case, Outputs, Outputs]]) -> bool:
     return bool(told) and all(_mistaken(wrong)(*one) for one in told)
 
 
+def _only_too_slow(seen: Sequence[tuple[Case, Outputs, Outputs]]) -> bool:
+    """Whether each design that does not pass is held in memory and takes too long."""
+    return all(right(*one) or verdict(*one[:2]).over == ("seconds",) for one in seen)
+
+
 def of_all_budgets(seen: Sequence[tuple[Case, Outputs, Outputs]]) -> str:
     """What most of the designs have in common that do not pass: they are no use, or no good otherwise.
 
@@ -129,6 +134,8 @@ def of_all_budgets(seen: Sequence[tuple[Case, Outputs, Outputs]]) -> str:
         return ""
     if len({shape_of(got) for _, got, _ in seen}) == 1:
         return "room_left" if sizes["room_left"] >= MOSTLY * sizes.total() else ""
+    if _only_too_slow(seen):
+        return "time_ignored"
     no_use = ("does_not_fit", "not_allowed")
     if 3 * sum(sizes[name] for name in no_use) >= sizes.total():
         return max(no_use, key=sizes.__getitem__)
