@@ -21,16 +21,17 @@ SLIGHTLY = (1.04, 0.96)
 def draw(rng: np.random.Generator) -> Sequence[Case]:
     """Four models with two to five of the eight numbers by a named mistake; all are rounded, as on a page.
 
-    Drawn until rounding moves a right number by more than 0.02: else a difference would do for a share.
+    Drawn until rounding moves a right number by more than 0.02, or a difference would do for a share, and
+    until a quote is off by more than 200 %, or 2 for 2 % would accuse none.
     """
     while True:
         pages = [_page(rng, i) for i in range(4)]
-        if any(moved for _, moved in pages):
-            return [case for case, _ in pages]
+        if any(moved for _, moved, _ in pages) and any(far for _, _, far in pages):
+            return [case for case, _, _ in pages]
 
 
-def _page(rng: np.random.Generator, i: int) -> tuple[Case, bool]:
-    """One model's page, and whether a right number is rounded by more than 0.02."""
+def _page(rng: np.random.Generator, i: int) -> tuple[Case, bool, bool]:
+    """One model's page, whether a right number is rounded by more than 0.02, and one off by over 200 %."""
     n = _model(rng, i)
     right = rules(n)
     quoted = list(right)
@@ -44,11 +45,12 @@ def _page(rng: np.random.Generator, i: int) -> tuple[Case, bool]:
         quoted[off[-1]] = SLIGHTLY[i] * right[off[-1]]
     shown = [float(f"{z:.3g}") for z in quoted]
     moved = any(z == a and abs(b - a) > TOO_MUCH for z, a, b in zip(quoted, right, shown, strict=True))
+    far = any(b > 3 * a for a, b in zip(right, shown, strict=True))
     case = Case(
         f"a model with {n.n_experts} experts, {n.top_k} a token",
         {**n._asdict(), "quoted_Q": np.array(shown)},
     )
-    return case, moved
+    return case, moved, far
 
 
 def _model(rng: np.random.Generator, i: int) -> Numbers:
