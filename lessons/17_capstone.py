@@ -616,7 +616,7 @@ for name in ("Mixtral-8x22B", "Mixtral-8x7B", "Qwen3-30B-A3B"):
 # *Depends*: on how large an expert is, and the sentence does not say. Third: "The next model of a certain
 # company will have a thousand experts." Whom would you ask? *Unknown*, and no computation helps.
 #
-# When in doubt, what should one say? It costs a point more to accuse a right sentence.
+# When in doubt, what should one say? It costs a point more to call a right sentence anything else.
 
 # %% tags=["nbval-ignore-output"] why="widget"
 predict("17.doubt")

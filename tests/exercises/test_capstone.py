@@ -138,6 +138,41 @@ def test_all_kinds_are_asked_for_and_a_design_that_is_best_in_one_does_not_pass(
     assert answered(shape).status == "failed"
 
 
+@pytest.mark.parametrize("there", [(2048, 64, 8, 512, 8, "experts"), (1024, 1, 1, 4096, 8, "one")])
+def test_a_mistake_in_the_cluster_alone_is_not_called_divided_memory(there):
+    """With a 32nd of its memory nothing fits there, so that anything could have come of it."""
+    key = tuple(arguments(KINDS["cluster of 32"]).values())
+    assert best(key, costing.Wrong(memory_shared=True)) is None
+    report = judge(DESIGN, local(lambda *b: there if b[4] == 32 else DESIGN.reference(*b)), seed=1)
+    assert report.status == "failed"
+    assert report.misconception is None or report.misconception.id != "memory_shared_out"
+
+
+def test_one_design_for_all_budgets_is_told_as_one_unless_it_is_small():
+    """The first that fits is such a small one, too."""
+    assert answered((2048, 64, 8, 512, 8, "one")).misconception.id == "same_for_all"
+    assert answered((1024, 64, 8, 256, 8, "one")).misconception.id == "room_left"
+
+
+def test_a_mixture_in_which_half_is_no_use_is_told_of_that():
+    """Two that do not fit and two that are not allowed are not "most of which do fit"."""
+    by_devices = {1: (2048, 64, 8, 512, 8, "one"), 8: (8192, 8, 2, 8192, 8, "one")}
+
+    def mixed(*b):
+        if b[2] == 1:
+            return 2048, 512, 1, 2048, 8, "one"  # too few of the experts
+        return by_devices.get(b[4], (8192, 64, 8, 2048, 16, "one"))
+
+    assert judge(DESIGN, local(mixed), seed=1).misconception.id in ("does_not_fit", "not_allowed")
+
+
+def test_a_coarse_search_that_does_not_ask_for_time_is_told_of_that():
+    """Its designs are not near those of a fine search that does not ask either; all are too slow."""
+    slow = {32: (4096, 256, 48, 512, 8, "experts"), 8: (5120, 256, 24, 1280, 8, "experts")}
+    report = judge(DESIGN, local(lambda *b: slow.get(b[4]) or DESIGN.reference(*b)), seed=2)
+    assert report.misconception.id == "time_ignored"
+
+
 def test_learners_budgets_have_designs_that_fit():
     for kind in KINDS:
         for seed in ("Ada", "Alan", "Grace"):

@@ -15,39 +15,42 @@ from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Ou
 Answer = tuple[Tensor, Tensor]
 TOO_MUCH = 0.02
 SLIGHTLY = (1.04, 0.96)
-"""What a quote of the first two models is off by: too much, and little beside what most mistakes make."""
+"""By what a quote of the first two models is multiplied: off, and by little beside most mistakes."""
 
 
 def draw(rng: np.random.Generator) -> Sequence[Case]:
     """Four models with two to five of the eight numbers by a named mistake; all are rounded, as on a page.
 
-    Drawn until rounding moves a right number by more than 0.02: else a difference would do for a share.
+    Drawn until rounding moves a right number by more than 0.02, or a difference would do for a share, and
+    until a quote is off by more than 200 %, or 2 for 2 % would accuse none.
     """
     while True:
         pages = [_page(rng, i) for i in range(4)]
-        if any(moved for _, moved in pages):
-            return [case for case, _ in pages]
+        if any(moved for _, moved, _ in pages) and any(far for _, _, far in pages):
+            return [case for case, _, _ in pages]
 
 
-def _page(rng: np.random.Generator, i: int) -> tuple[Case, bool]:
-    """One model's page, and whether a right number is rounded by more than 0.02."""
+def _page(rng: np.random.Generator, i: int) -> tuple[Case, bool, bool]:
+    """One model's page, whether a right number is rounded by more than 0.02, and one off by over 200 %."""
     n = _model(rng, i)
     right = rules(n)
     quoted = list(right)
-    for item in rng.permutation(8)[: int(rng.integers(2, 6))]:
-        ways = [m.formula for m in QUOTED if m.item == item and m.quoted]
+    off = rng.permutation(8)[: int(rng.integers(2, 6))]
+    for item in off:
+        ways = [m.formula for m in QUOTED if m.item == item]
         quoted[item] = float(ways[int(rng.integers(len(ways)))](n))
         if abs(quoted[item] / right[item] - 1) < 0.08:  # too near to be called wrong
             quoted[item] = 1.3 * right[item]
     if i < len(SLIGHTLY):  # or who forgives 5 % or 20 % would be right by luck
-        quoted[item] = SLIGHTLY[i] * right[item]
+        quoted[off[-1]] = SLIGHTLY[i] * right[off[-1]]
     shown = [float(f"{z:.3g}") for z in quoted]
     moved = any(z == a and abs(b - a) > TOO_MUCH for z, a, b in zip(quoted, right, shown, strict=True))
+    far = any(b > 3 * a for a, b in zip(right, shown, strict=True))
     case = Case(
         f"a model with {n.n_experts} experts, {n.top_k} a token",
         {**n._asdict(), "quoted_Q": np.array(shown)},
     )
-    return case, moved
+    return case, moved, far
 
 
 def _model(rng: np.random.Generator, i: int) -> Numbers:
@@ -211,15 +214,14 @@ AUDIT = Exercise(
         ),
         Misconception(
             "other_order",
-            "The eight numbers are right, and two of them stand in each other's place. Give them from (1) to "
+            "The eight numbers are right, and some of them stand in another's place. Give them from (1) to "
             "(8).",
             detects=_other_order,
             hint=2,
         ),
         Misconception(
             "rounded",
-            "The numbers are rounded. Only (7) is a whole number; a page rounds, and whoever checks it does "
-            "not.",
+            "Numbers are rounded. Only (7) is to be; a page rounds, and whoever checks it does not.",
             detects=_rounded,
             hint=3,
         ),

@@ -19,8 +19,6 @@ class Slip:
     message: str
     hint: int
     also: tuple[Formula, ...] = ()
-    quoted: bool = True
-    """Whether pages quote it: far enough from the right number to be called wrong."""
     beside: bool = True
     """Known whatever the other seven numbers are; not so where it may be right by chance."""
 
@@ -136,25 +134,8 @@ QUOTED = (
         "all_touched",
         4,
         lambda n: float(n.n_experts),
-        "(5) says that all experts are touched. With a few tokens most are left out.",
+        "(5) says that all experts are touched. So few tokens leave many of them out.",
         2,
-    ),
-    Slip(
-        "with_replacement",
-        4,
-        lambda n: n.n_experts * (1 - (1 - 1 / n.n_experts) ** (n.top_k * n.batch)),
-        "(5) takes all choices as independent draws of one expert. A token's K experts are different ones.",
-        2,
-        (lambda n: n.n_experts * (1 - math.exp(-n.top_k * n.batch / n.n_experts)),),
-        quoted=False,
-    ),
-    Slip(
-        "gibibytes",
-        3,
-        lambda n: rules(n)[3] * 1e9 / 2**30,
-        "(4) counts in GiB, 2**30 bytes. A GB is 10**9.",
-        3,
-        quoted=False,
     ),
     Slip(
         "loss_is_one",
@@ -174,16 +155,6 @@ QUOTED = (
             lambda n: float(math.floor(n.capacity_factor * n.n_tokens / n.n_experts)),
             lambda n: n.capacity_factor * n.n_tokens / n.n_experts,
         ),
-    ),
-    Slip(
-        "rounded_down",
-        6,
-        lambda n: float(math.floor(n.capacity_factor * n.n_tokens * n.top_k / n.n_experts)),
-        "(7) is rounded down, or to the nearest number. Asked is the next whole number above.",
-        2,
-        (lambda n: float(round(n.capacity_factor * n.n_tokens * n.top_k / n.n_experts)),),
-        quoted=False,
-        beside=False,
     ),
     Slip(
         "no_spare_places",
@@ -222,9 +193,38 @@ QUOTED = (
     Slip(
         "numbers_for_bytes",
         7,
-        lambda n: rules(n)[7] / 2.0 * 4,
-        "(8) takes another width for a number than the 16 bits that are asked for, which are two bytes.",
+        lambda n: rules(n)[7] * 2,
+        "(8) takes another width for a number than two bytes, which is what 16 bits are.",
         3,
         (lambda n: rules(n)[7] * 8, lambda n: rules(n)[7] * n.bits / 16),
     ),
 )
+"""What the pages of the exercise quote: far enough from the right number to be called wrong."""
+
+NEAR = (
+    Slip(
+        "gibibytes",
+        3,
+        lambda n: rules(n)[3] * 1e9 / 2**30,
+        "(4) counts in GiB, 2**30 bytes. A GB is 10**9.",
+        3,
+    ),
+    Slip(
+        "with_replacement",
+        4,
+        lambda n: n.n_experts * (1 - (1 - 1 / n.n_experts) ** (n.top_k * n.batch)),
+        "(5) takes all choices as independent draws of one expert. A token's K experts are different ones.",
+        2,
+        (lambda n: n.n_experts * (1 - math.exp(-n.top_k * n.batch / n.n_experts)),),
+    ),
+    Slip(
+        "rounded_down",
+        6,
+        lambda n: float(math.floor(n.capacity_factor * n.n_tokens * n.top_k / n.n_experts)),
+        "(7) is rounded down, or to the nearest number. Asked is the next whole number above.",
+        2,
+        (lambda n: float(round(n.capacity_factor * n.n_tokens * n.top_k / n.n_experts)),),
+        beside=False,
+    ),
+)
+"""Too near the right number to be quoted on a page that rounds."""

@@ -3,7 +3,7 @@
 import math
 import operator
 
-from moe_lessons.exercises.capstone.auditing import QUOTED, Formula, Slip
+from moe_lessons.exercises.capstone.auditing import NEAR, QUOTED, Formula, Slip
 from moe_lessons.exercises.capstone.pages import Numbers, rules
 
 
@@ -19,7 +19,7 @@ def _even(n: Numbers) -> float:
 def _slip(
     id: str, item: int, message: str, hint: int, first: Formula, *also: Formula, beside: bool = True
 ) -> Slip:
-    return Slip(id, item, first, message, hint, also, quoted=False, beside=beside)
+    return Slip(id, item, first, message, hint, also, beside=beside)
 
 
 SLIPS = (
@@ -143,8 +143,8 @@ SLIPS = (
     _slip(
         "exponent_not_the_batch",
         4,
-        "(5) has another exponent than the tokens of the batch. They are those who choose; `n_tokens` is for "
-        "the capacity.",
+        "(5) has another exponent than the tokens of the batch. The exponent counts who chooses, and each "
+        "token of the batch does, once.",
         2,
         _touched(lambda n: n.top_k / n.n_experts, lambda n: n.top_k),
         _touched(lambda n: 1 / n.n_experts, lambda n: n.top_k),
@@ -195,8 +195,8 @@ SLIPS = (
     _slip(
         "even_loss_off",
         5,
-        "(6) has f or P off. At an even load f is K/E and P is 1/E for each of E experts: P sums to 1 and "
-        "f to K. Put both into E times the sum of their products.",
+        "(6) has f, P or a factor off. At an even load f is K/E and P is 1/E for each of E experts: P sums "
+        "to 1 and f to K. Put both into E times the sum of their products.",
         3,
         lambda n: float(n.top_k**2),
         lambda n: float(n.n_experts),
@@ -219,8 +219,7 @@ SLIPS = (
     _slip(
         "one_place_more",
         6,
-        "(7) is rounded up from a whole number as well. `int(x) + 1` is one too many where nothing is "
-        "left over.",
+        "(7) is one place too many, always or where it is whole as it is. `int(x) + 1` is no rounding up.",
         2,
         lambda n: float(math.floor(_even(n)) + 1),
         lambda n: float(math.ceil(_even(n)) + 1),
@@ -265,8 +264,8 @@ SLIPS = (
     _slip(
         "ranks_mistaken",
         7,
-        "(8) has another share of the rows than those that change rank, (R - 1) / R of them: those that "
-        "stay, R - 1 times all, or experts in place of ranks.",
+        "(8) takes another share of the rows than those that change rank, which are (R - 1) / R of them. One "
+        "in R stays, and the number of experts has no part in it.",
         3,
         lambda n: rules(n)[7] / (n.ranks - 1),
         lambda n: rules(n)[7] * n.ranks,
@@ -290,5 +289,5 @@ SLIPS = (
         lambda n: rules(n)[7] * 1e6 / 2**20,
     ),
 )
-MISTAKES = tuple(sorted((*QUOTED, *SLIPS), key=operator.attrgetter("item")))
+MISTAKES = tuple(sorted((*QUOTED, *NEAR, *SLIPS), key=operator.attrgetter("item")))
 """From (1) to (8): whoever makes two of them is told the first."""

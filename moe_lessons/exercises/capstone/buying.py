@@ -92,7 +92,7 @@ def gains_of(
 ) -> dict[str, float]:
     """By how much the best loss falls for each resource; what mistakes change comes by name.
 
-    ``one_sided`` is the one resource, memory or time, for which ``keep_other`` or ``together`` holds.
+    ``one_sided`` is memory or time where with this one alone the other limit is dropped, or doubled as well.
     """
 
     def fits(more_memory: float = 1.0, more_time: float = 1.0) -> Tensor:

@@ -22,7 +22,6 @@ Shape = tuple[int, int, int, int, int, str]
 """d_model, n_experts, top_k, d_expert, bits, layout."""
 FEW, NARROW = 16, 2048
 """Experts and width to which some keep."""
-BYTES_FIT, STEP_FITS = "memory", "seconds"
 
 
 class Grid(NamedTuple):
@@ -72,34 +71,14 @@ class Wrong:
     @property
     def one_kind(self) -> bool:
         """Whether only one kind of designs is looked at, and these with the right costs."""
-        kinds = (
-            self.dense_alone,
-            self.one_alone,
-            self.full_bits,
-            self.few_experts,
-            self.narrow,
-        )
-        return any(kinds)
-
-    def keeps(self, shape: Shape) -> bool:
-        """Whether a design is of the only kind that is looked at.
-
-        Examples
-        --------
-        >>> Wrong(one_alone=True).keeps((2048, 64, 4, 512, 8, "all"))
-        False
-        """
-        d, e, _, _, bits, layout = shape
-        dense, alone = e == 1 or not self.dense_alone, layout == "one" or not self.one_alone
-        few, narrow = e <= FEW or not self.few_experts, d <= NARROW or not self.narrow
-        return dense and alone and few and narrow and (bits == 16 or not self.full_bits)
+        return self.dense_alone or self.one_alone or self.full_bits or self.few_experts or self.narrow
 
 
 RIGHT = Wrong()
 
 
 @lru_cache(maxsize=8)
-def grid(devices: int, step: int = 256, all_bits: tuple[int, ...] = (8, 4)) -> Grid:
+def grid(devices: int, all_bits: tuple[int, ...] = (8, 4)) -> Grid:
     """Every design that is looked at: finer in width than the package's first round, without its second.
 
     Examples
@@ -107,7 +86,7 @@ def grid(devices: int, step: int = 256, all_bits: tuple[int, ...] = (8, 4)) -> G
     >>> len(grid(1).d) > 2000
     True
     """
-    widths = range(1024, 8193, step)
+    widths = range(1024, 8193, 256)
     shapes = [(d, 1, 1, d * half // 2) for d in widths for half in range(4, 15)]
     shapes += [
         (d, e, g * half // 4, 2 * d // g)
@@ -204,20 +183,32 @@ def _loss(
     return quality.FLOOR + quality.SIZE / (size * lever) ** quality.SIZE_POWER + by_text + cost
 
 
-def possible(designs: Grid, b: Mapping[str, float], wrong: Wrong = RIGHT) -> np.ndarray:
-    """Whether the laws were measured at each design, and its layout can be.
+def looked_at(designs: Grid, wrong: Wrong) -> np.ndarray:
+    """Whether each design is of the only kind that is looked at.
 
-    Of the ranges only those are looked at that a design of the grid can leave.
+    Examples
+    --------
+    >>> looked_at(one((2048, 64, 4, 512, 8, "all")), Wrong(one_alone=True))
+    array([False])
+    """
+    return (
+        ((designs.e == 1) | (not wrong.dense_alone))
+        & ((designs.layout == 0) | (not wrong.one_alone))
+        & ((designs.bits == 16) | (not wrong.full_bits))
+        & ((designs.e <= FEW) | (not wrong.few_experts))
+        & ((designs.d <= NARROW) | (not wrong.narrow))
+    )
+
+
+def possible(designs: Grid, b: Mapping[str, float], wrong: Wrong = RIGHT) -> np.ndarray:
+    """Whether each design's layout can be, and whether it is looked at.
+
+    The shapes of the grid lie inside the ranges of the laws, so that these need no look.
     """
     n, kv = int(b["devices"]), np.maximum(1, designs.d // HEAD // 4)
     experts = (designs.e % n == 0) & (int(b["batch"]) % n == 0)
     even = np.where(designs.layout == 1, experts, np.where(designs.layout == 2, kv % n == 0, True))
-    hidden = designs.k * designs.f / designs.d
-    fine = even & (hidden >= 2) & (hidden <= 7) & (designs.k * 128 >= designs.e)
-    fine &= (designs.layout == 0) | (not wrong.one_alone)
-    fine &= (designs.e <= FEW) | (not wrong.few_experts)
-    fine &= (designs.d <= NARROW) | (not wrong.narrow)
-    return fine & (designs.e == 1) if wrong.dense_alone else fine
+    return even & looked_at(designs, wrong)
 
 
 @lru_cache(maxsize=4096)
@@ -240,9 +231,9 @@ def best(key: tuple[float, ...], wrong: Wrong = RIGHT) -> tuple[float, Shape] | 
     return float(cost.loss[place]), designs.at(place)
 
 
-def budget_of(args: Mapping[str, Any], name: str = "drawn") -> means.Budget:
+def budget_of(args: Mapping[str, Any]) -> means.Budget:
     """A case's arguments as the package's budget."""
-    return means.Budget(name, **{n: args[n] for n in NAMES})
+    return means.Budget("drawn", **{name: args[name] for name in NAMES})
 
 
 def design_of(shape: Sequence[Any]) -> Design:

@@ -19,10 +19,9 @@ DEFEND = Exercise(
         "N designs, and what the simulator says of each: `loss_N` as things are, `loss_compute_N` and "
         "`loss_text_N` with twice the compute or twice the text for training; `memory_N` bytes and "
         "`seconds_N` a step, of which `memory` and `seconds` are allowed. Somebody would pay for **twice as "
-        "much of one resource**. Return which lowers the loss of the best design that fits most, choosing "
-        "the design "
-        'anew each time, `"compute"`, `"text"`, `"memory"` or `"time"`; and by how much the loss falls, in '
-        "nats."
+        'much of one resource**, and each time the design is chosen anew. With which of them, `"compute"`, '
+        '`"text"`, `"memory"` or `"time"`, does the loss of the best design that fits fall most, and by how '
+        "many nats? Return both."
     ),
     entry="defend",
     points=4,

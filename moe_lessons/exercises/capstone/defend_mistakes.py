@@ -90,7 +90,8 @@ MISTAKES = (
     ),
     Misconception(
         "other_limit_dropped",
-        "With more of one, the other limit was forgotten. Twice the memory makes no step faster.",
+        "With twice the memory or the time, the other limit was forgotten. It stays: more memory makes no "
+        "step faster, and more time makes no design smaller.",
         wrong=but(keep_other=False),
         also=(
             but(keep_other=False, one_sided="memory"),
@@ -100,7 +101,8 @@ MISTAKES = (
     ),
     Misconception(
         "both_doubled",
-        "Memory and time were doubled together. Only one of them is paid for.",
+        "Memory and time were doubled together, or with compute or text. One resource is paid for, and only "
+        "that one doubles.",
         wrong=but(together=True),
         also=(
             but(together=True, one_sided="memory"),
@@ -111,13 +113,14 @@ MISTAKES = (
     ),
     Misconception(
         "halved",
-        "The limits were halved. What less of something costs is not what more of it buys.",
+        "The limits were halved, or what designs need was doubled, which is the same. What less of something "
+        "costs is not what more of it buys.",
         wrong=but(factor=0.5),
         hint=2,
     ),
     Misconception(
-        "ten_times",
-        "Limits were raised by another factor than two.",
+        "other_factor",
+        "Limits were raised by another factor than two, or dropped.",
         wrong=but(factor=10.0),
         also=(
             but(factor=4.0),
@@ -171,7 +174,8 @@ MISTAKES = (
     ),
     Misconception(
         "averaged",
-        "The mean over the designs was compared. Nobody builds the average design: take the best one.",
+        "The mean over the designs was compared, or the median. Nobody builds the average design: take the "
+        "best one.",
         wrong=but(best=lambda losses, fits: float(losses[fits].mean())),
         also=(
             but(best=lambda losses, fits: float(losses[fits].median())),
@@ -189,14 +193,15 @@ MISTAKES = (
     ),
     Misconception(
         "always_compute",
-        "Compute is named for every budget. Where there is little text, or little memory, it buys nothing.",
+        "Compute is named for every budget. Where text or memory is short, or a step must be faster, "
+        "something else buys more.",
         wrong=always("compute"),
         hint=1,
     ),
     Misconception(
         "always_memory",
-        "Memory is named for every budget. It is what is complained about most; a design may be held "
-        "back by something else.",
+        "Memory is named for every budget. It helps where better designs are too large; they may be too slow "
+        "instead, or short of compute or text.",
         wrong=always("memory"),
         hint=1,
     ),
@@ -231,7 +236,7 @@ MISTAKES = (
     ),
     Misconception(
         "rounded",
-        "The fall was rounded. Return the number as it is: some of these are a few thousandths of a nat.",
+        "The fall was rounded. Return the number as it is: some of these are one or two hundredths of a nat.",
         wrong=rounded(2),
         also=tuple(map(rounded, (0, 1, 3, 4))),
         hint=3,

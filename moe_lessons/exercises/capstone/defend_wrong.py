@@ -1,6 +1,6 @@
 """Answers to 17.defend: the right one, and what comes of each mistake."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -27,34 +27,40 @@ def but(**how: Any) -> Callable[..., Answer]:
     return lambda *given: largest(gains_of(*given, **how))
 
 
+def fits_now(given: Sequence[Any]) -> Tensor:
+    """Which designs fit today, bool [N]."""
+    _, _, _, memory_N, seconds_N, memory, seconds = given
+    return (memory_N <= memory) & (seconds_N <= seconds)
+
+
 def best_now(given: Sequence[Any]) -> int:
     """The place of today's design."""
-    loss_N, _, _, memory_N, seconds_N, memory, seconds = given
-    fits_N = (memory_N <= memory) & (seconds_N <= seconds)
-    return int(torch.where(fits_N, loss_N, torch.inf).argmin())
+    return int(torch.where(fits_now(given), given[0], torch.inf).argmin())
+
+
+def falls_of(at: int, given: Sequence[Any], now: float) -> dict[str, float]:
+    """Compute and text: by how much one design's loss is then below that of now."""
+    return {name: now - float(given[i][at]) for i, name in enumerate(RESOURCES[:2], 1)}
 
 
 def kept(*given: Any) -> Answer:
     """The old design with all four."""
     at = best_now(given)
-    fell = {name: float(given[0][at] - given[i][at]) for i, name in enumerate(RESOURCES[:2], 1)}
-    return largest({**fell, "memory": 0.0, "time": 0.0})
+    return largest({**falls_of(at, given, float(given[0][at])), "memory": 0.0, "time": 0.0})
 
 
 def kept_for_training(*given: Any) -> Answer:
     """Memory and time with a new choice, compute and text with the old design."""
     at = best_now(given)
-    fell = {name: float(given[0][at] - given[i][at]) for i, name in enumerate(RESOURCES[:2], 1)}
-    return largest({**gains_of(*given), **fell})
+    return largest({**gains_of(*given), **falls_of(at, given, float(given[0][at]))})
 
 
 def falls(pick: Callable[[torch.Tensor], torch.Tensor], *, limits: bool = True) -> Callable[..., Answer]:
-    """Compute and text: one of the falls of single designs, whichever of them is the best by then."""
+    """Compute and text: of the falls of single designs the largest, say, for the fall of the best loss."""
 
     def wrong(*given: Any) -> Answer:
-        loss_N, _, _, memory_N, seconds_N, memory, seconds = given
-        fits_N = (memory_N <= memory) & (seconds_N <= seconds) | (not limits)
-        fell = {name: float(pick((loss_N - given[i])[fits_N])) for i, name in enumerate(RESOURCES[:2], 1)}
+        fits_N = fits_now(given) | (not limits)
+        fell = {name: float(pick((given[0] - given[i])[fits_N])) for i, name in enumerate(RESOURCES[:2], 1)}
         return largest({**gains_of(*given), **fell})
 
     return wrong
@@ -117,25 +123,22 @@ def misplaced(losses_N: Tensor, fits_N: Tensor) -> float:
 
 def misplaced_then(*given: Any) -> Answer:
     """Today's loss is right, those of then are misplaced."""
-    right, off = gains_of(*given), gains_of(*given, best=misplaced)
-    loss_N, _, _, memory_N, seconds_N, memory, seconds = given
-    fits_N = (memory_N <= memory) & (seconds_N <= seconds)
+    loss_N, fits_N = given[0], fits_now(given)
     shift = float(loss_N[fits_N].min()) - misplaced(loss_N, fits_N)
-    return largest({name: off[name] + shift for name in right})
+    off = gains_of(*given, best=misplaced)
+    return largest({name: fall + shift for name, fall in off.items()})
 
 
 def misplaced_today(*, anew: bool, right_now: bool) -> Callable[..., Answer]:
     """Today's design at its place among those that fit: kept for compute and text, or for all four."""
 
     def wrong(*given: Any) -> Answer:
-        loss_N, _, _, memory_N, seconds_N, memory, seconds = given
-        fits_N = (memory_N <= memory) & (seconds_N <= seconds)
+        loss_N, fits_N = given[0], fits_now(given)
         at, gains = int(loss_N[fits_N].argmin()), gains_of(*given)
         now = float(loss_N[fits_N].min() if right_now else loss_N[at])
-        fell = {name: now - float(given[i][at]) for i, name in enumerate(RESOURCES[:2], 1)}
         shift = now - float(loss_N[fits_N].min())
         chosen = {name: gains[name] + shift if anew else 0.0 for name in ("memory", "time")}
-        return largest({**fell, **chosen})
+        return largest({**falls_of(at, given, now), **chosen})
 
     return wrong
 
@@ -145,19 +148,15 @@ def constant(resource: str, *, today: bool = False) -> Callable[..., Answer]:
     return lambda *given: (resource, float(given[0][best_now(given)]) if today else 0.0)
 
 
-def renamed(names: Mapping[str, str]) -> Callable[..., Answer]:
-    """The right number, with the name of another resource."""
+def exchanged(one: str, other: str) -> Callable[..., Answer]:
+    """The right number, with two resources in each other's place."""
+    instead = {one: other, other: one}
 
     def wrong(*given: Any) -> Answer:
         name, gain = reference(*given)
-        return names.get(name, name), gain
+        return instead.get(name, name), gain
 
     return wrong
-
-
-def exchanged(one: str, other: str) -> Callable[..., Answer]:
-    """Two resources in each other's place."""
-    return renamed({one: other, other: one})
 
 
 def backwards(*given: Any) -> Answer:

@@ -73,9 +73,11 @@ DESIGN = Exercise(
         ),
         Crash(
             "nothing_found",
-            "For this budget not one design of your lists fits. Some budgets need a narrow model or four "
-            "bits, others all devices together: go through more widths, all bits and all layouts.",
-            pattern=r"^ValueError: min\(\) arg is an empty sequence|^TypeError: 'NoneType' object is not",
+            "Nothing was found for this budget: not one design of your lists fits, or the best one was not "
+            "kept. Some budgets need a narrow model or four bits, others all devices together: go through "
+            "more widths, all bits and all layouts.",
+            pattern=r"^ValueError: min\(\) (arg is an empty sequence|iterable argument is empty)"
+            r"|^TypeError: 'NoneType' object is not",
             hint=2,
         ),
         Crash(

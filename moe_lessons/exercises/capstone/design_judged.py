@@ -45,7 +45,7 @@ def fits(case: Case, got: Outputs, want: Outputs) -> str | None:
     assert found.price is not None
     memory, seconds = (float(case.args[name]) for name in ("memory", "seconds"))  # type: ignore[arg-type]
     if found.price.memory_bytes > memory * (1 + 1e-9):
-        return f"needs {found.price.memory_bytes / 1e9:,.1f} GB on a device that has {memory / 1e9:.1f}"
+        return f"needs {found.price.memory_bytes / 1e9:,.2f} GB on a device that has {memory / 1e9:.2f}"
     if found.price.seconds > seconds * (1 + 1e-9):
         return f"a step takes {1e3 * found.price.seconds:,.2f} ms; {1e3 * seconds:.2f} are allowed"
     return None

@@ -1,46 +1,57 @@
 """The mistakes of 17.design: models of the costs that lead to a design, and sizes that no model explains."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from moe_lessons.budget import LAYOUTS
 from moe_lessons.budget.quality import BITS_COST
-from moe_lessons.exercises.capstone.costing import NAMES, Wrong, best, costs, design_of, one
+from moe_lessons.exercises.capstone.costing import NAMES, Wrong, best, costs, design_of, looked_at, one
 from moe_lessons.exercises.capstone.design_judged import OUTPUTS, WITHIN, fits, right, shape_of, verdict
 from moe_lessons.exercises.spec import Case, Misconception, Outputs
+
+Detects = Callable[[Case, Outputs, Outputs], bool]
 
 NEAR = 1.01
 """How near a design is to the best one under a mistaken model, by which the mistake is known."""
 HARDLY = 1.005
 """By how much a kind of designs has to be behind at least for it to matter that no other is looked at."""
-MOST_LEFT, LARGER, MOSTLY = 0.6, 1.2, 0.6
-"""What a small design uses at most of memory, time and the best one's size; how many times the best one a
-large one is; and the share of designs that must have one size for it to be told."""
+MOST_USED = 0.6
+"""Of memory, of time and of the best one's active size: what a small design has at most."""
+LARGER = 1.2
+"""How many times as large as the best one a large design is at least."""
+MOSTLY = 0.6
+"""The share of the designs that do not pass which must be of one size for that to be told."""
 
 
-def _mistaken(wrong: Wrong) -> Any:
+def _mistaken(wrong: Wrong) -> Detects:
     """Whether a design is what a search without this finds; where that is right, it tells nothing."""
 
     def detects(case: Case, got: Outputs, want: Outputs) -> bool:
-        key = tuple(float(case.args[name]) for name in NAMES)  # type: ignore[arg-type]
-        found = best(key, wrong)
+        found = best(_key(case), wrong)
         if found is None:  # not one dense model serves so many
-            return wrong.keeps(shape_of(got))
+            return wrong.one_kind and _looked_at(got, wrong)
         if right(case, got, want):
             return right(case, dict(zip(OUTPUTS, found[1], strict=True)), want)
         refused = verdict(case, got).refused
         starved = bool(refused) and not wrong.text and _starved(refused)
-        if (refused and not starved) or not wrong.keeps(shape_of(got)):
+        if (refused and not starved) or not _looked_at(got, wrong):
             return False
         if wrong.one_kind and not fits(case, got, want):
             return _costs_much(found[0], case, got, want)
-        cost = costs(one(shape_of(got)), dict(zip(NAMES, key, strict=True)), wrong)
+        cost = costs(one(shape_of(got)), dict(zip(NAMES, _key(case), strict=True)), wrong)
         loss, memory, seconds = (float(column[0]) for column in cost)
         would_fit = memory <= case.args["memory"] and seconds <= case.args["seconds"]  # type: ignore[operator]
         return bool(would_fit and loss <= NEAR * found[0])
 
     return detects
+
+
+def _key(case: Case) -> tuple[float, ...]:
+    return tuple(float(case.args[name]) for name in NAMES)  # type: ignore[arg-type]
+
+
+def _looked_at(got: Outputs, wrong: Wrong) -> bool:
+    return bool(looked_at(one(shape_of(got)), wrong)[0])
 
 
 def _costs_much(best_of_kind: float, case: Case, got: Outputs, want: Outputs) -> bool:
@@ -80,12 +91,12 @@ def _size(case: Case, got: Outputs, want: Outputs) -> str:
     came, mark = (design_of(shape_of(values)) for values in (got, want))
     uses = verdict(case, got).uses
     assert uses is not None
-    if max(uses["memory"], uses["seconds"]) < MOST_LEFT and came.active < MOST_LEFT * mark.active:
+    if max(uses["memory"], uses["seconds"]) < MOST_USED and came.active < MOST_USED * mark.active:
         return "room_left"
     return "too_large" if came.total > LARGER * mark.total else "not_the_best"
 
 
-def _sized(name: str) -> Any:
+def _sized(name: str) -> Detects:
     """Whether a design is of such a size, and no mistaken model explains it."""
 
     def detects(case: Case, got: Outputs, want: Outputs) -> bool:
@@ -95,19 +106,41 @@ def _sized(name: str) -> Any:
     return detects
 
 
-def of_all_budgets(seen: Sequence[tuple[Case, Outputs, Outputs]]) -> str:
-    """What most of the designs have in common that do not pass: they do not fit, or are no good otherwise.
+def _memory_shared_out(seen: Sequence[tuple[Case, Outputs, Outputs]]) -> bool:
+    """Whether that explains what does not pass, but for budgets where nothing fits by then.
 
-    One design for all budgets is told as that, unless it is small for nearly all of them.
+    What is returned there can be anything, and by itself tells nothing.
     """
+    wrong = Wrong(memory_shared=True)
+    told = [one for one in seen if not right(*one) and best(_key(one[0]), wrong) is not None]
+    return bool(told) and all(_mistaken(wrong)(*one) for one in told)
+
+
+def _only_too_slow(seen: Sequence[tuple[Case, Outputs, Outputs]]) -> bool:
+    """Whether each design that does not pass is held in memory and takes too long."""
+    return all(right(*one) or verdict(*one[:2]).over == ("seconds",) for one in seen)
+
+
+def of_all_budgets(seen: Sequence[tuple[Case, Outputs, Outputs]]) -> str:
+    """What most of the designs have in common that do not pass: they are no use, or no good otherwise.
+
+    A third that does not fit or is not allowed is told first. One design for all budgets is told as that,
+    unless it is small for most of them: the first that fits may be the same one everywhere.
+    """
+    if _memory_shared_out(seen):
+        return "memory_shared_out"
     sizes = Counter(filter(None, (_size(*one) for one in seen)))
+    if not sizes or not all(_known(got) for _, got, _ in seen):
+        return ""
     if len({shape_of(got) for _, got, _ in seen}) == 1:
-        return "room_left" if sizes["room_left"] >= MOSTLY * sizes.total() > 0 else ""
-    for name in ("does_not_fit", "not_allowed"):
-        if 3 * sizes[name] >= sizes.total() > 0:
-            return name
-    name = max(sizes, key=sizes.__getitem__, default="")
-    return name if sizes[name] >= MOSTLY * sizes.total() else "not_the_best"
+        return "room_left" if sizes["room_left"] >= MOSTLY * sizes.total() else ""
+    if _only_too_slow(seen):
+        return "time_ignored"
+    no_use = ("does_not_fit", "not_allowed")
+    if 3 * sum(sizes[name] for name in no_use) >= sizes.total():
+        return max(no_use, key=sizes.__getitem__)
+    name, n = sizes.most_common(1)[0]
+    return name if n >= MOSTLY * sizes.total() else "not_the_best"
 
 
 MODELS = (
@@ -141,8 +174,8 @@ MODELS = (
     ),
     Misconception(
         "exchange_forgotten",
-        "The design would be fast enough if nothing had to travel. On several devices every layer ends "
-        "in two exchanges, which grow with batch and `top_k`.",
+        "The design would be fast enough if nothing had to travel. Laid out on several devices, every layer "
+        "has two exchanges, which grow with the batch, and with `top_k` where experts are spread out.",
         detects=_mistaken(Wrong(exchange=False)),
         hint=2,
     ),
@@ -190,7 +223,7 @@ MODELS = (
     ),
     Misconception(
         "full_bits",
-        "All weights have 16 bits. With 8 they take half the room and are read in half the time, and "
+        "All weights have 16 bits. With 8 they take about half the room and half the time to read, and "
         "lose next to nothing: go through the bits as well.",
         detects=_mistaken(Wrong(full_bits=True)),
         hint=2,
@@ -234,23 +267,25 @@ SIZES = (
     ),
     Misconception(
         "room_left",
-        "The designs fit, with much of memory and time to spare, and larger ones that fit have a lower "
-        "loss. Keep the *lowest loss* of those that fit: not the first, the smallest or the fastest.",
+        "Most of the designs that do not pass leave much of memory and time unused, and larger ones that fit "
+        "have a lower loss. Keep the *lowest loss* of those that fit: not the first, the smallest or the "
+        "fastest.",
         detects=_sized("room_left"),
         hint=1,
     ),
     Misconception(
         "too_large",
-        "Smaller models that fit have a lower loss. Compute spent on size is not spent on text, and "
-        "parameters that fill the memory are no aim: let `cost` say which loss is lowest.",
+        "Most of the designs that do not pass are too large: smaller ones that fit have a lower loss. "
+        "Compute spent on size is not spent on text, and parameters that fill the memory are no aim: let "
+        "`cost` say which loss is lowest.",
         detects=_sized("too_large"),
         hint=3,
     ),
     Misconception(
         "not_the_best",
-        "The designs fit, and others that fit have a loss that is more than 2 % lower. Go through whole "
-        "lists of widths, experts and their sizes, `top_k`, bits and layouts, and keep the lowest loss of "
-        "what fits.",
+        "Most of the designs that do not pass do fit; their loss is more than 2 % above that of others. Go "
+        "through whole lists of widths, experts and their sizes, `top_k`, bits and layouts, and keep the "
+        "lowest loss of what fits.",
         detects=_sized("not_the_best"),
         hint=2,
     ),

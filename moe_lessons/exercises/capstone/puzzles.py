@@ -60,7 +60,7 @@ PUZZLES = (
         slips=(
             Slip(
                 "either",
-                "some of these keep one of the two limits. Both are asked for",
+                "this one keeps only one of the two limits. Both are asked for",
                 lambda rent, size, minutes, most, far: size[(rent <= most) | (minutes <= far)].max(),
             ),
             Slip(

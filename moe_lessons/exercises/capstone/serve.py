@@ -4,26 +4,32 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from moe_lessons.exercises.capstone.serving import Numbers, draw, served
+from moe_lessons.exercises.capstone.serving import Served, draw, served
 from moe_lessons.exercises.capstone.serving_sizes import SLIPS
+from moe_lessons.exercises.capstone.serving_slips import Slip
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
 
 
-def reference(*given: Any) -> Numbers:
+def reference(*given: Any) -> Served:
     """All weights and the cache are held; the step takes as long as the slower of reading and arithmetic."""
     return served(*given)
 
 
-def _but(way: Mapping[str, Any]) -> Callable[..., Numbers]:
+def _but(way: Mapping[str, Any]) -> Callable[..., Served]:
     changes = dict(way)
     swapped = changes.pop("swapped", False)
 
-    def wrong(*given: Any) -> Numbers:
+    def wrong(*given: Any) -> Served:
         *others, bandwidth, peak = given
         speeds = (peak, bandwidth) if swapped else (bandwidth, peak)
         return served(*(*others, *speeds), **changes)
 
     return wrong
+
+
+def _misconception(slip: Slip) -> Misconception:
+    first, *others = map(_but, slip.ways)
+    return Misconception(slip.id, slip.message, hint=slip.hint, wrong=first, also=tuple(others))
 
 
 def _apart(seen: Sequence[tuple[Case, Outputs, Outputs]]) -> str:
@@ -75,11 +81,7 @@ SERVE = Exercise(
     draw=draw,
     reference=reference,
     properties=(Property("the cache is held, too", _holds_the_cache),),
-    misconceptions=tuple(
-        Misconception(one.id, one.message, hint=one.hint, wrong=first, also=tuple(others))
-        for one in SLIPS
-        for first, *others in [[_but(way) for way in one.ways]]
-    ),
+    misconceptions=tuple(map(_misconception, SLIPS)),
     together=_apart,
     hints=(
         "Four piles: shared weights, experts, table, caches. Which of them are held, and which are read in a "

@@ -6,12 +6,15 @@ import numpy as np
 
 from moe_lessons.exercises.spec import Case
 
-Numbers = tuple[float, float]
-Touched = Callable[[int, int, int], float]
+Served = tuple[float, float]
+"""Bytes that are held, and seconds of a step."""
+Experts = Callable[[int, int, int], float]
+"""How many of them: by E, K and the batch."""
 Piles = tuple[float, float, float]
 """How often something is held, read in a step, and multiplied by a token."""
 
-# What is wrong where reading takes long is right where arithmetic does: no K may tell these two apart.
+# A mistake in what is read is right where arithmetic takes longer. The two cases of these have different Ks,
+# or it would be said that the answer is right exactly where `top_k` is 2.
 SHAPES = (  # D, E, K, F, batch, context, bits
     (2048, 64, 4, 1024, 1, 4096, 16),
     (3072, 128, 8, 768, 48, 2048, 8),
@@ -65,9 +68,9 @@ def served(
     bandwidth: float,
     peak: float,
     *,
-    touched: Touched = coverage,
-    held: Touched = lambda e, k, b: e,
-    computing: Touched = lambda e, k, b: k,
+    touched: Experts = coverage,
+    held: Experts = lambda e, k, b: e,
+    computing: Experts = lambda e, k, b: k,
     cached: Callable[[float, int, int], float] = lambda each, users, tokens: each * users * tokens,
     cached_in_step: Callable[[float, int, int], float] | None = None,
     cache_factor: Callable[[int], float] = lambda bits: 1,
@@ -82,7 +85,7 @@ def served(
     joined: Callable[[float, float], float] = max,
     waits: Callable[[int], float] = lambda users: 1,
     units: tuple[float, float] = (1, 1),
-) -> Numbers:
+) -> Served:
     """Bytes held and seconds of a step; what mistakes change comes by name."""
     e, k = n_experts, top_k
     piles = [

@@ -6,7 +6,7 @@ SIZES = (
     Slip(
         "cache_forgotten",
         1,
-        "The cache is neither held nor read. Of long texts and many users it is the larger part.",
+        "The cache is neither held nor read. With long texts and many users it is the larger part.",
         ({"cached": lambda each, users, tokens: 0.0},),
     ),
     Slip(
@@ -21,7 +21,8 @@ SIZES = (
     Slip(
         "cache_of_one_token",
         1,
-        "The cache has one token for each user. It keeps `context` of them, and attention reads them all.",
+        "The cache has one token for each user, or a single one. It keeps `context` of each user, and "
+        "attention reads them all.",
         (
             {"cached": lambda each, users, tokens: each * users},
             {"cached_in_step": lambda each, users, tokens: each * users},
@@ -97,8 +98,8 @@ SIZES = (
     Slip(
         "no_half_bytes",
         2,
-        "`//` makes whole bytes of the bits: of 4 bits nothing is left. Half a byte for each parameter is "
-        "`bits / 8`.",
+        "The bits were made whole bytes. 4 bits are half of one: a parameter takes `bits / 8`, with `/` and "
+        "not with `//`.",
         (
             {"weight_bytes": lambda bits: bits // 8},
             {"weight_bytes": lambda bits: max(1, bits // 8)},
@@ -156,7 +157,7 @@ SIZES = (
     Slip(
         "table_among_the_shared",
         1,
-        "The table is taken off from the `shared` parameters. Here it is none of them: it is held besides.",
+        "The table is taken off the `shared` parameters. Here it is not among them: it is held besides.",
         (
             {"table_in": (0, -1, -1)},
             {"table_in": (1, -1, -1)},
@@ -181,7 +182,8 @@ SIZES = (
     Slip(
         "other_unit",
         2,
-        "The digits are right and the unit is another one. Bytes and seconds are asked for: no GB, no ms.",
+        "The memory, the time or both are in another unit. Bytes and seconds are asked for: no GB or GiB, no "
+        "ms.",
         (
             {"units": (1e-9, 1)},
             {"units": (1, 1e3)},

@@ -84,7 +84,7 @@ EXPERTS = (
     Slip(
         "no_overlap",
         2,
-        "Each user's K experts are counted as new ones, up to all E. Users share experts: expected are "
+        "Each user's K experts are counted as new ones. Users share experts: expected are "
         "E (1 - (1 - K/E)^B) different ones.",
         ({"touched": lambda e, k, b: min(e, k * b)}, {"touched": lambda e, k, b: k * b}),
     ),
@@ -129,7 +129,7 @@ EXPERTS = (
         "share_of_experts",
         2,
         "1 - (1 - K/E)^B is the *share* of the experts that a batch touches. Times E it is their number; "
-        "here it stands alone, or beside another number.",
+        "here it stands alone, or is multiplied by something else.",
         (
             {"touched": lambda e, k, b: coverage(e, k, b) / e},
             {"touched": lambda e, k, b: k * coverage(e, k, b) / e},
@@ -187,7 +187,7 @@ STEP = (
         "reading_alone",
         3,
         "Arithmetic is left out, or it is that of one token. A step has a token of every user: with "
-        "hundreds of them it is what takes long, since a byte is read once for all of them.",
+        "hundreds of them it can take longer than reading, since a byte is read once for all of them.",
         ({"joined": lambda read, work: read}, {"tokens": lambda users, context: 1}),
     ),
     Slip(
@@ -209,8 +209,8 @@ STEP = (
     Slip(
         "whole_context",
         3,
-        "The tokens in the caches are computed again, or choose experts again. They are through: a decode "
-        "step has one new token of each user, whatever the context.",
+        "The tokens in the caches are computed again. They are through: a decode step has one new token of "
+        "each user, whatever the context.",
         (
             {"tokens": lambda users, context: users * context},
             {"tokens": lambda users, context: context},

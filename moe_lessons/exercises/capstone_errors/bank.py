@@ -59,7 +59,7 @@ def page(seed: int) -> dict[int, tuple[Sentence, ...]]:
     Raises
     ------
     ValueError
-        If the seed is no whole number from 0 to 2**31.
+        If the seed is no whole number from 0 to 2**31 - 1.
 
     Examples
     --------

@@ -38,8 +38,8 @@ FIND_ERRORS = Exercise(
         'its number, `"right"`, `"wrong"`, `"depends"` or `"unknown"`, and for those that you call wrong the '
         "answer to the question behind it: a number, or a paper by its arXiv number (`2101.03961`); for the "
         "others 0. Twelve sentences a part, of which nine points are needed: one for each verdict, and one "
-        "*less* for each right sentence that you accuse. Four of the five wrong ones must be found and put "
-        "right."
+        "*less* for each right sentence that you call anything else. Four of the five wrong ones must be "
+        "found and put right."
     ),
     entry="find_errors",
     points=8,
@@ -59,8 +59,7 @@ FIND_ERRORS = Exercise(
         Crash(
             "no_such_verdict",
             'A verdict in the table is none of `"right"`, `"wrong"`, `"depends"`, `"unknown"` (or `"?"`, '
-            "while "
-            "it is open): {name}.",
+            "while it is open): {name}.",
             pattern=r"^KeyError: (?P<name>'[^']*')",
             hint=2,
         ),

@@ -23,9 +23,7 @@ MOST_OF_WHAT_IS_OFF = 0.6
 """The share of what is off that one kind of slip must explain to be told alone."""
 POWERS = (1e2, 1e3, 1e6, 1e9)
 
-PATTERNS: dict[
-    tuple[str, ...], str
-] = {  # what right, wrong, depends and unknown sentences were mostly called
+PATTERNS: dict[tuple[str, ...], str] = {
     ("right", "right", "right", "right"): "believer",
     ("wrong", "wrong", "wrong", "wrong"): "sceptic",
     ("depends", "depends", "depends", "depends"): "doubter",
@@ -39,7 +37,8 @@ PATTERNS: dict[
     ("right", "wrong", "depends", "depends"): "rumours_depend",
     ("right", "wrong", "unknown", "unknown"): "disputes_are_unknown",
 }
-TAKEN_FOR = {  # a sentence's kind, and what it was called
+"""Habits by what right, wrong, depends and unknown sentences were mostly called."""
+TAKEN_FOR = {
     ("right", "wrong"): "accuses",
     ("right", "depends"): "doubts_the_right",
     ("right", "unknown"): "not_looked_up",
@@ -53,6 +52,7 @@ TAKEN_FOR = {  # a sentence's kind, and what it was called
     ("unknown", "wrong"): "rumours_are_wrong",
     ("unknown", "depends"): "rumours_depend",
 }
+"""Habits by a sentence's kind and what it was called."""
 CALLED = {"right": "generous", "wrong": "harsh", "depends": "vague", "unknown": "not_looked_up"}
 """Habits of calling sentences of several kinds the same."""
 
@@ -74,7 +74,7 @@ def of_the_page(parts: Sequence[tuple[Case, Outputs, Outputs]]) -> str:
         return next(filter(None, rows))
     judged = [mark for part in parts if not verdicts_pass(*part) for mark in marks(part[1])]
     corrected = [mark for part in parts if corrections_fail(*part) for mark in marks(part[1])]
-    return _of_verdicts(judged) if judged else _of_corrections(corrected) if corrected else ""
+    return _of_verdicts(judged) if judged else _of_corrections(corrected)
 
 
 def _of_rows(case: Case, got: Outputs) -> str:

@@ -60,7 +60,7 @@ def wanted(case: Case, got: Outputs) -> tuple[int, ...] | None:
 
 
 def score(found: list[Mark]) -> int:
-    """A point for each right verdict, and one less for each right sentence that was accused."""
+    """A point for each right verdict, and one less for each right sentence that was called anything else."""
     accused = [m for m in of(found, "right") if m.code < OPEN and not m.is_right]
     return sum(m.is_right for m in found) - len(accused)
 
@@ -92,7 +92,9 @@ def _accused(case: Case, got: Outputs, want: Outputs) -> str | None:
     fine = of(marks(got), "right")
     accused = [m for m in fine if not m.is_right]
     if len(accused) > MOST_ACCUSED:
-        return f"{len(accused)} of {len(fine)} right sentences were accused; {_belongs(accused)}"
+        return (
+            f"{len(accused)} of {len(fine)} right sentences were called something else; {_belongs(accused)}"
+        )
     return None
 
 
@@ -152,7 +154,7 @@ def corrections_fail(case: Case, got: Outputs, want: Outputs) -> bool:
 PROPERTIES = (
     Property("your page's sentences, each once", _page, early=True),
     Property("a verdict for each", _verdicts),
-    Property("at most one right sentence accused", _accused),
+    Property("at most one right sentence called anything else", _accused),
     Property("four of five wrong ones found", _found),
     Property("half of the other kinds found", _kinds),
     Property("nine points", _score),

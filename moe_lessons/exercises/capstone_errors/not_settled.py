@@ -7,7 +7,7 @@ DEPENDS = (
         id=44,
         page="blog post",
         said="The softmax comes before the top-k, and the weights stay as they are.",
-        asks="Which paper does it so, with one expert a token?",
+        asks="Which paper does it like this, with one expert a token?",
         verdict="depends",
         truth="Switch, OLMoE and DeepSeek-V2 do. Mixtral takes the softmax over the chosen, DeepSeek-V3 has "
         "sigmoids.",
@@ -78,7 +78,7 @@ DEPENDS = (
         "subject.",
         asks="Which paper shows the experts of layers 0, 15 and 31 by domain?",
         verdict="depends",
-        truth="So it looks in Mixtral. In OLMoE some experts take nearly all of arXiv's text.",
+        truth="That is how it looks in Mixtral. In OLMoE some experts take nearly all of arXiv's text.",
         source="arXiv 2401.04088, section 5; arXiv 2409.02060, section 5.3",
         lesson="12",
         answer=(2401.04088,),
@@ -127,7 +127,7 @@ DEPENDS = (
         id=50,
         page="blog post",
         said="Experts are the cheaper way to serve a model of a given quality.",
-        asks="How many times fewer active parameters than Llama-2-70B has Mixtral?",
+        asks="How many times fewer active parameters does Mixtral have than Llama-2-70B?",
         verdict="depends",
         truth="On batch and memory: in lesson 03 the advantage over Llama-2-70B runs from 1.5 to over 5 "
         "times.",

@@ -55,11 +55,11 @@ PREDICTIONS = (
     Prediction(
         "17.doubt",
         "Of twelve sentences (4 right, 5 wrong, 2 that depend on something, 1 that nobody can settle) you "
-        "know half for certain. A point for each verdict, and one less for each right sentence accused. "
-        "What do you say to the rest, for most points?",
+        "know half for certain. A point for each verdict, and one less for each right sentence that is "
+        "called anything else. What do you say to the rest, for most points?",
         ('"wrong"', '"depends"', '"right"', "It makes no difference"),
         2,
-        '"Wrong" would be true most often, and costs twice where it is not.',
+        '"Wrong" would be true most often, and costs a point besides where the sentence is right.',
     ),
     Prediction(
         "17.onehot",

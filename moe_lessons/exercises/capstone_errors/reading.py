@@ -45,7 +45,7 @@ READING = (
     ),
     Misconception(
         "generous",
-        "What could not be refuted was let pass as right. Right means: it holds for every case that the "
+        "Sentences were let pass as right that are not. Right means: it holds for every case that the "
         "sentence speaks of, and one can show it.",
         detects=_is("generous"),
         hint=2,
@@ -53,8 +53,7 @@ READING = (
     Misconception(
         "half_truths_are_wrong",
         "Sentences that hold for some models and not for others were called wrong. One counter-example "
-        "refutes "
-        'an "every" or an "always"; without such a word it shows that something is left unsaid.',
+        'refutes an "every" or an "always"; without such a word it shows that something is left unsaid.',
         detects=_is("half_truths_are_wrong"),
         hint=2,
     ),
@@ -81,16 +80,15 @@ READING = (
     ),
     Misconception(
         "rumours_depend",
-        'What nobody can check was said to "depend". On what? There is one answer, somebody has it, and '
-        "nobody "
-        "outside does.",
+        'What nobody can check was said to "depend". On what? There is one answer, and nobody outside has '
+        "it.",
         detects=_is("rumours_depend"),
         hint=2,
     ),
     Misconception(
         "disputes_are_unknown",
-        "Where published results differ, the verdict was that nobody knows. One does know: each result holds "
-        "for its model, data and measure. It depends on them.",
+        "Sentences that hold for some models and not for others were declared unknown. One does know: each "
+        "result holds for its model, data and measure. It depends on them.",
         detects=_is("disputes_are_unknown"),
         hint=2,
     ),
@@ -110,7 +108,7 @@ READING = (
     ),
     Misconception(
         "not_put_right",
-        "The wrong sentences were found, and nothing was put in their place. Each has a question behind it; "
+        "Wrong sentences were found, and nothing was put in their place. Each has a question behind it; "
         "its answer, a number or a paper's arXiv number, is the third column.",
         detects=_is("not_put_right"),
         hint=3,
@@ -124,8 +122,8 @@ READING = (
     ),
     Misconception(
         "paper_for_number",
-        "Some corrections are arXiv numbers where the question asks how many. A paper shows where the number "
-        "can be read; the number itself is wanted.",
+        "Some corrections are arXiv numbers where the question asks for another number. A paper shows where "
+        "that can be read; the number itself is wanted.",
         detects=_is("paper_for_number"),
         hint=3,
     ),
@@ -180,8 +178,8 @@ READING = (
     ),
     Misconception(
         "still_open",
-        "Some sentences are still open, with a question mark. Each needs one of the four verdicts; none "
-        "costs more than a right sentence that is accused.",
+        "Some sentences are still open, with a question mark. Each needs one of the four verdicts; one "
+        "that is off costs a point only where the sentence is right.",
         detects=_is("still_open"),
         hint=2,
     ),
@@ -194,14 +192,15 @@ READING = (
     ),
     Misconception(
         "rows_missing",
-        "Not every sentence of the part has a row, or one has several. Twelve sentences, twelve rows.",
+        "The rows are not one for each sentence of the part: one is missing, stands twice, or is about a "
+        "sentence of the other part or of another page. Twelve sentences, twelve rows.",
         detects=_is("rows_missing"),
         hint=3,
     ),
     Misconception(
         "rounded_off",
-        "Some corrections are nearly right: rounded too far, or an arXiv number without its last digits. "
-        "Give three digits of a number, and all of a paper's.",
+        "Some corrections are nearly right: rounded too far, or an arXiv number that lacks digits or its "
+        "point. Give three digits of a number, and all of a paper's.",
         detects=_is("rounded_off"),
         hint=3,
     ),

@@ -1,4 +1,4 @@
-"""Sentences that are right as they stand: to accuse one costs."""
+"""Sentences that are right as they stand: to call one anything else costs."""
 
 from moe_lessons.exercises.capstone_errors.sentence import Sentence
 
@@ -10,7 +10,7 @@ RIGHT = (
         "each token to K of them.",
         asks="Which paper brought the sparse layer to language models?",
         verdict="right",
-        truth="So it is built since 2017. (The mixture of 1991 ran all its experts on everything.)",
+        truth="It has been built so since 2017. (The mixture of 1991 ran all its experts on everything.)",
         source="arXiv 1701.06538, section 2",
         lesson="02",
         answer=(1701.06538,),
@@ -212,7 +212,7 @@ RIGHT = (
         said="That GPT-4 is a Mixture of Experts is a rumour of 2023 that OpenAI has not confirmed.",
         asks="Which report of OpenAI's is about GPT-4?",
         verdict="right",
-        truth="So it is to be told: the sentence is about a rumour, and about the rumour it is right.",
+        truth="That is how to tell it: the sentence is about a rumour, and about the rumour it is right.",
         source="arXiv 2303.08774, section 2; moe_lessons/results/rumours.json",
         lesson="16",
         answer=(2303.08774,),

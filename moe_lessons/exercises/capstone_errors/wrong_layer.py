@@ -53,7 +53,7 @@ WRONG_LAYER = (
         page="public code",
         said="A router may run in bf16 with the rest of the model: at logits near 128 its softmax keeps two "
         "decimals.",
-        asks="Which number becomes of a logit of 128.5 in bf16?",
+        asks="What does a logit of 128.5 become in bf16?",
         verdict="wrong",
         truth="128: the next number that bf16 has above it is 129. Among eleven logits that moves a "
         "probability from 0.142 to 0.091. Routers compute in fp32.",
@@ -67,7 +67,7 @@ WRONG_LAYER = (
     Sentence(
         id=68,
         page="blog post",
-        said="Today too a token gets one expert, or at most two.",
+        said="Even today a token gets one expert, or at most two.",
         asks="How many of its 128 experts does Qwen3-30B-A3B choose for a token?",
         verdict="wrong",
         truth="Eight. Most models since 2024 choose four or more; two was the number of GShard and Mixtral.",

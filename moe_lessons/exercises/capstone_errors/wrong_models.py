@@ -23,7 +23,7 @@ WRONG_MODELS = (
         id=25,
         page="summary",
         said="The parameters of a model are the number of experts times the size of one.",
-        asks="How many billion of Mixtral's parameters lie outside of its experts?",
+        asks="How many billion of Mixtral's parameters lie outside its experts?",
         verdict="wrong",
         truth="1.6 billion: attention, embedding, head, routers. The experts have 45.1.",
         source="arXiv 2401.04088, table 1; counted by moe_lessons.accounting",
@@ -108,8 +108,8 @@ WRONG_MODELS = (
         said="What it costs to answer follows the active parameters and not the total, at any batch.",
         asks="64 tokens at once in DeepSeek-V3: how many of the 256 experts of a layer are read, on average?",
         verdict="wrong",
-        truth="222, if each token chooses 8 at random. In between one token and a thousand the bytes read "
-        "are the cost, and they follow the total.",
+        truth="222, if each token chooses 8 at random. Between one token and a thousand the bytes read are "
+        "the cost, and they follow the total.",
         source="expert_coverage of moe_lessons.accounting; arXiv 2511.02237 measures it",
         lesson="03",
         answer=(222,),

@@ -205,6 +205,6 @@ FRESH = {
         ("Mixtral", design_mixtral, {"not_allowed"}),
         ("DeepSeek-V3", design_deepseek, {"does_not_fit"}),
         ("small", design_small, {"same_for_all", "room_left"}),
-        ("dense by memory", design_dense, {"always_dense", "cache_forgotten", "does_not_fit"}),
+        ("dense by memory", design_dense, {"always_dense", "does_not_fit"}),
     ],
 }
