@@ -140,7 +140,11 @@ RIGHT = {
         lambda ends_E, pages_N: (pages_N[:, None] >= ends_E).sum(1),
         lambda ends_E, pages_N: torch.bucketize(pages_N, ends_E, right=True),
     ],
-    "08.p_delivered": [_delivered_by_index, lambda weight_N, door_N: weight_N[door_N.argsort()]],
+    "08.p_delivered": [
+        _delivered_by_index,
+        lambda weight_N, door_N: weight_N[door_N.argsort()],
+        lambda weight_N, door_N: torch.zeros(len(weight_N)).index_put((door_N,), weight_N),
+    ],
     "09.p_inside": [
         lambda memory_N, places_B: torch.cat([memory_N, torch.zeros(1)])[places_B.clamp(max=len(memory_N))],
         lambda memory_N, places_B: [memory_N[p] if p < len(memory_N) else 0 for p in places_B],

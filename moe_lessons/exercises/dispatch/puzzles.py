@@ -53,8 +53,9 @@ PUZZLES = (
         "the weights as they then lie, door after door, [N].",
         entry="delivered",
         inputs=(
-            {"weight_N": [10, 20, 30, 40], "door_N": [2, 0, 3, 1]},
-            {"weight_N": [1, 2, 3, 4, 5], "door_N": [1, 2, 4, 0, 3]},
+            # Fractions, so that `torch.zeros(N)` can hold them.
+            {"weight_N": [1.5, 2, 3, 4.5], "door_N": [2, 0, 3, 1]},
+            {"weight_N": [1, 2, 3.5, 4, 5], "door_N": [1, 2, 4, 0, 3]},
         ),
         solution=lambda weight_N, door_N: torch.zeros_like(weight_N).scatter(0, door_N, weight_N),
         slips=(

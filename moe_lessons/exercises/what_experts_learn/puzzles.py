@@ -65,6 +65,7 @@ PUZZLES = (
                 lambda colour, number: len(colour),
             ),
         ),
+        plain=True,
         before="12.beyond_the_token",
     ),
 )
