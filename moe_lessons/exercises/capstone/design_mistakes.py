@@ -248,9 +248,9 @@ SIZES = (
     ),
     Misconception(
         "not_the_best",
-        "The designs fit, and others that fit have a loss that is more than 2 % lower. Go through whole "
-        "lists of widths, experts and their sizes, `top_k`, bits and layouts, and keep the lowest loss of "
-        "what fits.",
+        "Most of the designs that do not pass do fit; their loss is more than 2 % above that of others. Go "
+        "through whole lists of widths, experts and their sizes, `top_k`, bits and layouts, all combinations "
+        "of them and not one list after the other, and keep the lowest loss of what fits.",
         detects=_sized("not_the_best"),
         hint=2,
     ),
