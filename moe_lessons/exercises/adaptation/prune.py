@@ -166,16 +166,13 @@ PRUNE = Exercise(
         ),
         Misconception(
             "last_removed_count",
-            "`n_keep` experts were taken out. It says how many are *kept*.",
+            "Another number of experts is kept than `n_keep`: as many as should go, or one too few or too many. "
+            "Where scores are compared with a limit, the expert whose score it is counts as well.",
             wrong=_keeping(lambda s, n: _kept(s, max(len(s) - n, 1))),
-            hint=1,
-        ),
-        Misconception(
-            "one_too_few",
-            "One expert too few is kept, or one too many. Where scores are compared with a limit, the expert "
-            "whose score it is counts as well: is that one to stay?",
-            wrong=_keeping(lambda s, n: _above(s, n - 1)),
-            also=(_keeping(lambda s, n: _kept(s, min(n + 1, len(s)))),),
+            also=(
+                _keeping(lambda s, n: _above(s, n - 1)),
+                _keeping(lambda s, n: _kept(s, min(n + 1, len(s)))),
+            ),
             hint=1,
         ),
         Misconception(

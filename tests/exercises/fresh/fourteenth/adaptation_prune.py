@@ -66,7 +66,7 @@ FRESH = {
         ("in the order of the scores", as_topk_has_them, {"in_order_of_saliency"}),
         ("old numbers kept", old_numbers, {"ids_not_renumbered"}),
         ("the first numbers of the bias", bias_cut, {"bias_first_entries"}),
-        ("above the n-th score, strictly", strictly_above, {"one_too_few"}),
+        ("above the n-th score, strictly", strictly_above, {"last_removed_count"}),
         ("a running count, and no -1", running_count, {"given_to_a_neighbour"}),
         ("old ids looked for among new ones", marked_afterwards, {"marked_late"}),
     ],
