@@ -166,7 +166,7 @@ PRUNE = Exercise(
         ),
         Misconception(
             "last_removed_count",
-            "Another number of experts is kept than `n_keep`: as many as should go, or one too few or too many. "
+            "Another number of experts is kept than `n_keep`: as many as should go, or one too few or many. "
             "Where scores are compared with a limit, the expert whose score it is counts as well.",
             wrong=_keeping(lambda s, n: _kept(s, max(len(s) - n, 1))),
             also=(
