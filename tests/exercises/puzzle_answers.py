@@ -242,6 +242,9 @@ RIGHT = {
         lambda height, dry: torch.tensor(
             divmod(height.masked_fill(dry == 0, 10**6).argmin().item(), height.shape[1])
         ),
+        lambda height, dry: torch.stack(
+            torch.unravel_index(height.masked_fill(dry == 0, float("inf")).argmin(), height.shape)
+        ),
         lambda height, dry: min(
             ([r, c] for r in range(len(dry)) for c in range(dry.shape[1]) if dry[r, c]),
             key=lambda at: int(height[at[0], at[1]]),
@@ -473,6 +476,17 @@ WRONG = {
         ),
         "wet taken as ground": lambda height, dry: divmod(int((height * dry).argmin()), height.shape[1]),
         "the highest": lambda height, dry: divmod(int((height * dry).argmax()), height.shape[1]),
+        "the lowest wet": lambda height, dry: torch.stack(
+            torch.unravel_index(height.masked_fill(dry.bool(), float("inf")).argmin(), height.shape)
+        ),
+        "counted through": lambda height, dry: int((height + 1000 * (dry == 0)).argmin()),
+        "counted among the dry": lambda height, dry: torch.stack(
+            torch.unravel_index(height[dry == 1].argmin(), height.shape)
+        ),
+        "by the rows": lambda height, dry: [
+            f(int(torch.where(dry == 1, height, float("inf")).argmin()), len(height))
+            for f in (int.__floordiv__, int.__mod__)
+        ],
     },
     "17.p_flat": {
         "either": lambda rent, size, minutes, most, far: torch.where(
@@ -486,6 +500,24 @@ WRONG = {
         ],
         "the smallest": lambda rent, size, minutes, most, far: (
             size[torch.logical_and(rent <= most, minutes <= far)].sort().values[0]
+        ),
+        "minutes alone": lambda rent, size, minutes, most, far: (size * (minutes <= far)).max(),
+        "limits exchanged": lambda rent, size, minutes, most, far: torch.where(
+            (rent <= far) & (minutes <= most), size, 0
+        ).max(),
+        "the cheapest": lambda rent, size, minutes, most, far: min(
+            (r, s)
+            for r, s, m in zip(rent.tolist(), size.tolist(), minutes.tolist(), strict=True)
+            if r <= most and m <= far
+        )[1],
+        "place among those that fit": lambda rent, size, minutes, most, far: (
+            size[(rent <= most) & (minutes <= far)].sort(descending=True).indices[0]
+        ),
+        "place in the list": lambda rent, size, minutes, most, far: int(
+            size.masked_fill((rent > most) | (minutes > far), 0).argmax()
+        ),
+        "largest first": lambda rent, size, minutes, most, far: (
+            size.max() if rent[size.argmax()] <= most and minutes[size.argmax()] <= far else 0
         ),
     },
 }

@@ -1,43 +1,15 @@
 """Exercise 13.prune: experts taken out of a layer, and everything that counts them with them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Plain, Property
+from moe_lessons.exercises.adaptation.prune_cases import draw
+from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
 
 Pruned = tuple[Tensor, Tensor, Tensor, Tensor]
-SHAPES = ((6, 3, 5, 3), (5, 4, 3, 2), (8, 2, 4, 5), (4, 3, 2, 4))  # E, D, P, kept
-
-
-def draw(rng: np.random.Generator) -> Sequence[Case]:
-    """Three layers that lose experts, and one that keeps all."""
-    return [_case(rng, *sizes) for sizes in SHAPES]
-
-
-def _case(rng: np.random.Generator, n_experts: int, d_model: int, n_params: int, n_keep: int) -> Case:
-    while True:
-        saliency_E = rng.permutation(n_experts) + rng.uniform(0.2, 0.8, n_experts)
-        best = np.argsort(-saliency_E)[:n_keep]
-        # The kept ones are neither the first nor sorted by score, so that each order shows.
-        if n_keep == n_experts or (
-            max(best) >= n_keep and (np.diff(best) < 0).any() and best[0] != min(best)
-        ):
-            break
-    # Each expert is a token's first and another's second choice, so that no number is unused.
-    first = rng.permutation(np.tile(np.arange(n_experts), 2))
-    second = (first + rng.integers(1, n_experts, len(first))) % n_experts
-    args: dict[str, Plain] = {
-        "router_ED": rng.standard_normal((n_experts, d_model)).astype(np.float32),
-        "bias_E": rng.standard_normal(n_experts).astype(np.float32),
-        "experts_EP": rng.standard_normal((n_experts, n_params)).astype(np.float32),
-        "saliency_E": saliency_E.astype(np.float32),
-        "n_keep": n_keep,
-        "topk_ids_TK": np.stack([first, second], axis=1).astype(np.int64),
-    }
-    return Case(f"keep {n_keep} of {n_experts}", args, edge=n_keep == n_experts)
 
 
 def _kept(saliency_E: Tensor, n_keep: int) -> Tensor:
@@ -96,6 +68,25 @@ def _next_best(router: Tensor, bias: Tensor, experts: Tensor, s: Tensor, n: int,
     keep_N = _kept(s, n)
     place = (torch.searchsorted(keep_N, ids, right=True) - 1).clamp(min=0)
     return router[keep_N], bias[keep_N], experts[keep_N], place
+
+
+def _one_before(router: Tensor, bias: Tensor, experts: Tensor, s: Tensor, n: int, ids: Tensor) -> Pruned:
+    """The same by a running count of the kept ones: -1 where none was kept before."""
+    keep_N = _kept(s, n)
+    place = torch.searchsorted(keep_N, ids, right=True) - 1
+    return router[keep_N], bias[keep_N], experts[keep_N], place
+
+
+def _marked_late(router: Tensor, bias: Tensor, experts: Tensor, s: Tensor, n: int, ids: Tensor) -> Pruned:
+    """New numbers first; then -1 for whatever is none of the *old* ids that are kept."""
+    *rows, new_TK = reference(router, bias, experts, s, n, ids)
+    mixed_TK = torch.where(new_TK >= 0, new_TK, ids)
+    return *rows, torch.where(torch.isin(mixed_TK, _kept(s, n)), mixed_TK, -1)  # type: ignore[return-value]
+
+
+def _above(s: Tensor, place: int) -> Tensor:
+    """Experts with a score above the one at this place of all, counted from the highest."""
+    return (s > s.sort(descending=True).values[place]).nonzero().flatten()
 
 
 def _shifted(router: Tensor, bias: Tensor, experts: Tensor, s: Tensor, n: int, ids: Tensor) -> Pruned:
@@ -175,8 +166,13 @@ PRUNE = Exercise(
         ),
         Misconception(
             "last_removed_count",
-            "`n_keep` experts were taken out. It says how many are *kept*.",
+            "Another number of experts is kept than `n_keep`: as many as should go, or one too few or many. "
+            "Where scores are compared with a limit, the expert whose score it is counts as well.",
             wrong=_keeping(lambda s, n: _kept(s, max(len(s) - n, 1))),
+            also=(
+                _keeping(lambda s, n: _above(s, n - 1)),
+                _keeping(lambda s, n: _kept(s, min(n + 1, len(s)))),
+            ),
             hint=1,
         ),
         Misconception(
@@ -245,9 +241,17 @@ PRUNE = Exercise(
         ),
         Misconception(
             "given_to_a_neighbour",
-            "Tokens whose expert is gone were given to the next one. Their router decides that, with new "
-            "logits; here they are marked by -1.",
+            "Tokens whose expert is gone were given to a neighbour of it. Their router decides that, with "
+            "new logits; here they are marked by -1.",
             wrong=_next_best,
+            also=(_one_before,),
+            hint=3,
+        ),
+        Misconception(
+            "marked_late",
+            "The ids were renumbered, and then looked for among the *old* ids that are kept. By then a "
+            "number means another expert: tokens of kept ones are marked as gone. Mark before that.",
+            wrong=_marked_late,
             hint=3,
         ),
         Misconception(

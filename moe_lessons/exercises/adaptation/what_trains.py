@@ -1,93 +1,26 @@
 """Exercise 13.what_trains: which tensors a plan for fine-tuning moves, by their names."""
 
-import re
-from collections.abc import Callable
-
 import numpy as np
-import torch
-from torch import Tensor
 
+from moe_lessons.exercises.adaptation.naming import (
+    answer,
+    but,
+    freeze_too_much,
+    innermost,
+    inverted,
+    is_expert,
+    is_router,
+    letters,
+    matches,
+    only_too_much,
+    read_as,
+    reference,
+    rest_keeps,
+)
 from moe_lessons.exercises.adaptation.parameter_names import PLANS, draw
 from moe_lessons.exercises.spec import Case, Exercise, Misconception, Output, Outputs, Property
 
 __all__ = ["PLANS", "WHAT_TRAINS"]
-
-Kind = Callable[[str], bool]
-
-
-def is_router(name: str) -> bool:
-    """It lies in a module that is called gate or router."""
-    return not {"gate", "router"}.isdisjoint(name.split("."))
-
-
-def is_expert(name: str) -> bool:
-    """It lies in a module that is called experts."""
-    return "experts" in name.split(".")
-
-
-def _answer(names: str, plan: str, router: Kind = is_router, expert: Kind = is_expert) -> Tensor:
-    trains: dict[str, Kind] = {
-        "all": lambda name: True,
-        "router frozen": lambda name: not router(name),
-        "experts frozen": lambda name: not expert(name),
-        "only experts": expert,
-        "only router": router,
-        "only the rest": lambda name: not (router(name) or expert(name)),
-    }
-    return torch.tensor([trains[plan](name) for name in names.splitlines()])
-
-
-def reference(names: str, plan: str) -> Tensor:
-    """Split each name at its dots and look at the parts."""
-    return _answer(names, plan)
-
-
-def _but(router: Kind = is_router, expert: Kind = is_expert) -> Callable[[str, str], Tensor]:
-    return lambda names, plan: _answer(names, plan, router, expert)
-
-
-def _read_as(**plans: str) -> Callable[[str, str], Tensor]:
-    """One plan taken for another; underscores stand for spaces."""
-    read = {old.replace("_", " "): new for old, new in plans.items()}
-    return lambda names, plan: _answer(names, read.get(plan, plan))
-
-
-def _without(kind: Kind, other: Kind) -> Kind:
-    return lambda name: kind(name) and not other(name)
-
-
-def _letters(*words: str) -> tuple[Callable[[str, str], Tensor], ...]:
-    """A router by letters in its name, beside each way to tell experts, and whichever is asked first."""
-
-    def router(name: str) -> bool:
-        return any(word in name for word in words)
-
-    experts: tuple[Kind, ...] = (is_expert, lambda name: "experts" in name, lambda name: "expert" in name)
-    both = tuple(_but(router, expert) for expert in experts)
-    router_first = tuple(_but(router, _without(expert, router)) for expert in experts)
-    return both + router_first + tuple(_but(_without(router, expert), expert) for expert in experts)
-
-
-def _inverted(names: str, plan: str) -> Tensor:
-    return ~_answer(names, plan)
-
-
-def _rest_keeps(part: str) -> Callable[[str, str], Tensor]:
-    """“only the rest” forgets one of the two kinds."""
-    return _read_as(only_the_rest=f"{'router' if part == 'experts' else 'experts'} frozen")
-
-
-def _freeze_too_much(names: str, plan: str) -> Tensor:
-    return _answer(names, "only the rest" if plan.endswith("frozen") else plan)
-
-
-def _only_too_much(names: str, plan: str) -> Tensor:
-    right = _answer(names, plan)
-    return ~_answer(names, "only the rest") if plan in ("only experts", "only router") else right
-
-
-def _matches(pattern: str) -> Kind:
-    return lambda name: re.search(pattern, name) is not None
 
 
 def _something(case: Case, got: Outputs, want: Outputs) -> str | None:
@@ -122,26 +55,26 @@ WHAT_TRAINS = Exercise(
             "Every name with `gate` in it counts as router, `gate_proj` and `gate_up_proj` too. Those are "
             "the gate of a SwiGLU network, a third of all experts. A module's name is a whole part of the "
             "path: split it at its dots.",
-            wrong=_but(router=lambda n: "gate" in n or "router" in n),
-            also=(*_letters("gate", "router"), *_letters("gate"), *_letters("gate", ".router.")),
+            wrong=but(router=lambda n: "gate" in n or "router" in n),
+            also=(*letters("gate", "router"), *letters("gate"), *letters("gate", ".router.")),
             hint=1,
         ),
         Misconception(
             "gate_prefix",
             "Each part of a name that *begins* with `gate` counts as router, so `gate_proj` is one. Compare "
             "whole parts.",
-            wrong=_but(router=lambda n: ".gate" in n or ".router" in n),
-            also=(_but(router=_matches(r"\bgate|\brouter")),),
+            wrong=but(router=lambda n: ".gate" in n or ".router" in n),
+            also=(but(router=matches(r"\bgate|\brouter")),),
             hint=1,
         ),
         Misconception(
             "dot_before",
             "A module is found only with a dot before its name. Where a name *begins* with it there is none, "
             "as in `router.weight`, which a layer by itself has: split the name at its dots.",
-            wrong=_but(lambda n: ".gate." in n or ".router." in n, lambda n: ".experts." in n),
+            wrong=but(lambda n: ".gate." in n or ".router." in n, lambda n: ".experts." in n),
             also=(
-                _but(router=lambda n: ".gate." in n or ".router." in n),
-                _but(expert=lambda n: ".experts." in n),
+                but(router=lambda n: ".gate." in n or ".router." in n),
+                but(expert=lambda n: ".experts." in n),
             ),
             hint=2,
         ),
@@ -149,13 +82,13 @@ WHAT_TRAINS = Exercise(
             "router_by_that_name",
             "Only modules called `router` are found. Mixtral, Qwen, OLMoE and DeepSeek call theirs `gate`: "
             "there the plan changes nothing, without a word.",
-            wrong=_but(router=lambda n: "router" in n),
+            wrong=but(router=lambda n: "router" in n),
             hint=2,
         ),
         Misconception(
             "router_called_gate",
             "Only modules called `gate` are found. gpt-oss and this course call theirs `router`.",
-            wrong=_but(router=lambda n: "gate" in n.split(".")),
+            wrong=but(router=lambda n: "gate" in n.split(".")),
             hint=2,
         ),
         Misconception(
@@ -163,124 +96,137 @@ WHAT_TRAINS = Exercise(
             "A router's `weight` is found, and its bias is not. What else lies in the module belongs to it, "
             "whatever it is called: gpt-oss's `bias` enters every logit, DeepSeek's "
             "`e_score_correction_bias` every choice.",
-            wrong=_but(router=lambda n: n.endswith((".gate.weight", ".router.weight"))),
+            wrong=but(router=lambda n: n.endswith((".gate.weight", ".router.weight"))),
             also=(
-                _but(router=lambda n: is_router(n) and n.endswith("weight")),
-                _but(router=lambda n: n.endswith(("gate.weight", "router.weight"))),
+                but(router=lambda n: is_router(n) and n.endswith("weight")),
+                but(router=lambda n: n.endswith(("gate.weight", "router.weight"))),
             ),
             hint=1,
         ),
         Misconception(
             "innermost_module",
             "Only the module right around a parameter is looked at. Switch has its router's matrix one level "
-            "deeper, `router.classifier.weight`: it lies in `router` all the same.",
-            wrong=_but(router=lambda n: n.split(".")[-2] in ("gate", "router")),
-            also=(_but(router=_matches(r"\.(gate|router)\.\w+$")),),
+            "deeper, `router.classifier.weight`, and most models their experts', `experts.3.w1.weight`: they "
+            "lie in `router` and in `experts` all the same.",
+            wrong=but(router=innermost("gate", "router")),
+            also=(
+                but(router=matches(r"\.(gate|router)\.\w+$")),
+                but(innermost("gate", "router"), innermost("experts")),
+                but(expert=innermost("experts")),
+            ),
             hint=2,
         ),
         Misconception(
             "shared_gate_is_router",
             "`shared_expert_gate` counts as router. It chooses nothing: it scales the shared expert, which "
             "every token passes.",
-            wrong=_but(router=lambda n: is_router(n) or "shared_expert_gate" in n),
-            also=(_but(router=_matches(r"(gate|router)\.")),),
+            wrong=but(router=lambda n: is_router(n) or "shared_expert_gate" in n),
+            also=(but(router=matches(r"(gate|router)\.")),),
             hint=1,
         ),
         Misconception(
             "shared_are_experts",
             "Shared experts count as experts. Every token passes them, chosen or not, so that they learn "
             "like a dense network; in this exercise they are rest.",
-            wrong=_but(expert=lambda n: "expert" in n),
-            also=(_but(expert=lambda n: "expert" in n and "shared_expert_gate" not in n),),
+            wrong=but(expert=lambda n: "expert" in n),
+            also=(but(expert=lambda n: "expert" in n and "shared_expert_gate" not in n),),
             hint=1,
         ),
         Misconception(
             "shared_plural",
             "`shared_experts` ends like `experts` and was taken for it. Compare whole parts.",
-            wrong=_but(expert=lambda n: "experts" in n),
-            also=(_but(expert=lambda n: "experts." in n),),
+            wrong=but(expert=lambda n: "experts" in n),
+            also=(but(expert=lambda n: "experts." in n),),
             hint=1,
         ),
         Misconception(
             "experts_by_number",
             "Experts are found by their number, or by a `weight` at the end. Banks that stack all experts in "
             "one tensor have neither, as in `experts.gate_up_proj`, and are missed.",
-            wrong=_but(expert=_matches(r"experts\.\d")),
-            also=(_but(expert=lambda n: is_expert(n) and n.endswith(".weight")),),
+            wrong=but(expert=matches(r"experts\.\d")),
+            also=(but(expert=lambda n: is_expert(n) and n.endswith(".weight")),),
             hint=2,
         ),
         Misconception(
             "bank_biases_missed",
             "The experts' weights are found, their biases are not. A frozen expert with a bias that moves is "
             "not frozen.",
-            wrong=_but(expert=lambda n: is_expert(n) and "bias" not in n),
+            wrong=but(expert=lambda n: is_expert(n) and "bias" not in n),
             hint=1,
         ),
         Misconception(
             "whole_mlp",
             "Everything in an `mlp` or MoE module counts as expert: routers, shared experts, and the dense "
             "network of the first layer.",
-            wrong=_but(expert=_matches(r"mlp|moe")),
+            wrong=but(expert=matches(r"mlp|moe")),
             also=(
-                _but(expert=_matches(r"mlp|moe\.|_moe")),
-                _but(expert=lambda n: ".mlp." in n or "moe" in n),
-                _but(expert=lambda n: ".mlp." in n or ".block_sparse_moe." in n or ".moe." in n),
-                _but(expert=_matches(r"(mlp|moe)\.")),
+                but(expert=matches(r"mlp|moe\.|_moe")),
+                but(expert=lambda n: ".mlp." in n or "moe" in n),
+                but(expert=lambda n: ".mlp." in n or ".block_sparse_moe." in n or ".moe." in n),
+                but(expert=matches(r"(mlp|moe)\.")),
             ),
             hint=2,
         ),
         Misconception(
             "inverted",
             "The answer says what is *frozen*. Asked is what trains: `requires_grad`.",
-            wrong=_inverted,
-            also=(lambda n, p: ~_answer(n, p) if p != "all" else _answer(n, p),),
+            wrong=inverted,
+            also=(lambda n, p: ~answer(n, p) if p != "all" else answer(n, p),),
             hint=3,
         ),
         Misconception(
             "everything",
             "Everything trains, whatever the plan says. Is the plan compared with the six names, letter by "
             "letter? One that is not known should be an error, and not everything.",
-            wrong=_read_as(**{plan.replace(" ", "_"): "all" for plan in PLANS}),
+            wrong=read_as(**{plan.replace(" ", "_"): "all" for plan in PLANS}),
             hint=3,
         ),
         Misconception(
             "only_means_frozen",
             "`only experts` and `only router` freeze what they name. “Only” is what trains; all else stands "
             "still.",
-            wrong=_read_as(only_experts="experts frozen", only_router="router frozen"),
+            wrong=read_as(only_experts="experts frozen", only_router="router frozen"),
             hint=3,
         ),
         Misconception(
             "frozen_means_only",
             "`experts frozen` and `router frozen` train what they name, and nothing else.",
-            wrong=_read_as(experts_frozen="only experts", router_frozen="only router"),
+            wrong=read_as(experts_frozen="only experts", router_frozen="only router"),
+            hint=3,
+        ),
+        Misconception(
+            "rest_frozen",
+            "With the router frozen only the experts train, or with the experts frozen only the router. A "
+            "third kind is the rest: attention, norms and embeddings train unless the plan freezes them.",
+            wrong=read_as(router_frozen="only experts", experts_frozen="only router"),
+            also=(read_as(router_frozen="only experts"), read_as(experts_frozen="only router")),
             hint=3,
         ),
         Misconception(
             "rest_keeps_router",
             "`only the rest` still trains the router. It is part of the MoE layer: with experts and router "
             "both frozen, the layer's own function stays as it is.",
-            wrong=_rest_keeps("router"),
+            wrong=rest_keeps("router"),
             hint=3,
         ),
         Misconception(
             "rest_keeps_experts",
             "`only the rest` still trains the experts. They are most of the model; leave out both kinds.",
-            wrong=_rest_keeps("experts"),
+            wrong=rest_keeps("experts"),
             hint=3,
         ),
         Misconception(
             "freezes_the_layer",
             "Whatever is to be frozen, router and experts stand still together. The two plans are there to "
             "tell them apart.",
-            wrong=_freeze_too_much,
+            wrong=freeze_too_much,
             hint=3,
         ),
         Misconception(
             "trains_the_layer",
             "Whichever is to train, router and experts train together. The two plans are there to tell them "
             "apart.",
-            wrong=_only_too_much,
+            wrong=only_too_much,
             hint=3,
         ),
     ),

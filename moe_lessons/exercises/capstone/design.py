@@ -6,8 +6,9 @@ import numpy as np
 
 from moe_lessons.budget import KINDS
 from moe_lessons.exercises.capstone.costing import NAMES, Shape, best
+from moe_lessons.exercises.capstone.design_filled import MEMORY_FILLED, together
 from moe_lessons.exercises.capstone.design_judged import OUTPUTS, fits, good, legal
-from moe_lessons.exercises.capstone.design_mistakes import MISTAKES, of_all_budgets
+from moe_lessons.exercises.capstone.design_mistakes import MISTAKES
 from moe_lessons.exercises.spec import Case, Crash, Exercise, Output, Property
 
 
@@ -60,8 +61,8 @@ DESIGN = Exercise(
         Property("fits memory and time", fits),
         Property("within 2 % of the best", good),
     ),
-    misconceptions=MISTAKES,
-    together=of_all_budgets,
+    misconceptions=(*MISTAKES, MEMORY_FILLED),
+    together=together,
     crashes=(
         Crash(
             "cost_of_no_layout",

@@ -284,8 +284,8 @@ SIZES = (
     Misconception(
         "not_the_best",
         "Most of the designs that do not pass do fit; their loss is more than 2 % above that of others. Go "
-        "through whole lists of widths, experts and their sizes, `top_k`, bits and layouts, and keep the "
-        "lowest loss of what fits.",
+        "through whole lists of widths, experts and their sizes, `top_k`, bits and layouts, all combinations "
+        "of them and not one list after the other, and keep the lowest loss of what fits.",
         detects=_sized("not_the_best"),
         hint=2,
     ),

@@ -219,6 +219,11 @@ WRONG = {
         "innermost_module": _trains(
             router=lambda n: n.rpartition(".")[0].rpartition(".")[2] in {"gate", "router"}
         ),
+        "innermost_module:of experts, too": _trains(
+            lambda n: n.split(".")[-2:-1] in (["gate"], ["router"]),
+            lambda n: n.split(".")[-2:-1] == ["experts"],
+        ),
+        "innermost_module:of experts alone": _trains(expert=lambda n: n.split(".")[-2] == "experts"),
         "shared_gate_is_router": _trains(
             router=lambda n: any(p.endswith(("gate", "router")) for p in n.split("."))
         ),
@@ -235,6 +240,7 @@ WRONG = {
         "everything": lambda names, plan: [True for name in names.splitlines()],
         "only_means_frozen": _plans({"only experts": {"router", "rest"}, "only router": {"expert", "rest"}}),
         "frozen_means_only": _plans({"experts frozen": {"expert"}, "router frozen": {"router"}}),
+        "rest_frozen": _plans({"experts frozen": {"router"}, "router frozen": {"expert"}}),
         "rest_keeps_router": _plans({"only the rest": {"rest", "router"}}),
         "rest_keeps_experts": _plans({"only the rest": {"rest", "expert"}}),
         "freezes_the_layer": _plans({"experts frozen": {"rest"}, "router frozen": {"rest"}}),

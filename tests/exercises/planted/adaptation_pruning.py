@@ -58,6 +58,24 @@ def _neighbour(topk_ids, kept, scores, new):
     return torch.tensor([[lower(e) for e in row] for row in topk_ids.tolist()])
 
 
+def _count_of_kept(topk_ids, kept, scores, new):
+    mask = torch.zeros(len(scores), dtype=torch.long)
+    mask[kept] = 1
+    return (mask.cumsum(0) - 1)[topk_ids]
+
+
+def _late(topk_ids, kept, scores, new):
+    ids = topk_ids.clone()
+    for place, old in enumerate(kept):
+        ids[topk_ids == old] = place
+    return torch.tensor([[e if e in kept else -1 for e in row] for row in ids.tolist()])
+
+
+def _over_the_limit(scores, n_keep):
+    limit = sorted(scores.tolist())[-n_keep]
+    return [e for e, score in enumerate(scores.tolist()) if score > limit]
+
+
 def prune_zeroed(router, bias, experts, scores, n_keep, ids):
     router, bias, experts = router.clone(), bias.clone(), experts.clone()
     gone = scores.argsort()[: len(scores) - n_keep]
@@ -73,6 +91,7 @@ WRONG = {
         "least_kept": _prune(keep=lambda s, n: s.argsort()[:n].sort().values),
         "first_kept": _prune(keep=lambda s, n: range(n)),
         "last_removed_count": _prune(keep=lambda s, n: sorted(s.argsort()[n:].tolist() or [int(s.argmax())])),
+        "last_removed_count:one too few": _prune(keep=_over_the_limit),
         "router_first_rows": _prune(router=lambda r, kept, s: r[: len(kept)]),
         "router_by_saliency": _prune(router=lambda r, kept, s: r[s.argsort(descending=True)[: len(kept)]]),
         "router_whole": _prune(router=lambda r, kept, s: r.clone()),
@@ -84,6 +103,8 @@ WRONG = {
         "removed_become_0": _prune(ids=lambda i, kept, s, new: torch.where(new < 0, 0, new)),
         "ids_modulo": _prune(ids=lambda i, kept, s, new: i.remainder(len(kept))),
         "given_to_a_neighbour": _prune(ids=_neighbour),
+        "given_to_a_neighbour:by a running count": _prune(ids=_count_of_kept),
+        "marked_late": _prune(ids=_late),
         "numbered_from_1": _prune(ids=lambda i, kept, s, new: new + (new >= 0)),
         "zeroed_not_removed": prune_zeroed,
     },

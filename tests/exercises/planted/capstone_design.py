@@ -175,6 +175,22 @@ def none_found(*budget):
         return shape
 
 
+def one_by_one(flops, tokens, batch, context, devices, memory, bandwidth, peak, link, seconds):
+    """From a small Mixtral: the best width, for it the best number of experts, and so on, once through."""
+    b = {"flops": flops, "tokens": tokens, "batch": batch, "context": context, "devices": devices}
+    b.update(bandwidth=bandwidth, peak=peak, link=link)
+    now = [1024, 8, 2, 2048, 8, 0]
+    sizes = (range(1024, 8193, 128), (8, 16, 32, 64, 128, 256, 512), (1, 2, 4, 8), range(512, 8193, 256))
+    for i, some in enumerate((*sizes, (4, 8), range(3 if devices > 1 else 1))):
+        t = np.array([now] * len(some)).T
+        t[i] = list(some)
+        loss, held, step, legal = bill(t, b)
+        legal &= (t[2] * 128 >= t[1]) & (t[2] * 2 <= t[1]) & (t[3] <= t[0]) & (t[0] <= 8 * t[3])
+        fits = legal & (held <= memory) & (step <= seconds)
+        now = t[:, np.where(fits, loss, np.inf).argmin()].tolist() if fits.any() else now
+    return *now[:5], WORDS[now[5]]
+
+
 WRONG = {
     "17.design": {
         "active_in_memory": searching(held_active=True),
@@ -199,6 +215,8 @@ WRONG = {
         "room_left:the fastest": chosen(lambda t, loss, held, step: step),
         "too_large": chosen(lambda t, loss, held, step: -t[0] * t[0].astype(float) * t[3] * t[1]),
         "not_the_best": by_twenty_tokens,
+        "not_the_best:one knob after the other": one_by_one,
+        "memory_filled": chosen(lambda t, loss, held, step: -held),
         "no_design": none_found,
         "same_for_all": the_same,
         "cost_of_no_layout": every_layout,
