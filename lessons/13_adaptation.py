@@ -1086,8 +1086,8 @@ print(f"noise of {size}: {share:.1%} of the tokens with another expert somewhere
 rerun("size = 0.001", "size = 0.1")
 
 # %% [markdown]
-# And which tokens are they? Here are 256 bytes of the held-out text in all layers of this model, recorded
-# beforehand, with noise on the logits as in the cell above. Say first what you expect.
+# And which tokens are they? Here are 256 bytes of the held-out text in all eight layers, recorded beforehand
+# from a model trained like this one, with noise on the logits as in the cell above. What do you expect?
 
 # %% tags=["nbval-ignore-output"] why="widget"
 from moe_lessons.explore import Slip

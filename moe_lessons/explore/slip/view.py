@@ -85,7 +85,7 @@ def question(state: State) -> str:
             "What is going on? Hardly a token slips. How far does its probability jump, and how far at ten "
             "times the error?"
         )
-    return "What is going on? Move the line. Which marks move with the error, and which only grow in number?"
+    return "What is going on? Move the line. Which marks move along, and which only grow in number?"
 
 
 def _layers(state: State) -> str:
