@@ -979,9 +979,9 @@ line_chart(
 reveal("13.rollout")
 
 # %% [markdown]
-# Two logits that are nearly equal, and a rounding error turns them round. A token whose expert has changed
-# is not a little different, it is *somewhere else*, and its stream carries that into the next router. What
-# to do? Rounding cannot be helped. But the writer knows where it sent each token, and can tell.
+# A rounding error is small, a choice is not. A token whose expert has changed is not a little different, it
+# is *somewhere else*, and its stream carries that into the next router. What to do? Rounding cannot be
+# helped. But the writer knows where it sent each token, and can tell.
 
 # %% [markdown]
 # {{exercise 13.replay}}
@@ -1084,6 +1084,20 @@ print(f"noise of {size}: {share:.1%} of the tokens with another expert somewhere
 
 # %% only="solutions" tags=["nbval-ignore-output"] why="trained"
 rerun("size = 0.001", "size = 0.1")
+
+# %% [markdown]
+# And which tokens are they? Here are 256 bytes of the held-out text in all eight layers, recorded beforehand
+# from a model trained like this one, with noise on the logits as in the cell above. What do you expect?
+
+# %% tags=["nbval-ignore-output"] why="widget"
+from moe_lessons.explore import Slip
+
+Slip()
+
+# %% [markdown]
+# Who slips has a small margin: its second expert and the next one score nearly alike. A smaller error finds
+# fewer such tokens, but one that it finds gets another expert all the same, and the log ratio jumps. With the
+# experts replayed none jumps at any size: all marks move with the error.
 
 # %% [markdown]
 # ## What to take with you

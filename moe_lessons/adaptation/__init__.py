@@ -8,7 +8,7 @@ a folder of Hugging Face's what the first two do to a model: `folders` and `dens
 """
 
 from moe_lessons.adaptation.calibration import CRITERIA, layer_inputs, reap, saliency
-from moe_lessons.adaptation.comparing import Mismatch, changed_sets, mismatch, moved_choices
+from moe_lessons.adaptation.comparing import Mismatch, changed_sets, mismatch, moved_choices, slip_sizes
 from moe_lessons.adaptation.distilling import distil, distillation_loss, student
 from moe_lessons.adaptation.finetuning import fine_tune, routing_drift
 from moe_lessons.adaptation.freezing import PLANS, frozen, part_of, trainable
@@ -69,6 +69,7 @@ __all__ = [
     "replayed_weights",
     "routing_drift",
     "saliency",
+    "slip_sizes",
     "student",
     "trainable",
     "upcycle",

@@ -36,6 +36,45 @@ def changed_sets(routings: Sequence[Routing], others: Sequence[Routing]) -> Tens
     )
 
 
+def slip_sizes(logits_TE: Tensor, noise_TE: Tensor, top_k: int) -> Tensor:
+    """Return by how much a noise must be multiplied, to change a token's set of experts.
+
+    Whatever exceeds a token's size changes its set, and nothing below it does: to change places with a chosen
+    expert, another one needs their difference of logits from the difference of their noise.
+
+    Parameters
+    ----------
+    logits_TE, noise_TE : Tensor of shape (T, E)
+        What is chosen by, and what is added to it, times a size.
+    top_k : int
+
+    Returns
+    -------
+    Tensor of shape (T,)
+        Infinity where the noise moves no two experts towards each other.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or `top_k` leaves no expert out.
+
+    Examples
+    --------
+    >>> slip_sizes(torch.tensor([[3.0, 1.0], [3.0, 1.0]]), torch.tensor([[0.0, 4.0], [1.0, 0.0]]), top_k=1)
+    tensor([0.5000,    inf])
+    """
+    if logits_TE.shape != noise_TE.shape:
+        shapes = f"{tuple(logits_TE.shape)} and {tuple(noise_TE.shape)}"
+        raise ValueError(f"logits_TE and noise_TE have shapes {shapes}: give one noise for each logit")
+    if not 0 < top_k < logits_TE.shape[1]:
+        raise ValueError(f"top_k is {top_k} with {logits_TE.shape[1]} experts: leave some of them out")
+    order_TE = logits_TE.argsort(dim=1, descending=True, stable=True)
+    logits_TE, noise_TE = logits_TE.gather(1, order_TE), noise_TE.gather(1, order_TE)
+    ahead_TKR = logits_TE[:, :top_k, None] - logits_TE[:, None, top_k:]
+    closer_TKR = noise_TE[:, None, top_k:] - noise_TE[:, :top_k, None]
+    return torch.where(closer_TKR > 0, ahead_TKR / closer_TKR, torch.inf).flatten(1).amin(dim=1)
+
+
 class Mismatch(NamedTuple):
     """How far the probabilities of a training pass are from those that sampled.
 

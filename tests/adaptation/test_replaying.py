@@ -17,6 +17,7 @@ from moe_lessons.adaptation import (
     recorded,
     replay,
     replayed_weights,
+    slip_sizes,
 )
 from moe_lessons.model import ModelConfig, MoETransformer, generate
 from moe_lessons.routing import Routing
@@ -199,3 +200,26 @@ def test_refusals(model, call, said):
 def run_replayed(model, routings):
     with replay(model, routings):
         model(TOKENS)
+
+
+@settings(max_examples=40)
+@given(data=st.data())
+def test_beyond_its_slip_size_a_token_has_another_set_and_below_it_has_not(data):
+    n_experts = data.draw(st.integers(2, 6))
+    top_k, n_tokens = data.draw(st.integers(1, n_experts - 1)), data.draw(st.integers(1, 6))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 10**6)))
+    logits, noise = torch.randn(2, n_tokens, n_experts, dtype=torch.float64, generator=generator)
+    sizes = slip_sizes(logits, noise, top_k)
+    before = logits.topk(top_k).indices.sort().values
+    for factor, changed in ((0.999, False), (1.001, True)):
+        for token, size in enumerate(sizes.tolist()):
+            by = factor * min(size, 1e6)
+            after = (logits[token] + by * noise[token]).topk(top_k).indices.sort().values
+            assert bool((after != before[token]).any()) == (changed and size < 1e6)
+
+
+def test_slip_sizes_say_what_is_wrong():
+    with pytest.raises(ValueError, match="give one noise for each logit"):
+        slip_sizes(torch.zeros(2, 3), torch.zeros(2, 4), 1)
+    with pytest.raises(ValueError, match="leave some of them out"):
+        slip_sizes(torch.zeros(2, 3), torch.zeros(2, 3), 3)
