@@ -251,6 +251,9 @@ RIGHT = {
         ),
     ],
     "17.p_flat": [
+        lambda rent, size, minutes, most, far: size.masked_fill(
+            (rent > most) | (minutes > far), -torch.inf
+        ).max(),
         lambda rent, size, minutes, most, far: max(
             s
             for r, s, m in zip(rent.tolist(), size.tolist(), minutes.tolist(), strict=True)
