@@ -1095,9 +1095,9 @@ from moe_lessons.explore import Slip
 Slip()
 
 # %% [markdown]
-# Who slips has a small margin: its second expert and the next one score nearly alike. A smaller error finds
-# fewer such tokens, but one that it finds gets another expert all the same, and the log ratio jumps. With the
-# experts replayed none jumps at any size: all marks move with the error.
+# The tokens that slip have a small margin: their second expert and the next one score nearly alike. A smaller
+# error catches fewer of them, but one that is caught still gets another expert, and its log ratio jumps. With
+# the experts replayed none jumps, whatever the size of the error: all marks move along with it.
 
 # %% [markdown]
 # ## What to take with you

@@ -33,7 +33,7 @@ class Slip(Explorable[Params]):
                 "Those with nearly equal scores for their second expert and the next one",
             ),
             3,
-            "An error turns two scores round only where they are hardly farther apart than it is large.",
+            "An error can swap two scores only where the gap between them is about as small as the error.",
         ),
     )
 
