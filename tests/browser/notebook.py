@@ -119,6 +119,8 @@ class Notebook:
         light = str("Dark" not in theme).lower()
         self.page.locator(f"body[data-jp-theme-light={light}]").wait_for(state="attached")
         self.page.evaluate(PAINTED)
+        # JupyterLab lays a sheet over the page while a theme loads, and lets it fade.
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
     def index(self, kind, id):
         """Where the answer or the check of an exercise is."""
