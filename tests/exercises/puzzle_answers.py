@@ -437,11 +437,16 @@ WRONG = {
     "13.p_choir": {
         "voices in turn": lambda pitch, size, rows: torch.cat([pitch] * (rows * size)),
         "one long row": lambda pitch, size, rows: [p for p in pitch for _ in range(size * rows)],
+        "size and rows exchanged": lambda pitch, size, rows: [
+            p for _ in range(size) for p in pitch for _ in range(rows)
+        ],
     },
     "13.p_partners": {
         "the other way": lambda age, partner: torch.stack([age[p] for p in partner]),
         "nobody moved": lambda age, partner: age,
         "sorted ages": lambda age, partner: age.sort(descending=True)[0],
+        "who, not how old": lambda age, partner: [partner.tolist().index(j) for j in range(len(age))],
+        "partners by age": lambda age, partner: partner.gather(0, age.sort().indices),
     },
     "14.p_days": {
         "equal days": lambda visit, visits: [int(d.max()) for d in visit.chunk(len(visits))],
@@ -505,6 +510,9 @@ WRONG = {
             size[torch.logical_and(rent <= most, minutes <= far)].sort().values[0]
         ),
         "minutes alone": lambda rent, size, minutes, most, far: (size * (minutes <= far)).max(),
+        "each limit by itself": lambda rent, size, minutes, most, far: min(
+            (size * (rent <= most)).max(), (size * (minutes <= far)).max()
+        ),
         "limits exchanged": lambda rent, size, minutes, most, far: torch.where(
             (rent <= far) & (minutes <= most), size, 0
         ).max(),

@@ -9,7 +9,7 @@ PUZZLES = (
         "with `size` singers of the same voice side by side. Return every singer's pitch, row after row.",
         entry="voices_in_order",
         inputs=(
-            {"pitch_P": [1.0, 3.0, 2.0], "size": 2, "rows": 2},
+            {"pitch_P": [1.0, 3.0, 2.0], "size": 2, "rows": 3},
             {"pitch_P": [5.0, 4.0], "size": 3, "rows": 2},
         ),
         solution=lambda pitch_P, size, rows: pitch_P.repeat_interleave(size).repeat(rows),
@@ -23,6 +23,11 @@ PUZZLES = (
                 "one long row",
                 "this is one long row, with all singers of a voice in it. The order begins anew in each row",
                 lambda pitch, size, rows: pitch.repeat_interleave(size * rows),
+            ),
+            Slip(
+                "size and rows exchanged",
+                "here `rows` singers stand side by side, in `size` rows",
+                lambda pitch, size, rows: pitch.repeat_interleave(rows).repeat(size),
             ),
         ),
         before="13.upcycle",
@@ -52,6 +57,17 @@ PUZZLES = (
                 "sorted ages",
                 "this sorts the ages. They belong to people, who stand where their partners are",
                 lambda age, partner: age.sort().values.flip(0),
+            ),
+            Slip(
+                "who, not how old",
+                "this says who the partners are. Wanted are their ages",
+                lambda age, partner: partner.argsort(),
+            ),
+            Slip(
+                "partners by age",
+                "these are the partners' numbers, in the order of age. It is the partners who are to be put "
+                "in order, and the ages that are to be looked up",
+                lambda age, partner: partner[age.argsort()],
             ),
         ),
         before="13.merge",

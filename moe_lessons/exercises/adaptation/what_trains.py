@@ -133,6 +133,13 @@ WHAT_TRAINS = Exercise(
             hint=1,
         ),
         Misconception(
+            "router_is_an_expert",
+            "The router counts as one of the experts: it is frozen with them, and trains with them. It is a "
+            "part by itself: with the experts frozen it goes on learning where to send tokens.",
+            wrong=but(expert=lambda n: is_expert(n) or is_router(n)),
+            hint=1,
+        ),
+        Misconception(
             "shared_plural",
             "`shared_experts` ends like `experts` and was taken for it. Compare whole parts.",
             wrong=but(expert=lambda n: "experts" in n),

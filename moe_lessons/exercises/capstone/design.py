@@ -9,6 +9,7 @@ from moe_lessons.exercises.capstone.costing import NAMES, Shape, best
 from moe_lessons.exercises.capstone.design_filled import MEMORY_FILLED, together
 from moe_lessons.exercises.capstone.design_judged import OUTPUTS, fits, good, legal
 from moe_lessons.exercises.capstone.design_mistakes import MISTAKES
+from moe_lessons.exercises.capstone.design_width import ALL_K_TOGETHER
 from moe_lessons.exercises.spec import Case, Crash, Exercise, Output, Property
 
 
@@ -61,7 +62,7 @@ DESIGN = Exercise(
         Property("fits memory and time", fits),
         Property("within 2 % of the best", good),
     ),
-    misconceptions=(*MISTAKES, MEMORY_FILLED),
+    misconceptions=(ALL_K_TOGETHER, *MISTAKES, MEMORY_FILLED),
     together=together,
     crashes=(
         Crash(

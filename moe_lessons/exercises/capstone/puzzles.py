@@ -115,6 +115,14 @@ PUZZLES = (
                 lambda rent, size, minutes, most, far: size[minutes <= far].max(),
             ),
             Slip(
+                "each limit by itself",
+                "this is the largest that is cheap enough, or the largest that is near enough, whichever is "
+                "smaller. One flat has to be both",
+                lambda rent, size, minutes, most, far: torch.minimum(
+                    size[rent <= most].max(), size[minutes <= far].max()
+                ),
+            ),
+            Slip(
                 "limits exchanged",
                 "the limits have changed places: rents were held to `far`, and ways to work to `most`",
                 lambda rent, size, minutes, most, far: size[(rent <= far) & (minutes <= most)].max(),

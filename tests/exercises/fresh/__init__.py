@@ -38,6 +38,8 @@ not be named.
 - `fourteenth`: lessons 13 and 17, six an exercise, written from the learner's notebooks alone by somebody who
   had seen no names or messages; its twelve answers to 17's puzzles are in `puzzle_answers.py`. Then
   mended for; LOG.md has both figures.
+- `fifteenth`: the same again, by somebody else who had seen neither names nor the fourteenth, after that
+  mending. Judged by the hand that mended. Then mended for; LOG.md has both figures.
 """
 
 import importlib

@@ -228,6 +228,9 @@ WRONG = {
             router=lambda n: any(p.endswith(("gate", "router")) for p in n.split("."))
         ),
         "shared_are_experts": _trains(expert=lambda n: "expert" in n),
+        "router_is_an_expert": _trains(
+            expert=lambda n: not {"gate", "router", "experts"}.isdisjoint(n.split("."))
+        ),
         "shared_plural": _trains(expert=lambda n: any(p.endswith("experts") for p in n.split("."))),
         "experts_by_number": _trains(
             expert=lambda n: (

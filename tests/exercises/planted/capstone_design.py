@@ -158,6 +158,11 @@ def twice_too_wide(*budget):
     return 2 * d, e, k, 2 * f, bits, layout
 
 
+def all_experts_wide(*budget):
+    d, e, k, f, bits, layout = searching()(*budget)
+    return d, e, k, k * f, bits, layout
+
+
 def by_twenty_tokens(*budget):
     """As many active parameters as twenty tokens each would have, whatever the rest."""
 
@@ -193,6 +198,7 @@ def one_by_one(flops, tokens, batch, context, devices, memory, bandwidth, peak, 
 
 WRONG = {
     "17.design": {
+        "all_k_together": all_experts_wide,
         "active_in_memory": searching(held_active=True),
         "cache_forgotten": searching(no_cache=True),
         "time_ignored": searching(no_clock=True),

@@ -175,7 +175,11 @@ FRESH = {
         ("left the bias as it was", prune_whole_bias, {"bias_first_entries"}),
         ("argsort()[:n_keep], which are the lowest", prune_keeps_the_lowest, {"least_kept"}),
         ("a table of zeros, so that the gone become expert 0", prune_gone_are_zero, {"removed_become_0"}),
-        ("renumbered first, then looked who is not among the kept", prune_marks_the_gone_too_late, set()),
+        (
+            "renumbered first, then looked who is not among the kept",
+            prune_marks_the_gone_too_late,
+            {"marked_late"},
+        ),
     ],
     "13.merge": [
         ("brought gate and up into order, not down", merge_down_stays, {"down_stays"}),

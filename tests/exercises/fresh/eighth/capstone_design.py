@@ -150,6 +150,6 @@ FRESH = {
         ("the memory of all devices together", design_all_memory, {"memory_pooled"}),
         ("always on one device", design_on_one_device, {"one_alone"}),
         ("always 16 bits, so as not to lose anything", design_in_16_bits, {"full_bits"}),
-        ("the largest model that fits", design_the_largest, {"text_forgotten", "too_large"}),
+        ("the largest model that fits", design_the_largest, {"text_forgotten", "too_large", "memory_filled"}),
     ],
 }

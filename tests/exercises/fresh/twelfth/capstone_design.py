@@ -184,7 +184,7 @@ FRESH = {
         ("bits and layout left from the loops", bits_and_layout_of_the_last_turn, {"not_allowed"}),
         ("loss and bytes swapped: the smallest", bytes_first, {"room_left"}),
         ("the fastest that memory holds", fastest, {"room_left"}),
-        ("K F returned as d_expert", width_of_all_chosen, {"not_allowed"}),
+        ("K F returned as d_expert", width_of_all_chosen, {"all_k_together"}),
         ("active parameters by twenty tokens each", twenty_tokens_a_parameter, {"not_the_best"}),
         ("memory divided by the devices", memory_shared_out, {"memory_shared_out"}),
     ],
