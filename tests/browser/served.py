@@ -1,11 +1,10 @@
 """A page of the course without the built site: its places alone, served from a folder."""
 
-import functools
 import json
 import sys
-import threading
 from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+from serving import serving
 
 from moe_lessons import explore
 from moe_lessons.build import paths
@@ -33,13 +32,6 @@ def question(kind, id):
     return f'<div class="{kind}" data-id="{id}"><p>What is read without scripts.</p></div>'
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves files and says nothing."""
-
-    def log_message(self, *_):
-        pass
-
-
 class Site:
     """A folder with what the bundle makes, and the pages that tests write into it."""
 
@@ -56,13 +48,8 @@ class Site:
 @contextmanager
 def site(folder):
     """Serve a folder."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield Site(folder, f"http://127.0.0.1:{server.server_address[1]}")
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(folder) as address:
+        yield Site(folder, address)
 
 
 class Reader:

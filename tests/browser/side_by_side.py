@@ -3,18 +3,16 @@
 ``python tests/browser/side_by_side.py SITE``, where SITE is a built site (`make site`).
 """
 
-import functools
 import io
 import json
 import sys
 import tempfile
-import threading
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 from chromium import launched
 from PIL import Image
-from served import Quiet, Reader
+from served import Reader
+from serving import serving
 
 from moe_lessons.build import paths
 
@@ -57,18 +55,13 @@ def in_lab(browser, home):
 
 def on_page(browser, site):
     """The same in its lesson, after the prediction."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_address[1]}/lessons/01_router.html"
-    reader = Reader(browser, address, viewport=SIZE, device_scale_factor=1.5)
-    card = reader.page.locator(".prediction[data-id='01.norm']")
-    card.get_by_role("radio").first.click()
-    card.get_by_role("button", name="Commit").click()
-    place = reader.wake("Router")
-    picture = taken(reader.page, place.locator(".moe-stage"))
-    server.shutdown()
-    server.server_close()
-    return picture
+    with serving(site) as address:
+        reader = Reader(browser, f"{address}/lessons/01_router.html", viewport=SIZE, device_scale_factor=1.5)
+        card = reader.page.locator(".prediction[data-id='01.norm']")
+        card.get_by_role("radio").first.click()
+        card.get_by_role("button", name="Commit").click()
+        place = reader.wake("Router")
+        return taken(reader.page, place.locator(".moe-stage"))
 
 
 def taken(page, stage):

@@ -1,14 +1,12 @@
 """The built site in a browser, served as files: nothing fails, nothing leaves, all of it fits, axe agrees."""
 
-import functools
 import os
 import subprocess
 import sys
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
+from serving import serving
 
 from moe_lessons.build import paths
 from moe_lessons.exercises import registry
@@ -33,11 +31,6 @@ TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
     .slice(0, 5).map(one => one.outerHTML.slice(0, 120))"""
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="session")
 def address(tmp_path_factory):
     """Where the site is served; SITE names one that is built already."""
@@ -47,11 +40,8 @@ def address(tmp_path_factory):
         options = ["--out", made / "site", "--work", made / "work", "--no-reference"]
         subprocess.run([sys.executable, "-m", "moe_lessons.build.site", *options], cwd=paths.ROOT, check=True)
         folder = made / "site"
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    with serving(folder) as address:
+        yield address
 
 
 @pytest.fixture
