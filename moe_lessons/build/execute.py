@@ -46,9 +46,8 @@ def _stable(output: NotebookNode) -> NotebookNode | None:
         return None  # what stands in for a widget, which is dropped below
     if data.pop(_WIDGET, None) is not None:
         if "image/svg+xml" in data:
-            output.metadata[EXPLORABLE] = (
-                True  # its text stays: a notebook that is not trusted shows no drawing
-            )
+            # Its text stays: a notebook that is not trusted shows no drawing.
+            output.metadata[EXPLORABLE] = True
         else:
             data.pop("text/plain", None)
         if not data:
